@@ -1,0 +1,54 @@
+.DEFAULT_GOAL := help
+.PHONY: help setup demo demo-reduced test check format lock bench clean
+
+BIN := .venv/bin
+CORES ?= all
+# Only what a user passes; the locks decide everything else.
+SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+setup: .venv/ready ## make .venv from the locks, see to ffmpeg
+	@command -v ffmpeg >/dev/null && command -v ffprobe >/dev/null || envs/setup.sh
+
+.venv/ready: envs/requirements.txt envs/assets.txt envs/uv.txt envs/setup.sh pyproject.toml
+	@envs/setup.sh
+
+demo: setup ## render a dataset and take it from raw videos to the table
+	@$(SNAKEMAKE) results/demo_table.csv
+	@echo; cat results/demo_table.md; echo; echo "The table is results/demo_table.csv; for reading, results/demo_table.md."
+
+demo-reduced: setup ## the same with fewer videos and epochs, in work/reduced (for CI)
+	@mkdir -p work/reduced
+	@$(SNAKEMAKE) --directory work/reduced --configfile config.yaml tests/workflow/reduced.yaml -- results/demo_table.csv
+	@echo; cat work/reduced/results/demo_table.md
+
+test: setup ## all tests, in parallel
+	@$(BIN)/pytest -n auto
+
+check: setup ## lint, formatting, types, one-way imports, rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/snakefmt --check Snakefile workflow/rules
+	$(BIN)/snakemake --lint
+
+format: setup ## format Python and rules
+	@$(BIN)/ruff check --fix-only -q .
+	@$(BIN)/ruff format -q .
+	$(BIN)/snakefmt Snakefile workflow/rules
+
+lock: setup ## compile the locks and the schema again (newest versions)
+	@$(BIN)/python -m uv pip compile -q --upgrade --universal --python-version 3.11 --all-extras --generate-hashes pyproject.toml -o envs/requirements.txt
+	@$(BIN)/python -m uv pip compile -q --universal --python-version 3.11 --no-deps --generate-hashes envs/assets.in -o envs/assets.txt
+	@$(BIN)/python -m uv pip compile -q --universal --python-version 3.11 --generate-hashes envs/uv.in -o envs/uv.txt
+	@$(BIN)/vmr config schema > workflow/schemas/config.schema.json
+
+bench: setup ## measure speed and memory; writes benchmarks/results
+	@for script in benchmarks/*.py; do echo "$$script"; $(BIN)/python $$script || exit 1; done
+
+clean: ## remove what can be made again (work/, logs/, results/), keep data/
+	@rm -rf work logs results

@@ -1,0 +1,24 @@
+"""From raw videos and sentences to the table: `snakemake --cores 8 results/charades_table.csv`."""
+
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+configfile: "config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/annotations.smk"
+include: "workflow/rules/videos.smk"
+include: "workflow/rules/features.smk"
+include: "workflow/rules/queries.smk"
+include: "workflow/rules/training.smk"
+include: "workflow/rules/evaluation.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        "results/demo_table.csv",

@@ -1,0 +1,91 @@
+from copy import deepcopy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from vmr.config import load_config, read_config, schema_text
+from vmr.errors import ConfigError
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def values():
+    return deepcopy(yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8")))
+
+
+def test_the_shipped_configuration_is_right(values):
+    config = load_config(values)
+    assert set(config.datasets) == {"charades", "activitynet", "demo"}
+    assert config.datasets["activitynet"].test_splits["val_1+val_2"] == ["val_1", "val_2"]
+    # Section 3.2 of the paper
+    assert config.training.batch_size == 100
+    assert config.training.learning_rate == 1e-4
+    assert config.queries.max_words == 25
+    assert config.model.max_steps == 128
+    assert 2 * config.model.query_hidden == 512
+
+
+def test_overrides_hold_for_their_dataset_only(values):
+    config = load_config(values)
+    assert config.for_dataset("demo").model.hidden == 128
+    assert config.for_dataset("demo").features["i3d"].mode == "continuous"
+    assert config.for_dataset("demo").features["i3d"].window == 64
+    assert config.for_dataset("charades").model.hidden == 512
+    assert config.for_dataset("charades").features["i3d"].mode == "windows"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (["trainig"], {}, r"trainig: there is no such setting; did you mean `training`"),
+        (["model", "hiden"], 3, r"model\.hiden: there is no such setting; did you mean `hidden`"),
+        (["datasets", "demo", "shard"], 3, r"datasets\.demo\.shard: .*did you mean `shards`"),
+        (["datasets", "demo", "overrides", "model"], {"hedden": 1}, r"demo\.overrides.*(?s:.)*hedden.*`hidden`"),
+        (["datasets", "charades", "test_splits"], {"test": "tests"}, r"no annotations for the split `tests`"),
+        (["datasets", "charades", "extractors"], ["i4d"], r"extractors\.0"),
+        (["datasets", "../evil"], {}, r"\.\./evil"),
+        (["features", "c3d", "mode"], "continuous", r"only i3d has the mode"),
+        (["model", "heads"], 7, r"divisible"),
+        (["training", "seeds"], [1, 1], r"twice"),
+        (["video", "fps"], "fast", r"video\.fps.*found: 'fast'"),
+    ],
+)
+def test_what_is_wrong_is_named(values, path, value, message):
+    section = values
+    for key in path[:-1]:
+        section = section[key]
+    section[path[-1]] = value
+    with pytest.raises(ConfigError, match=message):
+        load_config(values)
+
+
+def test_an_unknown_dataset_names_the_nearest(values):
+    with pytest.raises(ConfigError, match="did you mean `charades`"):
+        load_config(values).for_dataset("charade")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("!!python/object/apply:os.system [echo]", "is not plain YAML"),
+        ("a: [", "is not plain YAML"),
+        ("- 1", "expected a mapping"),
+    ],
+)
+def test_yaml_that_is_no_configuration_is_refused(tmp_path, text, message):
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        read_config(tmp_path / "config.yaml")
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"none\.yaml: there is no such"):
+        read_config(tmp_path / "none.yaml")
+
+
+def test_the_schema_in_the_tree_is_the_generated_one():
+    assert (ROOT / "workflow/schemas/config.schema.json").read_text(encoding="utf-8") == schema_text(), (
+        "stale: run `vmr config schema > workflow/schemas/config.schema.json`"
+    )

@@ -1,0 +1,46 @@
+import json
+import stat
+
+import pytest
+
+from vmr.files import atomic_path, sha256_file, sha256_json, write_json
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    target = tmp_path / "table.csv"
+    target.write_text("old")
+    with pytest.raises(RuntimeError, match="in the middle"), atomic_path(target) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError("in the middle")
+    assert target.read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["table.csv"]
+
+
+def test_the_temporary_file_is_beside_the_target_with_its_suffix(tmp_path):
+    with atomic_path(tmp_path / "new" / "clip.mp4") as temporary:
+        assert temporary.suffix == ".mp4"
+        assert temporary.parent == tmp_path / "new"
+        temporary.write_bytes(b"x")
+    assert (tmp_path / "new" / "clip.mp4").read_bytes() == b"x"
+
+
+def test_results_are_readable_by_others_as_the_umask_says(tmp_path):
+    with atomic_path(tmp_path / "a.txt") as temporary:
+        temporary.write_text("x")
+    (tmp_path / "plain.txt").write_text("x")
+    modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("a.txt", "plain.txt")}
+    assert len(modes) == 1
+
+
+def test_json_is_written_alike_whatever_the_order_of_keys(tmp_path):
+    write_json(tmp_path / "a.json", {"b": 1, "a": "é"})
+    write_json(tmp_path / "b.json", {"a": "é", "b": 1})
+    assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
+    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"a": "é", "b": 1}
+
+
+def test_digests(tmp_path):
+    (tmp_path / "abc").write_bytes(b"abc")
+    # FIPS 180-2, appendix B.1
+    assert sha256_file(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert sha256_json({"a": 1}) != sha256_json({"a": 2})

@@ -1,0 +1,70 @@
+import pytest
+
+import vmr.provenance as provenance
+from vmr.provenance import code_digest, library_versions
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    monkeypatch.setattr(provenance, "_PACKAGE_ROOT", tmp_path)
+    (tmp_path / "stage.py").write_text('"""Doc."""\nfrom vmr.part import helper\n\n\ndef run():\n    return helper()\n')
+    (tmp_path / "part").mkdir()
+    (tmp_path / "part" / "__init__.py").write_text("from vmr.part.inner import helper\n")
+    (tmp_path / "part" / "inner.py").write_text("def helper():\n    return 1\n")
+    (tmp_path / "other.py").write_text("x = 1\n")
+
+    def digest(**options):
+        provenance._analyse.cache_clear()
+        return code_digest(["vmr.stage"], **options)
+
+    yield tmp_path, digest
+    provenance._analyse.cache_clear()
+
+
+def test_comments_and_docstrings_change_nothing(package):
+    folder, digest = package
+    before = digest()
+    (folder / "stage.py").write_text(
+        '"""Another."""\n# why\nfrom vmr.part import helper\n\n\ndef run():\n    """Run."""\n    return  helper()\n'
+    )
+    assert digest() == before
+
+
+def test_changed_code_of_the_stage_or_of_what_it_imports_changes_it(package):
+    folder, digest = package
+    before = digest()
+    (folder / "part" / "inner.py").write_text("def helper():\n    return 2\n")
+    assert digest() != before
+
+
+def test_code_that_the_stage_does_not_import_changes_nothing(package):
+    folder, digest = package
+    before = digest()
+    (folder / "other.py").write_text("x = 2\n")
+    assert digest() == before
+
+
+def test_modules_left_out_change_nothing(package):
+    folder, digest = package
+    before = digest(without=["vmr.part.inner"])
+    (folder / "part" / "inner.py").write_text("def helper():\n    return 2\n")
+    assert digest(without=["vmr.part.inner"]) == before
+
+
+def test_lazy_imports_count(package):
+    folder, digest = package
+    (folder / "stage.py").write_text("def run():\n    import vmr.other\n")
+    before = digest()
+    (folder / "other.py").write_text("x = 2\n")
+    assert digest() != before
+
+
+def test_a_wrong_name_is_an_error():
+    with pytest.raises(ModuleNotFoundError, match=r"vmr\.nowhere"):
+        code_digest(["vmr.nowhere"])
+
+
+def test_versions_name_what_is_missing():
+    versions = library_versions(["numpy", "no-such-package"])
+    assert versions["no-such-package"] == "not installed"
+    assert versions["numpy"][0].isdigit()

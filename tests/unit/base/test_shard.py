@@ -1,0 +1,76 @@
+import json
+
+import h5py
+import numpy as np
+import pytest
+
+from vmr.errors import ShardError
+from vmr.shard import PartialShard, shard_of
+
+
+def put(shard, video_id, value, fingerprint="1"):
+    shard.add(
+        video_id,
+        fingerprint=fingerprint,
+        row={"video_id": video_id, "status": "ok"},
+        write=lambda file: file.create_dataset("features", data=np.full(3, value)),
+    )
+
+
+def test_videos_keep_their_shard_when_others_come():
+    assert [shard_of(video, 1) for video in ("a", "b")] == [0, 0]
+    # `printf 3MSZA | sha256sum` begins with dca2e58fe234196b: that number modulo 32 and 7.
+    assert [shard_of("3MSZA", 32), shard_of("3MSZA", 7)] == [11, 5]
+    counts = np.bincount([shard_of(f"video {number}", 8) for number in range(8000)], minlength=8)
+    assert counts.min() > 800
+    assert counts.max() < 1200
+
+
+def test_a_finished_shard_holds_every_video_and_no_parts(tmp_path):
+    shard = PartialShard(tmp_path / "shard.h5", settings={"window": 64})
+    put(shard, "b", 2.0)
+    put(shard, "ä 'x' \"y\"", 3.0)
+    shard.add("bad", fingerprint="1", row={"video_id": "bad", "status": "bad"})
+    rows = shard.finish(["b", "bad", "ä 'x' \"y\""], attributes={"provenance": {"window": 64}, "kind": "x"})
+    shard.clear()
+    assert [row["video_id"] for row in rows] == ["b", "bad", "ä 'x' \"y\""]
+    with h5py.File(tmp_path / "shard.h5") as file:
+        assert sorted(file["features"]) == ["b", "ä 'x' \"y\""]
+        assert file["features/b"][:].tolist() == [2.0, 2.0, 2.0]
+        assert json.loads(file.attrs["provenance"]) == {"window": 64}
+    assert [path.name for path in tmp_path.iterdir()] == ["shard.h5"]
+
+
+def test_finished_videos_survive_a_kill_and_only_they_count(tmp_path):
+    put(PartialShard(tmp_path / "s.h5", settings={"stride": 8}), "a", 1.0)
+    again = PartialShard(tmp_path / "s.h5", settings={"stride": 8})
+    assert again.done("a", "1") == {"video_id": "a", "status": "ok"}
+    assert again.done("a", "another file") is None
+    assert again.done("b", "1") is None
+
+
+def test_parts_of_other_settings_are_thrown_away(tmp_path):
+    put(PartialShard(tmp_path / "s.h5", settings={"stride": 8}), "a", 1.0)
+    assert PartialShard(tmp_path / "s.h5", settings={"stride": 16}).done("a", "1") is None
+
+
+def test_same_videos_in_another_order_give_the_same_features(tmp_path):
+    for name, order in (("one", "abc"), ("two", "cab")):
+        shard = PartialShard(tmp_path / f"{name}.h5", settings={})
+        for video in order:
+            put(shard, video, float(ord(video)))
+        shard.finish(order, attributes={})
+    with h5py.File(tmp_path / "one.h5") as one, h5py.File(tmp_path / "two.h5") as two:
+        assert list(one["features"]) == list(two["features"])
+        assert all((one["features"][v][:] == two["features"][v][:]).all() for v in "abc")
+
+
+def test_a_disk_that_refuses_is_one_clear_error(tmp_path):
+    shard = PartialShard(tmp_path / "s.h5", settings={})
+
+    def full(file):
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(ShardError, match=r"s\.h5.*No space left.*Free some space"):
+        shard.add("a", fingerprint="1", row={}, write=full)
+    assert shard.done("a", "1") is None

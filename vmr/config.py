@@ -1,0 +1,335 @@
+"""The only definition of the configuration: `config.yaml` is checked by it, the JSON Schema generated from it."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from vmr.errors import ConfigError
+
+Positive = Annotated[int, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Probability = Annotated[float, Field(ge=0, lt=1)]
+Device = Literal["auto", "cpu", "cuda"]
+Precision = Literal["auto", "float32", "bfloat16"]
+ExtractorName = Literal["i3d", "c3d", "i3d_r50", "slow_r50"]
+MethodName = Literal["mha", "ci_mha_wo_ms", "ci_mha"]
+
+Model = TypeVar("Model", bound=BaseModel)
+
+DATASET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+
+
+class Section(BaseModel):
+    """A part of the configuration; unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class VideoSettings(Section):
+    """How videos are probed and decoded."""
+
+    fps: Annotated[float, Field(gt=0, le=240, description="Frames a second of the frame store.")] = 24.0
+    short_side: Annotated[int, Field(ge=112, le=2160, description="Shorter side of stored frames, pixels.")] = 256
+    probe_timeout_sec: Annotated[float, Field(gt=0, description="Time limit of ffprobe for one video.")] = 60.0
+    decode_timeout_sec: Annotated[
+        float, Field(gt=0, description="Time limit of decoding one video, for each minute that it lasts (or begins).")
+    ] = 120.0
+    max_failed_share: Annotated[
+        Share, Field(description="Share of a shard's present videos that may fail before the job fails.")
+    ] = 0.5
+
+
+class ExtractorSettings(Section):
+    """How one kind of features is made. Unset numbers take the extractor's own (the paper's) values."""
+
+    weights: Annotated[str, Field(description="Name of an asset (`vmr assets list`) or path of a file.")]
+    window: Annotated[int, Field(gt=0, description="Frames that a feature sees.")]
+    stride: Annotated[int, Field(gt=0, description="Frames between two features.")]
+    mode: Annotated[
+        Literal["windows", "continuous"], Field(description="Exact windows, or one pass over the video (i3d only).")
+    ] = "windows"
+    padding: Annotated[
+        Literal["edge", "valid"], Field(description="Replicate the first and last frame, or use full windows only.")
+    ] = "edge"
+    device: Annotated[Device, Field(description="auto: CUDA when there, else the CPU.")] = "auto"
+    dtype: Annotated[Precision, Field(description="auto: bfloat16 where the hardware multiplies it natively.")] = "auto"
+    batch_size: Annotated[int | None, Field(gt=0, description="Windows at once; empty: by memory.")] = None
+    pca_components: Annotated[
+        int | None, Field(gt=0, description="Reduce to so many numbers by a PCA fitted on training videos.")
+    ] = None
+    mean: Annotated[str | None, Field(description="c3d: path of the Sports-1M mean clip (.npy), if at hand.")] = None
+    max_failed_share: Annotated[
+        Share, Field(description="Share of a shard's decoded videos that may fail before the job fails.")
+    ] = 0.5
+
+
+class QuerySettings(Section):
+    """How sentences become word vectors."""
+
+    vectors: Annotated[str, Field(description="Name of an asset (`vmr assets list`) or path of GloVe text.")] = (
+        "glove_6b_50d"
+    )
+    max_words: Annotated[int, Field(gt=0, description="Longer sentences are cut, and counted.")] = 25
+
+
+class ModelSettings(Section):
+    """Sizes of the network."""
+
+    hidden: Annotated[int, Field(gt=0, description="Width D of the fused embeddings.")] = 512
+    query_hidden: Annotated[int, Field(gt=0, description="Width of the query LSTM, each direction.")] = 256
+    heads: Annotated[int, Field(gt=0, description="Heads of every attention.")] = 8
+    dropout: Probability = 0.2
+    lstm_dropout: Annotated[Probability, Field(description="Dropout after LSTMs.")] = 0.5
+    alignment: Annotated[
+        Literal["attention", "cross", "pad"], Field(description="Reading of eqs 7-9, see docs/decisions.md.")
+    ] = "attention"
+    max_steps: Annotated[int, Field(gt=0, description="Longer videos are mean-pooled to so many steps.")] = 128
+    segmentation_weight: Annotated[float, Field(ge=0, description="Weight of the segmentation loss.")] = 1.0
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> ModelSettings:
+        if self.hidden % self.heads:
+            raise ValueError(f"model.hidden ({self.hidden}) must be divisible by model.heads ({self.heads})")
+        return self
+
+
+class TrainingSettings(Section):
+    """How networks are trained."""
+
+    methods: Annotated[list[MethodName], Field(min_length=1)] = ["mha", "ci_mha_wo_ms", "ci_mha"]
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [0, 1, 2, 3, 4]
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-4
+    batch_size: Positive = 100
+    epochs: Annotated[int, Field(gt=0, description="At most so many.")] = 100
+    patience: Annotated[int, Field(gt=0, description="Stop after so many epochs without a better validation.")] = 20
+    gradient_clip: Annotated[float, Field(gt=0, description="Largest norm of the gradient.")] = 1.0
+    selection: Annotated[
+        Literal["validation", "test"],
+        Field(description="Where the best epoch is chosen; `test` only to compare with papers that did, labelled."),
+    ] = "validation"
+    validation_fraction: Annotated[float, Field(gt=0, lt=1, description="Share of the training videos held out.")] = 0.1
+    precision: Precision = "auto"
+    device: Device = "auto"
+    threads: Annotated[int, Field(gt=0, description="CPU threads of one training run.")] = 1
+
+    @field_validator("methods", "seeds")
+    @classmethod
+    def _unique(cls, values: list[Any]) -> list[Any]:
+        if len(set(values)) != len(values):
+            raise ValueError(f"names something twice: {values}")
+        return values
+
+
+class EvaluationSettings(Section):
+    """How predictions are made and scored."""
+
+    top: Annotated[int, Field(ge=5, description="Spans kept for a query (R@5 needs five).")] = 5
+    nms_threshold: Annotated[
+        float, Field(gt=0, le=1, description="Spans that overlap a better one by more are left out of the top n.")
+    ] = 0.5
+    batch_size: Positive = 200
+
+
+class RenderSettings(Section):
+    """A dataset that the workflow renders itself (the demo)."""
+
+    train_videos: Positive
+    test_videos: Positive
+    duration_sec: Annotated[float, Field(ge=3)]
+    seed: Annotated[int, Field(ge=0)] = 1
+
+
+class DatasetSettings(Section):
+    """One dataset: where its annotations and videos lie, and what differs from the general settings."""
+
+    title: Annotated[str, Field(description="Name in tables.")]
+    annotation_format: Literal["charades_sta", "activitynet_captions"]
+    annotations: Annotated[dict[str, list[str]], Field(description="Files of each split.", min_length=1)]
+    durations: Annotated[
+        list[str], Field(description="CSV files with columns id and length (s); without any, ffprobe's durations.")
+    ] = []
+    videos: Annotated[str, Field(description="Folder of the video files, named by the ids.")]
+    train_split: str = "train"
+    test_splits: Annotated[
+        dict[str, list[str]], Field(description="Columns of the table: a name, and the splits it unites.", min_length=1)
+    ]
+    extractors: Annotated[list[ExtractorName], Field(min_length=1)] = ["i3d"]
+    shards: Annotated[int, Field(gt=0, le=10_000, description="Videos travel in so many jobs.")] = 8
+    published: Annotated[str | None, Field(description="CSV of published figures for the table.")] = None
+    expected_counts: Annotated[
+        dict[str, dict[str, int]], Field(description="Known counts, checked against what is read.")
+    ] = {}
+    fetch: Annotated[dict[str, str], Field(description="File: asset that it is fetched from when missing.")] = {}
+    render: Annotated[RenderSettings | None, Field(description="Render the dataset into its folders.")] = None
+    overrides: Annotated[
+        dict[str, dict[str, Any]], Field(description="Settings of the sections below that differ for this dataset.")
+    ] = {}
+
+    @field_validator("annotations", "test_splits", mode="before")
+    @classmethod
+    def _lists(cls, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {name: [entry] if isinstance(entry, str) else entry for name, entry in value.items()}
+        return value
+
+    @field_validator("annotations", "test_splits")
+    @classmethod
+    def _names(cls, value: dict[str, list[str]]) -> dict[str, list[str]]:
+        for name, entries in value.items():
+            if not re.fullmatch(r"[A-Za-z0-9_+-]+", name):
+                raise ValueError(f"`{name}` is not a name for a split: letters, digits, _, + and - only")
+            if not entries:
+                raise ValueError(f"`{name}` is empty")
+        return value
+
+    @model_validator(mode="after")
+    def _splits_exist(self) -> DatasetSettings:
+        for name in [self.train_split, *(split for splits in self.test_splits.values() for split in splits)]:
+            if name not in self.annotations:
+                raise ValueError(f"no annotations for the split `{name}`; there are: {', '.join(self.annotations)}")
+        return self
+
+
+class Settings(Section):
+    """The sections that apply to one dataset, its overrides merged in."""
+
+    video: VideoSettings = VideoSettings()
+    features: dict[ExtractorName, ExtractorSettings]
+    queries: QuerySettings = QuerySettings()
+    model: ModelSettings = ModelSettings()
+    training: TrainingSettings = TrainingSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+
+    @model_validator(mode="after")
+    def _continuous_is_i3d(self) -> Settings:
+        for name, extractor in self.features.items():
+            if extractor.mode == "continuous" and name != "i3d":
+                raise ValueError(f"features.{name}.mode: only i3d has the mode `continuous`")
+        return self
+
+
+class Config(Settings):
+    """The whole of `config.yaml`."""
+
+    datasets: Annotated[dict[str, DatasetSettings], Field(min_length=1)]
+
+    @field_validator("datasets")
+    @classmethod
+    def _dataset_names(cls, value: dict[str, DatasetSettings]) -> dict[str, DatasetSettings]:
+        for name in value:
+            if not DATASET_NAME.fullmatch(name):
+                raise ValueError(f"`{name}` is not a name for a dataset: letters, digits, _ and - only")
+        return value
+
+    def for_dataset(self, name: str) -> Settings:
+        """The settings of one dataset.
+
+        Args:
+            name: a key of `datasets`.
+
+        Raises:
+            ConfigError: there is no such dataset, or its overrides name unknown or impossible settings.
+        """
+        if name not in self.datasets:
+            raise ConfigError(
+                f"config.yaml has no dataset `{name}`{_nearest(name, list(self.datasets))}. "
+                f"There are: {', '.join(self.datasets)}; add a section under `datasets`."
+            )
+        merged = _merge(self.model_dump(exclude={"datasets"}), self.datasets[name].overrides)
+        settings = _validated(Settings, merged, f"datasets.{name}.overrides")
+        for extractor in self.datasets[name].extractors:
+            if extractor not in settings.features:
+                raise ConfigError(f"datasets.{name}.extractors: no section `features.{extractor}` in config.yaml.")
+        return settings
+
+
+def load_config(values: Mapping[str, Any]) -> Config:
+    """Check the content of `config.yaml`.
+
+    Args:
+        values: the parsed YAML.
+
+    Raises:
+        ConfigError: names every wrong entry, with the nearest known key for unknown ones.
+    """
+    config = _validated(Config, dict(values), "config.yaml")
+    for name in config.datasets:
+        config.for_dataset(name)
+    return config
+
+
+def read_config(path: Path) -> Config:
+    """Read and check a YAML file; tags that would build Python objects are refused.
+
+    Raises:
+        ConfigError: missing, not YAML, or not a configuration.
+    """
+    import yaml
+
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: there is no such configuration file.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: is not plain YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: expected a mapping of sections, found {type(values).__name__}.")
+    return load_config(values)
+
+
+def _merge(base: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    merged = deepcopy(base)
+    for key, value in overrides.items():
+        if isinstance(value, Mapping) and isinstance(merged.get(key), dict):
+            merged[key] = _merge(merged[key], value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _validated(model: type[Model], values: dict[str, Any], source: str) -> Model:
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        lines = [f"{source}: {len(error.errors())} entries are wrong:"]
+        for problem in error.errors():
+            where = ".".join(str(part) for part in problem["loc"])
+            if problem["type"] == "extra_forbidden":
+                key = str(problem["loc"][-1])
+                known = _known_keys(model, problem["loc"][:-1])
+                lines.append(f"  {where}: there is no such setting{_nearest(key, known)}")
+            else:
+                lines.append(f"  {where}: {problem['msg']} (found: {problem['input']!r:.80})")
+        raise ConfigError("\n".join(lines)) from error
+
+
+def _known_keys(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
+    schema = model.model_json_schema()
+    definitions = schema.get("$defs", {})
+    node: Any = schema
+    for part in location:
+        properties = node.get("properties", {})
+        node = properties.get(str(part), node.get("additionalProperties", {}))
+        for choice in [node, *node.get("anyOf", [])]:
+            if "$ref" in choice:
+                node = definitions[choice["$ref"].rsplit("/", 1)[-1]]
+                break
+    return list(node.get("properties", {}))
+
+
+def _nearest(key: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    return f"; did you mean `{close[0]}`?" if close else (f"; known: {', '.join(known)}" if known else "")
+
+
+def schema_text() -> str:
+    """The JSON Schema of `config.yaml`, as text that ends in a new line."""
+    return json.dumps(Config.model_json_schema(), indent=2, ensure_ascii=False) + "\n"

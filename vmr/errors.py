@@ -1,0 +1,45 @@
+"""The errors that a user can meet. Each message names the file or id, what was expected and found, and what to do."""
+
+
+class VmrError(Exception):
+    """Base of every error that the command line prints as one clear line instead of a traceback."""
+
+
+class ConfigError(VmrError):
+    """`config.yaml` or an option says something that cannot be meant."""
+
+
+class AssetError(VmrError):
+    """A declared asset (weights, word vectors, annotations) is missing, altered or unsafe."""
+
+
+class AnnotationError(VmrError):
+    """An annotation file is unreadable or not in the format that the configuration names."""
+
+
+class VideoError(VmrError):
+    """A video cannot be probed or decoded; becomes a row of the manifest, not a failed job."""
+
+
+class ShardError(VmrError):
+    """A shard cannot be written or too many of its videos failed."""
+
+
+class FeatureError(VmrError):
+    """A feature file or extractor does not fit what is asked of it."""
+
+
+class QueryError(VmrError):
+    """A query file or the word vectors do not fit."""
+
+
+class CheckpointError(VmrError):
+    """A checkpoint is damaged or belongs to other features, queries or another method."""
+
+
+class TrainingError(VmrError):
+    """Training cannot start or go on (no covered videos, loss is not a number)."""
+
+
+class EvaluationError(VmrError):
+    """Predictions or ground truth cannot be scored."""

@@ -1,0 +1,135 @@
+"""Shards of videos: which video belongs to which, and files that survive being killed half-way.
+
+While a shard is worked on, every finished video lies in its own small HDF5 file in the folder
+``{final name}.parts``; at the end they are gathered into the final file, which gets its name by a rename. A
+process killed at any moment therefore loses the video in flight and nothing else, and HDF5, which a killed
+writer can leave unreadable, is never written in place.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from vmr.errors import ShardError
+from vmr.files import atomic_path, sha256_json
+
+
+def shard_of(video_id: str, shards: int) -> int:
+    """Number of the shard, from 0 to `shards` - 1, that a video belongs to.
+
+    A hash of the id, not its rank: an added video touches its own shard only.
+
+    >>> shard_of("3MSZA", 1)
+    0
+    """
+    return int.from_bytes(hashlib.sha256(video_id.encode("utf-8")).digest()[:8], "big") % shards
+
+
+class PartialShard:
+    """The finished videos of a shard that is not complete yet.
+
+    Args:
+        path: the final HDF5 file.
+        settings: everything that determines the content (configuration, digest of the code, weights). Parts
+            left by a run with other settings are thrown away.
+    """
+
+    def __init__(self, path: Path | str, *, settings: dict[str, Any]) -> None:
+        self.path = Path(path)
+        self.folder = self.path.with_name(self.path.name + ".parts")
+        key = sha256_json(settings)
+        key_file = self.folder / "settings.sha256"
+        if self.folder.exists() and (not key_file.exists() or key_file.read_text() != key):
+            shutil.rmtree(self.folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with atomic_path(key_file) as temporary:
+            temporary.write_text(key)
+
+    def done(self, video_id: str, fingerprint: str) -> dict[str, Any] | None:
+        """The row kept with a finished video, or None when it must be done (again).
+
+        Args:
+            video_id: the video.
+            fingerprint: identifies the input of this video; a part made from another input does not count.
+        """
+        part = self._part(video_id)
+        if not part.exists():
+            return None
+        with h5py.File(part, "r") as file:
+            if file.attrs["fingerprint"] != fingerprint:
+                return None
+            row: dict[str, Any] = json.loads(file.attrs["row"])
+            return row
+
+    def add(
+        self,
+        video_id: str,
+        *,
+        fingerprint: str,
+        row: dict[str, Any],
+        write: Callable[[h5py.File], None] | None = None,
+    ) -> None:
+        """Keep a finished video: its row, and what `write` puts into the part (None for a failed video).
+
+        Raises:
+            ShardError: the disk is full or the folder cannot be written.
+        """
+        try:
+            with atomic_path(self._part(video_id)) as temporary, h5py.File(temporary, "w") as file:
+                file.attrs["fingerprint"] = fingerprint
+                file.attrs["video_id"] = video_id
+                file.attrs["row"] = json.dumps(row, ensure_ascii=False)
+                if write is not None:
+                    write(file)
+        except OSError as error:
+            raise self._cannot_write(error) from error
+
+    def finish(self, video_ids: Iterable[str], *, attributes: dict[str, Any]) -> list[dict[str, Any]]:
+        """Gather the parts into the final file and remove them.
+
+        A dataset or group ``name`` at the top of the part of video ``id`` becomes ``name/id`` of the final file.
+
+        Args:
+            video_ids: the videos of the shard; every one must have been added.
+            attributes: attributes of the final file; dictionaries and lists are stored as JSON text.
+
+        Returns:
+            The rows of the videos, in sorted order of their ids.
+
+        Raises:
+            ShardError: the disk is full or the folder cannot be written.
+        """
+        rows: list[dict[str, Any]] = []
+        try:
+            with atomic_path(self.path) as temporary, h5py.File(temporary, "w") as final:
+                for name, value in attributes.items():
+                    final.attrs[name] = json.dumps(value, sort_keys=True) if isinstance(value, dict | list) else value
+                for video_id in sorted(video_ids):
+                    with h5py.File(self._part(video_id), "r") as part:
+                        rows.append(json.loads(part.attrs["row"]))
+                        for name in part:
+                            part.copy(part[name], final.require_group(name), name=video_id)
+        except OSError as error:
+            raise self._cannot_write(error) from error
+        return rows
+
+    def clear(self) -> None:
+        """Remove the parts: call it once everything that is derived from the rows is on disk."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _part(self, video_id: str) -> Path:
+        # A digest, since ids may hold characters or lengths that file systems refuse.
+        return self.folder / f"{hashlib.sha256(video_id.encode('utf-8')).hexdigest()[:32]}.h5"
+
+    def _cannot_write(self, error: OSError) -> ShardError:
+        return ShardError(
+            f"{self.path}: cannot be written ({error}). Free some space or choose another folder, and start "
+            "again: the videos that were finished are kept."
+        )

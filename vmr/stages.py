@@ -1,0 +1,53 @@
+"""The stages of the pipeline and the code that each runs: the one table behind every digest of code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vmr.provenance import code_digest
+
+_OTHER_EXTRACTORS = {
+    "extract_i3d": ("vmr.features.c3d", "vmr.features.backbones"),
+    "extract_c3d": ("vmr.features.i3d", "vmr.features.backbones"),
+    "extract_backbone": ("vmr.features.c3d", "vmr.features.i3d"),
+}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The modules that a stage enters, and imported ones that cannot change what it gives."""
+
+    entries: tuple[str, ...]
+    without: tuple[str, ...] = ("vmr.errors", "vmr.provenance")
+
+    def digest(self) -> str:
+        """Digest of the stage's code, see `vmr.provenance.code_digest`."""
+        return code_digest(self.entries, without=self.without)
+
+
+STAGES = {
+    "render_demo": Stage(("vmr.annotations.demo",)),
+    "prepare_asset": Stage(("vmr.assets.prepare",)),
+    "parse_annotations": Stage(("vmr.annotations.parse",)),
+    "probe_videos": Stage(("vmr.video.probe",)),
+    "decode_frames": Stage(("vmr.video.decode",)),
+    **{
+        stage: Stage(("vmr.features.extract",), ("vmr.errors", "vmr.provenance", *others))
+        for stage, others in _OTHER_EXTRACTORS.items()
+    },
+    "merge_features": Stage(("vmr.features.merge",)),
+    "embed_queries": Stage(("vmr.queries.embed",)),
+    "train": Stage(("vmr.training.run",)),
+    "evaluate": Stage(("vmr.training.predict", "vmr.evaluation.evaluate")),
+    "compute_baselines": Stage(("vmr.evaluation.baselines",)),
+    "make_table": Stage(("vmr.evaluation.tables",)),
+}
+
+
+def extract_stage(extractor: str) -> str:
+    """Name of the stage that runs an extractor; pytorchvideo's backbones share one.
+
+    >>> extract_stage("i3d"), extract_stage("slow_r50")
+    ('extract_i3d', 'extract_backbone')
+    """
+    return f"extract_{extractor}" if extractor in ("i3d", "c3d") else "extract_backbone"

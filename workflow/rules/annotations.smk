@@ -1,0 +1,108 @@
+"""Annotation files: rendered, fetched when missing, and parsed into one table of moments."""
+
+FETCHED = {
+    file: asset
+    for dataset in DATASETS.values()
+    for file, asset in dataset.fetch.items()
+    # What a user put there is never an output: Snakemake would delete it before running the rule.
+    if not Path(file).exists()
+}
+RENDERED = {name: dataset for name, dataset in DATASETS.items() if dataset.render}
+
+
+def fetched_file(wildcards):
+    return FETCHED[f"data/{wildcards.file}"]
+
+
+rule fetch_annotations:
+    output:
+        "data/{file}",
+    log:
+        "logs/fetch/{file}.log",
+    benchmark:
+        "work/benchmarks/fetch/{file}.tsv"
+    wildcard_constraints:
+        file="|".join(
+            re.escape(Path(file).relative_to("data").as_posix()) for file in FETCHED
+        )
+        or "(?!)",
+    conda:
+        CONDA
+    params:
+        asset=fetched_file,
+        cache=f"{ASSETS}/downloads",
+    shell:
+        "python -m vmr assets prepare {params.asset} --output {output:q} --cache {params.cache} > {log:q} 2>&1"
+
+
+for name, dataset in RENDERED.items():
+
+    rule:
+        name:
+            f"render_{name}"
+        output:
+            annotations=[
+                file for files in dataset.annotations.values() for file in files
+            ]
+            + dataset.durations,
+            listing=str(Path(dataset.videos).parent / "videos.sha256"),
+        log:
+            f"logs/{name}/render.log",
+        benchmark:
+            f"work/{name}/benchmarks/render.tsv"
+        conda:
+            CONDA
+        threads: 8
+        params:
+            folder=str(Path(dataset.videos).parent),
+            options=options(dataset.render),
+            code=STAGES["render_demo"].digest(),
+        shell:
+            "python -m vmr render-demo --output {params.folder:q} {params.options} --workers {threads} > {log} 2>&1"
+
+
+def annotation_options(wildcards):
+    dataset = dataset_of(wildcards)
+    files = [
+        f"{split}={file}"
+        for split, names in dataset.annotations.items()
+        for file in names
+    ]
+    counts = [
+        f"{split}:{count}={number}"
+        for split, expected in dataset.expected_counts.items()
+        for count, number in expected.items()
+    ]
+    return " ".join(
+        [
+            f"--annotation-format {dataset.annotation_format}",
+            repeated("--annotations", files),
+            repeated("--durations", dataset.durations),
+            repeated("--expected", counts),
+        ]
+    )
+
+
+rule parse_annotations:
+    input:
+        annotations=lambda wildcards: [
+            file
+            for files in dataset_of(wildcards).annotations.values()
+            for file in files
+        ],
+        durations=lambda wildcards: dataset_of(wildcards).durations,
+    output:
+        moments="work/{dataset}/annotations/moments.csv",
+        report="work/{dataset}/annotations/report.json",
+    log:
+        "logs/{dataset}/parse_annotations.log",
+    benchmark:
+        "work/{dataset}/benchmarks/parse_annotations.tsv"
+    conda:
+        CONDA
+    params:
+        options=annotation_options,
+        code=STAGES["parse_annotations"].digest(),
+    shell:
+        "python -m vmr parse-annotations {params.options} --output {output.moments} --report {output.report}"
+        " > {log} 2>&1"

@@ -1,0 +1,109 @@
+"""What all rules share: the checked configuration, digests of code, and options of the command line."""
+
+import re
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+# Jobs run `python -m vmr` of this checkout with the Python that runs Snakemake, whether or not its environment is
+# activated; with --sdm conda the environment's Python comes before it, and the checkout is on its path.
+BASE = Path(str(workflow.basedir))
+sys.path.insert(0, str(BASE))
+shell.prefix(
+    f"set -euo pipefail; export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH"
+    f" PYTHONPATH={shlex.quote(str(BASE))}${{PYTHONPATH:+:$PYTHONPATH}}; "
+)
+
+from vmr.config import load_config
+from vmr.errors import ConfigError
+from vmr.stages import STAGES, extract_stage
+from vmr.video.listing import folder_fingerprints
+
+try:
+    CONFIG = load_config(config)
+except ConfigError as error:
+    raise WorkflowError(str(error)) from None
+
+DATASETS = CONFIG.datasets
+SETTINGS = {name: CONFIG.for_dataset(name) for name in DATASETS}
+CONDA = "../../envs/vmr.yaml"
+ASSETS = "data/assets"
+
+
+wildcard_constraints:
+    dataset="|".join(map(re.escape, DATASETS)),
+    extractor="i3d_r50|slow_r50|i3d|c3d",
+    method="ci_mha_wo_ms|ci_mha|mha",
+    shard=r"\d+",
+    seed=r"\d+",
+    split="|".join(sorted({re.escape(name) for dataset in DATASETS.values() for name in dataset.test_splits})),
+
+
+def dataset_of(wildcards):
+    """The section of `config.yaml` of the job's dataset."""
+    return DATASETS[wildcards.dataset]
+
+
+def settings_of(wildcards):
+    """The settings that hold for the job's dataset, its overrides merged in."""
+    return SETTINGS[wildcards.dataset]
+
+
+def options(section, *leave_out):
+    """Command line options from a section: its unset entries and those of `leave_out` are not passed."""
+    chosen = {
+        name: value
+        for name, value in section.model_dump().items()
+        if name not in leave_out
+    }
+    return " ".join(
+        f"--{name.replace('_', '-')} {shlex.quote(str(value))}"
+        for name, value in chosen.items()
+        if value is not None
+    )
+
+
+def repeated(option, values):
+    """The same option once for each value."""
+    return " ".join(f"{option} {shlex.quote(str(value))}" for value in values)
+
+
+def per_shard(pattern):
+    """Input function: the files of `pattern` for every shard of the job's dataset."""
+
+    def files(wildcards):
+        return expand(
+            pattern, shard=range(dataset_of(wildcards).shards), allow_missing=True
+        )
+
+    return files
+
+
+def asset_or_path(value, suffix):
+    """Where the weights or vectors that the configuration names lie: a path is taken as it is."""
+    return value if "/" in value or Path(value).suffix else f"{ASSETS}/{value}{suffix}"
+
+
+def shipped(path):
+    """A file that comes with the workflow, when the working directory has none of that name."""
+    return path if Path(path).exists() or not (BASE / path).exists() else str(BASE / path)
+
+
+def gpus(device):
+    """Cards that a job of this device asks for; a cluster's head node sees none, so its profile sets them."""
+    return int(
+        device == "cuda"
+        or (device == "auto" and shutil.which("nvidia-smi") is not None)
+    )
+
+
+def growing(megabytes):
+    """Memory that grows with each attempt."""
+
+    def memory(wildcards, attempt):
+        return megabytes * attempt
+
+    return memory

@@ -1,0 +1,60 @@
+"""Scores of every run on every test split, and of baselines that see nothing."""
+
+
+def splits_option(wildcards):
+    return repeated("--splits", dataset_of(wildcards).test_splits[wildcards.split])
+
+
+rule evaluate:
+    input:
+        run=rules.train.output,
+        moments="work/{dataset}/annotations/moments.csv",
+        features="work/{dataset}/features/{extractor}.h5",
+        queries="work/{dataset}/queries/queries.h5",
+        manifests=per_shard("work/{dataset}/frames/shard_{shard}.csv"),
+    output:
+        predictions="work/{dataset}/runs/{extractor}/{method}/seed_{seed}/predictions_{split}.jsonl",
+        metrics="work/{dataset}/runs/{extractor}/{method}/seed_{seed}/metrics_{split}.json",
+    log:
+        "logs/{dataset}/evaluate/{extractor}_{method}_{seed}_{split}.log",
+    benchmark:
+        "work/{dataset}/benchmarks/evaluate/{extractor}_{method}_{seed}_{split}.tsv"
+    conda:
+        CONDA
+    resources:
+        mem_mb=growing(6000),
+        runtime=120,
+    params:
+        folder=lambda wildcards, input: Path(input.run[0]).parent,
+        manifests=lambda wildcards, input: repeated("--manifests", input.manifests),
+        splits=splits_option,
+        options=lambda wildcards: options(settings_of(wildcards).evaluation),
+        device=lambda wildcards: settings_of(wildcards).training.device,
+        code=STAGES["evaluate"].digest(),
+    shell:
+        "python -m vmr evaluate --run {params.folder} --moments {input.moments} --features {input.features}"
+        " --queries {input.queries} {params.manifests} {params.splits} --split-name {wildcards.split} {params.options}"
+        " --device {params.device} --dataset {wildcards.dataset} --features-label {wildcards.extractor}"
+        " --predictions {output.predictions} --output {output.metrics} > {log} 2>&1"
+
+
+rule compute_baselines:
+    input:
+        moments="work/{dataset}/annotations/moments.csv",
+        manifests=per_shard("work/{dataset}/videos/shard_{shard}.csv"),
+    output:
+        "work/{dataset}/baselines/{split}.json",
+    log:
+        "logs/{dataset}/compute_baselines/{split}.log",
+    benchmark:
+        "work/{dataset}/benchmarks/compute_baselines/{split}.tsv"
+    conda:
+        CONDA
+    params:
+        manifests=lambda wildcards, input: repeated("--manifests", input.manifests),
+        train_split=lambda wildcards: dataset_of(wildcards).train_split,
+        splits=splits_option,
+        code=STAGES["compute_baselines"].digest(),
+    shell:
+        "python -m vmr baselines --moments {input.moments} {params.manifests} --train-split {params.train_split}"
+        " {params.splits} --split-name {wildcards.split} --output {output} > {log} 2>&1"

@@ -1,0 +1,173 @@
+"""Features of the decoded frames, one HDF5 file a shard, merged by links."""
+
+
+rule prepare_asset:
+    output:
+        f"{ASSETS}/{{asset}}",
+    log:
+        "logs/assets/{asset}.log",
+    benchmark:
+        "work/benchmarks/assets/{asset}.tsv"
+    wildcard_constraints:
+        asset=r"[^/]+\.(safetensors|txt)",
+    conda:
+        CONDA
+    params:
+        name=lambda wildcards: Path(wildcards.asset).stem,
+        cache=f"{ASSETS}/downloads",
+        code=STAGES["prepare_asset"].digest(),
+    shell:
+        "python -m vmr assets prepare {params.name} --output {output:q} --cache {params.cache} > {log} 2>&1"
+
+
+def weights_of(extractor):
+    """Input function: the file of weights that a dataset's extractor uses."""
+
+    def file(wildcards):
+        name = extractor or wildcards.extractor
+        return asset_or_path(
+            settings_of(wildcards).features[name].weights, ".safetensors"
+        )
+
+    return file
+
+
+def extract_options(extractor):
+    """Params function: the command line options of a dataset's extractor."""
+
+    def text(wildcards):
+        name = extractor or wildcards.extractor
+        section = settings_of(wildcards).features[name]
+        return f"--extractor {name} " + options(section, "weights", "pca_components")
+
+    return text
+
+
+def extract_gpus(extractor):
+    """Resources function: cards that an extraction asks for."""
+
+    def number(wildcards):
+        return gpus(
+            settings_of(wildcards).features[extractor or wildcards.extractor].device
+        )
+
+    return number
+
+
+EXTRACT = (
+    "python -m vmr extract --frames {input.frames} --manifest {input.manifest} --weights {input.weights:q}"
+    " {params.options} --output {output.features} --statuses {output.statuses} > {log} 2>&1"
+)
+
+
+rule extract_i3d:
+    input:
+        frames="work/{dataset}/frames/shard_{shard}.h5",
+        manifest="work/{dataset}/frames/shard_{shard}.csv",
+        weights=weights_of("i3d"),
+    output:
+        features="work/{dataset}/features/i3d/shard_{shard}.h5",
+        statuses="work/{dataset}/features/i3d/shard_{shard}.csv",
+    log:
+        "logs/{dataset}/extract_i3d/{shard}.log",
+    benchmark:
+        "work/{dataset}/benchmarks/extract_i3d/{shard}.tsv"
+    conda:
+        CONDA
+    threads: 16
+    resources:
+        gpu=extract_gpus("i3d"),
+        mem_mb=growing(6000),
+        runtime=1440,
+    params:
+        options=extract_options("i3d"),
+        code=STAGES["extract_i3d"].digest(),
+    shell:
+        EXTRACT
+
+
+use rule extract_i3d as extract_c3d with:
+    input:
+        frames="work/{dataset}/frames/shard_{shard}.h5",
+        manifest="work/{dataset}/frames/shard_{shard}.csv",
+        weights=weights_of("c3d"),
+    output:
+        features="work/{dataset}/features/c3d/shard_{shard}.h5",
+        statuses="work/{dataset}/features/c3d/shard_{shard}.csv",
+    log:
+        "logs/{dataset}/extract_c3d/{shard}.log",
+    benchmark:
+        "work/{dataset}/benchmarks/extract_c3d/{shard}.tsv"
+    resources:
+        gpu=extract_gpus("c3d"),
+        mem_mb=growing(6000),
+        runtime=1440,
+    params:
+        options=extract_options("c3d"),
+        code=STAGES["extract_c3d"].digest(),
+
+
+use rule extract_i3d as extract_backbone with:
+    input:
+        frames="work/{dataset}/frames/shard_{shard}.h5",
+        manifest="work/{dataset}/frames/shard_{shard}.csv",
+        weights=weights_of(None),
+    output:
+        features="work/{dataset}/features/{extractor}/shard_{shard}.h5",
+        statuses="work/{dataset}/features/{extractor}/shard_{shard}.csv",
+    log:
+        "logs/{dataset}/extract_{extractor}/{shard}.log",
+    benchmark:
+        "work/{dataset}/benchmarks/extract_{extractor}/{shard}.tsv"
+    wildcard_constraints:
+        extractor="i3d_r50|slow_r50",
+    resources:
+        gpu=extract_gpus(None),
+        mem_mb=growing(6000),
+        runtime=1440,
+    params:
+        options=extract_options(None),
+        code=STAGES["extract_backbone"].digest(),
+
+
+rule merge_features:
+    input:
+        shards=per_shard("work/{dataset}/features/{extractor}/shard_{shard}.h5"),
+        statuses=per_shard("work/{dataset}/features/{extractor}/shard_{shard}.csv"),
+        moments="work/{dataset}/annotations/moments.csv",
+    output:
+        features="work/{dataset}/features/{extractor}.h5",
+        coverage="work/{dataset}/features/{extractor}_coverage.csv",
+    log:
+        "logs/{dataset}/merge_features/{extractor}.log",
+    benchmark:
+        "work/{dataset}/benchmarks/merge_features/{extractor}.tsv"
+    conda:
+        CONDA
+    resources:
+        mem_mb=growing(8000),
+        runtime=240,
+    params:
+        shards=lambda wildcards, input: repeated("--shards", input.shards),
+        statuses=lambda wildcards, input: repeated("--statuses", input.statuses),
+        options=lambda wildcards: " ".join(
+            filter(
+                None,
+                [
+                    f"--train-split {dataset_of(wildcards).train_split}",
+                    (
+                        f"--pca-components {components}"
+                        if (
+                            components := settings_of(wildcards)
+                            .features[wildcards.extractor]
+                            .pca_components
+                        )
+                        else ""
+                    ),
+                ],
+            )
+        ),
+        code=STAGES["merge_features"].digest(),
+    shell:
+        "python -m vmr merge-features {params.shards} {params.statuses} --moments {input.moments} {params.options}"
+        " --output {output.features} --coverage {output.coverage} > {log} 2>&1"

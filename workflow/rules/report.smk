@@ -1,0 +1,42 @@
+"""The table: published rows first, then blind baselines, then what was computed here."""
+
+
+def table_metrics(wildcards):
+    dataset, training = dataset_of(wildcards), settings_of(wildcards).training
+    return expand(
+        "work/{dataset}/runs/{extractor}/{method}/seed_{seed}/metrics_{split}.json",
+        dataset=wildcards.dataset,
+        extractor=dataset.extractors,
+        method=training.methods,
+        seed=training.seeds,
+        split=dataset.test_splits,
+    )
+
+
+rule make_table:
+    input:
+        metrics=table_metrics,
+        baselines=lambda wildcards: expand(
+            "work/{dataset}/baselines/{split}.json",
+            dataset=wildcards.dataset,
+            split=dataset_of(wildcards).test_splits,
+        ),
+        published=lambda wildcards: [shipped(path)] if (path := dataset_of(wildcards).published) else [],
+    output:
+        csv="results/{dataset}_table.csv",
+        md="results/{dataset}_table.md",
+    log:
+        "logs/{dataset}/make_table.log",
+    benchmark:
+        "work/{dataset}/benchmarks/make_table.tsv"
+    conda:
+        CONDA
+    params:
+        title=lambda wildcards: dataset_of(wildcards).title,
+        metrics=lambda wildcards, input: repeated("--metrics", input.metrics),
+        baselines=lambda wildcards, input: repeated("--baselines", input.baselines),
+        published=lambda wildcards, input: repeated("--published", input.published),
+        code=STAGES["make_table"].digest(),
+    shell:
+        "python -m vmr make-table {params.metrics} {params.baselines} {params.published} --dataset {params.title:q}"
+        " --output-csv {output.csv} --output-md {output.md} > {log} 2>&1"

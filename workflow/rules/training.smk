@@ -1,0 +1,52 @@
+"""Training: one job for each kind of features, method and seed."""
+
+
+def train_options(wildcards):
+    settings, dataset = settings_of(wildcards), dataset_of(wildcards)
+    test_splits = sorted(
+        {split for splits in dataset.test_splits.values() for split in splits}
+    )
+    return " ".join(
+        [
+            options(settings.model),
+            options(settings.training, "methods", "seeds", "threads"),
+            f"--train-split {dataset.train_split}",
+            (
+                repeated("--test-splits", test_splits)
+                if settings.training.selection == "test"
+                else ""
+            ),
+        ]
+    )
+
+
+rule train:
+    input:
+        moments="work/{dataset}/annotations/moments.csv",
+        features="work/{dataset}/features/{extractor}.h5",
+        queries="work/{dataset}/queries/queries.h5",
+        manifests=per_shard("work/{dataset}/frames/shard_{shard}.csv"),
+    output:
+        checkpoint="work/{dataset}/runs/{extractor}/{method}/seed_{seed}/checkpoint.safetensors",
+        history="work/{dataset}/runs/{extractor}/{method}/seed_{seed}/history.csv",
+        run="work/{dataset}/runs/{extractor}/{method}/seed_{seed}/run.json",
+    log:
+        "logs/{dataset}/train/{extractor}_{method}_{seed}.log",
+    benchmark:
+        "work/{dataset}/benchmarks/train/{extractor}_{method}_{seed}.tsv"
+    conda:
+        CONDA
+    threads: lambda wildcards: settings_of(wildcards).training.threads
+    resources:
+        gpu=lambda wildcards: gpus(settings_of(wildcards).training.device),
+        mem_mb=growing(8000),
+        runtime=1440,
+    params:
+        folder=lambda wildcards, output: Path(output.checkpoint).parent,
+        manifests=lambda wildcards, input: repeated("--manifests", input.manifests),
+        options=train_options,
+        code=STAGES["train"].digest(),
+    shell:
+        "python -m vmr train --moments {input.moments} --features {input.features} --queries {input.queries}"
+        " {params.manifests} --method {wildcards.method} --seed {wildcards.seed} {params.options} --threads {threads}"
+        " --output-dir {params.folder} > {log} 2>&1"

@@ -1,0 +1,79 @@
+"""Raw videos: what ffprobe says of them, and their frames at 24 a second."""
+
+FINGERPRINTS = {
+    name: folder_fingerprints(dataset.videos, shards=dataset.shards)
+    for name, dataset in DATASETS.items()
+    if not dataset.render
+}
+
+
+def rendered_listing(wildcards):
+    dataset = dataset_of(wildcards)
+    return (
+        [str(Path(dataset.videos).parent / "videos.sha256")] if dataset.render else []
+    )
+
+
+def shard_fingerprint(wildcards):
+    """Digest of the shard's video files; a rendered dataset has its listing as an input instead."""
+    return (
+        FINGERPRINTS[wildcards.dataset][int(wildcards.shard)]
+        if wildcards.dataset in FINGERPRINTS
+        else "rendered"
+    )
+
+
+rule probe_videos:
+    input:
+        moments="work/{dataset}/annotations/moments.csv",
+        listing=rendered_listing,
+    output:
+        "work/{dataset}/videos/shard_{shard}.csv",
+    log:
+        "logs/{dataset}/probe_videos/{shard}.log",
+    benchmark:
+        "work/{dataset}/benchmarks/probe_videos/{shard}.tsv"
+    conda:
+        CONDA
+    params:
+        videos=lambda wildcards: dataset_of(wildcards).videos,
+        shards=lambda wildcards: dataset_of(wildcards).shards,
+        timeout=lambda wildcards: settings_of(wildcards).video.probe_timeout_sec,
+        fingerprint=shard_fingerprint,
+        code=STAGES["probe_videos"].digest(),
+    shell:
+        "python -m vmr probe-videos --moments {input.moments} --videos {params.videos:q} --shard {wildcards.shard}"
+        " --shards {params.shards} --timeout-sec {params.timeout} --output {output} > {log} 2>&1"
+
+
+rule decode_frames:
+    input:
+        manifest="work/{dataset}/videos/shard_{shard}.csv",
+    output:
+        frames="work/{dataset}/frames/shard_{shard}.h5",
+        manifest="work/{dataset}/frames/shard_{shard}.csv",
+    log:
+        "logs/{dataset}/decode_frames/{shard}.log",
+    benchmark:
+        "work/{dataset}/benchmarks/decode_frames/{shard}.tsv"
+    conda:
+        CONDA
+    threads: 4
+    resources:
+        mem_mb=growing(4000),
+        runtime=720,
+    params:
+        options=lambda wildcards: " ".join(
+            [
+                f"--timeout-sec {settings_of(wildcards).video.decode_timeout_sec}",
+                options(
+                    settings_of(wildcards).video,
+                    "probe_timeout_sec",
+                    "decode_timeout_sec",
+                ),
+            ]
+        ),
+        code=STAGES["decode_frames"].digest(),
+    shell:
+        "python -m vmr decode-frames --manifest {input.manifest} {params.options} --workers {threads}"
+        " --output {output.frames} --decoded-manifest {output.manifest} > {log} 2>&1"
