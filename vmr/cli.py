@@ -15,6 +15,17 @@ import typer
 from typer.core import TyperGroup
 
 from vmr.errors import ConfigError, VmrError
+from vmr.names import (
+    Alignment,
+    AnnotationFormat,
+    Device,
+    ExtractorName,
+    MethodName,
+    Mode,
+    Padding,
+    Precision,
+    Selection,
+)
 
 
 class _Commands(TyperGroup):
@@ -85,7 +96,7 @@ def render_demo(
 @app.command()
 def parse_annotations(
     *,
-    annotation_format: Annotated[str, typer.Option(help="charades_sta or activitynet_captions.")],
+    annotation_format: Annotated[AnnotationFormat, typer.Option(help="Format of the files.")],
     annotations: Annotated[list[str], typer.Option(help="split=FILE, repeated.")],
     durations: Annotated[list[Path], typer.Option(help="CSV with the columns id and length.")] = [],  # noqa: B006
     expected: Annotated[list[str], typer.Option(help="split:count=NUMBER, known counts.")] = [],  # noqa: B006
@@ -164,15 +175,15 @@ def extract(
     *,
     frames: Annotated[Path, typer.Option(help="Frame store of the shard.")],
     manifest: Annotated[Path, typer.Option(help="Manifest with what decoding gave.")],
-    extractor: str = "i3d",
+    extractor: ExtractorName = "i3d",
     weights: Annotated[Path, typer.Option(help="Weights, prepared or your own.")],
     mean: Annotated[Path | None, typer.Option(help="c3d: mean clip (.npy).")] = None,
     window: int = 64,
     stride: int = 8,
-    mode: str = "windows",
-    padding: str = "edge",
-    device: str = "auto",
-    dtype: str = "auto",
+    mode: Mode = "windows",
+    padding: Padding = "edge",
+    device: Device = "auto",
+    dtype: Precision = "auto",
     batch_size: int | None = None,
     max_failed_share: float = 0.5,
     output: Output,
@@ -250,14 +261,14 @@ def train(
     queries: Queries,
     manifests: Manifests,
     output_dir: Annotated[Path, typer.Option(help="Folder of the run.")],
-    method: str = "ci_mha",
+    method: MethodName = "ci_mha",
     seed: int = 0,
     hidden: int = 512,
     query_hidden: int = 256,
     heads: int = 8,
     dropout: float = 0.2,
     lstm_dropout: float = 0.5,
-    alignment: str = "attention",
+    alignment: Alignment = "attention",
     max_steps: int = 128,
     segmentation_weight: float = 1.0,
     learning_rate: float = 1e-4,
@@ -265,12 +276,12 @@ def train(
     epochs: int = 100,
     patience: int = 20,
     gradient_clip: float = 1.0,
-    selection: str = "validation",
+    selection: Selection = "validation",
     validation_fraction: float = 0.1,
     train_split: str = "train",
     test_splits: Annotated[list[str], typer.Option(help="Splits for `--selection test`.")] = [],  # noqa: B006
-    precision: str = "auto",
-    device: str = "auto",
+    precision: Precision = "auto",
+    device: Device = "auto",
     threads: int = 1,
 ) -> None:
     """Train one method with one seed."""
@@ -322,7 +333,7 @@ def evaluate(
     top: int = 5,
     nms_threshold: float = 0.5,
     batch_size: int = 200,
-    device: str = "auto",
+    device: Device = "auto",
     dataset: str,
     features_label: str,
     predictions: Annotated[Path, typer.Option(help="Predictions to write (JSON lines).")],

@@ -8,19 +8,26 @@ import re
 from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from vmr.errors import ConfigError
+from vmr.names import (
+    Alignment,
+    AnnotationFormat,
+    Device,
+    ExtractorName,
+    MethodName,
+    Mode,
+    Padding,
+    Precision,
+    Selection,
+)
 
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
-Device = Literal["auto", "cpu", "cuda"]
-Precision = Literal["auto", "float32", "bfloat16"]
-ExtractorName = Literal["i3d", "c3d", "i3d_r50", "slow_r50"]
-MethodName = Literal["mha", "ci_mha_wo_ms", "ci_mha"]
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -53,12 +60,10 @@ class ExtractorSettings(Section):
     weights: Annotated[str, Field(description="Name of an asset (`vmr assets list`) or path of a file.")]
     window: Annotated[int, Field(gt=0, description="Frames that a feature sees.")]
     stride: Annotated[int, Field(gt=0, description="Frames between two features.")]
-    mode: Annotated[
-        Literal["windows", "continuous"], Field(description="Exact windows, or one pass over the video (i3d only).")
-    ] = "windows"
-    padding: Annotated[
-        Literal["edge", "valid"], Field(description="Replicate the first and last frame, or use full windows only.")
-    ] = "edge"
+    mode: Annotated[Mode, Field(description="Exact windows, or one pass over the video (i3d only).")] = "windows"
+    padding: Annotated[Padding, Field(description="Replicate the first and last frame, or use full windows only.")] = (
+        "edge"
+    )
     device: Annotated[Device, Field(description="auto: CUDA when there, else the CPU.")] = "auto"
     dtype: Annotated[Precision, Field(description="auto: bfloat16 where the hardware multiplies it natively.")] = "auto"
     batch_size: Annotated[int | None, Field(gt=0, description="Windows at once; empty: by memory.")] = None
@@ -88,9 +93,7 @@ class ModelSettings(Section):
     heads: Annotated[int, Field(gt=0, description="Heads of every attention.")] = 8
     dropout: Probability = 0.2
     lstm_dropout: Annotated[Probability, Field(description="Dropout after LSTMs.")] = 0.5
-    alignment: Annotated[
-        Literal["attention", "cross", "pad"], Field(description="Reading of eqs 7-9, see docs/decisions.md.")
-    ] = "attention"
+    alignment: Annotated[Alignment, Field(description="Reading of eqs 7-9, see docs/decisions.md.")] = "attention"
     max_steps: Annotated[int, Field(gt=0, description="Longer videos are mean-pooled to so many steps.")] = 128
     segmentation_weight: Annotated[float, Field(ge=0, description="Weight of the segmentation loss.")] = 1.0
 
@@ -112,7 +115,7 @@ class TrainingSettings(Section):
     patience: Annotated[int, Field(gt=0, description="Stop after so many epochs without a better validation.")] = 20
     gradient_clip: Annotated[float, Field(gt=0, description="Largest norm of the gradient.")] = 1.0
     selection: Annotated[
-        Literal["validation", "test"],
+        Selection,
         Field(description="Where the best epoch is chosen; `test` only to compare with papers that did, labelled."),
     ] = "validation"
     validation_fraction: Annotated[float, Field(gt=0, lt=1, description="Share of the training videos held out.")] = 0.1
@@ -151,7 +154,7 @@ class DatasetSettings(Section):
     """One dataset: where its annotations and videos lie, and what differs from the general settings."""
 
     title: Annotated[str, Field(description="Name in tables.")]
-    annotation_format: Literal["charades_sta", "activitynet_captions"]
+    annotation_format: AnnotationFormat
     annotations: Annotated[dict[str, list[str]], Field(description="Files of each split.", min_length=1)]
     durations: Annotated[
         list[str], Field(description="CSV files with columns id and length (s); without any, ffprobe's durations.")

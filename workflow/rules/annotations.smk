@@ -1,18 +1,5 @@
 """Annotation files: rendered, fetched when missing, and parsed into one table of moments."""
 
-FETCHED = {
-    file: asset
-    for dataset in DATASETS.values()
-    for file, asset in dataset.fetch.items()
-    # What a user put there is never an output: Snakemake would delete it before running the rule.
-    if not Path(file).exists()
-}
-RENDERED = {name: dataset for name, dataset in DATASETS.items() if dataset.render}
-
-
-def fetched_file(wildcards):
-    return FETCHED[f"data/{wildcards.file}"]
-
 
 rule fetch_annotations:
     output:
@@ -54,33 +41,11 @@ for name, dataset in RENDERED.items():
             CONDA
         threads: 8
         params:
-            folder=str(Path(dataset.videos).parent),
+            folder=lambda wildcards, output: Path(output.listing).parent,
             options=options(dataset.render),
             code=STAGES["render_demo"].digest(),
         shell:
             "python -m vmr render-demo --output {params.folder:q} {params.options} --workers {threads} > {log} 2>&1"
-
-
-def annotation_options(wildcards):
-    dataset = dataset_of(wildcards)
-    files = [
-        f"{split}={file}"
-        for split, names in dataset.annotations.items()
-        for file in names
-    ]
-    counts = [
-        f"{split}:{count}={number}"
-        for split, expected in dataset.expected_counts.items()
-        for count, number in expected.items()
-    ]
-    return " ".join(
-        [
-            f"--annotation-format {dataset.annotation_format}",
-            repeated("--annotations", files),
-            repeated("--durations", dataset.durations),
-            repeated("--expected", counts),
-        ]
-    )
 
 
 rule parse_annotations:

@@ -14,7 +14,7 @@ BASE = Path(str(workflow.basedir))
 sys.path.insert(0, str(BASE))
 shell.prefix(
     f"set -euo pipefail; export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH"
-    f" PYTHONPATH={shlex.quote(str(BASE))}${{PYTHONPATH:+:$PYTHONPATH}}; "
+    f" PYTHONPATH={shlex.quote(str(BASE))}${{{{PYTHONPATH:+:$PYTHONPATH}}}}; "
 )
 
 from vmr.config import load_config
@@ -39,7 +39,15 @@ wildcard_constraints:
     method="ci_mha_wo_ms|ci_mha|mha",
     shard=r"\d+",
     seed=r"\d+",
-    split="|".join(sorted({re.escape(name) for dataset in DATASETS.values() for name in dataset.test_splits})),
+    split="|".join(
+        sorted(
+            {
+                re.escape(name)
+                for dataset in DATASETS.values()
+                for name in dataset.test_splits
+            }
+        )
+    ),
 
 
 def dataset_of(wildcards):
@@ -84,12 +92,18 @@ def per_shard(pattern):
 
 def asset_or_path(value, suffix):
     """Where the weights or vectors that the configuration names lie: a path is taken as it is."""
-    return value if "/" in value or Path(value).suffix else f"{ASSETS}/{value}{suffix}"
+    return (
+        value
+        if Path(value).name != value or Path(value).suffix
+        else f"{ASSETS}/{value}{suffix}"
+    )
 
 
 def shipped(path):
     """A file that comes with the workflow, when the working directory has none of that name."""
-    return path if Path(path).exists() or not (BASE / path).exists() else str(BASE / path)
+    return (
+        path if Path(path).exists() or not (BASE / path).exists() else str(BASE / path)
+    )
 
 
 def gpus(device):

@@ -1,10 +1,6 @@
 """Scores of every run on every test split, and of baselines that see nothing."""
 
 
-def splits_option(wildcards):
-    return repeated("--splits", dataset_of(wildcards).test_splits[wildcards.split])
-
-
 rule evaluate:
     input:
         run=rules.train.output,

@@ -20,40 +20,6 @@ rule prepare_asset:
         "python -m vmr assets prepare {params.name} --output {output:q} --cache {params.cache} > {log} 2>&1"
 
 
-def weights_of(extractor):
-    """Input function: the file of weights that a dataset's extractor uses."""
-
-    def file(wildcards):
-        name = extractor or wildcards.extractor
-        return asset_or_path(
-            settings_of(wildcards).features[name].weights, ".safetensors"
-        )
-
-    return file
-
-
-def extract_options(extractor):
-    """Params function: the command line options of a dataset's extractor."""
-
-    def text(wildcards):
-        name = extractor or wildcards.extractor
-        section = settings_of(wildcards).features[name]
-        return f"--extractor {name} " + options(section, "weights", "pca_components")
-
-    return text
-
-
-def extract_gpus(extractor):
-    """Resources function: cards that an extraction asks for."""
-
-    def number(wildcards):
-        return gpus(
-            settings_of(wildcards).features[extractor or wildcards.extractor].device
-        )
-
-    return number
-
-
 EXTRACT = (
     "python -m vmr extract --frames {input.frames} --manifest {input.manifest} --weights {input.weights:q}"
     " {params.options} --output {output.features} --statuses {output.statuses} > {log} 2>&1"

@@ -1,18 +1,6 @@
 """The table: published rows first, then blind baselines, then what was computed here."""
 
 
-def table_metrics(wildcards):
-    dataset, training = dataset_of(wildcards), settings_of(wildcards).training
-    return expand(
-        "work/{dataset}/runs/{extractor}/{method}/seed_{seed}/metrics_{split}.json",
-        dataset=wildcards.dataset,
-        extractor=dataset.extractors,
-        method=training.methods,
-        seed=training.seeds,
-        split=dataset.test_splits,
-    )
-
-
 rule make_table:
     input:
         metrics=table_metrics,
@@ -21,7 +9,9 @@ rule make_table:
             dataset=wildcards.dataset,
             split=dataset_of(wildcards).test_splits,
         ),
-        published=lambda wildcards: [shipped(path)] if (path := dataset_of(wildcards).published) else [],
+        published=lambda wildcards: (
+            [shipped(path)] if (path := dataset_of(wildcards).published) else []
+        ),
     output:
         csv="results/{dataset}_table.csv",
         md="results/{dataset}_table.md",

@@ -1,25 +1,6 @@
 """Training: one job for each kind of features, method and seed."""
 
 
-def train_options(wildcards):
-    settings, dataset = settings_of(wildcards), dataset_of(wildcards)
-    test_splits = sorted(
-        {split for splits in dataset.test_splits.values() for split in splits}
-    )
-    return " ".join(
-        [
-            options(settings.model),
-            options(settings.training, "methods", "seeds", "threads"),
-            f"--train-split {dataset.train_split}",
-            (
-                repeated("--test-splits", test_splits)
-                if settings.training.selection == "test"
-                else ""
-            ),
-        ]
-    )
-
-
 rule train:
     input:
         moments="work/{dataset}/annotations/moments.csv",

@@ -1,27 +1,5 @@
 """Raw videos: what ffprobe says of them, and their frames at 24 a second."""
 
-FINGERPRINTS = {
-    name: folder_fingerprints(dataset.videos, shards=dataset.shards)
-    for name, dataset in DATASETS.items()
-    if not dataset.render
-}
-
-
-def rendered_listing(wildcards):
-    dataset = dataset_of(wildcards)
-    return (
-        [str(Path(dataset.videos).parent / "videos.sha256")] if dataset.render else []
-    )
-
-
-def shard_fingerprint(wildcards):
-    """Digest of the shard's video files; a rendered dataset has its listing as an input instead."""
-    return (
-        FINGERPRINTS[wildcards.dataset][int(wildcards.shard)]
-        if wildcards.dataset in FINGERPRINTS
-        else "rendered"
-    )
-
 
 rule probe_videos:
     input:

@@ -1,0 +1,106 @@
+"""A small dataset with planted moments, in the files that training reads: moments, features, queries.
+
+Each video is a row of events of different kinds; the features of a step are its event's random direction plus
+noise; sentences name an event by words. Nothing here is a copy of anything.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+
+from vmr.annotations.moments import write_moments
+from vmr.queries.embed import embed_queries
+
+STEP_SEC = 1 / 3
+KINDS = ("fractal", "wave", "counter", "noise", "tiles", "gradient")
+TEMPLATES = ("the {} appears", "we see the {}", "a {} is shown on the screen .", "then there is the {}")
+
+
+@dataclass(frozen=True)
+class SyntheticData:
+    """Paths of the files."""
+
+    moments: Path
+    features: Path
+    queries: Path
+    vectors: Path
+
+    def inputs(self) -> dict[str, object]:
+        """Arguments that train_run and predict_run share."""
+        return {"moments": self.moments, "features": self.features, "queries": self.queries, "manifests": []}
+
+
+def write_synthetic(
+    folder: Path,
+    *,
+    train_videos: int = 30,
+    test_videos: int = 10,
+    dim: int = 32,
+    word_dim: int = 12,
+    noise: float = 0.5,
+    seed: int = 0,
+    covered: set[str] | None = None,
+) -> SyntheticData:
+    """Write the dataset; `covered` names the videos that get features (all of them by default)."""
+    random = np.random.default_rng(seed)
+    directions = random.normal(size=(len(KINDS), dim))
+    rows: list[dict[str, object]] = []
+    videos: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
+    for number in range(train_videos + test_videos):
+        split = "train" if number < train_videos else "test"
+        video_id = f"{split}{number:03d}"
+        lengths = random.integers(4, 10, size=3)
+        kinds = random.choice(len(KINDS), size=3, replace=False)
+        steps = int(lengths.sum())
+        edges = np.arange(steps + 1) * STEP_SEC
+        signal = np.repeat(directions[kinds], lengths, axis=0)
+        features = (signal + noise * random.normal(size=signal.shape)).astype(np.float32)
+        videos[video_id] = (features, edges[:-1], edges[1:])
+        begin = 0.0
+        for kind, length in zip(kinds, lengths, strict=True):
+            end = begin + float(length) * STEP_SEC
+            for template in random.choice(TEMPLATES, size=2, replace=False):
+                rows.append(
+                    {
+                        "query_id": f"{split}:{len(rows) + 1}",
+                        "video_id": video_id,
+                        "split": split,
+                        "start_sec": begin,
+                        "end_sec": end,
+                        "duration_sec": steps * STEP_SEC,
+                        "sentence": template.format(KINDS[kind]),
+                    }
+                )
+            begin = end
+    data = SyntheticData(folder / "moments.csv", folder / "features.h5", folder / "queries.h5", folder / "glove.txt")
+    write_moments(pd.DataFrame(rows), data.moments)
+    write_features(data.features, {name: video for name, video in videos.items() if covered is None or name in covered})
+    words = sorted({word for template in TEMPLATES for word in template.replace("{}", "").split()} | set(KINDS[1:]))
+    write_glove(data.vectors, {word: random.normal(size=word_dim) for word in words})
+    embed_queries(moments=data.moments, vectors=data.vectors, output=data.queries, report=folder / "queries.json")
+    return data
+
+
+def write_features(
+    path: Path, videos: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]], *, dim: int = 32, **provenance: object
+) -> None:
+    """Write a feature file in the layout of `vmr.features.store`."""
+    found = {video[0].shape[1] for video in videos.values()} or {dim}
+    with h5py.File(path, "w") as file:
+        for name, (features, start_sec, end_sec) in videos.items():
+            file[f"features/{name}"] = features
+            file[f"start_sec/{name}"] = start_sec
+            file[f"end_sec/{name}"] = end_sec
+        file.attrs["provenance"] = json.dumps({"extractor": "synthetic", "dim": found.pop(), **provenance})
+
+
+def write_glove(path: Path, vectors: dict[str, np.ndarray]) -> None:
+    """Write word vectors in GloVe's text format."""
+    lines = [" ".join([word, *(f"{number:.5f}" for number in vector)]) for word, vector in vectors.items()]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")

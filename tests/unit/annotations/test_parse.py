@@ -1,0 +1,154 @@
+import json
+import logging
+
+import pytest
+
+from vmr.annotations.moments import read_moments
+from vmr.annotations.parse import parse_annotations
+from vmr.errors import AnnotationError
+
+
+def parse(folder, *, annotation_format="charades_sta", annotations, durations=(), expected=None):
+    output, report = folder / "moments.csv", folder / "report.json"
+    parse_annotations(
+        annotation_format=annotation_format,
+        annotations=annotations,
+        durations=list(durations),
+        output=output,
+        report=report,
+        expected=expected,
+    )
+    return read_moments(output), json.loads(report.read_text())
+
+
+# The counts of ../shared/data/README.md. Lines and videos count the 4 degenerate lines in, as the README does.
+CHARADES_COUNTS = {
+    "train": {"lines": 12408, "queries": 12404, "videos": 5338, "degenerate": 4, "malformed": 0, "past_end": 1805},
+    "test": {"lines": 3720, "queries": 3720, "videos": 1334, "degenerate": 0, "malformed": 0, "past_end": 562},
+}
+ACTIVITYNET_COUNTS = {
+    "train": {"lines": 37421, "queries": 37417, "videos": 10009, "degenerate": 4},
+    "val_1": {"lines": 17505, "queries": 17505, "videos": 4917, "degenerate": 0},
+    "val_2": {"lines": 17031, "queries": 17031, "videos": 4885, "degenerate": 0},
+}
+
+
+def differences(report):
+    return [
+        (split, name, row)
+        for split, rows in report["comparison"].items()
+        for name, row in rows.items()
+        if not row["equal"]
+    ]
+
+
+def test_charades_sta_has_its_known_counts(shared_data, tmp_path):
+    folder = shared_data / "charades_sta"
+    moments, report = parse(
+        tmp_path,
+        annotations={split: [folder / f"charades_sta_{split}.txt"] for split in ("train", "test")},
+        durations=[folder / f"Charades_v1_{split}.csv" for split in ("train", "test")],
+        expected=CHARADES_COUNTS,
+    )
+    assert differences(report) == []
+    assert [int(row["where"].rsplit(":", 1)[1]) for row in report["splits"]["train"]["degenerate"]] == [
+        8252,
+        8440,
+        9623,
+        9624,
+    ]
+    assert max(report["splits"][split]["past_end"]["max_sec"] for split in ("train", "test")) == 1.54
+    assert report["videos_without_duration"] == [] and report["duration_problems"] == []
+    assert len(moments) == 12404 + 3720
+    first = moments[moments["query_id"] == "test:1"].iloc[0]
+    assert (first["video_id"], first["start_sec"], first["end_sec"]) == ("3MSZA", 24.3, 30.4)
+
+
+def test_activitynet_captions_has_its_known_counts(shared_data, tmp_path):
+    folder = shared_data / "activitynet_captions"
+    moments, report = parse(
+        tmp_path,
+        annotation_format="activitynet_captions",
+        annotations={split: [folder / f"{split}.json"] for split in ACTIVITYNET_COUNTS},
+        expected=ACTIVITYNET_COUNTS,
+    )
+    assert differences(report) == []
+    # Every val_2 video is in val_1 (README), so the training videos share none with either.
+    assert report["videos_in_several_splits"] == {"val_1+val_2": 4885}
+    assert len(moments) == 37417 + 17505 + 17031
+    assert moments["duration_sec"].notna().all()
+
+
+def test_own_videos_without_durations(tmp_path):
+    (tmp_path / "train.txt").write_text("a 1 2##one.\nb 3 4##two.\n")
+    moments, report = parse(tmp_path, annotations={"train": [tmp_path / "train.txt"]})
+    assert moments["duration_sec"].isna().all()
+    assert report["videos_without_duration"] == ["a", "b"]
+
+
+def test_several_files_of_a_split_keep_unique_ids(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.txt").write_text("a 1 2##same.\n")
+    moments, report = parse(tmp_path, annotations={"train": [tmp_path / "one.txt", tmp_path / "two.txt"]})
+    assert moments["query_id"].tolist() == ["train:1", "train.2:1"]
+    assert report["splits"]["train"]["lines"] == 2
+
+
+def test_spans_past_the_end_are_counted_and_left_raw(tmp_path):
+    (tmp_path / "train.txt").write_text("a 1 10.5##past.\na 11 12##beyond.\na 1 10##exactly.\n")
+    (tmp_path / "durations.csv").write_text("id,length\na,10\n")
+    moments, report = parse(
+        tmp_path, annotations={"train": [tmp_path / "train.txt"]}, durations=[tmp_path / "durations.csv"]
+    )
+    past = report["splits"]["train"]["past_end"]
+    assert (past["count"], past["max_sec"]) == (2, 2.0)
+    assert past["empty_when_clamped"] == [f"{tmp_path / 'train.txt'}:2"]
+    assert moments["end_sec"].tolist() == [10.5, 12.0, 10.0]
+
+
+def test_durations_that_contradict_each_other_are_reported(tmp_path):
+    entry = {"duration": 10, "timestamps": [[0, 1]], "sentences": ["One."]}
+    for split, duration in (("train", 10), ("val", 11)):
+        (tmp_path / f"{split}.json").write_text(json.dumps({"v": entry | {"duration": duration}}))
+    moments, report = parse(
+        tmp_path,
+        annotation_format="activitynet_captions",
+        annotations={split: [tmp_path / f"{split}.json"] for split in ("train", "val")},
+    )
+    assert moments["duration_sec"].tolist() == [10.0, 10.0]
+    assert "10.0 s before" in report["duration_problems"][0]["reason"]
+
+
+def test_other_counts_than_the_known_ones_are_a_warning(tmp_path, caplog):
+    (tmp_path / "train.txt").write_text("a 1 2##one.\n")
+    with caplog.at_level(logging.WARNING):
+        _, report = parse(
+            tmp_path, annotations={"train": [tmp_path / "train.txt"]}, expected={"train": {"lines": 2, "queries": 1}}
+        )
+    assert report["comparison"]["train"]["lines"] == {"expected": 2, "found": 1, "equal": False}
+    assert [record.getMessage() for record in caplog.records] == [
+        "train: lines is 1, but 2 is known; another edition of the file?"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"annotation_format": "tacos"}, "charades_sta, activitynet_captions"),
+        ({"annotations": {}}, "no annotation files"),
+        ({"annotations": {"train": []}}, "no annotation files"),
+        ({"expected": {"valid": {}}}, "'valid'"),
+        ({"expected": {"train": {"line": 3}}}, "'line'"),
+    ],
+)
+def test_options_that_cannot_be_meant_are_refused(tmp_path, options, message):
+    (tmp_path / "train.txt").write_text("a 1 2##one.\n")
+    with pytest.raises(AnnotationError, match=message):
+        parse(tmp_path, **({"annotations": {"train": [tmp_path / "train.txt"]}} | options))
+
+
+def test_only_degenerate_spans_leave_nothing(tmp_path):
+    (tmp_path / "train.txt").write_text("a 2 1##one.\n")
+    with pytest.raises(AnnotationError, match="no usable query"):
+        parse(tmp_path, annotations={"train": [tmp_path / "train.txt"]})
+    assert not (tmp_path / "moments.csv").exists()

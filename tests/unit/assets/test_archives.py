@@ -1,0 +1,135 @@
+import io
+import os
+import stat
+import struct
+import tarfile
+import zipfile
+
+import pytest
+
+from vmr.assets.archives import extract_member
+from vmr.errors import AssetError
+
+LIMIT = 1_000_000
+
+
+def make_zip(path, members):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, content in members.items():
+            file.writestr(name, content)
+    return path
+
+
+def make_tar(path, members, *, mode="w:gz"):
+    with tarfile.open(path, mode) as file:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            if isinstance(content, bytes):
+                info.size = len(content)
+                file.addfile(info, io.BytesIO(content))
+            else:
+                info.type, info.linkname = content
+                file.addfile(info)
+    return path
+
+
+@pytest.mark.parametrize("make", [make_zip, make_tar])
+def test_one_member_is_unpacked_and_nothing_else(make, tmp_path):
+    archive = make(
+        tmp_path / "a", {"top/train.json": b"train", "top/val.json": b"val", "__MACOSX/top/train.json": b"x"}
+    )
+    output = tmp_path / "new" / "train.json"
+    extract_member(archive, "train.json", output=output, limit_bytes=LIMIT)
+    assert output.read_bytes() == b"train"
+    assert [path.name for path in output.parent.iterdir()] == ["train.json"]
+
+
+@pytest.mark.parametrize("make", [make_zip, make_tar])
+def test_a_member_at_the_top_or_by_its_whole_path(make, tmp_path):
+    archive = make(tmp_path / "a", {"train.json": b"top", "sub/other.json": b"sub"})
+    extract_member(archive, "train.json", output=tmp_path / "o", limit_bytes=LIMIT)
+    assert (tmp_path / "o").read_bytes() == b"top"
+    extract_member(archive, "sub/other.json", output=tmp_path / "o", limit_bytes=LIMIT)
+    assert (tmp_path / "o").read_bytes() == b"sub"
+
+
+@pytest.mark.parametrize("make", [make_zip, make_tar])
+@pytest.mark.parametrize("members", [{"b.json": b"1"}, {"x/a.json": b"1", "y/a.json": b"2"}, {"extra_a.json": b"1"}])
+def test_a_missing_or_ambiguous_member_is_named(make, members, tmp_path):
+    archive = make(tmp_path / "arch", members)
+    with pytest.raises(AssetError, match=r"arch: expected a.json in it once, found it [02] times among"):
+        extract_member(archive, "a.json", output=tmp_path / "o", limit_bytes=LIMIT)
+    assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize("make", [make_zip, make_tar])
+@pytest.mark.parametrize("path", ["../evil", "/etc/evil", "a/../../evil", "..\\evil", "\\evil", "C:\\evil"])
+def test_paths_that_lead_out_are_refused(make, path, tmp_path):
+    archive = make(tmp_path / "arch", {"a.json": b"1", path: b"2"})
+    with pytest.raises(AssetError, match="leads out of a folder"):
+        extract_member(archive, "a.json", output=tmp_path / "o", limit_bytes=LIMIT)
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE])
+def test_tar_members_that_are_no_files_are_refused(kind, tmp_path):
+    archive = make_tar(tmp_path / "arch", {"secret": b"s", "a.json": (kind, "secret")})
+    with pytest.raises(AssetError, match="link or a folder"):
+        extract_member(archive, "a.json", output=tmp_path / "o", limit_bytes=LIMIT)
+
+
+def test_zip_links_are_refused(tmp_path):
+    info = zipfile.ZipInfo("a.json")
+    info.external_attr = (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(tmp_path / "arch", "w") as file:
+        file.writestr(info, "/etc/passwd")
+    with pytest.raises(AssetError, match="link or a folder"):
+        extract_member(tmp_path / "arch", "a.json", output=tmp_path / "o", limit_bytes=LIMIT)
+
+
+@pytest.mark.parametrize("make", [make_zip, make_tar])
+def test_a_bomb_is_not_unpacked(make, tmp_path):
+    archive = make(tmp_path / "arch", {"a.json": bytes(LIMIT + 1)})
+    with pytest.raises(AssetError, match=r"a.json unpacks to 1,000,001 bytes; at most 1,000,000"):
+        extract_member(archive, "a.json", output=tmp_path / "o", limit_bytes=LIMIT)
+    extract_member(archive, "a.json", output=tmp_path / "o", limit_bytes=LIMIT + 1)
+
+
+def test_a_bomb_that_lies_about_its_size_is_stopped(tmp_path):
+    """The central directory is altered to declare ten bytes: nothing beyond the limit may reach the disk."""
+    archive = make_zip(tmp_path / "arch", {"a.json": bytes(5 * LIMIT)})
+    raw = bytearray(archive.read_bytes())
+    central = raw.index(b"PK\x01\x02")
+    raw[central + 24 : central + 28] = struct.pack("<I", 10)
+    archive.write_bytes(raw)
+    with pytest.raises(AssetError):
+        extract_member(archive, "a.json", output=tmp_path / "o", limit_bytes=LIMIT)
+    assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize("make", [make_zip, make_tar])
+def test_damaged_archives_are_named_and_leave_nothing(make, tmp_path):
+    archive = make(tmp_path / "arch", {"a.json": os.urandom(50_000)})
+    raw = bytearray(archive.read_bytes())
+    for offset in range(200, 2000):
+        raw[offset] ^= 0xFF
+    archive.write_bytes(raw)
+    with pytest.raises(AssetError, match="arch"):
+        extract_member(archive, "a.json", output=tmp_path / "o", limit_bytes=LIMIT)
+    assert [path.name for path in tmp_path.iterdir()] == ["arch"]
+
+
+def test_an_encrypted_member_is_named(tmp_path):
+    archive = make_zip(tmp_path / "arch", {"a.json": b"1"})
+    raw = bytearray(archive.read_bytes())
+    raw[raw.index(b"PK\x01\x02") + 8] |= 1
+    archive.write_bytes(raw)
+    with pytest.raises(AssetError, match="encrypted"):
+        extract_member(archive, "a.json", output=tmp_path / "o", limit_bytes=LIMIT)
+
+
+def test_no_archive_at_all(tmp_path):
+    (tmp_path / "page").write_text("<html>not found</html>")
+    with pytest.raises(AssetError, match="page: expected a zip or tar archive"):
+        extract_member(tmp_path / "page", "a.json", output=tmp_path / "o", limit_bytes=LIMIT)
+    with pytest.raises(AssetError, match="no such archive"):
+        extract_member(tmp_path / "absent", "a.json", output=tmp_path / "o", limit_bytes=LIMIT)

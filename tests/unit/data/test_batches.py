@@ -1,0 +1,163 @@
+"""Loading features, building samples, and gathering batches."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from vmr.data.collate import Collator, ordered_batches, training_batches
+from vmr.data.samples import build_samples
+from vmr.data.videos import load_videos
+from vmr.errors import FeatureError, QueryError
+from vmr.queries.store import QueryStore, write_query_store
+
+
+@dataclass
+class Video:
+    features: np.ndarray
+    start_sec: np.ndarray
+    end_sec: np.ndarray
+
+
+@dataclass
+class MemoryStore:
+    """Has what `load_videos` asks of a feature store."""
+
+    videos: dict[str, Video] = field(default_factory=dict)
+    dim: int = 3
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.videos
+
+    def get(self, name: str) -> Video:
+        return self.videos[name]
+
+
+def video(steps: int, *, seed: int = 0, dim: int = 3, scale: float = 1.0) -> Video:
+    edges = np.arange(steps + 1) / 3
+    features = scale * np.random.default_rng(seed).normal(size=(steps, dim))
+    return Video(features.astype(np.float32), edges[:-1], edges[1:])
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore({"long": video(9, seed=1), "mid": video(4, seed=2), "one": video(1, seed=3)})
+
+
+@pytest.fixture
+def queries(tmp_path: Path) -> QueryStore:
+    tokens = {"q1": [1, 0, 2], "q2": [2], "q3": [1, 1], "q4": [0], "q5": [2, 1]}
+    vectors = np.array([[0, 0], [1, 2], [3, 4]], dtype=np.float32)
+    write_query_store(tmp_path / "q.h5", token_ids=tokens, words=["<unk>", "a", "b"], vectors=vectors, provenance={})
+    return QueryStore(tmp_path / "q.h5")
+
+
+MOMENTS = pd.DataFrame(
+    [("q1", "long", 0.5, 1.0), ("q2", "mid", 0.0, 9.0), ("q3", "long", 2.0, 3.0), ("q4", "absent", 0.0, 1.0),
+     ("q5", "one", 2.0, 2.0)],
+    columns=["query_id", "video_id", "clamped_start_sec", "clamped_end_sec"],
+).assign(split="train")  # fmt: skip
+
+
+def test_rows_lie_end_to_end(store: MemoryStore) -> None:
+    videos = load_videos(store, ["mid", "one", "long", "absent"], max_steps=6)
+    assert videos.index == {"long": 0, "mid": 1, "one": 2}
+    assert videos.counts.tolist() == [6, 4, 1]
+    assert videos.offsets.tolist() == [0, 6, 10]
+    assert videos.rows.shape == (12, 3)
+    assert not videos.rows[-1].any()
+    assert np.array_equal(videos.rows[6:10].numpy(), store.get("mid").features)
+    start_sec, end_sec = videos.times(0)
+    assert np.allclose(start_sec, np.arange(6) / 2)
+    assert np.allclose(end_sec, np.arange(1, 7) / 2)
+    assert load_videos(store, [], max_steps=6).counts.tolist() == []
+
+
+def test_half_precision_unless_the_numbers_are_too_large(store: MemoryStore) -> None:
+    assert load_videos(store, ["mid"], max_steps=6, dtype=torch.float16).rows.dtype == torch.float16
+    store.videos["mid"] = video(4, scale=1e6)
+    large = load_videos(store, ["mid"], max_steps=6, dtype=torch.float16)
+    assert large.rows.dtype == torch.float32
+    assert large.rows.isfinite().all()
+
+
+def test_features_that_do_not_fit_go_to_a_file(store: MemoryStore, tmp_path: Path) -> None:
+    inside = load_videos(store, ["mid", "long"], max_steps=6)
+    outside = load_videos(store, ["mid", "long"], max_steps=6, memory_bytes=10, scratch=tmp_path)
+    assert torch.equal(inside.rows, outside.rows)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_digest_tells_features_apart(store: MemoryStore) -> None:
+    first = load_videos(store, ["mid"], max_steps=6).digest
+    assert load_videos(store, ["mid"], max_steps=6).digest == first
+    store.videos["mid"].features[0, 0] += 1e-6
+    assert load_videos(store, ["mid"], max_steps=6).digest != first
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        (video(4, dim=2), "steps of 3 numbers"),
+        (Video(np.full((2, 3), np.nan, dtype=np.float32), np.arange(2.0), np.arange(1, 3.0)), "not finite"),
+        (Video(np.zeros((2, 3), dtype=np.float32), np.arange(3.0), np.arange(1, 3.0)), "3 starts"),
+        (Video(np.zeros((2, 3), dtype=np.float32), np.array([1.0, 0.0]), np.array([2.0, 1.0])), "do not ascend"),
+        (Video(np.zeros((0, 3), dtype=np.float32), np.zeros(0), np.zeros(0)), "steps of 3 numbers"),
+    ],
+)
+def test_broken_features_are_refused_by_name(broken: Video, message: str) -> None:
+    with pytest.raises(FeatureError, match=f"video bad: .*{message}"):
+        load_videos(MemoryStore({"bad": broken}), ["bad"], max_steps=6)
+
+
+def test_samples_have_labels_and_drop_empty_moments(store: MemoryStore, queries: QueryStore) -> None:
+    videos = load_videos(store, store.videos, max_steps=6)
+    samples = build_samples(MOMENTS, videos, queries, drop_empty=True)
+    assert samples.query_ids == ["q1", "q2", "q3"]
+    assert samples.dropped == ["q5"]
+    assert samples.tokens.tolist() == [[1, 0, 2], [2, 0, 0], [1, 1, 0]]
+    assert samples.word_counts.tolist() == [3, 1, 2]
+    # "long" has six steps of half a second now; an end exactly at a step's start belongs to the step before.
+    assert samples.labels.tolist() == [[1, 1], [0, 3], [4, 5]]
+    assert samples.span_sec.tolist() == [[0.5, 1.0], [0.0, 9.0], [2.0, 3.0]]
+    assert build_samples(MOMENTS, videos, queries, drop_empty=False).query_ids == ["q1", "q2", "q3", "q5"]
+    with pytest.raises(QueryError, match="q9"):
+        build_samples(MOMENTS.replace("q1", "q9"), videos, queries, drop_empty=True)
+
+
+def test_batches_are_padded_with_zeros(store: MemoryStore, queries: QueryStore) -> None:
+    videos = load_videos(store, store.videos, max_steps=6)
+    samples = build_samples(MOMENTS, videos, queries, drop_empty=True)
+    batch = Collator(videos, queries.vectors)(samples, np.array([2, 1, 0]))
+    assert batch.video.tolist() == [0, 1, 0]
+    assert batch.step_counts.tolist() == [6, 4, 6]
+    assert batch.features.shape == (2, 6, 3)
+    assert np.array_equal(batch.features[1, :4].numpy(), store.get("mid").features)
+    assert not batch.features[1, 4:].any()
+    assert batch.words.tolist() == [[[1, 2], [1, 2], [0, 0]], [[3, 4], [0, 0], [0, 0]], [[1, 2], [0, 0], [3, 4]]]
+    assert batch.unknown_mask.tolist() == [[False] * 3, [False] * 3, [False, True, False]]
+    assert batch.word_counts.tolist() == [2, 1, 3]
+    assert batch.labels.tolist() == [[4, 5], [0, 3], [1, 1]]
+    alone = Collator(videos, queries.vectors)(samples, np.array([1]))
+    assert alone.features.shape == (1, 4, 3)
+    assert alone.words.shape == (1, 1, 2)
+
+
+def test_training_batches_cover_all_and_group_by_length() -> None:
+    counts = np.random.default_rng(0).integers(1, 100, size=1003)
+    batches = training_batches(counts, batch_size=20, seed=3, epoch=1)
+    assert sorted(np.concatenate(batches).tolist()) == list(range(1003))
+    spread = [counts[batch].max() - counts[batch].min() for batch in batches]
+    assert np.mean(spread) < 15  # Drawn at random, about 90.
+    again = training_batches(counts, batch_size=20, seed=3, epoch=1)
+    assert all(np.array_equal(a, b) for a, b in zip(batches, again, strict=True))
+    for other in (training_batches(counts, batch_size=20, seed=3, epoch=2), training_batches(counts, batch_size=20, seed=4, epoch=1)):
+        assert not np.array_equal(np.concatenate(batches), np.concatenate(other))
+
+
+def test_ordered_batches_cover_all() -> None:
+    counts = np.array([3, 1, 2, 2, 9])
+    assert [batch.tolist() for batch in ordered_batches(counts, batch_size=2)] == [[1, 2], [3, 0], [4]]

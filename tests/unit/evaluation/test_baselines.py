@@ -1,0 +1,182 @@
+"""`vmr.evaluation.baselines` by hand, against drawn spans, and against the published blind figures."""
+
+import csv
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.reference import evaluation_reference as reference
+from vmr.annotations.moments import MOMENT_COLUMNS, clamp_spans, write_moments
+from vmr.evaluation.baselines import (
+    choose_windows,
+    compute_baselines,
+    expected_random_scores,
+    random_hit_probability,
+    window_scores,
+)
+from vmr.evaluation.metrics import METRICS, average, truth_spans
+
+
+def _charades(shared_data):
+    rows = []
+    for split in ("train", "test"):
+        with (shared_data / f"charades_sta/Charades_v1_{split}.csv").open(newline="") as file:
+            length = {row["id"]: float(row["length"]) for row in csv.DictReader(file)}
+        lines = (shared_data / f"charades_sta/charades_sta_{split}.txt").read_text().splitlines()
+        for number, line in enumerate(lines, start=1):
+            head, sentence = line.split("##", 1)
+            video_id, start, end = head.split()
+            if float(start) < float(end):
+                row = (f"{split}:{number}", video_id, split, float(start), float(end), length[video_id], sentence)
+                rows.append(row)
+    return pd.DataFrame(rows, columns=MOMENT_COLUMNS)
+
+
+def _activitynet(shared_data, splits):
+    rows = []
+    for split in splits:
+        content = json.loads((shared_data / f"activitynet_captions/{split}.json").read_text())
+        for video_id, entry in content.items():
+            for i, (start, end) in enumerate(entry["timestamps"]):
+                if start < end:
+                    rows.append((f"{split}:{video_id}:{i}", video_id, split, start, end, entry["duration"], "x"))
+    return pd.DataFrame(rows, columns=MOMENT_COLUMNS)
+
+
+def _baselines(folder, table, **more):
+    write_moments(table, folder / "moments.csv")
+    output = folder / "baselines.json"
+    arguments = {"train_split": "train", "splits": ["test"], "split_name": "test", "manifests": []} | more
+    compute_baselines(moments=folder / "moments.csv", output=output, **arguments)
+    record = json.loads(output.read_text())
+    return record, {tuple(row["window"]): row for row in record["rows"] if row["window"]}
+
+
+def _printed(scores):
+    return [round(scores[name], 2) for name in ("R@1,IoU=0.3", "R@1,IoU=0.5", "R@1,IoU=0.7", "mIoU")]
+
+
+def test_charades_window_gives_the_published_figures(shared_data, tmp_path):
+    record, windows = _baselines(tmp_path, _charades(shared_data))
+    # ../shared/reference/published.md: Charades-STA test, constant window [0, 0.30].
+    assert _printed(windows[0.0, 0.3]["scores"]["raw"]) == [40.30, 30.65, 15.16, 28.07]
+    assert _printed(windows[0.0, 0.3]["scores"]["clamped"]) == [40.30, 30.65, 15.16, 28.07]
+    # It is the window that training moments choose by R@1 at 0.5; the others, measured here.
+    assert {window: row["criteria"] for window, row in windows.items()} == {
+        (0.0, 0.55): ["R@1,IoU=0.3"],
+        (0.0, 0.3): ["R@1,IoU=0.5"],
+        (0.0, 0.35): ["R@1,IoU=0.7"],
+        (0.0, 0.45): ["mIoU"],
+    }
+    assert (record["training_queries"], record["queries"], record["videos"]) == (12_404, 3_720, 1_334)
+
+
+def test_activitynet_whole_video_gives_the_published_figures(shared_data, tmp_path):
+    table = _activitynet(shared_data, ("train", "val_1", "val_2"))
+    table = clamp_spans(table, dict(zip(table["video_id"], table["duration_sec"], strict=True)))
+    assert choose_windows(table[table["split"] == "train"])["mIoU"] == (0.0, 1.0)
+    # ../shared/reference/published.md: the whole video.
+    published = {"val_1": [42.87, 22.71, 11.39, 32.29], "val_2": [48.02, 21.18, 12.41, 34.57]}
+    for split, figures in published.items():
+        own = table[table["split"] == split]
+        for truth in truth_spans(own).values():
+            scores = average(window_scores(truth, duration_sec=own["duration_sec"].to_numpy(), window=(0.0, 1.0)))
+            # Some five queries lie exactly at 0.5, where the last bit decides.
+            assert _printed(scores) == pytest.approx(figures, abs=0.035)
+
+
+def test_a_union_of_splits_keeps_all_queries(tmp_path):
+    rows = [(f"{split}:v", "v", split, 0.0, 8.0, 8.0, "x") for split in ("train", "val_1", "val_2")]
+    table = pd.DataFrame(rows, columns=MOMENT_COLUMNS)
+    record, _ = _baselines(tmp_path, table, splits=["val_1", "val_2"], split_name="both")
+    assert (record["split"], record["queries"], record["videos"]) == ("both", 2, 1)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 30), st.integers(1, 30), st.integers(1, 40)), min_size=1, max_size=6),
+    st.tuples(st.integers(0, 3), st.integers(1, 4)).map(lambda pair: (pair[0] / 4, min(1.0, sum(pair) / 4))),
+)
+def test_windows_equal_the_reference(moments, window):
+    records = [
+        {"id": str(i), "span": [start, start + length], "duration": duration}
+        for i, (start, length, duration) in enumerate(moments)
+    ]
+    answers = {own["id"]: [[share * own["duration"] for share in window]] for own in records}
+    truth = np.array([own["span"] for own in records], dtype=float)
+    duration = np.array([own["duration"] for own in records], dtype=float)
+    found = average(window_scores(truth, duration_sec=duration, window=window))
+    assert found == pytest.approx(reference.score(records, answers, clamped=False), abs=1e-9)
+
+
+@pytest.mark.parametrize("threshold", [0.05, 0.3, 0.5, 0.7, 0.95])
+def test_hit_probability_equals_drawn_spans(threshold):
+    rng = np.random.default_rng(0)
+    spans = np.sort(rng.uniform(-0.2, 1.3, size=(25, 2)), axis=1)  # some leave the video on one side or both
+    drawn = np.sort(rng.random((40_000, 2)), axis=1)
+    overlap = np.minimum(drawn[:, None, 1], spans[:, 1]) - np.maximum(drawn[:, None, 0], spans[:, 0])
+    union = np.maximum(drawn[:, None, 1], spans[:, 1]) - np.minimum(drawn[:, None, 0], spans[:, 0])
+    rate = (np.maximum(overlap, 0) / union >= threshold).mean(axis=0)
+    # Four standard errors of 40,000 draws.
+    assert random_hit_probability(spans, threshold=threshold) == pytest.approx(rate, abs=0.01)
+
+
+def test_random_scores_by_hand():
+    scores = expected_random_scores(
+        np.array([[0.0, 30.0], [5.0, 5.0], [1.0, 2.0]]), duration_sec=np.array([30, 30, np.nan])
+    )
+    # Whole video: P(y - x >= m) = (1 - m)^2 for ordered points; mean IoU = mean length = 1/3.
+    hit = [0.49, 0.25, 0.09]
+    assert scores[0] == pytest.approx([*hit, *(1 - (1 - p) ** 5 for p in hit), 1 / 3], abs=1e-5)
+    # A moment without length cannot be hit; a video of unknown duration has no random spans.
+    assert not scores[1:].any()
+
+
+def test_random_row_on_charades(shared_data, tmp_path):
+    record, _ = _baselines(tmp_path, _charades(shared_data))
+    random = record["rows"][0]
+    # 200 drawn spans a query, seeded: standard error about 0.04 at 0.5.
+    table = _charades(shared_data)
+    table = table[table["split"] == "test"]
+    truth, duration = table[["start_sec", "end_sec"]].to_numpy(), table["duration_sec"].to_numpy()
+    rng, totals = np.random.default_rng(5), []
+    for _ in range(200):
+        window = np.sort(rng.random((len(table), 2)), axis=1) * duration[:, None]
+        overlap = np.minimum(window[:, 1], truth[:, 1]) - np.maximum(window[:, 0], truth[:, 0])
+        union = np.maximum(window[:, 1], truth[:, 1]) - np.minimum(window[:, 0], truth[:, 0])
+        iou = np.maximum(overlap, 0) / union
+        totals.append([*((iou >= threshold).mean() for threshold in (0.3, 0.5, 0.7)), iou.mean()])
+    assert _printed(random["scores"]["raw"]) == pytest.approx((100 * np.mean(totals, axis=0)).tolist(), abs=0.2)
+
+
+def test_windows_ignore_unknown_durations_and_share_a_row(tmp_path):
+    rows = [("a", "v", "train", 2.0, 4.0, 8.0, "x"), ("b", "w", "train", 0.0, 9.0, np.nan, "x")]
+    rows += [("c", "v", "test", 2.0, 4.0, 8.0, "x"), ("d", "w", "test", 2.0, 4.0, np.nan, "x")]
+    record, windows = _baselines(tmp_path, pd.DataFrame(rows, columns=MOMENT_COLUMNS))
+    # [0.25, 0.5] fits the one usable moment exactly; by R@1 other windows are as good, and the first one is taken.
+    assert "mIoU" in windows[0.25, 0.5]["criteria"]
+    assert windows[0.25, 0.5]["scores"]["raw"]["mIoU"] == 50
+    assert record["unknown_duration"] == 1
+    assert sum(len(row["criteria"]) for row in record["rows"]) == 4
+    assert all(set(row["scores"]["raw"]) == set(METRICS) for row in record["rows"])
+
+
+def test_nothing_to_choose_from_takes_the_whole_video(tmp_path):
+    rows = [("a", "v", "train", 2.0, 4.0, np.nan, "x"), ("c", "w", "test", 0.0, 8.0, 8.0, "x")]
+    _, windows = _baselines(tmp_path, pd.DataFrame(rows, columns=MOMENT_COLUMNS))
+    assert list(windows) == [(0.0, 1.0)]
+
+
+def test_scores_on_the_covered_queries(tmp_path):
+    rows = [("a", "v", "train", 0.0, 8.0, 8.0, "x"), ("c", "w", "test", 0.0, 8.0, 8.0, "x")]
+    rows.append(("d", "u", "test", 0.0, 2.0, 8.0, "x"))
+    coverage = tmp_path / "coverage.csv"
+    coverage.write_text("video_id,status,reason,steps\nw,ok,,4\nu,missing,no file,0\n")
+    record, windows = _baselines(tmp_path, pd.DataFrame(rows, columns=MOMENT_COLUMNS), coverage=coverage)
+    assert record["covered"] == 1
+    whole = windows[0.0, 1.0]["scores"]
+    assert (whole["raw"]["mIoU"], whole["raw_covered"]["mIoU"]) == (62.5, 100)

@@ -1,0 +1,120 @@
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from vmr.annotations.moments import MOMENT_COLUMNS, write_moments
+from vmr.errors import FeatureError
+from vmr.features.importers import import_features
+from vmr.features.store import FeatureStore
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Moments of v_one (10 s), two (20 s) and three (30 s, in nobody's features)."""
+    rows = [
+        (f"train:{video_id}", video_id, "train", 0.0, 1.0, duration, "a person walks")
+        for video_id, duration in (("v_one", 10.0), ("two", 20.0), ("three", 30.0))
+    ]
+    write_moments(pd.DataFrame(rows, columns=MOMENT_COLUMNS), tmp_path / "moments.csv")
+    (tmp_path / "npy").mkdir()
+    return tmp_path
+
+
+def run(folder, source, layout, **changed):
+    arguments = {"fps": 24.0, "stride": 8.0, "manifests": []} | changed
+    import_features(
+        source=source,
+        layout=layout,
+        output=folder / "out.h5",
+        coverage=folder / "coverage.csv",
+        moments=folder / "moments.csv",
+        **arguments,
+    )
+    return FeatureStore(folder / "out.h5")
+
+
+def features(steps, dim=4):
+    return np.arange(steps * dim, dtype=np.float32).reshape(steps, dim)
+
+
+def test_a_folder_of_npy_files(folder):
+    # 10 s at 24 fps and stride 8 are 30 steps; LGI's files have two more axes of one.
+    np.save(folder / "npy" / "one.npy", features(30)[:, None, None, :])
+    torch.save(torch.from_numpy(features(60)), folder / "npy" / "two.pt")
+    with run(folder, folder / "npy", "npy_folder", kind="i3d_lgi") as store:
+        assert store.video_ids == ["two", "v_one"] and store.dim == 4
+        video = store.get("v_one")
+        np.testing.assert_array_equal(video.features, features(30))
+        np.testing.assert_allclose(video.start_sec, np.arange(30) / 3)
+        assert video.end_sec[-1] == 10.0
+        assert store.provenance["extractor"] == "i3d_lgi" and store.provenance["step_times"] == "stride / fps"
+    rows = pd.read_csv(folder / "coverage.csv", keep_default_na=False).set_index("video_id")
+    assert rows["status"].to_dict() == {"three": "missing", "two": "ok", "v_one": "ok"}
+
+
+def test_the_official_activitynet_file(folder):
+    with h5py.File(folder / "c3d.hdf5", "w") as file:
+        file["v_one/c3d_features"] = features(40, 500)
+        file["v_two"] = features(80, 500)
+    with run(folder, folder / "c3d.hdf5", "hdf5", fps=None, stride=None) as store:
+        assert store.dim == 500
+        # 40 steps spread over 10 s.
+        np.testing.assert_allclose(store.get("v_one").start_sec[:3], [0.0, 0.25, 0.5])
+        assert store.get("two").end_sec[-1] == 20.0
+        assert len(store.provenance["source_sha256"]) == 64
+
+
+def test_counts_that_do_not_fit_the_duration_are_refused(folder):
+    np.save(folder / "npy" / "one.npy", features(30))
+    np.save(folder / "npy" / "two.npy", features(30))  # half of 20 s
+    with run(folder, folder / "npy", "npy_folder") as store:
+        assert store.video_ids == ["v_one"]
+    reason = pd.read_csv(folder / "coverage.csv").set_index("video_id").loc["two", "reason"]
+    assert reason == "30 steps of 0.333 s are 10.00 s, its duration is 20.00 s: expected about 60 steps"
+    # With another stride than theirs nearly all are off: the import itself is refused and leaves no file.
+    (folder / "out.h5").unlink()
+    with pytest.raises(FeatureError, match="2 of 2 videos found are unusable.*Check fps, stride"):
+        run(folder, folder / "npy", "npy_folder", stride=2.0)
+    assert not (folder / "out.h5").exists()
+
+
+def test_whole_windows_only_may_lack_one_at_the_end(folder):
+    # 240 frames, windows of 64 every 8 that lie inside: (240 - 64) / 8 + 1 = 23 steps, 2.3 s short of 10 s.
+    np.save(folder / "npy" / "one.npy", features(23))
+    with pytest.raises(FeatureError, match="expected about 30 steps"):
+        run(folder, folder / "npy", "npy_folder")
+    with run(folder, folder / "npy", "npy_folder", window=64.0) as store:
+        assert store.steps("v_one") == 23
+
+
+@pytest.mark.parametrize("name", ["nan", "objects", "text", "flat"])
+def test_unusable_files_become_rows(folder, name):
+    np.save(folder / "npy" / "two.npy", features(60))
+    bad = folder / "npy" / "one.npy"
+    if name == "text":
+        bad.write_text("no array")
+    else:
+        value = {"nan": np.full((30, 4), np.nan), "objects": np.array([{}, 1]), "flat": np.zeros(30)}[name]
+        np.save(bad, value, allow_pickle=True)
+    with run(folder, folder / "npy", "npy_folder") as store:
+        assert store.video_ids == ["two"]
+    assert pd.read_csv(folder / "coverage.csv").set_index("video_id").loc["v_one", "status"] == "bad"
+
+
+def test_errors(folder):
+    with pytest.raises(FeatureError, match="layout is one of hdf5, npy_folder"):
+        run(folder, folder / "npy", "csv")
+    with pytest.raises(FeatureError, match="both given and positive, or both left out"):
+        run(folder, folder / "npy", "npy_folder", stride=None)
+    with pytest.raises(FeatureError, match="none of the 3 videos of the annotations is in it"):
+        run(folder, folder / "npy", "npy_folder")
+    with pytest.raises(FeatureError, match="no such folder"):
+        run(folder, folder / "absent", "npy_folder")
+    (folder / "a.h5").write_text("text")
+    with pytest.raises(FeatureError, match=r"a\.h5: not a readable HDF5 file"):
+        run(folder, folder / "a.h5", "hdf5")
+    np.save(folder / "npy" / "one.npy", features(30, 4))
+    np.save(folder / "npy" / "two.npy", features(60, 5))
+    with pytest.raises(FeatureError, match="v_one has vectors of 4 numbers, the videos before it 5"):
+        run(folder, folder / "npy", "npy_folder")

@@ -1,0 +1,146 @@
+import json
+import shutil
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+from vmr.annotations.moments import MOMENT_COLUMNS, write_moments
+from vmr.errors import FeatureError
+from vmr.features.merge import merge_features
+from vmr.features.store import FeatureStore
+
+PROVENANCE = {"dim": 5, "extractor": "i3d", "stride": 8, "device": "cpu", "versions": {"torch": "1"}}
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    """Two shards in folders of their own, videos a to e of which e is missing and f in no shard."""
+    random = np.random.default_rng(0)
+    for shard, videos in enumerate((("a", "b"), ("c", "d"))):
+        folder = tmp_path / "shards" / str(shard)
+        folder.mkdir(parents=True)
+        with h5py.File(folder / "i3d.h5", "w") as file:
+            file.attrs["provenance"] = json.dumps(PROVENANCE | {"device": ("cpu", "cuda")[shard]})
+            for number, video_id in enumerate(videos):
+                steps = 6 + number
+                file[f"features/{video_id}"] = random.normal(size=(steps, 5)).astype(np.float32)
+                file[f"start_sec/{video_id}"] = np.arange(steps) / 3
+                file[f"end_sec/{video_id}"] = np.arange(1, steps + 1) / 3
+        rows = [(video_id, "ok", "") for video_id in videos] + ([("e", "missing", "no file")] if shard else [])
+        pd.DataFrame(rows, columns=["video_id", "status", "reason"]).to_csv(folder / "status.csv", index=False)
+    rows = [
+        (f"{split}:{video_id}", video_id, split, 0.0, 1.0, 9.0, "a person walks")
+        for split, videos in (("train", "abce"), ("test", "df"))
+        for video_id in videos
+    ]
+    write_moments(pd.DataFrame(rows, columns=MOMENT_COLUMNS), tmp_path / "moments.csv")
+    return tmp_path
+
+
+def merge(folder, **changed):
+    arguments = {
+        "shards": [folder / "shards" / k / "i3d.h5" for k in "01"],
+        "statuses": [folder / "shards" / k / "status.csv" for k in "01"],
+        "output": folder / "merged" / "i3d.h5",
+        "coverage": folder / "merged" / "coverage.csv",
+        "moments": folder / "moments.csv",
+    } | changed
+    merge_features(**arguments)
+    return arguments["output"]
+
+
+def shard_features(folder, shard, video_id):
+    with FeatureStore(folder / "shards" / shard / "i3d.h5") as store:
+        return store.get(video_id).features
+
+
+def test_links_copy_nothing_and_read_the_same(dataset, monkeypatch, tmp_path_factory):
+    # Relative arguments, another working directory later on: links are relative to the merged file.
+    monkeypatch.chdir(dataset)
+    relative = type(dataset)()
+    path = merge(relative)
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    with FeatureStore(dataset / path) as store:
+        assert store.video_ids == ["a", "b", "c", "d"] and "c" in store and "e" not in store
+        np.testing.assert_array_equal(store.get("c").features, shard_features(dataset, "1", "c"))
+        assert store.dim == 5 and store.provenance["extractor"] == "i3d"
+    with h5py.File(dataset / path) as file:
+        link = file["features"].get("a", getlink=True)
+        assert isinstance(link, h5py.ExternalLink) and link.filename == "../shards/0/i3d.h5"
+
+
+def test_the_whole_tree_can_move(dataset, tmp_path_factory):
+    merge(dataset)
+    moved = tmp_path_factory.mktemp("moved") / "all"
+    shutil.move(dataset, moved)
+    with FeatureStore(moved / "merged" / "i3d.h5") as store:
+        assert store.get("d").features.shape == (7, 5)
+    dataset.mkdir()
+
+
+def test_coverage_has_a_row_for_every_video(dataset):
+    merge(dataset)
+    rows = pd.read_csv(dataset / "merged" / "coverage.csv", keep_default_na=False)
+    assert rows.to_numpy().tolist() == [
+        ["a", "ok", "", 6],
+        ["b", "ok", "", 7],
+        ["c", "ok", "", 6],
+        ["d", "ok", "", 7],
+        ["e", "missing", "no file", 0],
+        ["f", "missing", "in none of the shards", 0],
+    ]
+
+
+def test_a_lost_shard_is_named(dataset):
+    path = merge(dataset)
+    (dataset / "shards" / "1" / "i3d.h5").unlink()
+    with FeatureStore(path) as store:
+        assert "c" in store  # it was extracted: not the same as a video without features
+        with pytest.raises(FeatureError, match=r"of c lie in .*shards/1/i3d\.h5, which is missing"):
+            store.get("c")
+        assert store.get("a").features.shape == (6, 5)
+    with pytest.raises(FeatureError, match=r"1 shards are missing: .*shards/1/i3d\.h5"):
+        merge(dataset)
+
+
+def test_shards_made_in_another_way_are_refused(dataset):
+    with h5py.File(dataset / "shards" / "1" / "i3d.h5", "r+") as file:
+        file.attrs["provenance"] = json.dumps(PROVENANCE | {"stride": 16})
+    with pytest.raises(FeatureError, match=r"shards/1/i3d\.h5.*stride is 16, there 8"):
+        merge(dataset)
+    assert not (dataset / "merged" / "i3d.h5").exists()
+
+
+def test_a_video_in_two_shards_is_refused(dataset):
+    shutil.copy(dataset / "shards" / "0" / "i3d.h5", dataset / "shards" / "1" / "i3d.h5")
+    with pytest.raises(FeatureError, match="a: lies in"):
+        merge(dataset)
+
+
+def test_statuses_and_shards_must_agree(dataset):
+    with h5py.File(dataset / "shards" / "1" / "i3d.h5", "r+") as file:
+        del file["features/d"]
+    with pytest.raises(FeatureError, match="1 videos are marked ok but have no features in the shards named: d"):
+        merge(dataset)
+
+
+def test_pca_sees_training_videos_only(dataset):
+    path = merge(dataset, pca_components=2)
+    training = np.concatenate([shard_features(dataset, shard, v) for shard, v in (("0", "a"), ("0", "b"), ("1", "c"))])
+    _, _, rows = np.linalg.svd(training.astype(np.float64) - training.mean(axis=0), full_matrices=False)
+    with FeatureStore(path) as store:
+        projected = store.get("d").features
+        assert store.dim == 2
+        assert store.provenance["pca"]["components"] == 2 and store.provenance["pca"]["samples"] == len(training)
+        np.testing.assert_allclose(store.get("d").end_sec, np.arange(1, 8) / 3)
+    expected = (shard_features(dataset, "1", "d") - training.mean(axis=0)) @ rows[:2].T
+    np.testing.assert_allclose(np.abs(projected), np.abs(expected), rtol=1e-3, atol=1e-5)
+    with h5py.File(path) as file:
+        assert file["pca/video_ids"].asstr()[()].tolist() == ["a", "b", "c"]
+        assert file["pca/components"].shape == (2, 5)
+
+
+def test_pca_needs_training_videos(dataset):
+    with pytest.raises(FeatureError, match="no video of the split nothing has features"):
+        merge(dataset, pca_components=2, train_split="nothing")

@@ -1,0 +1,83 @@
+import json
+import pickle
+
+import h5py
+import numpy as np
+import pytest
+from vmr.errors import FeatureError
+from vmr.features.store import FeatureStore, VideoFeatures
+
+
+def write_store(path, videos, **provenance):
+    with h5py.File(path, "w") as file:
+        file.attrs["provenance"] = json.dumps({"dim": 3, **provenance})
+        for video_id, steps in videos.items():
+            edges = np.arange(steps + 1) / 3
+            file[f"features/{video_id}"] = np.full((steps, 3), steps, np.float32)
+            file[f"start_sec/{video_id}"], file[f"end_sec/{video_id}"] = edges[:-1], edges[1:]
+
+
+def test_reading_back(tmp_path):
+    write_store(tmp_path / "a.h5", {"b": 2, "007": 4}, extractor="i3d")
+    with FeatureStore(tmp_path / "a.h5") as store:
+        assert store.video_ids == list(store) == ["007", "b"] and len(store) == 2
+        assert "b" in store and "c" not in store
+        assert store.dim == 3 and store.provenance["extractor"] == "i3d" and store.steps("007") == 4
+        video = store.get("007")
+    assert video.features.dtype == np.float32 and video.features.shape == (4, 3)
+    np.testing.assert_allclose(video.end_sec, [1 / 3, 2 / 3, 1, 4 / 3])
+
+
+def test_a_store_opens_late_and_travels_to_workers(tmp_path):
+    store = FeatureStore(tmp_path / "later.h5")
+    write_store(tmp_path / "later.h5", {"a": 1})
+    assert store.get("a").features.shape == (1, 3)
+    assert pickle.loads(pickle.dumps(store)).video_ids == ["a"]
+    store.close()
+    assert store.video_ids == ["a"]
+
+
+def test_two_readers_at_once(tmp_path):
+    write_store(tmp_path / "a.h5", {"a": 1})
+    with FeatureStore(tmp_path / "a.h5") as first, FeatureStore(tmp_path / "a.h5") as second:
+        assert first.video_ids == second.video_ids
+
+
+def test_errors_name_the_file_and_the_video(tmp_path):
+    with pytest.raises(FeatureError, match=r"none\.h5: no such feature file"):
+        _ = FeatureStore(tmp_path / "none.h5").video_ids
+    (tmp_path / "text.h5").write_text("not hdf5")
+    with pytest.raises(FeatureError, match=r"text\.h5: not a readable HDF5 file"):
+        _ = FeatureStore(tmp_path / "text.h5").video_ids
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["video"] = [1]
+    with pytest.raises(FeatureError, match=r"other\.h5: expected groups .* found video"):
+        _ = FeatureStore(tmp_path / "other.h5").video_ids
+    write_store(tmp_path / "a.h5", {"a": 1})
+    with pytest.raises(FeatureError, match=r"a\.h5: no features for the video b among 1 videos"):
+        FeatureStore(tmp_path / "a.h5").get("b")
+
+
+def test_a_shard_without_videos_is_empty(tmp_path):
+    write_store(tmp_path / "a.h5", {})
+    with FeatureStore(tmp_path / "a.h5") as store:
+        assert store.video_ids == [] and "a" not in store and len(store) == 0
+
+
+@pytest.mark.parametrize(
+    ("features", "start", "end", "said"),
+    [
+        (np.array([[1.0, np.nan]]), [0.0], [1.0], "1 of 1 feature vectors hold NaN"),
+        (np.array([[np.inf, 1.0]]), [0.0], [1.0], "NaN or infinity"),
+        (np.zeros((2, 3)), [0.0], [1.0], "1 starts and 1 ends"),
+        (np.zeros((0, 3)), [], [], "N >= 1"),
+        (np.zeros(3), [0.0], [1.0], r"\(3,\)"),
+        (np.zeros((1, 3)), [np.nan], [1.0], "seconds of the steps"),
+        (np.zeros((2, 3)), [1.0, 0.0], [2.0, 1.0], "order of time"),
+        (np.zeros((1, 3)), [1.0], [0.5], "order of time"),
+    ],
+)
+def test_unusable_values_are_refused(features, start, end, said):
+    with pytest.raises(Exception, match=said) as caught:
+        VideoFeatures(features.astype(np.float32), np.array(start), np.array(end))
+    assert isinstance(caught.value, FeatureError) or features.ndim != 2 or len(start) != len(features)

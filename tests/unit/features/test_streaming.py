@@ -1,0 +1,94 @@
+import pytest
+import torch
+from vmr.features.i3d import InceptionI3d, pool_space, pool_time
+from vmr.features.shared_windows import SharedWindows, can_share
+from vmr.features.streaming import StreamingFeatures, join_time, temporal_reach
+
+
+@pytest.fixture(scope="module")
+def video() -> torch.Tensor:
+    return torch.rand(1, 3, 120, 32, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(2)) * 2 - 1
+
+
+def feed(stream, video, chunk):
+    with torch.inference_mode():
+        return torch.cat(
+            [
+                stream.push(video[:, :, i : i + chunk], last=i + chunk >= video.shape[2])
+                for i in range(0, video.shape[2], chunk)
+            ]
+        )
+
+
+@pytest.fixture(scope="module")
+def one_pass(random_i3d, video) -> torch.Tensor:
+    with torch.inference_mode():
+        return pool_time(pool_space(random_i3d.trunk(video)), window_positions=8)[0]
+
+
+@pytest.mark.parametrize("chunk", [8, 24, 72, 120])
+def test_cutting_the_video_changes_nothing(random_i3d, video, one_pass, chunk):
+    features = feed(StreamingFeatures(random_i3d, window=64, stride=8), video, chunk)
+    assert features.shape == (8, 1024)
+    torch.testing.assert_close(features, one_pass, rtol=1e-6, atol=1e-7)
+
+
+def test_cutting_changes_nothing_in_float32(video):
+    torch.manual_seed(0)
+    model = InceptionI3d().eval()
+    features = feed(StreamingFeatures(model, window=64, stride=8), video.float(), 40)
+    whole = feed(StreamingFeatures(model, window=64, stride=8), video.float(), 120)
+    torch.testing.assert_close(features, whole, rtol=1e-4, atol=1e-6)
+
+
+def test_a_wider_stride_picks_steps(random_i3d, video, one_pass):
+    features = feed(StreamingFeatures(random_i3d, window=64, stride=24), video[:, :, :112], 16)
+    with torch.inference_mode():
+        expected = pool_time(pool_space(random_i3d.trunk(video[:, :, :112])), window_positions=8)[0][::3]
+    torch.testing.assert_close(features, expected, rtol=1e-6, atol=1e-7)
+
+
+def test_continuous_features_are_those_of_a_lone_window(random_i3d, video):
+    # Where the video is one window long there is nothing beyond its ends: both ways are the same.
+    features = feed(StreamingFeatures(random_i3d, window=64, stride=8), video[:, :, :64], 16)
+    with torch.inference_mode():
+        torch.testing.assert_close(features, random_i3d(video[:, :, :64]), rtol=1e-6, atol=1e-7)
+
+
+def test_reach_of_the_stages(random_i3d):
+    stages = random_i3d.stages()
+    # The first convolution sees frames 2j - 2 to 2j + 4; the pool 4a inputs 2j to 2j + 2.
+    assert temporal_reach(stages["Conv3d_1a_7x7"]) == (2, 2, 4)
+    assert temporal_reach(stages["Conv3d_2b_1x1"]) == (1, 0, 0)
+    assert temporal_reach(stages["MaxPool3d_4a_3x3"]) == (2, 0, 2)
+    assert temporal_reach(stages["MaxPool3d_5a_2x2"]) == (2, 0, 1)
+    assert temporal_reach(stages["Mixed_5c"]) == (1, 1, 1)
+
+
+def test_windows_must_fit_the_grid(random_i3d):
+    with pytest.raises(ValueError, match="multiples of 8"):
+        StreamingFeatures(random_i3d, window=60, stride=8)
+
+
+def test_join_time_is_concatenation():
+    parts = [torch.rand(2, 3, t, 4, 5) for t in (1, 3)]
+    joined = join_time(parts)
+    assert torch.equal(joined, torch.cat(parts, dim=2))
+    assert joined.is_contiguous(memory_format=torch.channels_last_3d)
+
+
+@pytest.mark.parametrize(("window", "stride", "chunk"), [(64, 8, 16), (64, 8, 120), (32, 4, 40), (40, 20, 24), (64, 32, 8)])
+def test_shared_windows_are_exact(random_i3d, video, window, stride, chunk):
+    steps = (video.shape[2] - window) // stride + 1
+    used = video[:, :, : (steps - 1) * stride + window]
+    with torch.inference_mode():
+        expected = torch.cat([random_i3d(used[:, :, k * stride :][:, :, :window]) for k in range(steps)])
+    features = feed(SharedWindows(random_i3d, window=window, stride=stride), used, chunk)
+    torch.testing.assert_close(features, expected, rtol=1e-6, atol=1e-7)
+
+
+def test_sharing_is_refused_where_it_cannot_pay():
+    assert can_share(window=64, stride=8)
+    assert not can_share(window=64, stride=64)
+    assert not can_share(window=64, stride=7)
+    assert not can_share(window=16, stride=8)

@@ -1,0 +1,88 @@
+"""Losses by hand, and ranked spans against a slow version that looks at every pair."""
+
+import importlib.util
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from vmr.model.ci_mha import Prediction
+from vmr.model.decode import rank_spans
+from vmr.model.losses import boundary_loss, moment_loss, segmentation_loss
+
+_SPEC = importlib.util.spec_from_file_location(
+    "ci_mha_reference", Path(__file__).parents[2] / "reference" / "ci_mha_reference.py"
+)
+reference = importlib.util.module_from_spec(_SPEC)
+sys.modules["ci_mha_reference"] = reference
+_SPEC.loader.exec_module(reference)
+
+
+def test_boundary_loss_by_hand() -> None:
+    logits = torch.tensor([[0.0, math.log(3.0), -math.inf], [0.0, 0.0, 0.0]])
+    expected = (-math.log(3 / 4) - math.log(1 / 3)) / 2
+    assert float(boundary_loss(logits, torch.tensor([1, 2]))) == pytest.approx(expected)
+
+
+def test_segmentation_loss_by_hand() -> None:
+    # Each video counts the same, however many steps it has; positives are inclusive on both sides.
+    logits = torch.tensor([[math.log(3.0), math.log(3.0), 0.0, 0.0], [0.0, 99.0, 99.0, 99.0]])
+    mask = torch.tensor([[True] * 4, [True, False, False, False]])
+    first = (2 * -math.log(3 / 4) + 2 * math.log(2)) / 4
+    found = segmentation_loss(logits, torch.tensor([[0, 1], [0, 0]]), mask)
+    assert float(found) == pytest.approx((first + math.log(2)) / 2)
+
+
+def test_gradients_of_losses() -> None:
+    torch.manual_seed(0)
+    logits = [torch.randn(2, 4, dtype=torch.float64, requires_grad=True) for _ in range(3)]
+
+    def loss(start: torch.Tensor, end: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
+        mask = torch.arange(4) < torch.tensor([[4], [3]])
+        prediction = Prediction(
+            start.masked_fill(~mask, -math.inf), end.masked_fill(~mask, -math.inf), inside.masked_fill(~mask, 0)
+        )
+        return moment_loss(prediction, torch.tensor([[0, 3], [1, 2]]), torch.tensor([4, 3])).total
+
+    assert torch.autograd.gradcheck(loss, logits)
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize(("top", "threshold"), [(1, 0.5), (5, 0.5), (5, 0.2), (7, 1.0)])
+def test_ranked_spans_agree_with_all_pairs(seed: int, top: int, threshold: float) -> None:
+    random = np.random.default_rng(seed)
+    counts = [1, 2, 6, 9]
+    start, end = (torch.full((4, 9), -math.inf, dtype=torch.float64) for _ in range(2))
+    start_sec, end_sec = torch.zeros(4, 9).double(), torch.zeros(4, 9).double()
+    for row, n in enumerate(counts):
+        start[row, :n] = torch.from_numpy(3 * random.normal(size=n))
+        end[row, :n] = torch.from_numpy(3 * random.normal(size=n))
+        edges = torch.from_numpy(np.cumsum(random.random(n + 1) + 0.1))
+        start_sec[row, :n], end_sec[row, :n] = edges[:-1], edges[1:]
+    found = rank_spans(start, end, start_sec, end_sec, top=top, nms_threshold=threshold)
+    for row, n in enumerate(counts):
+        p_start, p_end = start[row, :n].softmax(0).numpy(), end[row, :n].softmax(0).numpy()
+        times = start_sec[row, :n].numpy(), end_sec[row, :n].numpy()
+        expected = reference.ranked_spans(p_start, p_end, *times, top=top, threshold=threshold)
+        valid = found.valid_mask[row]
+        assert [tuple(pair) for pair in found.steps[row][valid].tolist()] == expected
+        for (i, j), seconds, score in zip(
+            expected, found.span_sec[row][valid].tolist(), found.score[row][valid].tolist(), strict=True
+        ):
+            assert seconds == [times[0][i], times[1][j]]
+            assert score == pytest.approx(p_start[i] * p_end[j])
+
+
+def test_ties_go_to_the_earliest_and_shortest() -> None:
+    flat, edges = torch.zeros(1, 3), torch.arange(4.0)[None]
+    found = rank_spans(flat, flat, edges[:, :-1], edges[:, 1:], top=3, nms_threshold=0.3)
+    assert found.steps[0].tolist() == [[0, 0], [1, 1], [2, 2]]
+
+
+def test_the_end_never_comes_before_the_start() -> None:
+    start, end = torch.tensor([[0.0, 9.0]]), torch.tensor([[9.0, 0.0]])
+    edges = torch.arange(3.0)[None]
+    assert rank_spans(start, end, edges[:, :-1], edges[:, 1:]).steps[0, 0].tolist() in ([0, 0], [1, 1])

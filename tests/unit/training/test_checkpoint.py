@@ -1,0 +1,108 @@
+"""Checkpoints and predictions: what they refuse, and that predictions do not depend on batches."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from vmr.errors import CheckpointError, EvaluationError
+from vmr.training.checkpoint import check_features, feature_kind, load_checkpoint, load_state, save_state
+from vmr.training.predict import predict_run
+from vmr.training.run import train_run
+
+SIZES = {"hidden": 8, "query_hidden": 4, "heads": 2, "epochs": 1, "device": "cpu"}
+
+
+@pytest.fixture(scope="module")
+def checkpoint(data, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    train_run(**data.inputs(), output_dir=folder, alignment="pad", **SIZES)
+    return folder / "checkpoint.safetensors"
+
+
+def predictions(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_a_checkpoint_carries_what_it_needs(checkpoint: Path) -> None:
+    model, info = load_checkpoint(checkpoint)
+    assert not model.training
+    assert info["sizes"]["alignment"] == "pad"
+    assert info["sizes"]["video_dim"] == 32
+    assert info["settings"]["learning_rate"] == 1e-4
+    assert info["queries"]["vectors"] == "glove.txt"
+    assert info["feature_kind"]["dim"] == 32
+
+
+def test_damaged_and_foreign_checkpoints_are_refused(checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="no such checkpoint"):
+        load_checkpoint(tmp_path / "absent.safetensors")
+    for content in (b"", b"nonsense", checkpoint.read_bytes()[:-10]):
+        (tmp_path / "bad.safetensors").write_bytes(content)
+        with pytest.raises(CheckpointError, match=r"bad\.safetensors"):
+            load_checkpoint(tmp_path / "bad.safetensors")
+
+
+def test_features_of_another_kind_are_refused(checkpoint: Path) -> None:
+    _, info = load_checkpoint(checkpoint)
+    check_features(checkpoint, info, {"extractor": "synthetic", "versions": {"torch": "another"}}, dim=32)
+    with pytest.raises(CheckpointError, match="dim: 32 there, 64 here"):
+        check_features(checkpoint, info, {"extractor": "synthetic"}, dim=64)
+    with pytest.raises(CheckpointError, match="extractor: synthetic there, c3d here"):
+        check_features(checkpoint, info, {"extractor": "c3d"}, dim=32)
+
+
+def test_the_kind_of_features_looks_at_digests_not_at_places() -> None:
+    there = feature_kind({"extractor": "i3d", "weights": {"sha256": "a", "file": "x", "origin": "here"}}, dim=1024)
+    here = feature_kind({"extractor": "i3d", "weights": {"sha256": "a", "file": "y", "origin": "there"}}, dim=1024)
+    other = feature_kind({"extractor": "i3d", "weights": {"sha256": "b", "file": "x", "origin": "here"}}, dim=1024)
+    assert there == here
+    assert there != other
+
+
+def test_predictions_do_not_depend_on_batches(data, checkpoint: Path, tmp_path: Path) -> None:
+    for size in (1, 7, 200):
+        predict_run(
+            checkpoint=checkpoint, **data.inputs(), splits=["test"], output=tmp_path / f"{size}.jsonl",
+            batch_size=size, device="cpu",
+        )  # fmt: skip
+    alone, some, all_at_once = (predictions(tmp_path / f"{size}.jsonl") for size in (1, 7, 200))
+    assert len(alone) == 18
+    assert [line["query_id"] for line in alone] == [line["query_id"] for line in all_at_once]
+    for others in (some, all_at_once):
+        for one, other in zip(alone, others, strict=True):
+            assert [span[:2] for span in one["spans"]] == [span[:2] for span in other["spans"]]
+            assert [span[2] for span in one["spans"]] == pytest.approx([span[2] for span in other["spans"]], rel=1e-4)
+    for line in alone:
+        scores = [span[2] for span in line["spans"]]
+        assert line["split"] == "test"
+        assert 1 <= len(scores) <= 5
+        assert scores == sorted(scores, reverse=True)
+        assert all(0 <= start < end for start, end, _ in line["spans"])
+
+
+def test_splits_without_queries_are_refused(data, checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(EvaluationError, match="val_7"):
+        predict_run(checkpoint=checkpoint, **data.inputs(), splits=["val_7"], output=tmp_path / "p.jsonl")
+
+
+def test_other_word_vectors_are_refused(synthetic, data, checkpoint: Path, tmp_path: Path) -> None:
+    other = synthetic.write_synthetic(tmp_path, train_videos=2, test_videos=1, seed=5)
+    with pytest.raises(CheckpointError, match="word vectors"):
+        predict_run(
+            checkpoint=checkpoint, **{**data.inputs(), "queries": other.queries}, splits=["test"],
+            output=tmp_path / "p.jsonl",
+        )  # fmt: skip
+
+
+def test_states_are_read_without_running_code(tmp_path: Path) -> None:
+    path = tmp_path / "last.pt"
+    assert load_state(path, fingerprint="a") is None
+    save_state(path, {"fingerprint": "a", "x": torch.ones(2), "history": [{"loss": 1.0}]})
+    assert load_state(path, fingerprint="b") is None
+    assert load_state(path, fingerprint="a")["history"] == [{"loss": 1.0}]
+    torch.save({"fingerprint": "a", "x": Path("anything that is not plain")}, path)
+    assert load_state(path, fingerprint="a") is None
+    path.write_bytes(b"cut off")
+    assert load_state(path, fingerprint="a") is None

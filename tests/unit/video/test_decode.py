@@ -1,0 +1,155 @@
+import shutil
+
+import pytest
+
+from vmr.errors import ShardError, VideoError
+from vmr.video import decode, stream
+from vmr.video.decode import decode_frames
+from vmr.video.ffprobe import Prober
+from vmr.video.frames import FrameStore
+from vmr.video.manifest import MANIFEST_COLUMNS, read_manifest, write_manifest
+from vmr.video.probe import probe_video
+
+
+@pytest.fixture
+def shard(tmp_path, render_clip):
+    """Manifest of a shard: three good clips, one bad, one missing."""
+    clip = render_clip("a.mp4", fps="12", frames=6)
+    rows = [{"video_id": "gone", "status": "missing", "reason": "no file"}]
+    with Prober() as prober:
+        for name in ("a", "b", "c"):
+            path = clip.with_name(f"{name}.mp4")
+            if name != "a":
+                shutil.copy(clip, path)
+            rows.append({"video_id": name, **probe_video(prober, path, timeout_sec=20)})
+    rows.append({"video_id": "bad", "path": "bad.mp4", "status": "bad", "reason": "no video stream"})
+    write_manifest(rows, tmp_path / "manifest.csv", columns=MANIFEST_COLUMNS)
+    return tmp_path
+
+
+def run(folder, **options):
+    defaults = {"short_side": 64, "timeout_sec": 20, "workers": 2, "max_failed_share": 0.5, "code_digest": "1"}
+    decode_frames(
+        manifest=folder / "manifest.csv",
+        output=folder / "frames.h5",
+        decoded_manifest=folder / "decoded.csv",
+        **(defaults | options),
+    )
+    return read_manifest([folder / "decoded.csv"]).set_index("video_id")
+
+
+def test_good_bad_and_missing_videos_all_have_a_row(shard, read_numbers):
+    table = run(shard)
+    assert table["status"].to_dict() == {"a": "ok", "b": "ok", "bad": "bad", "c": "ok", "gone": "missing"}
+    assert table["decoder"].to_dict() == {"a": "decord", "b": "decord", "bad": "", "c": "decord", "gone": ""}
+    assert table["decoded_frames"].to_dict() == {"a": 12, "b": 12, "bad": 0, "c": 12, "gone": 0}
+    assert table["reason"]["bad"] == "no video stream"
+    with FrameStore(shard / "frames.h5") as store:
+        assert store.video_ids == ["a", "b", "c"]
+        assert store.provenance["fps"] == 24.0 and store.provenance["code_digest"] == "1"
+        assert store.provenance["versions"]["decord"] == "0.6.0"
+        (frames,) = store.read("b")
+    assert read_numbers(frames) == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+    assert not list(shard.glob("*.parts"))
+
+
+def test_a_file_that_turns_bad_does_not_stop_the_shard(shard):
+    (shard / "b.mp4").write_bytes(b"nonsense")
+    (shard / "c.mp4").unlink()
+    table = run(shard, max_failed_share=1.0)
+    assert table["status"].to_dict() == {"a": "ok", "b": "bad", "bad": "bad", "c": "bad", "gone": "missing"}
+    assert "ffprobe cannot read it" in table["reason"]["b"] and table["reason"]["c"]
+
+
+def test_too_many_failures_are_an_error_and_nothing_is_lost(shard, monkeypatch):
+    with pytest.raises(ShardError, match=r"1 of 4 videos cannot be used.*20%(.|\n)*bad\.mp4: no video stream"):
+        run(shard, max_failed_share=0.2)
+    assert not (shard / "frames.h5").exists()
+    # Exactly a quarter may fail; the finished videos are not decoded again.
+    monkeypatch.setattr(decode, "decode_video", None)
+    assert (run(shard, max_failed_share=0.25)["status"] == "ok").sum() == 3
+
+
+def test_a_killed_run_goes_on_where_it_was(shard, monkeypatch):
+    decoded = []
+
+    def count(prober, picture, **options):
+        if len(decoded) == 2 and not resumed:
+            raise KeyboardInterrupt
+        decoded.append(picture.path.name)
+        return original(prober, picture, **options)
+
+    original, resumed = decode.decode_video, False
+    monkeypatch.setattr(decode, "decode_video", count)
+    with pytest.raises(KeyboardInterrupt):
+        run(shard, workers=1)
+    resumed = True
+    assert run(shard, workers=1)["decoded_frames"].sum() == 36
+    assert sorted(decoded) == ["a.mp4", "b.mp4", "c.mp4"]
+
+
+def test_failures_and_changed_files_are_tried_again(shard, monkeypatch):
+    def fail(prober, picture, **options):
+        raise VideoError("took longer")
+
+    with monkeypatch.context() as patch, pytest.raises(ShardError, match="took longer"):
+        patch.setattr(decode, "decode_video", fail)
+        run(shard)
+    assert (run(shard)["status"] == "ok").sum() == 3
+
+
+def test_surprises_in_one_video_are_its_own_failure(shard, monkeypatch):
+    def surprise(prober, picture, **options):
+        raise KeyError("a field nobody expected")
+
+    monkeypatch.setattr(decode, "decode_video", surprise)
+    table = run(shard, max_failed_share=1.0)
+    assert "unexpected KeyError" in table["reason"]["a"]
+
+
+def test_missing_videos_alone_make_a_valid_empty_store(tmp_path):
+    rows = [{"video_id": name, "status": "missing", "reason": "no file"} for name in "ab"]
+    write_manifest(rows, tmp_path / "manifest.csv", columns=MANIFEST_COLUMNS)
+    table = run(tmp_path, max_failed_share=0.0)
+    assert table["status"].tolist() == ["missing", "missing"]
+    with FrameStore(tmp_path / "frames.h5") as store:
+        assert store.video_ids == [] and "a" not in store
+
+
+def test_a_full_disk_is_an_error_of_the_shard(shard, monkeypatch):
+    def full(prober, picture, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(decode, "decode_video", full)
+    with pytest.raises(ShardError, match="disk is full"):
+        run(shard)
+
+
+def test_an_ffmpeg_without_its_encoder_is_a_clear_error(shard, monkeypatch):
+    monkeypatch.setitem(stream.ENCODER, "vcodec", "libnothing")
+    with pytest.raises(ShardError, match="cannot encode"):
+        run(shard)
+
+
+@pytest.mark.parametrize("options", [{"fps": 0}, {"workers": 0}, {"short_side": 0}, {"fps": float("nan")}])
+def test_options_that_cannot_be_meant_are_refused(shard, options):
+    with pytest.raises(ShardError, match="must be positive"):
+        run(shard, **options)
+
+
+@pytest.mark.slow
+def test_all_shared_videos_end_as_frames_or_with_a_reason(shared_data, tmp_path):
+    names = sorted((shared_data / "videos").iterdir())
+    with Prober() as prober:
+        rows = [{"video_id": path.stem, **probe_video(prober, path, timeout_sec=20)} for path in names]
+    write_manifest(rows, tmp_path / "manifest.csv", columns=MANIFEST_COLUMNS)
+    table = run(tmp_path, short_side=256)
+    # ceil(duration * 24) for the durations in the README.
+    frames = {"3MSZA": 744, "v_ZNVhz7ctTq0": 336, "nasa_13013": 312, "corrupted": 120, "flipping_a_pancake": 248}
+    frames |= {"av1_video": 120, "h265_10bits": 24, "unordered": 3, "video_90": 3, "sine_mono_s16": 0}
+    assert table["decoded_frames"].to_dict() == frames
+    assert "49 of 50 frames" in table["note"]["corrupted"]
+    assert "no video stream" in table["reason"]["sine_mono_s16"]
+    assert table["decoder"]["av1_video"] == table["decoder"]["corrupted"] == "ffmpeg"
+    assert table["decoder"]["3MSZA"] == table["decoder"]["flipping_a_pancake"] == "decord"
+    assert (tmp_path / "frames.h5").stat().st_size < 4 * sum(path.stat().st_size for path in names)

@@ -1,0 +1,166 @@
+import os
+import time
+
+import pandas as pd
+import pytest
+
+from vmr.annotations.moments import MOMENT_COLUMNS, write_moments
+from vmr.errors import ShardError, VideoError
+from vmr.shard import shard_of
+from vmr.video import ffprobe
+from vmr.video.ffprobe import Prober, choose_stream, display_rotation, rate, seconds, timeline_origin
+from vmr.video.manifest import read_manifest
+from vmr.video.probe import probe_video, probe_videos
+
+
+@pytest.fixture(scope="module")
+def prober():
+    with Prober() as running:
+        yield running
+
+
+def write_table(path, video_ids):
+    rows = [(f"test:{n}", name, "test", 0.0, 1.0, float("nan"), "x") for n, name in enumerate(video_ids)]
+    write_moments(pd.DataFrame(rows, columns=MOMENT_COLUMNS), path)
+
+
+def probe_all(tmp_path, folder, video_ids, *, shards=1):
+    write_table(tmp_path / "moments.csv", video_ids)
+    outputs = [tmp_path / f"{shard}.csv" for shard in range(shards)]
+    for shard, output in enumerate(outputs):
+        probe_videos(moments=tmp_path / "moments.csv", videos=folder, shard=shard, shards=shards, output=output)
+    return outputs
+
+
+def test_a_video_is_described(prober, render_clip):
+    path = render_clip("clip.mp4", fps="25")
+    row = probe_video(prober, path, timeout_sec=20)
+    assert (row["status"], row["reason"], row["codec"]) == ("ok", "", "h264")
+    assert (row["width"], row["height"], row["rotation"]) == (128, 64, 0)
+    assert (row["duration_sec"], row["fps"], row["num_frames"], row["start_sec"]) == (2.0, 25.0, 50, 0.0)
+    assert row["size_bytes"] == path.stat().st_size
+
+
+# Facts: ../shared/data/README.md; frames counted with `ffmpeg -f null`.
+@pytest.mark.parametrize(
+    ("name", "status", "duration", "fps", "size", "codec"),
+    [
+        ("3MSZA.mp4", "ok", 31.0, 30, (480, 270), "h264"),
+        ("v_ZNVhz7ctTq0.mp4", "ok", 14.0, 30, (480, 360), "h264"),
+        ("nasa_13013.mp4", "ok", 13.0, 25, (320, 180), "h264"),
+        ("corrupted.mp4", "ok", 5.0, 10, (1280, 720), "h264"),
+        ("video_90.mov", "ok", 0.1, 30, (320, 568), "h264"),
+        ("unordered.mov", "ok", 0.125, 32, (50, 50), "h264"),
+        ("flipping_a_pancake.mkv", "ok", 10.333, 30, (426, 240), "h264"),
+        ("av1_video.mkv", "ok", 5.0, 25, (640, 360), "av1"),
+        ("h265_10bits.mp4", "ok", 1.0, 30, (200, 200), "hevc"),
+        ("sine_mono_s16.wav", "bad", None, None, None, None),
+    ],
+)
+def test_real_videos(prober, shared_data, name, status, duration, fps, size, codec):
+    row = probe_video(prober, shared_data / "videos" / name, timeout_sec=20)
+    assert row["status"] == status
+    if status == "bad":
+        assert "no video stream" in row["reason"] and "audio" in row["reason"]
+    else:
+        assert row["duration_sec"] == pytest.approx(duration)
+        assert (row["fps"], (row["width"], row["height"]), row["codec"]) == (fps, size, codec)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "empty"),
+        (b"not a video at all, only words\n" * 100, "ffprobe cannot read it"),
+        (b"#EXTM3U\n#EXT-X-VERSION:3\n#EXTINF:10,\nhttp://localhost:9/secret.ts\n", "ffprobe cannot read it"),
+        (b"ffconcat version 1.0\nfile /etc/passwd\n", "ffprobe cannot read it"),
+    ],
+)
+def test_what_is_no_video_gets_a_reason(prober, tmp_path, content, reason):
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(content)
+    row = probe_video(prober, path, timeout_sec=20)
+    assert row["status"] == "bad" and reason in row["reason"]
+    assert str(tmp_path) not in row["reason"]
+
+
+def test_folders_pipes_and_vanished_files_get_a_reason(prober, tmp_path):
+    (tmp_path / "folder.mp4").mkdir()
+    os.mkfifo(tmp_path / "pipe.mp4")
+    for name in ("folder.mp4", "pipe.mp4", "gone.mp4"):
+        row = probe_video(prober, tmp_path / name, timeout_sec=2)
+        assert row["status"] == "bad" and row["reason"]
+
+
+def test_a_header_without_pictures_gets_a_reason(prober, render_clip):
+    path = render_clip("clip.mp4")
+    path.write_bytes(path.read_bytes()[:200])
+    assert probe_video(prober, path, timeout_sec=20)["status"] == "bad"
+
+
+def test_names_that_look_like_protocols_or_options(prober, render_clip):
+    path = render_clip("clip.mp4", frames=4)
+    for name in ("-i.mp4", "http:x.mp4", "a b'\"%d.mp4", "\u00e9t\u00e9.mp4"):
+        path = path.rename(path.with_name(name))
+        assert probe_video(prober, path, timeout_sec=20)["status"] == "ok"
+
+
+def test_every_video_of_a_shard_has_a_row(tmp_path, render_clip):
+    clip = render_clip("v0.mp4", frames=4)
+    (clip.parent / "v1.mp4").write_bytes(b"nonsense")
+    video_ids = [f"v{n}" for n in range(8)]
+    outputs = probe_all(tmp_path, clip.parent, video_ids, shards=2)
+    for shard, output in enumerate(outputs):
+        wanted = [name for name in video_ids if shard_of(name, 2) == shard]
+        assert read_manifest([output])["video_id"].tolist() == wanted
+    statuses = read_manifest(outputs).set_index("video_id")["status"]
+    assert statuses.sort_index().tolist() == ["ok", "bad", *["missing"] * 6]
+
+
+def test_a_missing_folder_makes_all_videos_missing(tmp_path):
+    (output,) = probe_all(tmp_path, tmp_path / "nowhere", ["a"])
+    assert read_manifest([output])["status"].tolist() == ["missing"]
+
+
+def test_a_probe_that_hangs_is_killed_and_the_next_one_runs(prober, render_clip, monkeypatch):
+    path = render_clip("clip.mp4", frames=4)
+    slow = path.with_name("ffprobe")
+    slow.write_text("#!/bin/sh\nsleep 60\n")
+    slow.chmod(0o755)
+    with monkeypatch.context() as patch, Prober() as other:
+        patch.setenv("PATH", f"{slow.parent}:{os.environ['PATH']}")
+        begin = time.monotonic()
+        with pytest.raises(VideoError, match="no answer within 1 s"):
+            other.probe(path, timeout_sec=1)
+        assert time.monotonic() - begin < 10
+        patch.undo()
+        slow.unlink()
+        assert other.probe(path, timeout_sec=20)["streams"]
+
+
+def test_a_missing_ffprobe_is_a_clear_error(monkeypatch):
+    monkeypatch.setattr(ffprobe.shutil, "which", lambda name: None)
+    with pytest.raises(ShardError, match="Install ffmpeg"):
+        Prober()
+
+
+def test_the_stream_that_players_show_is_chosen():
+    cover = {"codec_type": "video", "index": 0, "disposition": {"attached_pic": 1, "default": 1}}
+    first = {"codec_type": "video", "index": 1, "disposition": {"default": 0}}
+    default = {"codec_type": "video", "index": 2, "disposition": {"default": 1}}
+    assert choose_stream([cover, first, default]) is default
+    assert choose_stream([cover, first]) is first
+    assert choose_stream([cover, {"codec_type": "audio"}]) is None
+
+
+def test_small_conversions():
+    assert display_rotation({"side_data_list": [{"rotation": 90}]}) == 270
+    assert display_rotation({"side_data_list": [{"rotation": -180}]}) == 180
+    assert display_rotation({"tags": {"rotate": "sideways"}}) == 0
+    assert seconds("N/A") is None and seconds("inf") is None and seconds(None) is None
+    assert rate("25/1") == 25 and rate(None) != rate(None)
+    # Sound may begin before zero; only a picture that does moves the beginning.
+    assert timeline_origin({"start_time": "-0.007"}, {"start_time": "0.000"}) == 0.0
+    assert timeline_origin({"start_time": "-0.067"}, {"start_time": "-0.067"}) == -0.067
+    assert timeline_origin({"start_time": "1.4"}, {"start_time": "1.48"}) == 1.4
+    assert timeline_origin({}, {"start_time": "0.5"}) == 0.5

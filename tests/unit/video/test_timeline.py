@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+
+from vmr.errors import VideoError
+from vmr.video.timeline import stream_end, timeline_of_packets
+
+STREAM = {"index": 2, "time_base": "1/1000"}
+
+
+def packets(*pts, duration=40):
+    return [{"pts": value, "dts": value, "duration": duration, "flags": "__"} for value in pts]
+
+
+def test_frames_are_ordered_by_presentation_time():
+    timeline = timeline_of_packets(packets(0, 120, 40, 80), stream=STREAM, origin_sec=0.0)
+    np.testing.assert_allclose(timeline.times_sec, [0, 0.04, 0.08, 0.12])
+    assert (timeline.stream_index, timeline.doubt) == (2, "")
+    assert timeline.end_sec == pytest.approx(0.16)
+    # 25 fps to 24: the steps are at 0, 41.7, 83.3 and 125 ms.
+    assert timeline.frame_indices(24).tolist() == [0, 1, 2, 3]
+
+
+def test_a_time_stamp_rounded_up_by_the_container_is_still_in_time():
+    # 1/24 s written as 42 ms; 43 ms would be a later frame.
+    assert timeline_of_packets(packets(0, 42), stream=STREAM, origin_sec=0.0).frame_indices(24).tolist()[:2] == [0, 1]
+    assert timeline_of_packets(packets(0, 43), stream=STREAM, origin_sec=0.0).frame_indices(24).tolist()[:2] == [0, 0]
+
+
+def test_steps_before_the_first_frame_show_it():
+    timeline = timeline_of_packets(packets(1500, 1540), stream=STREAM, origin_sec=1.4)
+    assert timeline.frame_indices(24).tolist() == [0, 0, 0, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("change", "doubt"),
+    [
+        ({"flags": "_D"}, "edit list"),
+        ({"pts": 0}, "same time stamp"),
+    ],
+)
+def test_doubtful_packets_are_named(change, doubt):
+    listed = packets(0, 40, 80)
+    listed[1] |= change
+    assert doubt in timeline_of_packets(listed, stream=STREAM, origin_sec=0.0).doubt
+
+
+def test_missing_presentation_times_are_named():
+    listed = packets(0, 40, 80)
+    del listed[1]["pts"]
+    timeline = timeline_of_packets(listed, stream=STREAM, origin_sec=0.0)
+    assert "missing" in timeline.doubt and not timeline.has_times
+
+
+def test_a_mirrored_picture_is_left_to_ffmpeg():
+    matrix = "\n00000000:       -65536           0           0\n00000001:            0       65536           0\n"
+    matrix += "00000002:            0           0  1073741824\n"
+    stream = STREAM | {"side_data_list": [{"displaymatrix": matrix, "rotation": -180}]}
+    assert "mirrored" in timeline_of_packets(packets(0), stream=stream, origin_sec=0.0).doubt
+
+
+def test_the_last_frame_lasts_as_long_as_the_others_when_nothing_is_said():
+    timeline = timeline_of_packets(packets(0, 40, 80, duration=0), stream=STREAM, origin_sec=0.0)
+    assert timeline.end_sec == pytest.approx(0.12)
+
+
+def test_no_packets_are_an_error():
+    with pytest.raises(VideoError, match="no packets"):
+        timeline_of_packets([], stream=STREAM, origin_sec=0.0)
+
+
+@pytest.mark.parametrize(
+    ("stream", "end"),
+    [
+        ({"duration": "31.000000", "start_time": "0.000000"}, 31.0),
+        ({"duration": "2.0", "start_time": "1.5"}, 2.5),  # begins 0.5 s after the origin at 1.0
+        ({"tags": {"DURATION": "00:00:10.333000000"}}, 9.333),
+        ({"tags": {"DURATION-eng": "x"}, "duration": "N/A"}, None),
+        ({}, None),
+    ],
+)
+def test_the_declared_end(stream, end):
+    origin = 0.0 if end == 31.0 else 1.0
+    found = stream_end(stream, origin_sec=origin)
+    assert found is None if end is None else found == pytest.approx(end)

@@ -1,0 +1,64 @@
+"""A working folder with the shipped configuration, and Snakemake run in it as a user would."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def workdir(tmp_path: Path) -> Path:
+    """An empty folder to run the workflow in: nothing is written into the checkout."""
+    return tmp_path
+
+
+@pytest.fixture
+def snakemake(workdir: Path) -> Callable[..., subprocess.CompletedProcess]:
+    """Run Snakemake on this checkout's Snakefile in `workdir`; `overrides` are merged into config.yaml."""
+
+    def run(*arguments: str, overrides: dict | None = None, check: bool = True) -> subprocess.CompletedProcess:
+        extra = workdir / "overrides.yaml"
+        extra.write_text(yaml.safe_dump(overrides or {}))
+        command = [
+            *(sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", workdir),
+            *("--configfile", ROOT / "config.yaml", extra, "--cores", "2", "--nocolor"),
+            *arguments,
+        ]
+        # Without a card, whatever this machine has: what is planned must not depend on it.
+        environment = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
+        result = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=environment)
+        if check and result.returncode:
+            pytest.fail(f"snakemake {' '.join(arguments)} failed:\n{result.stdout}\n{result.stderr}")
+        return result
+
+    return run
+
+
+@pytest.fixture
+def planned(snakemake: Callable[..., subprocess.CompletedProcess]) -> Callable[..., dict[str, int]]:
+    """The number of jobs of each rule that a dry run plans."""
+
+    def jobs(*targets: str, overrides: dict | None = None) -> dict[str, int]:
+        output = snakemake("--dry-run", "--quiet", "rules", "--", *targets, overrides=overrides)
+        text = output.stdout + output.stderr
+        return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", text, re.MULTILINE) if name != "total"}
+
+    return jobs
+
+
+@pytest.fixture
+def charades_annotations(workdir: Path) -> None:
+    """Annotation files in the place where `charades` expects them: two training videos and one for testing."""
+    folder = workdir / "data" / "charades"
+    folder.mkdir(parents=True)
+    (folder / "charades_sta_train.txt").write_text("AAAAA 0.0 2.0##a person sits down.\nBBBBB 1.0 3.0##a dog runs.\n")
+    (folder / "charades_sta_test.txt").write_text("CCCCC 0.5 2.5##a person opens a door.\n")
+    (folder / "Charades_v1_train.csv").write_text("id,length\nAAAAA,4.0\nBBBBB,4.0\n")
+    (folder / "Charades_v1_test.csv").write_text("id,length\nCCCCC,4.0\n")

@@ -1,0 +1,91 @@
+"""What Snakemake plans: the right jobs for each target, and clear errors for wrong configurations."""
+
+import pytest
+
+
+def test_charades_goes_from_videos_to_the_table(planned, charades_annotations):
+    # 32 shards; 3 methods x 5 seeds x 1 split
+    assert planned("results/charades_table.csv") == {
+        "parse_annotations": 1,
+        "probe_videos": 32,
+        "decode_frames": 32,
+        "prepare_asset": 2,
+        "extract_i3d": 32,
+        "merge_features": 1,
+        "embed_queries": 1,
+        "train": 15,
+        "evaluate": 15,
+        "compute_baselines": 1,
+        "make_table": 1,
+    }
+
+
+def test_activitynet_fetches_what_is_missing_and_scores_three_splits(planned):
+    # 64 shards; 3 methods x 5 seeds x (val_1, val_2, their union)
+    assert planned("results/activitynet_table.csv") == {
+        "fetch_annotations": 3,
+        "parse_annotations": 1,
+        "probe_videos": 64,
+        "decode_frames": 64,
+        "prepare_asset": 2,
+        "extract_c3d": 64,
+        "merge_features": 1,
+        "embed_queries": 1,
+        "train": 15,
+        "evaluate": 45,
+        "compute_baselines": 3,
+        "make_table": 1,
+    }
+
+
+def test_a_dataset_of_ones_own_needs_a_section_and_nothing_else(planned, workdir):
+    (workdir / "mine").mkdir()
+    (workdir / "mine" / "train.json").write_text("{}")
+    (workdir / "mine" / "test.json").write_text("{}")
+    section = {
+        "title": "Mine",
+        "annotation_format": "activitynet_captions",
+        "annotations": {"train": "mine/train.json", "test": "mine/test.json"},
+        "videos": "mine/videos",
+        "test_splits": {"test": "test"},
+        "extractors": ["i3d", "c3d"],
+        "shards": 3,
+        "overrides": {"training": {"seeds": [7], "methods": ["ci_mha"]}},
+    }
+    jobs = planned("results/mine_table.csv", overrides={"datasets": {"mine": section}})
+    assert jobs["extract_i3d"] == jobs["extract_c3d"] == jobs["decode_frames"] == 3
+    assert jobs["train"] == jobs["evaluate"] == 2
+    assert "fetch_annotations" not in jobs
+
+
+def test_one_stage_alone(planned, charades_annotations):
+    assert planned("work/charades/videos/shard_3.csv") == {"parse_annotations": 1, "probe_videos": 1}
+
+
+def test_weights_given_as_a_path_are_not_fetched(planned, charades_annotations, workdir):
+    (workdir / "my_i3d.pt").write_bytes(b"")
+    overrides = {"features": {"i3d": {"weights": str(workdir / "my_i3d.pt")}}}
+    jobs = planned("work/charades/features/i3d.h5", overrides=overrides)
+    assert "prepare_asset" not in jobs
+
+
+def test_files_of_the_user_are_never_outputs(snakemake, charades_annotations):
+    rules = snakemake("--list-rules", "--quiet").stdout.split()
+    assert "parse_annotations" in rules
+    listed = snakemake("--summary", "results/charades_table.csv").stdout
+    assert not [line for line in listed.splitlines() if line.startswith("data/charades")]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"trainig": {"epochs": 3}}, "trainig: there is no such setting; did you mean `training`?"),
+        ({"datasets": {"charades": {"extractors": ["i4d"]}}}, "datasets.charades.extractors.0"),
+    ],
+)
+def test_a_wrong_configuration_is_one_clear_error(snakemake, overrides, message):
+    result = snakemake("--dry-run", "results/charades_table.csv", overrides=overrides, check=False)
+    text = result.stdout + result.stderr
+    assert result.returncode != 0
+    assert message in text
+    assert "Traceback" not in text

@@ -1,0 +1,1 @@
+"""Raw annotation files to one table of moments."""

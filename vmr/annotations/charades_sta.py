@@ -1,0 +1,117 @@
+"""Charades-STA text: one query a line, ``video start end##sentence.``, and the Charades table of durations."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from vmr.annotations.parsed import ParsedFile, Problem, Query, clean_sentence, read_bytes
+from vmr.errors import AnnotationError
+
+# float() alone would also take "1_000" and digits of other scripts.
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.ASCII | re.IGNORECASE)
+
+
+@dataclass
+class Durations:
+    """Durations of videos read from CSV files."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+
+def parse_charades_sta(path: Path | str) -> ParsedFile:
+    """Read one file in the format of Charades-STA (Gao et al., 2017).
+
+    Args:
+        path: text in UTF-8, with or without byte order mark, lines ended in any way; blank lines do not count.
+
+    Returns:
+        The queries, keyed by line number from 1; spans in seconds.
+
+    Raises:
+        AnnotationError: the file is missing, has no well-formed line, or an id cannot name a video.
+    """
+    path = Path(path)
+    parsed = ParsedFile()
+    for number, raw in enumerate(read_bytes(path).splitlines(), start=1):
+        if not raw.strip():
+            continue
+        parsed.lines += 1
+        where = f"{path}:{number}"
+        query = _parse_line(raw, key=str(number), where=where)
+        if isinstance(query, Query):
+            parsed.add(query)
+        else:
+            parsed.malformed.append(Problem(where, query))
+    if not parsed.queries and not parsed.degenerate:
+        first = parsed.malformed[0]
+        raise AnnotationError(
+            f"{path}: not one line has the Charades-STA format `video start end##sentence`; {first.where}: "
+            f"{first.reason}. Check annotation_format and the file."
+        )
+    return parsed
+
+
+def read_durations(paths: list[Path]) -> Durations:
+    """Read durations from CSV files with columns `id` and `length` (seconds), such as Charades_v1_train.csv.
+
+    Args:
+        paths: the files; other columns are ignored.
+
+    Returns:
+        Seconds by video id (the first one given counts), and the rows that are malformed or contradict it.
+
+    Raises:
+        AnnotationError: a file is missing, or lacks the columns.
+    """
+    durations = Durations()
+    for path in paths:
+        text = read_bytes(Path(path)).decode("utf-8", errors="surrogateescape")
+        reader = csv.DictReader(io.StringIO(text, newline=""))
+        try:
+            columns = reader.fieldnames or []
+            if not {"id", "length"} <= set(columns):
+                raise AnnotationError(
+                    f"{path}: a CSV with columns `id` and `length` (seconds) was expected; "
+                    f"found {', '.join(columns)[:200]!r}. Correct the path or the header."
+                )
+            for row in reader:
+                _take_duration(durations, row, where=f"{path}:{reader.line_num}")
+        except csv.Error as error:
+            raise AnnotationError(f"{path}:{reader.line_num}: not a CSV ({error}). Fetch the file again.") from error
+    return durations
+
+
+def _parse_line(raw: bytes, *, key: str, where: str) -> Query | str:
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return f"undecodable bytes ({error.reason} at byte {error.start}); UTF-8 was expected"
+    head, separator, sentence = text.partition("##")
+    if not separator:
+        return "`##` between span and sentence is missing"
+    # From the right, since the names of own videos may contain blanks.
+    fields = head.strip(" \t").rsplit(maxsplit=2)
+    if len(fields) != 3:
+        return f"`video start end` was expected before `##`, found {head!r}"
+    video_id, start, end = fields
+    for name, value in (("start", start), ("end", end)):
+        if not _NUMBER.fullmatch(value):
+            return f"the {name} {value!r} is not a number of seconds"
+    return Query(key, where, video_id, float(start), float(end), clean_sentence(sentence))
+
+
+def _take_duration(durations: Durations, row: dict[str, str | None], *, where: str) -> None:
+    video_id, length = row["id"] or "", (row["length"] or "").strip()
+    seconds = float(length) if _NUMBER.fullmatch(length) else float("nan")
+    if not video_id:
+        durations.problems.append(Problem(where, "the id is empty"))
+    elif not 0 < seconds < float("inf"):
+        durations.problems.append(Problem(where, f"the length {length!r} of {video_id} is not a number of seconds"))
+    elif durations.seconds.setdefault(video_id, seconds) != seconds:
+        kept = durations.seconds[video_id]
+        durations.problems.append(Problem(where, f"{video_id} lasts {seconds} s here but {kept} s before; {kept} kept"))

@@ -1,0 +1,143 @@
+"""The table of moments: one row a query, whatever format the annotations came in."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from vmr.errors import AnnotationError
+from vmr.files import atomic_path
+
+MOMENT_COLUMNS = ["query_id", "video_id", "split", "start_sec", "end_sec", "duration_sec", "sentence"]
+_TEXT_COLUMNS = ["query_id", "video_id", "split", "sentence"]
+_NUMBER_COLUMNS = ["start_sec", "end_sec", "duration_sec"]
+
+
+def write_moments(moments: pd.DataFrame, path: Path | str) -> None:
+    """Write the table atomically as CSV; `read_moments` gives back the same values bit for bit.
+
+    Args:
+        moments: a table with at least `MOMENT_COLUMNS`; spans in seconds, raw, with start < end.
+        path: the CSV to write.
+    """
+    with atomic_path(path) as temporary:
+        moments[MOMENT_COLUMNS].to_csv(
+            temporary, index=False, encoding="utf-8", lineterminator="\n", quoting=csv.QUOTE_MINIMAL
+        )
+
+
+def read_moments(path: Path | str) -> pd.DataFrame:
+    """Read a table of moments.
+
+    Args:
+        path: a CSV written by `write_moments`.
+
+    Returns:
+        `MOMENT_COLUMNS`; ids, split and sentence as `str` (also ``"007"`` and ``"nan"``), seconds as float64,
+        with NaN for an unknown duration.
+
+    Raises:
+        AnnotationError: the file is missing, or is not such a table.
+    """
+    try:
+        # Everything as text first: pandas would take the id "007" for a number and the word "null" for nothing.
+        table = pd.read_csv(path, dtype=object, keep_default_na=False, na_filter=False, encoding="utf-8")
+    except FileNotFoundError as error:
+        raise AnnotationError(f"{path}: no such table of moments. Run parse_annotations first.") from error
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise AnnotationError(f"{path}: not a table of moments ({error}). Run parse_annotations again.") from error
+    missing = [column for column in MOMENT_COLUMNS if column not in table.columns]
+    if missing:
+        raise AnnotationError(
+            f"{path}: a table of moments has the columns {', '.join(MOMENT_COLUMNS)}; "
+            f"{', '.join(missing)} not found. Run parse_annotations again."
+        )
+    table = table[MOMENT_COLUMNS].copy()
+    for column in _NUMBER_COLUMNS:
+        try:
+            table[column] = table[column].replace("", "nan").astype(np.float64)
+        except ValueError as error:
+            raise AnnotationError(f"{path}: column {column} must hold seconds ({error}).") from error
+    bad = table[~np.isfinite(table["start_sec"]) | ~np.isfinite(table["end_sec"])]
+    if len(bad):
+        raise AnnotationError(f"{path}: query {bad['query_id'].iloc[0]} has no start or end in seconds.")
+    twice = table["query_id"][table["query_id"].duplicated()]
+    if len(twice):
+        raise AnnotationError(f"{path}: query_id {twice.iloc[0]} appears twice; ids must be unique in a dataset.")
+    return table
+
+
+def video_durations(moments: pd.DataFrame, manifest: pd.DataFrame | None = None) -> dict[str, float]:
+    """Duration of each video whose duration is known, in seconds.
+
+    Args:
+        moments: the table of moments; its duration comes first, since the spans were drawn against it.
+        manifest: the video manifest, whose probed duration serves where the annotations give none.
+
+    Returns:
+        Seconds by video id, in the order of first appearance; unknown ones are absent.
+    """
+    durations: dict[str, float] = {}
+    tables = [moments] if manifest is None else [moments, manifest]
+    named = set(moments["video_id"])
+    for table in tables:
+        known = table[(table["duration_sec"] > 0) & np.isfinite(table["duration_sec"].astype(float))]
+        for video_id, seconds in zip(known["video_id"], known["duration_sec"], strict=True):
+            if video_id in named:
+                durations.setdefault(str(video_id), float(seconds))
+    return durations
+
+
+def clamp_spans(moments: pd.DataFrame, durations: Mapping[str, float]) -> pd.DataFrame:
+    """Add the columns clamped_start_sec and clamped_end_sec: the spans cut to [0, duration].
+
+    A span that begins after the end of its video becomes empty (start = end = duration); whoever trains on spans
+    drops and counts those. A video of unknown duration keeps its spans.
+
+    Args:
+        moments: the table of moments, spans in seconds.
+        durations: seconds by video id, as from `video_durations`.
+
+    Returns:
+        A copy with the two columns added; the raw ones are as they were.
+    """
+    limit = moments["video_id"].map(dict(durations)).astype(np.float64).fillna(np.inf).to_numpy()
+    clamped = moments.copy()
+    for name in ("start", "end"):
+        raw = moments[f"{name}_sec"].to_numpy(np.float64)
+        clamped[f"clamped_{name}_sec"] = np.clip(raw, 0.0, limit)
+    return clamped
+
+
+def validation_videos(video_ids: Iterable[str], *, fraction: float = 0.1, salt: int = 0) -> set[str]:
+    """Choose the training videos that are held out for validation: those with the smallest hashes of their ids.
+
+    Not in the paper: chosen because a fixed choice by hash does not depend on the order of the files or on a
+    random generator, and because whole videos must be held out, not single queries.
+
+    Args:
+        video_ids: ids of the training videos; duplicates count once.
+        fraction: share to hold out, in [0, 1).
+        salt: another number gives another choice.
+
+    Returns:
+        The ``ceil(fraction * n)`` smallest hashes; at least 1 when there are 2 videos, never all of them.
+
+    Raises:
+        ValueError: `fraction` is outside [0, 1).
+
+    >>> len(validation_videos((f"video{i}" for i in range(30)), fraction=0.1))
+    3
+    """
+    if not 0 <= fraction < 1:
+        raise ValueError(f"the validation fraction must be in [0, 1), not {fraction}")
+    ranked = sorted(set(video_ids), key=lambda name: (hashlib.sha256(f"{salt}:{name}".encode()).digest(), name))
+    # 0.1 * 30 is 3.0000000000000004 in floating point: without rounding, ceil would give 4.
+    wanted = max(1, math.ceil(round(fraction * len(ranked), 6)))
+    return set(ranked[: min(wanted, max(0, len(ranked) - 1))])

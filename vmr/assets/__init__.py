@@ -1,0 +1,1 @@
+"""Files from outside: weights, word vectors and annotations, declared in `registry` and made ready by `prepare`."""

@@ -1,0 +1,302 @@
+"""Downloads that resume, are checked, and appear under their name only when they are complete."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import http.client
+import json
+import logging
+import ssl
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from tqdm import tqdm
+
+from vmr.errors import AssetError
+from vmr.files import atomic_path, sha256_file
+
+logger = logging.getLogger(__name__)
+
+_CHUNK_BYTES = 1 << 20
+_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+_FINAL_STATUSES = {400, 401, 403, 404, 405, 410, 451}
+
+
+class _CutError(Exception):
+    """The transfer stopped early, or the server was out of reach: worth another attempt."""
+
+
+class _OutOfReachError(_CutError):
+    """Not even a connection: two attempts tell a machine without a network from a hiccup."""
+
+
+class _RefusedError(Exception):
+    """This address will not give the file, however often it is asked."""
+
+
+@dataclass(frozen=True)
+class _Expectation:
+    sha256: str | None
+    size_bytes: int | None
+
+
+def download(
+    addresses: Sequence[str],
+    *,
+    destination: Path | str,
+    sha256: str | None = None,
+    size_bytes: int | None = None,
+    attempts: int = 4,
+    wait_sec: float = 2.0,
+    timeout_sec: float = 60.0,
+) -> str:
+    """Download a file, resuming what an earlier call left in ``{destination}.part``.
+
+    A second process that asks for the same file waits for the first. A file that is already there is checked and
+    kept. Where no hash is known, that of the first download is kept in ``{destination}.sha256`` (the format of
+    sha256sum) and checked from then on.
+
+    Args:
+        addresses: https addresses of the same file, tried in order (plain http only to this machine).
+        destination: the file to write.
+        sha256: expected hash, hexadecimal; None where not known.
+        size_bytes: expected size; None where not known.
+        attempts: per address, counted anew whenever an attempt brings the file forward.
+        wait_sec: before the second attempt; doubles each time.
+        timeout_sec: without a byte from the server.
+
+    Returns:
+        The SHA-256 of the file.
+
+    Raises:
+        AssetError: no address gave the file, or what came is not the expected file (it is removed).
+    """
+    destination = Path(destination)
+    record = destination.with_name(destination.name + ".sha256")
+    expected = _Expectation(sha256 or _recorded(record), size_bytes)
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    with _only_one(destination):
+        if destination.exists():
+            found = _check(destination, expected, remove=False)
+        else:
+            part = destination.with_name(destination.name + ".part")
+            found = _from_any(addresses, part, expected, attempts=attempts, wait_sec=wait_sec, timeout_sec=timeout_sec)
+            part.replace(destination)
+            _resume_note(part).unlink(missing_ok=True)
+        if sha256 is None and not record.exists():
+            with atomic_path(record) as temporary:
+                temporary.write_text(f"{found}  {destination.name}\n", encoding="utf-8")
+            logger.info("%s: no hash is published; %s is recorded and checked from now on", destination, found)
+    return found
+
+
+def _from_any(
+    addresses: Sequence[str],
+    part: Path,
+    expected: _Expectation,
+    *,
+    attempts: int,
+    wait_sec: float,
+    timeout_sec: float,
+) -> str:
+    failures: list[str] = []
+    for address in addresses:
+        _require_safe(address)
+        left, wait = attempts, wait_sec
+        while True:
+            before = _size(part)
+            try:
+                resumed = _transfer(address, part, expected, timeout_sec=timeout_sec)
+            except _RefusedError as error:
+                failures.append(f"{address}: {error}")
+                break
+            except _CutError as error:
+                if _size(part) > before:
+                    left, wait = attempts, wait_sec
+                left = min(left, 2) - 1 if isinstance(error, _OutOfReachError) else left - 1
+                if left <= 0:
+                    failures.append(f"{address}: {error}")
+                    break
+                logger.warning("%s: %s; trying again in %.0f s", address, error, wait)
+                time.sleep(wait)
+                wait *= 2
+                continue
+            try:
+                return _check(part, expected, remove=True)
+            except AssetError as error:
+                if not resumed:
+                    failures.append(f"{address}: {error}")
+                    break
+                # The two halves may be of different versions of the file: once more, from the beginning.
+                logger.warning("%s: the resumed file is not the expected one; downloading it anew", address)
+    raise AssetError("; ".join(failures))
+
+
+def _transfer(address: str, part: Path, expected: _Expectation, *, timeout_sec: float) -> bool:
+    """Bring `part` to the full length. Returns whether it began with bytes of an earlier attempt."""
+    have = _size(part)
+    note = _read_note(part)
+    validator = note.get("validator") if note.get("address") == address else None
+    # Without a validator only a known hash can tell whether two halves belong together.
+    if have and not (validator or expected.sha256):
+        have = 0
+    request = urllib.request.Request(address, headers={"User-Agent": "vmr", "Accept-Encoding": "identity"})
+    if have:
+        request.add_header("Range", f"bytes={have}-")
+        if validator:
+            request.add_header("If-Range", str(validator))
+    opener = urllib.request.build_opener(_SafeRedirects())
+    try:
+        with opener.open(request, timeout=timeout_sec) as response:
+            start, total = _extent(response, have)
+            if total is not None and expected.size_bytes not in (None, total):
+                raise _RefusedError(f"{total:,} bytes are announced, expected {expected.size_bytes:,}")
+            _write_note(part, address, response.headers)
+            _copy(response, part, start=start, total=total)
+            return start > 0
+    except urllib.error.HTTPError as error:
+        if error.code == 416:
+            # The part is as long as the file, or longer: it is checked if the former, and thrown away if the latter.
+            if have == (expected.size_bytes or _total_of(error.headers)):
+                return True
+            part.unlink(missing_ok=True)
+            raise _CutError("the part was longer than the file") from error
+        if error.code in _FINAL_STATUSES:
+            raise _RefusedError(f"HTTP status {error.code} ({error.reason})") from error
+        raise _CutError(f"HTTP status {error.code} ({error.reason})") from error
+    except urllib.error.URLError as error:
+        raise _OutOfReachError(f"cannot be reached ({error.reason})") from error
+    except (TimeoutError, ConnectionError, ssl.SSLError, http.client.HTTPException) as error:
+        raise _CutError(f"the connection broke ({error or type(error).__name__})") from error
+
+
+def _extent(response: Any, have: int) -> tuple[int, int | None]:
+    """(first byte, length of the whole file or None) of what the server is about to send."""
+    length = response.headers.get("Content-Length")
+    if response.status != 206:
+        return 0, int(length) if length else None
+    span, _, total = str(response.headers.get("Content-Range", "")).removeprefix("bytes ").partition("/")
+    if span.partition("-")[0] != str(have):
+        raise _RefusedError(f"asked for the bytes from {have}, the server sent {span or 'others'}")
+    return have, int(total) if total.isdigit() else None
+
+
+def _copy(response: IO[bytes], part: Path, *, start: int, total: int | None) -> None:
+    try:
+        with (
+            part.open("ab" if start else "wb") as file,
+            tqdm(
+                desc=part.name.removesuffix(".part"),
+                total=total,
+                initial=start,
+                unit="B",
+                unit_scale=True,
+                disable=None,
+            ) as progress,
+        ):
+            for chunk in iter(lambda: response.read(_CHUNK_BYTES), b""):
+                _store(file, chunk, part)
+                progress.update(len(chunk))
+    except http.client.IncompleteRead as error:
+        raise _CutError(f"the connection broke after {_size(part):,} bytes") from error
+    if total is not None and _size(part) < total:
+        raise _CutError(f"the connection broke after {_size(part):,} of {total:,} bytes")
+
+
+def _store(file: IO[bytes], chunk: bytes, part: Path) -> None:
+    try:
+        file.write(chunk)
+        file.flush()
+    except OSError as error:
+        raise AssetError(
+            f"{part}: cannot be written ({error}). Free some space and start again: it resumes."
+        ) from error
+
+
+def _check(path: Path, expected: _Expectation, *, remove: bool) -> str:
+    size, found = _size(path), sha256_file(path)
+    if expected.size_bytes in (None, size) and expected.sha256 in (None, found):
+        return found
+    wanted = [f"{expected.size_bytes:,} bytes"] if expected.size_bytes is not None else []
+    wanted += [f"SHA-256 {expected.sha256}"] if expected.sha256 is not None else []
+    if remove:
+        path.unlink()
+        _resume_note(path).unlink(missing_ok=True)
+        remedy = "It was removed. If it comes again, the file at that address has changed: do not use it."
+    else:
+        remedy = "Remove it, and it is downloaded again."
+    raise AssetError(f"{path}: expected {' and '.join(wanted)}, found {size:,} bytes and SHA-256 {found}. {remedy}")
+
+
+def _require_safe(address: str) -> None:
+    parts = urllib.parse.urlsplit(address)
+    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
+        raise AssetError(f"{address}: only https addresses are downloaded from.")
+
+
+class _SafeRedirects(urllib.request.HTTPRedirectHandler):
+    def redirect_request(
+        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        try:
+            _require_safe(newurl)
+        except AssetError as error:
+            raise _RefusedError(f"it redirects to {newurl}, which is not https") from error
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+@contextmanager
+def _only_one(destination: Path) -> Iterator[None]:
+    lock = destination.with_name(destination.name + ".lock")
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError:
+            # Some network file systems know no locks; then two processes may load the file twice, no worse.
+            logger.debug("%s: no locks on this file system", lock)
+        yield
+
+
+def _recorded(record: Path) -> str | None:
+    if not record.exists():
+        return None
+    words = record.read_text(encoding="utf-8").split()
+    if not words or len(words[0]) != 2 * hashlib.sha256().digest_size:
+        raise AssetError(f"{record}: expected the line `sha256  file name`. Remove it to record the hash anew.")
+    return words[0]
+
+
+def _resume_note(part: Path) -> Path:
+    return part.with_name(part.name + ".json")
+
+
+def _read_note(part: Path) -> dict[str, Any]:
+    try:
+        note = json.loads(_resume_note(part).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return note if isinstance(note, dict) else {}
+
+
+def _write_note(part: Path, address: str, headers: Any) -> None:
+    # A weak entity tag does not promise equal bytes.
+    tag = headers.get("ETag")
+    validator = tag if tag and not tag.startswith("W/") else headers.get("Last-Modified")
+    _resume_note(part).write_text(json.dumps({"address": address, "validator": validator}), encoding="utf-8")
+
+
+def _total_of(headers: Any) -> int | None:
+    total = str(headers.get("Content-Range", "")).rpartition("/")[2]
+    return int(total) if total.isdigit() else None
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0

@@ -1,0 +1,53 @@
+"""GloVe vectors of the embedded package, written in the text format of the published files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from vmr.assets.parquet_words import read_text_column
+from vmr.errors import AssetError
+from vmr.files import atomic_path, sha256_file
+
+_ROWS_AT_ONCE = 10_000
+
+
+def write_glove_text(vectors: Path, words: Path, *, output: Path | str, sha256: str | None = None) -> None:
+    """Write ``word v1 v2 ...`` lines, one a word, in the order of the package (most frequent first).
+
+    Args:
+        vectors: NumPy file, float32, (words, dimensions).
+        words: Parquet file with one column, the words.
+        output: the text file. Its numbers have six significant digits, as many as the published files print, and
+            read back as the same float32.
+        sha256: of the text file; None where not known.
+
+    Raises:
+        AssetError: the two files do not fit each other, or the text is not the expected one.
+    """
+    listed = read_text_column(words)
+    try:
+        table = np.load(vectors, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise AssetError(f"{vectors}: cannot be read as a NumPy array ({error}).") from error
+    if table.ndim != 2 or len(table) != len(listed) or table.dtype != np.float32:
+        raise AssetError(
+            f"{vectors}: expected float32 of shape ({len(listed)}, dimensions) for the words of {words.name}, found "
+            f"{table.dtype} of shape {table.shape}."
+        )
+    line = " ".join(["%s"] + ["%.6g"] * table.shape[1]) + "\n"
+    with atomic_path(output) as temporary:
+        with (
+            temporary.open("w", encoding="utf-8", newline="\n") as file,
+            tqdm(desc="glove", total=len(listed), unit="word", disable=None) as progress,
+        ):
+            for start in range(0, len(listed), _ROWS_AT_ONCE):
+                rows = table[start : start + _ROWS_AT_ONCE].tolist()
+                pairs = zip(listed[start : start + _ROWS_AT_ONCE], rows, strict=True)
+                file.writelines(line % (word, *row) for word, row in pairs)
+                progress.update(len(rows))
+        found = sha256_file(temporary)
+        if sha256 not in (None, found):
+            raise AssetError(f"{output}: the vectors as text have SHA-256 {found}, expected {sha256}. Not written.")

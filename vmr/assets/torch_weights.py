@@ -1,0 +1,141 @@
+"""Weights from checkpoints of PyTorch: read without running code, keys made uniform."""
+
+from __future__ import annotations
+
+import pickle
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vmr.errors import AssetError
+
+_PREFIXES = ("module.", "backbone.")
+
+# Plain PyTorch C3D, as its widely used ports name and shape it; fc8, the classes, may be absent.
+_C3D_CHANNELS = {
+    "conv1": (3, 64),
+    "conv2": (64, 128),
+    "conv3a": (128, 256),
+    "conv3b": (256, 256),
+    "conv4a": (256, 512),
+    "conv4b": (512, 512),
+    "conv5a": (512, 512),
+    "conv5b": (512, 512),
+}
+_C3D_FEATURES = {"fc6": (8192, 4096), "fc7": (4096, 4096)}
+_C3D_RENAMED = {"conv1a": "conv1", "conv2a": "conv2", "cls_head.fc_cls": "fc8"}
+
+_I3D_SHAPES = {
+    "Conv3d_1a_7x7.conv3d.weight": (64, 3, 7, 7, 7),
+    "Mixed_3b.b1a.conv3d.weight": (96, 192, 1, 1, 1),
+    "Mixed_5c.b3b.conv3d.weight": (128, 832, 1, 1, 1),
+}
+
+
+def load_torch_checkpoint(path: Path | str) -> dict[str, Tensor]:
+    """Tensors of a checkpoint that holds nothing but tensors and plain values.
+
+    Args:
+        path: what `torch.save` wrote: a state dictionary, or a dictionary with one under ``state_dict``.
+
+    Returns:
+        Tensors by key, on the CPU, without the prefixes ``module.`` and ``backbone.``.
+
+    Raises:
+        AssetError: the file is missing, damaged, refers to code, or holds no state dictionary.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise AssetError(f"{path}: no such checkpoint.") from error
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise AssetError(
+            f"{path}: refused as weights: expected a PyTorch checkpoint of tensors alone, found something that is "
+            f"damaged or would run code when read ({reason[:200]}). Download it again from its publisher."
+        ) from error
+    state = content.get("state_dict", content) if isinstance(content, Mapping) else content
+    if not isinstance(state, Mapping) or not state:
+        raise AssetError(f"{path}: expected a state dictionary, found {type(state).__name__}.")
+    tensors: dict[str, Tensor] = {}
+    for key, value in state.items():
+        if not isinstance(key, str) or not isinstance(value, Tensor):
+            raise AssetError(f"{path}: expected tensors by name, found {type(value).__name__} under {key!r}.")
+        while prefix := next((prefix for prefix in _PREFIXES if key.startswith(prefix)), None):
+            key = key.removeprefix(prefix)
+        tensors[key] = value
+    return tensors
+
+
+def i3d_weights(tensors: Mapping[str, Tensor], *, path: Path | str) -> dict[str, Tensor]:
+    """Weights of I3D under the keys of the widely used PyTorch port, as float32.
+
+    Args:
+        tensors: a checkpoint of that port.
+        path: named in errors.
+
+    Returns:
+        The same without the batch counters, which nothing reads.
+
+    Raises:
+        AssetError: these are not weights of I3D for RGB.
+    """
+    weights = {key: _float32(value) for key, value in tensors.items() if not key.endswith("num_batches_tracked")}
+    _require_shapes(weights, _I3D_SHAPES, path=path, what="I3D for RGB with the keys of the PyTorch port")
+    logits = weights.get("logits.conv3d.weight")
+    if logits is None or logits.shape[1:] != (1024, 1, 1, 1):
+        raise AssetError(f"{path}: expected logits.conv3d.weight of shape (classes, 1024, 1, 1, 1) among the weights.")
+    return weights
+
+
+def c3d_weights(tensors: Mapping[str, Tensor], *, path: Path | str) -> dict[str, Tensor]:
+    """Weights of C3D under plain names (``conv1.weight`` to ``conv5b.weight``, ``fc6`` to ``fc8``), as float32.
+
+    Args:
+        tensors: a checkpoint with plain names or those of mmaction2 (``conv1a.conv.weight``, ``conv3a.conv.weight``).
+        path: named in errors.
+
+    Returns:
+        The weights; ``fc8`` only when the checkpoint has it.
+
+    Raises:
+        AssetError: a layer is missing, unknown, or of another shape than in C3D.
+    """
+    weights = {_c3d_key(key): _float32(value) for key, value in tensors.items()}
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name, (inputs, outputs) in _C3D_CHANNELS.items():
+        shapes |= {f"{name}.weight": (outputs, inputs, 3, 3, 3), f"{name}.bias": (outputs,)}
+    for name, (inputs, outputs) in _C3D_FEATURES.items():
+        shapes |= {f"{name}.weight": (outputs, inputs), f"{name}.bias": (outputs,)}
+    _require_shapes(weights, shapes, path=path, what="C3D")
+    if unknown := sorted(set(weights) - set(shapes) - {"fc8.weight", "fc8.bias"}):
+        raise AssetError(f"{path}: {len(unknown)} weights are not part of C3D, the first {unknown[0]}.")
+    return weights
+
+
+def _c3d_key(key: str) -> str:
+    layer, _, parameter = key.rpartition(".")
+    layer = re.sub(r"\.conv$", "", layer)
+    return f"{_C3D_RENAMED.get(layer, layer)}.{parameter}"
+
+
+def _require_shapes(
+    weights: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]], *, path: Path | str, what: str
+) -> None:
+    for key, shape in shapes.items():
+        found: Any = tuple(weights[key].shape) if key in weights else "nothing"
+        if found != shape:
+            raise AssetError(
+                f"{path}: not the weights of {what}: expected {key} of shape {shape}, found {found}; the file's first "
+                f"keys are {', '.join(sorted(weights)[:3])}."
+            )
+
+
+def _float32(value: Tensor) -> Tensor:
+    # A copy, since tensors that share memory cannot be written to safetensors.
+    return value.to(torch.float32, copy=True).contiguous()

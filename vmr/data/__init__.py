@@ -1,0 +1,1 @@
+"""From stored features and queries to padded batches with masks, and the arithmetic of temporal spans."""

@@ -1,0 +1,127 @@
+"""Padded batches with masks, gathered where the features lie; and which samples share a batch.
+
+Shapes: B queries of a batch, U different videos of them, N steps of the longest, L words of the longest query,
+D features, E word vector.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vmr.data.samples import Samples
+from vmr.data.videos import VideoSteps
+
+# Batches are cut out of stretches of so many of them, sorted by length: long enough for batches of nearly equal
+# lengths, short enough that each epoch mixes the queries anew.
+_BATCHES_SORTED_TOGETHER = 16
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A padded batch.
+
+    Attributes:
+        rows: numbers of its samples.
+        features: of each different video; rows of zeros after its last step.
+        video: which of them each query is about.
+        step_counts: steps of the video of each query, on the CPU.
+        words: vectors of the words; zeros for unknown words and after the last word.
+        unknown_mask: True where a word is unknown.
+        word_counts: words of each query, on the CPU.
+        labels: first and last step of each moment.
+    """
+
+    rows: Int[np.ndarray, "B"]
+    features: Float[Tensor, "U N D"]
+    video: Int[Tensor, "B"]
+    step_counts: Int[Tensor, "B"]
+    words: Float[Tensor, "B L E"]
+    unknown_mask: Bool[Tensor, "B L"]
+    word_counts: Int[Tensor, "B"]
+    labels: Int[Tensor, "B 2"]
+
+
+class Collator:
+    """Makes batches of samples.
+
+    Args:
+        videos: features of the videos.
+        vectors: word vectors; row 0 (unknown words) is zeros.
+        device: where batches go.
+    """
+
+    def __init__(
+        self, videos: VideoSteps, vectors: Float[np.ndarray, "W E"], *, device: torch.device | str = "cpu"
+    ) -> None:
+        self.videos = videos
+        self.device = torch.device(device)
+        self.vectors = torch.from_numpy(vectors).to(self.device)
+
+    def __call__(self, samples: Samples, rows: Int[np.ndarray, "B"]) -> Batch:
+        """Gather the samples of the given numbers, padded to the longest video and query among them."""
+        chosen = torch.from_numpy(np.ascontiguousarray(rows))
+        video = samples.video[chosen]
+        step_counts, word_counts = self.videos.counts[video], samples.word_counts[chosen]
+        different, of_query = torch.unique(video, return_inverse=True)
+        where = self.row_numbers(different)
+        tokens = samples.tokens[chosen, : int(word_counts.max())]
+        real = torch.arange(tokens.shape[1]) < word_counts[:, None]
+        tokens_there = tokens.to(self.device)
+        return Batch(
+            rows=rows,
+            features=self.videos.rows[where.to(self.videos.rows.device)].to(self.device),
+            video=of_query.to(self.device),
+            step_counts=step_counts,
+            words=self.vectors[tokens_there],
+            unknown_mask=((tokens == 0) & real).to(self.device),
+            word_counts=word_counts,
+            labels=samples.labels[chosen].to(self.device),
+        )
+
+    def row_numbers(self, video: Int[Tensor, "B"]) -> Int[Tensor, "B N"]:
+        """Rows of `VideoSteps.rows` of each step of the videos; the padding row after their last step."""
+        counts = self.videos.counts[video]
+        step = torch.arange(int(counts.max()))
+        padding = len(self.videos.rows) - 1
+        return torch.where(step < counts[:, None], self.videos.offsets[video][:, None] + step, padding)
+
+    def seconds(self, video: Int[Tensor, "B"]) -> tuple[Float[Tensor, "B N"], Float[Tensor, "B N"]]:
+        """Starts and ends of the steps in seconds (float64), padded with zeros."""
+        where = self.row_numbers(video)
+        return self.videos.start_sec[where].to(self.device), self.videos.end_sec[where].to(self.device)
+
+
+def training_batches(
+    step_counts: Int[np.ndarray, "Q"], *, batch_size: int, seed: int, epoch: int
+) -> list[Int[np.ndarray, "B"]]:
+    """Shuffled batches of samples whose videos are about equally long, so that little is padded.
+
+    Not in the paper. The order is a function of seed and epoch alone, so that a resumed run goes on with it.
+
+    Args:
+        step_counts: steps of the video of every sample.
+        batch_size: samples a batch; the last one of a stretch may be smaller.
+        seed: of the run.
+        epoch: number of the epoch.
+    """
+    generator = np.random.default_rng([seed, epoch])
+    order = generator.permutation(len(step_counts))
+    stretch = batch_size * _BATCHES_SORTED_TOGETHER
+    batches: list[NDArray[np.int64]] = []
+    for begin in range(0, len(order), stretch):
+        part = order[begin : begin + stretch]
+        part = part[np.argsort(step_counts[part], kind="stable")]
+        batches.extend(part[at : at + batch_size] for at in range(0, len(part), batch_size))
+    return [batches[number] for number in generator.permutation(len(batches))]
+
+
+def ordered_batches(step_counts: Int[np.ndarray, "Q"], *, batch_size: int) -> Iterator[Int[np.ndarray, "B"]]:
+    """Batches for prediction: every sample once, by the length of its video."""
+    order = np.argsort(step_counts, kind="stable")
+    for begin in range(0, len(order), batch_size):
+        yield order[begin : begin + batch_size]

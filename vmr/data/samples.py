@@ -1,0 +1,84 @@
+"""The queries that can be trained or predicted on: tokens, video and labels of each, as tensors."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from vmr.data.spans import span_to_steps
+from vmr.data.videos import VideoSteps
+from vmr.queries.store import QueryStore
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Queries with features, in the order of the table of moments.
+
+    Attributes:
+        query_ids: their ids.
+        splits: their splits.
+        video_ids: ids of their videos.
+        video: numbers of their videos in the `VideoSteps`.
+        tokens: indices into the vocabulary, padded with 0.
+        word_counts: words of each.
+        labels: first and last step of the moment, inclusive.
+        span_sec: the moment in seconds, clamped to the video.
+        dropped: queries that were left out because nothing of their moment is inside the video.
+    """
+
+    query_ids: list[str]
+    splits: list[str]
+    video_ids: list[str]
+    video: Int[Tensor, "Q"]
+    tokens: Int[Tensor, "Q L"]
+    word_counts: Int[Tensor, "Q"]
+    labels: Int[Tensor, "Q 2"]
+    span_sec: Float[Tensor, "Q 2"]
+    dropped: list[str]
+
+    def __len__(self) -> int:
+        return len(self.query_ids)
+
+
+def build_samples(moments: pd.DataFrame, videos: VideoSteps, queries: QueryStore, *, drop_empty: bool) -> Samples:
+    """Look up tokens and labels of the moments whose videos have features.
+
+    Args:
+        moments: rows of the table of moments with clamped spans (`vmr.annotations.moments.clamp_spans`).
+        videos: the features; moments of other videos are left out.
+        queries: the tokens.
+        drop_empty: leave out (and list) moments that are empty after clamping; False keeps them, for prediction.
+
+    Raises:
+        QueryError: the query store lacks a query.
+    """
+    covered = moments[moments["video_id"].isin(videos.index)]
+    empty = covered["clamped_start_sec"] >= covered["clamped_end_sec"]
+    dropped = list(covered["query_id"][empty]) if drop_empty else []
+    kept = covered[~empty] if drop_empty else covered
+    tokens = [queries.token_ids(query_id) for query_id in kept["query_id"]]
+    word_counts = np.array([len(ids) for ids in tokens], dtype=np.int64)
+    padded = np.zeros((len(tokens), int(word_counts.max(initial=1))), dtype=np.int64)
+    for row, ids in enumerate(tokens):
+        padded[row, : len(ids)] = ids
+    numbers = np.array([videos.index[video_id] for video_id in kept["video_id"]], dtype=np.int64)
+    spans = kept[["clamped_start_sec", "clamped_end_sec"]].to_numpy(dtype=np.float64)
+    labels = np.zeros((len(tokens), 2), dtype=np.int64)
+    for number in np.unique(numbers):
+        of_video = numbers == number
+        start_sec, end_sec = videos.times(int(number))
+        labels[of_video] = span_to_steps(spans[of_video], start_sec=start_sec, end_sec=end_sec)
+    return Samples(
+        query_ids=list(kept["query_id"]),
+        splits=list(kept["split"]),
+        video_ids=list(kept["video_id"]),
+        video=torch.from_numpy(numbers),
+        tokens=torch.from_numpy(padded),
+        word_counts=torch.from_numpy(word_counts),
+        labels=torch.from_numpy(labels),
+        span_sec=torch.from_numpy(spans.copy()),
+        dropped=dropped,
+    )

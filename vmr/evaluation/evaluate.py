@@ -1,0 +1,158 @@
+"""Score a file of predictions against the table of moments."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from vmr.annotations.moments import clamp_spans, read_moments, video_durations
+from vmr.errors import EvaluationError
+from vmr.evaluation.metrics import confidence_by_video, query_scores, score_sets, truth_spans
+from vmr.evaluation.predictions import read_predictions
+from vmr.files import sha256_file, write_json
+from vmr.provenance import code_digest, library_versions
+from vmr.video.manifest import read_manifest
+
+_LOG = logging.getLogger(__name__)
+_RUN_FACTS = ("trained", "chosen_epoch", "reason", "counts", "coverage", "device", "precision", "seconds", "versions")
+_CODE = ("vmr.evaluation.metrics", "vmr.evaluation.predictions", "vmr.evaluation.evaluate", "vmr.data.spans")
+
+
+def evaluate_predictions(
+    *,
+    predictions: Path,
+    moments: Path,
+    manifests: list[Path],
+    splits: list[str],
+    split_name: str,
+    output: Path,
+    run: Path | None = None,
+    labels: Mapping[str, Any] | None = None,
+) -> None:
+    """Write metrics.json: scores against raw and clamped ground truth, over all and over the covered queries.
+
+    A query that the file does not answer is wrong. A video is covered when at least one of its queries in these
+    splits is answered: predictions are made for every query of a video with features and for no other.
+
+    Args:
+        predictions: `predictions.jsonl`; answers to queries of other splits are left aside.
+        moments: the table of moments.
+        manifests: video manifests, whose durations serve where the annotations give none; may be empty.
+        splits: splits that are scored together; a video in two of them counts with the queries of both.
+        split_name: name of these splits in the table.
+        output: the JSON file.
+        run: `run.json` of the training run, whose method, seed, choice of epoch and so on are taken over.
+        labels: dataset, method, features, alignment, seed, selection: what the table calls these scores.
+
+    Raises:
+        EvaluationError: the predictions are not usable (see `read_predictions`), a split has no queries, or
+            `labels` and `run` contradict each other.
+    """
+    table = read_moments(moments)
+    answered = read_predictions(predictions, moments=table)
+    queries = select_queries(table, splits=splits, manifests=manifests, moments=moments)
+    ranked = [answered.get(query_id) for query_id in queries["query_id"]]
+    answered_mask = np.array([own is not None for own in ranked])
+    covered_videos = set(queries["video_id"][answered_mask])
+    covered_mask = queries["video_id"].isin(covered_videos).to_numpy()
+    values = {name: query_scores(ranked, truth=truth) for name, truth in truth_spans(queries).items()}
+    run_facts = _read_run(run)
+    metrics: dict[str, Any] = {
+        "dataset": None,
+        "method": None,
+        "features": None,
+        "alignment": None,
+        "seed": None,
+        "selection": "validation",
+        **_agreeing(labels or {}, run_facts, run),
+        "split": split_name,
+        "splits": splits,
+        "queries": len(queries),
+        "answered": int(answered_mask.sum()),
+        "covered": int(covered_mask.sum()),
+        "coverage": 100.0 * float(covered_mask.mean()),
+        "videos": int(queries["video_id"].nunique()),
+        "covered_videos": len(covered_videos),
+        "trained": bool(run_facts.get("trained", True)),
+        "scores": score_sets(values, covered_mask=covered_mask),
+        "confidence": confidence_by_video(values, video_ids=queries["video_id"].tolist(), seed=0),
+        "run": {name: run_facts[name] for name in _RUN_FACTS if name in run_facts} or None,
+        "provenance": {
+            "predictions_sha256": sha256_file(predictions),
+            "code": code_digest(_CODE),
+            "versions": library_versions(["numpy", "pandas"]),
+        },
+    }
+    write_json(output, metrics)
+    _LOG.info(
+        "%s: %d of %d queries answered, R@1,IoU=0.5 %.2f, mIoU %.2f",
+        split_name,
+        metrics["answered"],
+        len(queries),
+        metrics["scores"]["raw"]["R@1,IoU=0.5"],
+        metrics["scores"]["raw"]["mIoU"],
+    )
+    if len(answered) > metrics["answered"]:
+        _LOG.info("%d answers to queries of other splits were left aside", len(answered) - metrics["answered"])
+
+
+def select_queries(table: pd.DataFrame, *, splits: list[str], manifests: list[Path], moments: Path) -> pd.DataFrame:
+    """Rows of the table of moments in these splits, with clamped spans and the durations that are known.
+
+    Args:
+        table: the table of moments.
+        splits: names of splits; each must have queries.
+        manifests: video manifests; may be empty.
+        moments: where the table comes from, for the error.
+
+    Returns:
+        The rows with the columns of `clamp_spans`; `duration_sec` is NaN only where nobody knows it.
+
+    Raises:
+        EvaluationError: a split has no queries.
+    """
+    for split in splits:
+        if split not in set(table["split"]):
+            found = ", ".join(sorted(set(table["split"]))) or "none"
+            raise EvaluationError(f"{moments}: no queries in the split `{split}`; splits with queries: {found}.")
+    queries = table[table["split"].isin(splits)].reset_index(drop=True)
+    durations = video_durations(queries, read_manifest(manifests) if manifests else None)
+    queries = clamp_spans(queries, durations)
+    return queries.assign(duration_sec=queries["video_id"].map(durations).astype(np.float64))
+
+
+def _read_run(run: Path | None) -> dict[str, Any]:
+    if run is None:
+        return {}
+    try:
+        facts = json.loads(Path(run).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise EvaluationError(
+            f"{run}: the record of the training run cannot be read ({error}). Train again."
+        ) from error
+    if not isinstance(facts, dict):
+        raise EvaluationError(f"{run}: expected a JSON object, the record of a training run. Train again.")
+    return facts
+
+
+def _agreeing(labels: Mapping[str, Any], run_facts: Mapping[str, Any], run: Path | None) -> dict[str, Any]:
+    """The labels, after a check that the run says the same; what only the run says is taken from it."""
+    agreed = dict(labels)
+    for name in ("method", "seed", "alignment", "selection"):
+        own = run_facts.get(name)
+        if own is None or isinstance(own, dict | list):
+            continue
+        if agreed.get(name) is None:
+            agreed[name] = own
+        elif str(agreed[name]) != str(own):
+            raise EvaluationError(
+                f"{run}: this run has {name} {own}, but the scores are to be labelled {agreed[name]}. "
+                "Evaluate the predictions of the run that the label names."
+            )
+    return agreed

@@ -1,0 +1,131 @@
+"""R@n at a temporal IoU, and mIoU: per query, averaged, and with confidence intervals by video."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from jaxtyping import Bool, Float
+
+from vmr.data.spans import temporal_iou
+
+THRESHOLDS = (0.3, 0.5, 0.7)
+TOPS = (1, 5)
+TRUTHS = ("raw", "clamped")
+Scores = dict[str, float]
+
+
+def recall_name(top: int, threshold: float) -> str:
+    """Name of a recall in metrics.json.
+
+    >>> recall_name(1, 0.5)
+    'R@1,IoU=0.5'
+    """
+    return f"R@{top},IoU={threshold}"
+
+
+METRICS = (*(recall_name(top, threshold) for top in TOPS for threshold in THRESHOLDS), "mIoU")
+
+
+def query_scores(
+    ranked: Sequence[npt.NDArray[np.float64] | None], *, truth: Float[np.ndarray, "Q 2"]
+) -> Float[np.ndarray, "Q M"]:
+    """Score every query by itself.
+
+    R@n, IoU>=m is 1 when one of the first n spans has a temporal IoU of at least m with the truth (a tie at m
+    counts, as in the usual scripts), else 0; mIoU is the IoU of the first span. A query without any span is wrong
+    everywhere.
+
+    Args:
+        ranked: spans in seconds of each query, shape (n, 2), best first; None for a query that was not answered.
+        truth: the moments, in seconds.
+
+    Returns:
+        One column for each of `METRICS`, values in [0, 1].
+
+    >>> query_scores([np.array([[0.0, 5.0], [0.0, 9.0]])], truth=np.array([[0.0, 10.0]])).tolist()
+    [[1.0, 1.0, 0.0, 1.0, 1.0, 1.0, 0.5]]
+    """
+    depth = max(TOPS)
+    spans = np.zeros((len(truth), depth, 2))
+    valid_mask = np.zeros((len(truth), depth), dtype=bool)  # True where a span was given
+    for query, own in enumerate(ranked):
+        if own is not None and len(own):
+            given = own[:depth]
+            spans[query, : len(given)] = given
+            valid_mask[query, : len(given)] = True
+    # No threshold is 0, so that 0 in the place of a missing span never counts.
+    ious = np.where(valid_mask, temporal_iou(spans, truth[:, None]), 0.0)
+    columns = [ious[:, :top].max(axis=1) >= threshold for top in TOPS for threshold in THRESHOLDS]
+    return np.stack([*columns, ious[:, 0]], axis=1).astype(np.float64)
+
+
+def average(values: Float[np.ndarray, "Q M"]) -> Scores | None:
+    """Mean over queries in percent, by name of `METRICS`; None when there is no query."""
+    if not len(values):
+        return None
+    return dict(zip(METRICS, (100.0 * values.mean(axis=0)).tolist(), strict=True))
+
+
+def truth_spans(clamped: pd.DataFrame) -> dict[str, Float[np.ndarray, "Q 2"]]:
+    """Raw and clamped ground truth out of a table that `clamp_spans` made."""
+    return {
+        "raw": clamped[["start_sec", "end_sec"]].to_numpy(np.float64),
+        "clamped": clamped[["clamped_start_sec", "clamped_end_sec"]].to_numpy(np.float64),
+    }
+
+
+def score_sets(
+    values: Mapping[str, Float[np.ndarray, "Q M"]], *, covered_mask: Bool[np.ndarray, " Q"] | None
+) -> dict[str, Scores | None]:
+    """Averages over all queries and over the covered ones.
+
+    Args:
+        values: what `query_scores` gave, by kind of ground truth.
+        covered_mask: True where the video of the query has features; None when that means nothing (baselines).
+
+    Returns:
+        ``{"raw": ..., "clamped": ..., "raw_covered": ..., "clamped_covered": ...}``, the latter two only with a mask.
+    """
+    sets = {name: average(own) for name, own in values.items()}
+    if covered_mask is not None:
+        sets |= {f"{name}_covered": average(own[covered_mask]) for name, own in values.items()}
+    return sets
+
+
+def confidence_by_video(
+    values: Mapping[str, Float[np.ndarray, "Q M"]],
+    *,
+    video_ids: Sequence[str],
+    seed: int,
+    resamples: int = 1000,
+    level: float = 0.95,
+) -> dict[str, object] | None:
+    """Percentile bootstrap: how far would the scores move with other test videos?
+
+    Whole videos are drawn with replacement, since the queries of one video are not independent.
+
+    Args:
+        values: what `query_scores` gave, by kind of ground truth.
+        video_ids: the video of every query.
+        seed: of the draws.
+        resamples: number of draws.
+        level: probability that the interval covers.
+
+    Returns:
+        Settings, and ``[low, high]`` in percent by kind of ground truth and metric; None with fewer than two videos.
+    """
+    codes, videos = pd.factorize(np.asarray(video_ids, dtype=object))
+    if len(videos) < 2:
+        return None
+    draws = np.random.default_rng(seed).multinomial(len(videos), np.full(len(videos), 1 / len(videos)), size=resamples)
+    queries = draws @ np.bincount(codes, minlength=len(videos))
+    tails = [(1 - level) / 2, (1 + level) / 2]
+    result: dict[str, object] = {"level": level, "resamples": resamples, "seed": seed, "unit": "video"}
+    for name, own in values.items():
+        sums = np.stack([np.bincount(codes, weights=column, minlength=len(videos)) for column in own.T], axis=1)
+        low, high = 100.0 * np.quantile(draws @ sums / queries[:, None], tails, axis=0)
+        result[name] = {metric: [float(low[i]), float(high[i])] for i, metric in enumerate(METRICS)}
+    return result

@@ -1,0 +1,223 @@
+"""The readable table: the same rows as the CSV, and below them what the CSV has no place for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from vmr.evaluation.metrics import THRESHOLDS, recall_name
+from vmr.evaluation.table_notes import plain_number, table_notes
+from vmr.evaluation.table_rows import SCORE_COLUMNS, Row
+
+_NAMES = list(SCORE_COLUMNS)
+_METRICS = list(SCORE_COLUMNS.values())
+_R5 = [recall_name(5, threshold) for threshold in reversed(THRESHOLDS)]
+_R5_NAMES = [f"R@5@{threshold}" for threshold in reversed(THRESHOLDS)]
+
+
+def table_text(rows: Sequence[Row], *, dataset: str) -> str:
+    """Markdown of the table and the sections below it.
+
+    Args:
+        rows: published, baseline and trained rows in the order of the table.
+        dataset: its name, for the title.
+
+    Returns:
+        The text, ending with a line break.
+    """
+    computed = [row for row in rows if row.kind != "published"]
+    sections = [
+        f"# Moment retrieval on {dataset}",
+        _introduction(rows),
+        _main_table([row for row in rows if row.headline]),
+        _coverage(computed),
+        _clamped(computed),
+        _covered(computed),
+        _windows(computed),
+        _epochs(computed),
+        _intervals(computed),
+        table_notes(rows),
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _introduction(rows: Sequence[Row]) -> str:
+    seeds = {row.seeds for row in rows if row.kind == "trained"}
+    several = any(count is not None and count > 1 for count in seeds)
+    text = (
+        "R1@m is the percentage of queries whose first span has a temporal IoU of at least m with the ground truth; "
+        "mIoU is the mean IoU of the first spans. Computed scores are over all queries, against the ground truth as "
+        "annotated; a query without an answer is wrong."
+    )
+    if several:
+        text += " After ± stands the sample standard deviation over seeds."
+    text += " Bold: the best that was computed here on the split."
+    if any(row.kind == "published" for row in rows):
+        text += " Rows with another source than “computed here” are copied from papers, not run again."
+    return text
+
+
+def _main_table(rows: Sequence[Row]) -> str:
+    best = {
+        (row.split, metric): max(
+            _rounded(other.scores[metric]) for other in rows if other.kind != "published" and other.split == row.split
+        )
+        for row in rows
+        if row.kind != "published"
+        for metric in _METRICS
+    }
+    lines = []
+    for row in rows:
+        cells = []
+        for metric in _METRICS:
+            text = _score(row.scores.get(metric), row.std.get(metric))
+            is_best = row.kind != "published" and _rounded(row.scores[metric]) == best[row.split, metric]
+            cells.append(f"**{text}**" if is_best else text)
+        counts = ["" if row.seeds is None else str(row.seeds), "" if row.queries is None else f"{row.queries:,}"]
+        coverage = "" if row.coverage is None else f"{row.coverage:.2f}"
+        lines.append([row.method, row.features, row.source, row.split, *cells, *counts, coverage])
+    header = ["Method", "Features", "Source", "Split", *_NAMES, "Seeds", "Queries", "Coverage"]
+    return _markdown(header, lines, numbers_from=4)
+
+
+def _coverage(rows: Sequence[Row]) -> str:
+    lines = []
+    for row in rows:
+        if row.kind == "trained":
+            first = row.members[0]
+            lines.append(
+                f"- {row.split}, {row.features}: {first['covered_videos']:,} of {first['videos']:,} test videos "
+                f"({first['covered']:,} of {first['queries']:,} queries) have features."
+            )
+    text = "\n".join(dict.fromkeys(lines))
+    if any(row.coverage is not None and row.coverage < 100 for row in rows):
+        text += (
+            "\n\nQueries of the other videos count as wrong in the table above: its rows say what this checkout can "
+            "retrieve, not how good the method is. Compare with published figures only at a coverage near 100."
+        )
+    missing = {row.split: row.members[0].get("unknown_duration", 0) for row in rows if row.kind == "baseline"}
+    for split, count in missing.items():
+        if count:
+            text += f"\n\n{split}: {count:,} queries of videos of unknown duration are wrong in the baselines' rows."
+    return f"## Coverage\n\n{text.strip()}" if text else ""
+
+
+def _clamped(rows: Sequence[Row]) -> str:
+    shown = [row for row in rows if row.headline]
+    if not shown:
+        return ""
+    lines = [
+        [row.method, row.features, row.split, *_set(row, "raw", _R5), *_set(row, "clamped", [*_METRICS, *_R5])]
+        for row in shown
+    ]
+    header = ["Method", "Features", "Split", *_R5_NAMES, *(f"{name} clamped" for name in [*_NAMES, *_R5_NAMES])]
+    return (
+        "## R@5, and clamped ground truth\n\nSome annotations end after their video does. Clamped: the ground truth is "
+        "cut to the video first. R@5@m: one of the first five spans reaches m; a constant window is a single span.\n\n"
+        + _markdown(header, lines, numbers_from=3)
+    )
+
+
+def _covered(rows: Sequence[Row]) -> str:
+    trained = [row for row in rows if row.coverage is not None and 0 < row.coverage < 100]
+    if not trained:
+        return ""
+    counts = {(row.split, row.members[0]["covered"]) for row in trained}
+    also = [
+        row
+        for row in rows
+        if row.kind == "baseline" and row.headline and (row.split, row.members[0].get("covered")) in counts
+    ]
+    lines = [
+        [
+            *(row.method, row.features, row.split, f"{row.members[0]['covered']:,}"),
+            *_set(row, "raw_covered", _METRICS),
+            *_set(row, "clamped_covered", _METRICS),
+        ]
+        for row in (*also, *trained)
+    ]
+    header = ["Method", "Features", "Split", "Queries", *_NAMES, *(f"{name} clamped" for name in _NAMES)]
+    return (
+        "## Only the queries whose video has features\n\nAn easier or harder part of the split: not comparable with "
+        "published figures.\n\n" + _markdown(header, lines, numbers_from=3)
+    )
+
+
+def _windows(rows: Sequence[Row]) -> str:
+    windows = [row for row in rows if row.kind == "baseline" and row.criteria]
+    if not windows:
+        return ""
+    titles = {metric: name for name, metric in SCORE_COLUMNS.items()}
+    lines = [
+        [row.window, row.split, ", ".join(titles[name] for name in row.criteria), *_set(row, "raw", _METRICS)]
+        for row in windows
+    ]
+    train = windows[0].members[0]
+    return (
+        "## Constant windows\n\nThe same share of every video, whatever the query: what the distribution of the "
+        f"moments gives away. Each was chosen on the {train['training_queries']:,} moments of {train['train_split']} "
+        f"by one measure, among the windows on a grid of {train['grid_step']:g} of the duration.\n\n"
+        + _markdown(["Window", "Split", "Chosen by", *_NAMES], lines, numbers_from=3)
+    )
+
+
+def _epochs(rows: Sequence[Row]) -> str:
+    lines: dict[str, None] = {}
+    for row in rows:
+        if row.kind != "trained":
+            continue
+        known = [(member["seed"], member.get("run") or {}) for member in row.members]
+        epochs = [f"{run['chosen_epoch']} (seed {seed})" for seed, run in known if run.get("chosen_epoch") is not None]
+        if not epochs:
+            continue
+        reasons: dict[str, list[str]] = {}
+        for seed, run in known:
+            if run.get("reason"):
+                reasons.setdefault(str(run["reason"]).rstrip("."), []).append(str(seed))
+        if len(reasons) == 1:
+            reason = f" Why: {next(iter(reasons))}."
+        else:
+            reason = "".join(f"\n  - seed {', '.join(seeds)}: {text}." for text, seeds in reasons.items())
+        lines[f"- {row.method}, {row.features}: epoch {', '.join(epochs)}.{reason}"] = None
+    return "## Chosen epochs\n\n" + "\n".join(lines) if lines else ""
+
+
+def _intervals(rows: Sequence[Row]) -> str:
+    shown = [row for row in rows if row.half_width and row.headline]
+    if not shown:
+        return ""
+    lines = [
+        [row.method, row.features, row.split]
+        + [f"{row.scores[metric]:.2f} ± {row.half_width[metric]:.2f}" for metric in _METRICS]
+        for row in shown
+    ]
+    return (
+        "## Confidence over test videos\n\nAfter ± stands half of the 95 % bootstrap interval with whole videos drawn "
+        "again (for a trained method averaged over its seeds): how far the score would move with other test videos, "
+        "seeds apart.\n\n" + _markdown(["Method", "Features", "Split", *_NAMES], lines, numbers_from=3)
+    )
+
+
+def _set(row: Row, name: str, metrics: Sequence[str]) -> list[str]:
+    scores = row.sets.get(name)
+    return ["" if scores is None else plain_number(scores[metric]) for metric in metrics]
+
+
+def _score(value: float | None, std: float | None) -> str:
+    return plain_number(value) if std is None else f"{plain_number(value)} ± {std:.2f}"
+
+
+def _rounded(value: float | None) -> float:
+    return -1.0 if value is None else round(value, 2)
+
+
+def _markdown(header: Sequence[str], lines: Sequence[Sequence[Any]], *, numbers_from: int) -> str:
+    """A Markdown table whose columns are aligned in the source too."""
+    cells = [[str(cell).replace("|", "\\|") for cell in line] for line in (header, *lines)]
+    widths = [max(3, *(len(line[column]) for line in cells)) for column in range(len(header))]
+    pad: list[Callable[[str, int], str]] = [
+        str.ljust if column < numbers_from else str.rjust for column in range(len(header))
+    ]
+    text = ["| " + " | ".join(pad[i](cell, widths[i]) for i, cell in enumerate(line)) + " |" for line in cells]
+    rule = ["-" * width if column < numbers_from else "-" * (width - 1) + ":" for column, width in enumerate(widths)]
+    return "\n".join([text[0], "| " + " | ".join(rule) + " |", *text[1:]])

@@ -1,0 +1,86 @@
+"""The table of a dataset: published figures first, then what was computed here, as CSV and as Markdown."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from vmr.evaluation.table_rows import (
+    METHOD_TITLES,
+    SCORE_COLUMNS,
+    Row,
+    baseline_rows,
+    check_queries,
+    published_rows,
+    trained_rows,
+)
+from vmr.evaluation.table_text import table_text
+from vmr.files import atomic_path
+
+TABLE_COLUMNS = [
+    *("method", "features", "source", "split"),
+    *SCORE_COLUMNS,
+    *(f"{column}_std" for column in SCORE_COLUMNS),
+    *("seeds", "queries", "coverage"),
+]
+
+
+def make_table(
+    *,
+    metrics: list[Path],
+    baselines: list[Path],
+    published: Path | None,
+    output_csv: Path,
+    output_md: Path,
+    dataset: str,
+) -> None:
+    """Write the table.
+
+    The CSV has the columns `TABLE_COLUMNS`, percentages with two decimals, empty where unknown. Scores are against
+    raw ground truth over all queries. The Markdown tells the rest: clamped ground truth, R@5, the covered subset,
+    the chosen epochs, and what should be known before the rows are compared.
+
+    Args:
+        metrics: metrics.json of every method, seed and split.
+        baselines: JSON of `compute_baselines`, one a split.
+        published: CSV of published figures; None for a dataset without any.
+        output_csv: the table.
+        output_md: the readable table.
+        dataset: its name; metrics of another dataset are refused.
+
+    Raises:
+        EvaluationError: a file cannot be used, or scores that should be averaged do not belong together.
+    """
+    printed = [] if published is None else published_rows(published)
+    computed = [*baseline_rows(baselines), *trained_rows(metrics, dataset=dataset)]
+    check_queries(computed)
+    rows = [*printed, *_ordered(computed)]
+    with atomic_path(output_csv) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(TABLE_COLUMNS)
+        writer.writerows(_cells(row) for row in rows if row.headline)
+    with atomic_path(output_md) as temporary:
+        temporary.write_text(table_text(rows, dataset=dataset), encoding="utf-8")
+
+
+def _ordered(rows: list[Row]) -> list[Row]:
+    """Split by split, in the order they came; in each the baselines, then the methods as the paper lists them."""
+    splits = list(dict.fromkeys(row.split for row in rows))
+    titles = list(METHOD_TITLES.values())
+
+    def rank(row: Row) -> tuple[int, bool, int]:
+        method = titles.index(row.method) if row.method in titles else len(titles)
+        return splits.index(row.split), row.kind == "trained", method
+
+    return sorted(rows, key=rank)
+
+
+def _cells(row: Row) -> list[str]:
+    scores = [_number(row.scores.get(metric)) for metric in SCORE_COLUMNS.values()]
+    spread = [_number(row.std.get(metric)) for metric in SCORE_COLUMNS.values()]
+    counts = ["" if count is None else str(count) for count in (row.seeds, row.queries)]
+    return [row.method, row.features, row.source, row.split, *scores, *spread, *counts, _number(row.coverage)]
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"

@@ -1,0 +1,1 @@
+"""Features of videos: clips, networks, extraction, storage, merging, importing."""

@@ -1,0 +1,112 @@
+"""C3D (Tran et al., "Learning Spatiotemporal Features with 3D Convolutional Networks", ICCV 2015, Figure 3).
+
+Shape legend: B batch, T frames, H height, W width.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vmr.errors import FeatureError
+
+FEATURE_DIM = 4096
+WINDOW = 16
+CROP = 112
+RESIZED = (128, 171)
+# Mean of Sports-1M by channel as mmaction2's C3D configuration has it (standard deviation 1), in the order of
+# Caffe and OpenCV, under which the network was trained: blue, green, red.
+CHANNEL_MEAN_BGR = (104.0, 117.0, 128.0)
+
+# Figure 3: eight convolutions 3x3x3 and five pools. Pool 1 leaves time alone; pool 5 pads height and width by one
+# at both sides, as Caffe's rounding up did, so that fc6 sees 512 x 1 x 4 x 4.
+_LAYERS = (
+    ("conv1", 3, 64),
+    ("pool1", (1, 2, 2), (0, 0, 0)),
+    ("conv2", 64, 128),
+    ("pool2", (2, 2, 2), (0, 0, 0)),
+    ("conv3a", 128, 256),
+    ("conv3b", 256, 256),
+    ("pool3", (2, 2, 2), (0, 0, 0)),
+    ("conv4a", 256, 512),
+    ("conv4b", 512, 512),
+    ("pool4", (2, 2, 2), (0, 0, 0)),
+    ("conv5a", 512, 512),
+    ("conv5b", 512, 512),
+    ("pool5", (2, 2, 2), (0, 1, 1)),
+)
+
+
+class C3d(nn.Module):
+    """C3D up to fc6; the keys are those of the plain PyTorch ports (``conv1.weight`` ... ``fc6.bias``)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name, first, second in _LAYERS:
+            if isinstance(first, int) and isinstance(second, int):
+                self.add_module(name, nn.Conv3d(first, second, kernel_size=3, padding=1))
+            else:
+                self.add_module(name, nn.MaxPool3d(kernel_size=first, stride=first, padding=second))
+        self.fc6 = nn.Linear(8192, FEATURE_DIM)
+
+    def stages(self) -> dict[str, nn.Module]:
+        """Convolutions and pools by name, in the order in which they are applied."""
+        return {name: module for name, module in self.named_children() if name != "fc6"}
+
+    def forward(self, clips: Float[Tensor, "B 3 16 112 112"]) -> Float[Tensor, "B 4096"]:
+        """Activations of fc6 after its ReLU, in float32: the vector that the authors' feature extraction gave.
+
+        Args:
+            clips: 16 frames of 112x112, channels and mean as `C3dClips` prepares them.
+        """
+        x = clips
+        for name, stage in self.stages().items():
+            x = stage(x)
+            if name.startswith("conv"):
+                x = F.relu(x, inplace=not torch.is_grad_enabled())
+        # Channels outermost, whatever the memory format: fc6 was trained on that order.
+        return F.relu(self.fc6(x.contiguous().flatten(1))).float()
+
+
+def load_crop_mean(path: Path | str) -> Float[np.ndarray, "16 112 112 3"]:
+    """The mean clip of Sports-1M, channels blue, green, red as in the published file.
+
+    Raises:
+        FeatureError: the file is not a plain array of that shape.
+    """
+    try:
+        mean = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise FeatureError(
+            f"{path}: cannot be read as the mean clip of C3D ({error}); expected a .npy file."
+        ) from error
+    if not isinstance(mean, np.ndarray) or mean.shape != (WINDOW, CROP, CROP, 3):
+        raise FeatureError(
+            f"{path}: expected the mean clip of C3D of shape (16, 112, 112, 3), found {getattr(mean, 'shape', None)}."
+        )
+    return np.asarray(mean, dtype=np.float32)
+
+
+class C3dClips(nn.Module):
+    """Subtract the mean of Sports-1M from clips and put the channels into the order of the network.
+
+    Args:
+        crop_mean: the mean clip (blue, green, red); None for the mean by channel.
+    """
+
+    mean: Tensor
+
+    def __init__(self, *, crop_mean: Float[np.ndarray, "16 112 112 3"] | None = None) -> None:
+        super().__init__()
+        if crop_mean is None:
+            mean = torch.tensor(CHANNEL_MEAN_BGR).reshape(3, 1, 1, 1)
+        else:
+            mean = torch.from_numpy(crop_mean).permute(3, 0, 1, 2)
+        self.register_buffer("mean", mean, persistent=False)
+
+    def forward(self, clips: UInt8[Tensor, "B 3 T H W"]) -> Float[Tensor, "B 3 T H W"]:
+        """RGB bytes to the network's input: blue, green, red, mean subtracted, values about [-128, 152]."""
+        return clips.flip(1).float() - self.mean

@@ -1,0 +1,219 @@
+"""Which frames a step sees, which seconds it owns, and reading them in bounded memory.
+
+Frames are numbered in the frame store (a constant rate). All windows of a video lie at equal distances in its
+*padded sequence*: the frames of the video with the first and last repeated where a window hangs over an edge.
+"""
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float64, UInt8
+from pytorchvideo.data.clip_sampling import UniformClipSampler
+from torch import Tensor
+from torch.nn import functional as F
+
+from vmr.errors import FeatureError
+
+PADDINGS = ("edge", "valid")
+Frames = UInt8[np.ndarray, "_T _H _W 3"]  # underscores: each use has its own sizes
+
+
+@dataclass(frozen=True)
+class WindowPlan:
+    """The windows of one video.
+
+    Attributes:
+        steps: number of windows, and of feature vectors.
+        window: frames of a window.
+        stride: frames between the beginnings of two windows.
+        first_frame: frame at which window 0 begins; negative where the first frame is repeated before it.
+        num_frames: frames of the video.
+    """
+
+    steps: int
+    window: int
+    stride: int
+    first_frame: int
+    num_frames: int
+
+    @property
+    def length(self) -> int:
+        """Frames of the padded sequence, from the beginning of the first window to the end of the last."""
+        return (self.steps - 1) * self.stride + self.window
+
+
+def plan_windows(num_frames: int, *, window: int, stride: int, padding: str = "edge") -> WindowPlan:
+    """Lay windows over a video.
+
+    Args:
+        num_frames: frames of the video, at least 1.
+        window: frames of a window.
+        stride: frames between the beginnings of two windows.
+        padding: ``"edge"``: N = ceil(frames / stride) windows, each centred on the `stride` frames that its step
+            owns, the first and last frame repeated at the ends (not in the paper: chosen because no half window
+            is lost at either end and steps line up with time). ``"valid"``: only windows that lie inside the
+            video, from pytorchvideo's uniform clip sampler; one window when the video is shorter than that.
+
+    Raises:
+        FeatureError: there is no frame, or window, stride or padding cannot be meant.
+
+    >>> plan_windows(20, window=64, stride=8).steps, plan_windows(20, window=64, stride=8).first_frame
+    (3, -28)
+    """
+    if num_frames < 1:
+        raise FeatureError(f"a video needs at least one frame for features, found {num_frames}")
+    if window < 1 or stride < 1:
+        raise FeatureError(f"window and stride are numbers of frames of at least 1, found {window} and {stride}")
+    if padding == "edge":
+        first = stride // 2 - window // 2
+        return WindowPlan(math.ceil(num_frames / stride), window, stride, first, num_frames)
+    if padding != "valid":
+        raise FeatureError(f"padding is one of {', '.join(PADDINGS)}, found {padding!r}")
+    steps = 1 if num_frames < window else _clips_inside(num_frames, window=window, stride=stride)
+    return WindowPlan(steps, window, stride, 0, num_frames)
+
+
+def _clips_inside(num_frames: int, *, window: int, stride: int) -> int:
+    if stride > window:  # pytorchvideo's sampler has no gaps between clips
+        return (num_frames - window) // stride + 1
+    # One frame is one second for the sampler, whose arithmetic is in fractions: no rounding anywhere.
+    sampler = UniformClipSampler(clip_duration=window, stride=stride)
+    clip = sampler(0, num_frames, {})
+    while not clip.is_last_clip:
+        clip = sampler(clip.clip_end_sec, num_frames, {})
+    return int(clip.clip_start_sec) // stride + 1
+
+
+def step_seconds(
+    plan: WindowPlan, *, fps: float, duration_sec: float, padding: str = "edge"
+) -> tuple[Float64[np.ndarray, "N"], Float64[np.ndarray, "N"]]:
+    """Interval of the video that each step owns; the intervals follow one another without gap.
+
+    Args:
+        plan: the windows.
+        fps: frames a second.
+        duration_sec: length of the stored frames; the last interval ends there.
+        padding: as in `plan_windows`. With ``"valid"`` a step owns the middle `stride` frames of its window, and
+            the first and last step own the ends of the video too.
+
+    Returns:
+        Beginning and end of each step in seconds.
+    """
+    offset = 0 if padding == "edge" else (plan.window - plan.stride) // 2
+    edges = (np.arange(plan.steps + 1, dtype=np.float64) * plan.stride + offset) / fps
+    edges[0] = 0.0
+    end = max(duration_sec, (plan.num_frames - 1) / fps)
+    edges = np.minimum(edges, end)
+    edges[-1] = end
+    return edges[:-1], edges[1:]
+
+
+def padded_sequence(frames: Iterable[Frames], plan: WindowPlan) -> Iterator[Frames]:
+    """The padded sequence of a video, chunk by chunk, `plan.length` frames in all.
+
+    Args:
+        frames: consecutive chunks of the video's frames from frame 0.
+        plan: the windows.
+
+    Raises:
+        FeatureError: there are fewer frames than the plan expects.
+    """
+    before, skip = max(-plan.first_frame, 0), max(plan.first_frame, 0)
+    left = plan.length
+    seen = 0
+    last: Frames | None = None
+    for chunk in frames:
+        if not len(chunk):
+            continue
+        if seen == 0 and before:
+            repeated = np.repeat(chunk[:1], min(before, left), axis=0)
+            left -= len(repeated)
+            yield repeated
+        seen += len(chunk)
+        last = chunk[-1:]
+        taken = chunk[skip : skip + left]
+        skip = max(skip - len(chunk), 0)
+        left -= len(taken)
+        if len(taken):
+            yield taken
+        if not left:
+            return
+    if last is None or seen < plan.num_frames:
+        raise FeatureError(f"the frame store gave {seen} frames, its index says {plan.num_frames}: decode it again")
+    yield np.repeat(last, left, axis=0)
+
+
+def slabs(sequence: Iterable[Frames], *, length: int, advance: int) -> Iterator[Frames]:
+    """Cut a stream of frames into overlapping pieces, holding one piece at a time.
+
+    Args:
+        sequence: consecutive chunks of frames.
+        length: frames of a piece; the last ones may be shorter.
+        advance: frames between the beginnings of two pieces.
+
+    Yields:
+        Pieces until one ends with the stream.
+    """
+    held: list[Frames] = []
+    count = 0
+    skip = 0
+    fresh = False
+    for chunk in sequence:
+        dropped = min(skip, len(chunk))
+        skip -= dropped
+        chunk = chunk[dropped:]
+        while len(chunk):
+            taken = chunk[: length - count]
+            chunk = chunk[len(taken) :]
+            held.append(taken)
+            count += len(taken)
+            fresh = True
+            if count == length:
+                piece = np.concatenate(held)
+                yield piece
+                kept = piece[advance:]
+                skip = max(advance - length, 0)
+                held, count, fresh = ([kept.copy()] if len(kept) else []), len(kept), False
+                dropped = min(skip, len(chunk))
+                skip -= dropped
+                chunk = chunk[dropped:]
+    if fresh:
+        yield np.concatenate(held)
+
+
+def resize_and_crop(frames: Frames, *, short_side: int | None, size: tuple[int, int] | None, crop: int) -> Frames:
+    """Resize frames (bilinear, antialiased) and cut out their centre.
+
+    Args:
+        frames: RGB frames.
+        short_side: shorter edge after resizing, aspect ratio kept; None when `size` says more.
+        size: height and width after resizing, whatever the aspect ratio.
+        crop: edge of the square that is cut out of the middle.
+
+    Returns:
+        Frames of `crop` x `crop`, contiguous.
+    """
+    _, height, width, _ = frames.shape
+    if size is None:
+        scale = (short_side or min(height, width)) / min(height, width)
+        size = (max(round(height * scale), crop), max(round(width * scale), crop))
+    if size != (height, width):
+        tensor = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2)
+        tensor = F.interpolate(tensor, size=size, mode="bilinear", antialias=True)
+        frames = tensor.permute(0, 2, 3, 1).numpy()
+    top, left = (size[0] - crop) // 2, (size[1] - crop) // 2
+    return np.ascontiguousarray(frames[:, top : top + crop, left : left + crop])
+
+
+def windows_of(slab: UInt8[Tensor, "T H W 3"], *, window: int, stride: int) -> UInt8[Tensor, "B 3 window H W"]:
+    """The windows of a piece of the padded sequence as a view: no frame is copied.
+
+    Args:
+        slab: consecutive frames.
+        window: frames of a window.
+        stride: frames between the beginnings of two windows.
+    """
+    return slab.unfold(0, window, stride).permute(0, 3, 4, 1, 2)

@@ -1,0 +1,235 @@
+"""Features that people already hold, taken in with the seconds of their steps and checked against the videos.
+
+Layouts: `hdf5`, a dataset per video, plain or as a group with `c3d_features` (the official ActivityNet file);
+`npy_folder`, a file per video (`.npy`, `.npz` with one array, `.pt` with one tensor). Names may have or lack the
+`v_` of ActivityNet's ids.
+"""
+
+import json
+import logging
+import pickle
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float32, Float64
+from tqdm import tqdm
+
+from vmr.annotations.moments import read_moments, video_durations
+from vmr.errors import FeatureError
+from vmr.features.store import END, FEATURES, GROUPS, START, VideoFeatures
+from vmr.files import atomic_path, sha256_file
+from vmr.provenance import library_versions
+from vmr.video.manifest import read_manifest
+
+log = logging.getLogger(__name__)
+
+LAYOUTS = ("hdf5", "npy_folder")
+COVERAGE_COLUMNS = ["video_id", "status", "reason", "steps"]
+_SUFFIXES = (".npy", ".npz", ".pt")
+_GROUP_DATASET = "c3d_features"
+_REASONS_SHOWN = 5
+_Reader = Callable[[str], Float32[np.ndarray, "N D"] | None]
+
+
+def import_features(
+    *,
+    source: Path,
+    layout: str,
+    output: Path,
+    coverage: Path,
+    moments: Path,
+    manifests: list[Path],
+    fps: float | None,
+    stride: float | None,
+    window: float | None = None,
+    kind: str = "imported",
+    max_failed_share: float = 0.5,
+) -> None:
+    """Take features made elsewhere into a feature file like our own.
+
+    Args:
+        source: the HDF5 file or the folder.
+        layout: ``"hdf5"`` or ``"npy_folder"``.
+        output: feature file to write.
+        coverage: CSV to write: video_id, status (ok, missing, bad), reason, steps.
+        moments: table of moments: its videos are looked for.
+        manifests: manifests of the videos, for durations that the annotations lack; may be empty.
+        fps: frame rate that the features were made at, or None to spread the steps evenly over each duration.
+        stride: frames between two steps, or None to spread them.
+        window: frames of a window where only whole windows were used, so that up to one may lack at the end.
+        kind: name of the features in the provenance.
+        max_failed_share: largest share of the found videos that may be unusable, from 0 to 1.
+
+    Raises:
+        FeatureError: the source cannot be read, none or too many of its videos are usable (a wrong stride or frame
+            rate shows so), or vectors differ in length.
+    """
+    if layout not in LAYOUTS:
+        raise FeatureError(f"layout is one of {', '.join(LAYOUTS)}, found {layout!r}")
+    if (fps is None) != (stride is None) or (fps is not None and fps <= 0) or (stride is not None and stride <= 0):
+        raise FeatureError(f"fps and stride are both given and positive, or both left out; found {fps} and {stride}")
+    table = read_moments(moments)
+    durations = video_durations(table, read_manifest(manifests) if manifests else None)
+    rows: list[dict[str, object]] = []
+    dim: int | None = None
+    opened = _hdf5_reader(source) if layout == "hdf5" else _folder_reader(source)
+    with opened as read, atomic_path(output) as temporary, h5py.File(temporary, "w") as file:
+        for group in GROUPS:
+            file.create_group(group)
+        for video_id in tqdm(sorted(table["video_id"].unique()), desc="import", unit="video", disable=None):
+            try:
+                features = read(video_id)
+                if features is None:
+                    rows.append({"video_id": video_id, "status": "missing", "reason": f"not in {source}", "steps": 0})
+                    continue
+                duration = durations.get(video_id, float("nan"))
+                start, end = _seconds(len(features), duration=duration, fps=fps, stride=stride, window=window)
+                video = VideoFeatures(features, start, end)
+            except FeatureError as error:
+                rows.append({"video_id": video_id, "status": "bad", "reason": str(error), "steps": 0})
+                continue
+            dim = dim or video.features.shape[1]
+            if video.features.shape[1] != dim:
+                raise FeatureError(
+                    f"{source}: {video_id} has vectors of {video.features.shape[1]} numbers, the videos "
+                    f"before it {dim}. Import one kind of features at a time."
+                )
+            file[FEATURES][video_id], file[START][video_id], file[END][video_id] = features, start, end
+            rows.append({"video_id": video_id, "status": "ok", "reason": "", "steps": len(features)})
+        report = pd.DataFrame(rows, columns=COVERAGE_COLUMNS)
+        _check(report, source, max_failed_share)
+        file.attrs["provenance"] = json.dumps(
+            {
+                "extractor": kind,
+                "dim": dim,
+                "mode": "imported",
+                "source": source.name,
+                "source_sha256": sha256_file(source) if source.is_file() else None,
+                "layout": layout,
+                "fps": fps,
+                "stride": stride,
+                "window": window,
+                "step_times": "stride / fps" if fps else "spread evenly over the duration",
+                "pca": None,
+                "versions": library_versions(["vmr", "numpy", "h5py"]),
+            },
+            sort_keys=True,
+        )
+    with atomic_path(coverage) as temporary:
+        report.to_csv(temporary, index=False)
+    log.info("%s: %s", source, report["status"].value_counts().to_dict())
+
+
+def _check(report: pd.DataFrame, source: Path, max_failed_share: float) -> None:
+    bad = report[report["status"] == "bad"]
+    found = int((report["status"] != "missing").sum())
+    shown = "; ".join(f"{row.video_id}: {row.reason}" for row in bad.head(_REASONS_SHOWN).itertuples())
+    if not found:
+        raise FeatureError(
+            f"{source}: none of the {len(report)} videos of the annotations is in it. Check the path and "
+            f"the layout; the first video looked for is {report['video_id'].iloc[0]}."
+        )
+    if len(bad) == found or len(bad) / found > max_failed_share:
+        raise FeatureError(
+            f"{source}: {len(bad)} of {found} videos found are unusable. First: {shown}. Check fps, stride and window."
+        )
+    if len(bad):
+        log.warning("%s: %d of %d videos found are unusable. First: %s", source, len(bad), found, shown)
+
+
+def _seconds(
+    steps: int, *, duration: float, fps: float | None, stride: float | None, window: float | None
+) -> tuple[Float64[np.ndarray, "N"], Float64[np.ndarray, "N"]]:
+    """Interval of each step; refuses a count that does not fit the duration."""
+    known = bool(np.isfinite(duration) and duration > 0)
+    if fps is None or stride is None:
+        if not known:
+            raise FeatureError("its duration is unknown, so its steps cannot be spread over it: give fps and stride")
+        edges = np.linspace(0.0, duration, steps + 1)
+        return edges[:-1], edges[1:]
+    step = stride / fps
+    if known:
+        # One step of rounding, one window of whole windows only, and what re-encoding does to durations.
+        allowed = max(step, (window or 0) / fps, 0.1 * duration)
+        if abs(steps * step - duration) > allowed + 1e-6:
+            raise FeatureError(
+                f"{steps} steps of {step:.3f} s are {steps * step:.2f} s, its duration is {duration:.2f} s: expected "
+                f"about {max(round(duration / step), 1)} steps"
+            )
+    edges = np.arange(steps + 1, dtype=np.float64) * step
+    edges = np.minimum(edges, duration) if known else edges
+    return edges[:-1], edges[1:]
+
+
+def _names(video_id: str) -> tuple[str, ...]:
+    return (video_id, f"v_{video_id}", video_id.removeprefix("v_"))
+
+
+def _two_dimensional(array: object) -> Float32[np.ndarray, "N D"]:
+    """(N, D) float32 from (N, D) or from (N, D, 1, 1) and the like.
+
+    Raises:
+        FeatureError: it is no array of numbers of that form.
+    """
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
+        raise FeatureError(f"expected an array of numbers, found {type(array).__name__}")
+    if array.ndim > 2:
+        array = array.reshape(array.shape[0], *(size for size in array.shape[1:] if size > 1))
+    if array.ndim != 2 or not array.size:
+        raise FeatureError(f"expected features of shape (steps, numbers), found {array.shape}")
+    return array.astype(np.float32)
+
+
+@contextmanager
+def _hdf5_reader(source: Path) -> Iterator[_Reader]:
+    try:
+        file = h5py.File(source, "r", locking=False)
+    except OSError as error:
+        raise FeatureError(f"{source}: not a readable HDF5 file ({error}).") from error
+
+    def read(video_id: str) -> Float32[np.ndarray, "N D"] | None:
+        node = next((file[name] for name in _names(video_id) if name in file), None)
+        if isinstance(node, h5py.Group):
+            if _GROUP_DATASET not in node and len(node) != 1:
+                raise FeatureError(f"expected one dataset or {_GROUP_DATASET}, found {', '.join(node) or 'nothing'}")
+            node = node[_GROUP_DATASET if _GROUP_DATASET in node else next(iter(node))]
+        try:
+            return None if node is None else _two_dimensional(node[()])
+        except OSError as error:
+            raise FeatureError(f"cannot be read: {error}") from error
+
+    with file:
+        yield read
+
+
+@contextmanager
+def _folder_reader(source: Path) -> Iterator[_Reader]:
+    if not source.is_dir():
+        raise FeatureError(f"{source}: no such folder of feature files.")
+
+    def read(video_id: str) -> Float32[np.ndarray, "N D"] | None:
+        candidates = (source / f"{name}{suffix}" for name in _names(video_id) for suffix in _SUFFIXES)
+        path = next((candidate for candidate in candidates if candidate.is_file()), None)
+        if path is None:
+            return None
+        try:
+            if path.suffix == ".pt":
+                value = torch.load(path, map_location="cpu", weights_only=True)
+                return _two_dimensional(value.float().numpy() if isinstance(value, torch.Tensor) else value)
+            loaded = np.load(path, allow_pickle=False)
+            if path.suffix == ".npz":
+                with loaded:
+                    if len(loaded.files) != 1:
+                        raise FeatureError(f"{path.name}: expected one array, found {len(loaded.files)}")
+                    loaded = loaded[loaded.files[0]]
+            return _two_dimensional(loaded)
+        except (OSError, ValueError, EOFError, RuntimeError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+            raise FeatureError(f"{path.name}: cannot be read as an array ({str(error).splitlines()[0]})") from error
+
+    yield read

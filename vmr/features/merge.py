@@ -1,0 +1,208 @@
+"""The stage `merge_features`: shards of a dataset as one file, by links; or projected by a PCA."""
+
+import json
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pandas as pd
+from jaxtyping import Float32
+from tqdm import tqdm
+
+from vmr.annotations.moments import read_moments
+from vmr.errors import FeatureError
+from vmr.features.pca import Pca, PcaFitter
+from vmr.features.store import END, FEATURES, GROUPS, START, FeatureStore
+from vmr.files import atomic_path
+
+log = logging.getLogger(__name__)
+
+COVERAGE_COLUMNS = ["video_id", "status", "reason", "steps"]
+# Shards may come from several machines: what differs by these leaves the features alone but for rounding.
+_MAY_DIFFER = ("device", "device_name", "versions")
+# The PCA is fitted on this many vectors at a time.
+_PCA_BATCH = 4096
+
+
+def merge_features(
+    *,
+    shards: list[Path],
+    statuses: list[Path],
+    output: Path,
+    coverage: Path,
+    moments: Path,
+    pca_components: int | None = None,
+    train_split: str = "train",
+) -> None:
+    """Unite the shards of a dataset in one feature file.
+
+    Without PCA nothing is copied: the file holds external links to the shards, relative to its own place. With
+    PCA the projected features are written, and the PCA with them (`pca/mean`, `pca/components`,
+    `pca/explained_variance`, `pca/video_ids`).
+
+    Args:
+        shards: feature files of the shards.
+        statuses: their status files.
+        output: file to write.
+        coverage: CSV to write, one row for every video that the annotations or a shard name.
+        moments: table of moments; its videos of `train_split` are the ones that a PCA is fitted on.
+        pca_components: numbers to reduce the features to, or None to keep them.
+        train_split: split of the training videos.
+
+    Raises:
+        FeatureError: a shard is missing or was made in another way, a video lies in two shards, or there is
+            nothing to fit the PCA on.
+    """
+    absent = [str(path) for path in [*shards, *statuses] if not path.is_file()]
+    if absent or not shards:
+        raise FeatureError(
+            f"{output}: {len(absent)} shards are missing: {', '.join(absent) or 'none is named'}. "
+            "Run their extraction first."
+        )
+    provenance = _common_provenance(shards)
+    steps, owner = _videos_of(shards)
+    table = read_moments(moments)
+    rows = _coverage(statuses, table["video_id"].unique().tolist(), steps)
+    training = sorted(set(table.loc[table["split"] == train_split, "video_id"]) & set(steps))
+    pca = None
+    if pca_components is not None:
+        pca = _fit(owner, training, dim=int(provenance["dim"]), components=pca_components, train_split=train_split)
+        provenance["pca"] = {
+            "components": len(pca.components),
+            "explained_share": pca.explained_share,
+            "fitted_on": f"{len(training)} videos of the split {train_split} (dataset pca/video_ids)",
+            "input_dim": provenance["dim"],
+            "samples": pca.samples,
+        }
+        provenance["dim"] = len(pca.components)
+    with atomic_path(output) as temporary, h5py.File(temporary, "w") as file:
+        file.attrs["provenance"] = json.dumps(provenance, sort_keys=True)
+        for group in GROUPS:
+            file.create_group(group)
+        if pca is None:
+            _link(file, owner, folder=output.parent)
+        else:
+            _project(file, owner, pca, training)
+    with atomic_path(coverage) as temporary:
+        rows.to_csv(temporary, index=False)
+    log.info("%s: %d videos with features; %s", output, len(steps), rows["status"].value_counts().to_dict())
+
+
+def _common_provenance(shards: list[Path]) -> dict[str, Any]:
+    first: dict[str, Any] = {}
+    for path in shards:
+        with FeatureStore(path) as store:
+            provenance = store.provenance
+        if not first:
+            first = provenance
+            continue
+        for key in sorted(set(first) | set(provenance)):
+            ours, theirs = first.get(key), provenance.get(key)
+            if ours == theirs:
+                continue
+            if key in _MAY_DIFFER:
+                log.info("%s and %s differ in %s: %s and %s", shards[0], path, key, ours, theirs)
+                continue
+            raise FeatureError(
+                f"{path}: its features were made in another way than those of {shards[0]}: {key} is {theirs!r}, "
+                f"there {ours!r}. Extract the older one again with the present settings."
+            )
+    return first
+
+
+def _videos_of(shards: list[Path]) -> tuple[dict[str, int], dict[str, Path]]:
+    steps: dict[str, int] = {}
+    owner: dict[str, Path] = {}
+    for path in shards:
+        with FeatureStore(path) as store:
+            for video_id in store.video_ids:
+                if video_id in owner:
+                    raise FeatureError(
+                        f"{video_id}: lies in {owner[video_id]} and in {path}; delete the one that is stale."
+                    )
+                owner[video_id] = path
+                steps[video_id] = store.steps(video_id)
+    return steps, owner
+
+
+def _coverage(statuses: list[Path], video_ids: list[str], steps: dict[str, int]) -> pd.DataFrame:
+    tables = [pd.read_csv(path, dtype=str, keep_default_na=False) for path in statuses]
+    rows = pd.concat(tables, ignore_index=True)
+    lacking = (rows["status"] == "ok") & ~rows["video_id"].isin(steps)
+    if lacking.any():
+        names = ", ".join(rows.loc[lacking, "video_id"].head(5))
+        raise FeatureError(
+            f"{statuses[0].parent}: {int(lacking.sum())} videos are marked ok but have no features in "
+            f"the shards named: {names}. Extract their shards again."
+        )
+    unnamed = [video_id for video_id in video_ids if video_id not in set(rows["video_id"])]
+    extra = pd.DataFrame({"video_id": unnamed, "status": "missing", "reason": "in none of the shards"})
+    rows = pd.concat([rows, extra], ignore_index=True) if unnamed else rows
+    rows["steps"] = [steps.get(video_id, 0) for video_id in rows["video_id"]]
+    return rows.sort_values("video_id", ignore_index=True)[COVERAGE_COLUMNS]
+
+
+def _link(file: h5py.File, owner: dict[str, Path], *, folder: Path) -> None:
+    # HDF5 looks for a relative name beside the file that holds the link, so both can move together.
+    names = {path: Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix() for path in set(owner.values())}
+    for video_id, path in sorted(owner.items()):
+        for group in GROUPS:
+            file[group][video_id] = h5py.ExternalLink(names[path], f"{group}/{video_id}")
+
+
+def _fit(owner: dict[str, Path], training: list[str], *, dim: int, components: int, train_split: str) -> Pca:
+    if not training:
+        raise FeatureError(
+            f"no video of the split {train_split} has features: there is nothing to fit the PCA on. "
+            "Add training videos, or set pca_components to null."
+        )
+    fitter = PcaFitter(dim)
+    batch: list[np.ndarray] = []
+    for features in _features_of(owner, training):
+        batch.append(features)
+        if sum(map(len, batch)) >= _PCA_BATCH:
+            fitter.add(np.concatenate(batch))
+            batch = []
+    if batch:
+        fitter.add(np.concatenate(batch))
+    pca = fitter.fit(components)
+    log.info(
+        "PCA of %d vectors of %d videos: %d components hold %.1f %% of the variance",
+        pca.samples,
+        len(training),
+        len(pca.components),
+        100 * pca.explained_share,
+    )
+    return pca
+
+
+def _features_of(owner: dict[str, Path], video_ids: list[str]) -> Iterator[Float32[np.ndarray, "N D"]]:
+    by_shard: dict[Path, list[str]] = {}
+    for video_id in video_ids:
+        by_shard.setdefault(owner[video_id], []).append(video_id)
+    with tqdm(total=len(video_ids), desc="PCA", unit="video", disable=None) as progress:
+        for path, members in sorted(by_shard.items()):
+            with FeatureStore(path) as store:
+                for video_id in members:
+                    yield store.get(video_id).features
+                    progress.update()
+
+
+def _project(file: h5py.File, owner: dict[str, Path], pca: Pca, training: list[str]) -> None:
+    for path in sorted(set(owner.values())):
+        with FeatureStore(path) as store:
+            for video_id in store.video_ids:
+                video = store.get(video_id)
+                file[FEATURES][video_id] = pca.transform(video.features)
+                file[START][video_id] = video.start_sec
+                file[END][video_id] = video.end_sec
+    group = file.create_group("pca")
+    group["mean"] = pca.mean
+    group["components"] = pca.components
+    group["explained_variance"] = pca.explained_variance
+    # A dataset, since attributes end at 64 kB; which videos it has seen is part of the result.
+    group.create_dataset("video_ids", data=training, dtype=h5py.string_dtype())

@@ -1,0 +1,188 @@
+"""HDF5 files of features: one dataset a video, the seconds of its steps beside it, provenance in the file."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import h5py
+import numpy as np
+from jaxtyping import Float32, Float64
+
+from vmr.errors import FeatureError
+
+FEATURES, START, END = "features", "start_sec", "end_sec"
+GROUPS = (FEATURES, START, END)
+
+
+@dataclass(frozen=True)
+class VideoFeatures:
+    """Features of one video.
+
+    Attributes:
+        features: one vector a step.
+        start_sec: beginning of the interval that each step owns, in seconds.
+        end_sec: its end.
+    """
+
+    features: Float32[np.ndarray, "N D"]
+    start_sec: Float64[np.ndarray, "N"]
+    end_sec: Float64[np.ndarray, "N"]
+
+    def __post_init__(self) -> None:
+        """Refuse what no reader should meet.
+
+        Raises:
+            FeatureError: shapes disagree, there is no step, a number is not finite, or time runs backwards.
+        """
+        steps = len(self.start_sec)
+        if self.features.ndim != 2 or steps < 1 or self.features.shape[0] != steps or len(self.end_sec) != steps:
+            raise FeatureError(
+                f"expected (N, D) features with N start and end seconds and N >= 1, found features of shape "
+                f"{self.features.shape}, {steps} starts and {len(self.end_sec)} ends"
+            )
+        if not np.isfinite(self.features).all():
+            bad = int((~np.isfinite(self.features)).any(axis=1).sum())
+            raise FeatureError(f"{bad} of {steps} feature vectors hold NaN or infinity")
+        if not np.isfinite(self.start_sec).all() or not np.isfinite(self.end_sec).all():
+            raise FeatureError("the seconds of the steps hold NaN or infinity")
+        if (self.end_sec < self.start_sec).any() or (np.diff(self.start_sec) < 0).any():
+            raise FeatureError("the steps are not in the order of time")
+
+
+def write_video(file: h5py.File, video: VideoFeatures) -> None:
+    """Write one video at the top of a part of a shard (see `vmr.shard.PartialShard`)."""
+    file.create_dataset(FEATURES, data=np.asarray(video.features, dtype=np.float32))
+    file.create_dataset(START, data=np.asarray(video.start_sec, dtype=np.float64))
+    file.create_dataset(END, data=np.asarray(video.end_sec, dtype=np.float64))
+
+
+def open_features(path: Path | str) -> h5py.File:
+    """Open a feature file for reading, without a lock (locks fail on network file systems).
+
+    Raises:
+        FeatureError: the file is missing, damaged or no feature file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FeatureError(f"{path}: no such feature file. Run the extraction (or import) that makes it.")
+    try:
+        file = h5py.File(path, "r", locking=False)
+    except OSError as error:
+        raise FeatureError(f"{path}: not a readable HDF5 file ({error}). Delete it and make it again.") from error
+    if "provenance" not in file.attrs:
+        found = ", ".join(list(file)[:5]) or "nothing"
+        file.close()
+        raise FeatureError(
+            f"{path}: expected groups {', '.join(GROUPS)} and the attribute provenance, found {found}. Features made "
+            "elsewhere are taken in by the import."
+        )
+    return file
+
+
+class FeatureStore:
+    """Features of a dataset or shard, read video by video.
+
+    The file is opened at the first access, so that a store can be handed to a worker process.
+
+    Args:
+        path: a shard or a merged file; external links are followed relative to its own place.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self._file: h5py.File | None = None
+
+    def __enter__(self) -> "FeatureStore":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path, "_file": None}
+
+    def close(self) -> None:
+        """Close the file; a later access opens it again."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    @property
+    def _open(self) -> h5py.File:
+        if self._file is None:
+            self._file = open_features(self.path)
+        return self._file
+
+    @property
+    def _group(self) -> Any:
+        # A shard of which no video could be decoded has no groups.
+        return self._open.get(FEATURES, ())
+
+    @property
+    def video_ids(self) -> list[str]:
+        """Ids of the videos that have features, sorted."""
+        return sorted(self._group)
+
+    @property
+    def dim(self) -> int:
+        """Length of a feature vector."""
+        return int(self.provenance["dim"])
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What made the features."""
+        value: dict[str, Any] = json.loads(self._open.attrs["provenance"])
+        return value
+
+    def __contains__(self, video_id: str) -> bool:
+        return self._has(FEATURES, video_id)
+
+    def __len__(self) -> int:
+        return len(self._group)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.video_ids)
+
+    def steps(self, video_id: str) -> int:
+        """Number of steps of a video, without reading its features."""
+        return int(self._dataset(FEATURES, video_id).shape[0])
+
+    def get(self, video_id: str) -> VideoFeatures:
+        """Features of one video.
+
+        Raises:
+            FeatureError: the video has none, its shard is missing or damaged, or its values are unusable.
+        """
+        arrays = [self._dataset(group, video_id)[()] for group in GROUPS]
+        try:
+            return VideoFeatures(*arrays)
+        except FeatureError as error:
+            raise FeatureError(f"{self.path}: {video_id}: {error}. Make or import its features again.") from error
+
+    def _has(self, group: str, video_id: str) -> bool:
+        # Asks for the link itself: h5py's `in` follows it, and a video of a lost shard would seem never extracted.
+        if group not in self._open:
+            return False
+        members = self._open[group]  # must outlive its id
+        return bool(members.id.links.exists(video_id.encode("utf-8")))
+
+    def _dataset(self, group: str, video_id: str) -> h5py.Dataset:
+        if not self._has(group, video_id):
+            raise FeatureError(f"{self.path}: no {group} for the video {video_id} among {len(self)} videos.")
+        members = self._open[group]
+        try:
+            return members[video_id]
+        except (KeyError, OSError) as error:
+            name = video_id.encode("utf-8")
+            shard = self.path
+            if members.id.links.get_info(name).type == h5py.h5l.TYPE_EXTERNAL:
+                shard = self.path.parent / members.id.links.get_val(name)[0].decode("utf-8")
+            raise FeatureError(
+                f"{self.path}: the {group} of {video_id} lie in {shard}, which is missing or damaged. Make that shard "
+                "again, or keep it beside the merged file when you move it."
+            ) from error

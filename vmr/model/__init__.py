@@ -1,0 +1,1 @@
+"""CI-MHA: encoders, attention, fusion, heads, losses and decoding, in plain torch."""

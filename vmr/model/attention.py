@@ -1,0 +1,99 @@
+"""Multi-head attention, as in "Attention is all you need"; the MHA of Eqs. 3, 4, 7 and 8.
+
+Shapes: B batch, Q queries, K keys, H heads, D width.
+"""
+
+import math
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class MultiHeadAttention(nn.Module):
+    """Scaled dot-product attention with several heads.
+
+    Not in the paper: each head has ``ceil(dim / heads)`` numbers, so that a `dim` that the heads do not divide
+    (the 500 of C3D after PCA) works too; where they do divide it, this is the usual layer. There is no dropout
+    on the weights, since fused kernels have none.
+
+    Args:
+        dim: length of queries, keys and results.
+        heads: number of heads.
+    """
+
+    def __init__(self, dim: int, *, heads: int) -> None:
+        super().__init__()
+        if dim < 1 or heads < 1:
+            raise ValueError(f"attention needs at least one number and one head; found {dim} and {heads}")
+        self.heads = heads
+        self.head_dim = math.ceil(dim / heads)
+        width = heads * self.head_dim
+        self.query = nn.Linear(dim, width)
+        self.key_value = nn.Linear(dim, 2 * width)
+        self.output = nn.Linear(width, dim)
+        for weight in (self.query.weight, *self.key_value.weight.chunk(2), self.output.weight):
+            nn.init.xavier_uniform_(weight)
+        for layer in (self.query, self.key_value, self.output):
+            nn.init.zeros_(layer.bias)
+
+    def forward(
+        self,
+        query: Float[Tensor, "B Q D"],
+        memory: Float[Tensor, "B K D"],
+        memory_mask: Bool[Tensor, "B K"],
+    ) -> Float[Tensor, "B Q D"]:
+        """Results for every query.
+
+        Args:
+            query: the queries.
+            memory: keys and values.
+            memory_mask: True at real keys, of which each item needs one; the others are not looked at.
+        """
+        heads = self._project(query, memory)
+        mask = memory_mask[:, None, None, :]
+        return self._merge(F.scaled_dot_product_attention(*heads, attn_mask=mask))
+
+    def weights(
+        self,
+        query: Float[Tensor, "B Q D"],
+        memory: Float[Tensor, "B K D"],
+        memory_mask: Bool[Tensor, "B K"],
+    ) -> Float[Tensor, "B Q K"]:
+        """The attention weights alone, mean over the heads; 0 at padded keys, sum 1 over the others."""
+        query_heads, key_heads, _ = self._project(query, memory)
+        return _softmax_weights(query_heads, key_heads, memory_mask).mean(dim=1)
+
+    def with_weights(
+        self,
+        query: Float[Tensor, "B Q D"],
+        memory: Float[Tensor, "B K D"],
+        memory_mask: Bool[Tensor, "B K"],
+    ) -> tuple[Float[Tensor, "B Q D"], Float[Tensor, "B Q K"]]:
+        """Results as from `forward`, and the weights as from `weights`."""
+        query_heads, key_heads, value_heads = self._project(query, memory)
+        weights = _softmax_weights(query_heads, key_heads, memory_mask)
+        return self._merge(weights.to(value_heads.dtype) @ value_heads), weights.mean(dim=1)
+
+    def _project(
+        self, query: Float[Tensor, "B Q D"], memory: Float[Tensor, "B K D"]
+    ) -> tuple[Float[Tensor, "B H Q d"], Float[Tensor, "B H K d"], Float[Tensor, "B H K d"]]:
+        key, value = self.key_value(memory).chunk(2, dim=-1)
+        return self._split(self.query(query)), self._split(key), self._split(value)
+
+    def _split(self, x: Float[Tensor, "B K W"]) -> Float[Tensor, "B H K d"]:
+        return x.view(*x.shape[:2], self.heads, self.head_dim).transpose(1, 2)
+
+    def _merge(self, x: Float[Tensor, "B H Q d"]) -> Float[Tensor, "B Q D"]:
+        result: Tensor = self.output(x.transpose(1, 2).flatten(2))
+        return result
+
+
+def _softmax_weights(
+    query: Float[Tensor, "B H Q d"], key: Float[Tensor, "B H K d"], memory_mask: Bool[Tensor, "B K"]
+) -> Float[Tensor, "B H Q K"]:
+    scores = (query @ key.transpose(-1, -2)) / math.sqrt(query.shape[-1])
+    # Single precision at least: these weights are divided by each other when words are carried back to steps.
+    scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
+    return scores.masked_fill(~memory_mask[:, None, None, :], -math.inf).softmax(dim=-1)

@@ -1,0 +1,150 @@
+"""Encoders of words and steps: Eqs. 2 to 6.
+
+Shapes: B batch, N steps, L words, D features, E word vector.
+"""
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from vmr.model.attention import MultiHeadAttention
+
+
+class BiLSTM(nn.Module):
+    """A bi-directional LSTM over sequences of different lengths.
+
+    The states begin with zeros instead of the random numbers of the paper, since runs must repeat.
+
+    Args:
+        dim: length of the inputs.
+        hidden: length of the states of each direction; results have twice that.
+    """
+
+    def __init__(self, dim: int, hidden: int) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(dim, hidden, batch_first=True, bidirectional=True)
+
+    def forward(self, x: Float[Tensor, "B T D"], counts: Int[Tensor, "B"]) -> Float[Tensor, "B T H"]:
+        """States of both directions, zeros after the end of a sequence.
+
+        Args:
+            x: the sequences.
+            counts: their lengths, at least 1 and at most T, on the CPU.
+        """
+        packed = pack_padded_sequence(x, counts, batch_first=True, enforce_sorted=False)
+        states: Tensor = pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=x.shape[1])[0]
+        return states
+
+
+class QueryEncoder(nn.Module):
+    """Words to q_0: word vectors, with one trained vector for all unknown words, and a bi-LSTM (Eq. 2).
+
+    Args:
+        word_dim: length of the word vectors.
+        hidden: length of the states of each direction.
+        dropout: probability of dropping one of the results.
+    """
+
+    def __init__(self, word_dim: int, *, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.unknown = nn.Parameter(torch.empty(word_dim))
+        nn.init.normal_(self.unknown, std=0.1)
+        self.lstm = BiLSTM(word_dim, hidden)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self,
+        words: Float[Tensor, "B L E"],
+        unknown_mask: Bool[Tensor, "B L"],
+        counts: Int[Tensor, "B"],
+    ) -> Float[Tensor, "B L D"]:
+        """Encoded words, zeros after the last.
+
+        Args:
+            words: frozen word vectors; what they hold at unknown words does not matter.
+            unknown_mask: True at unknown words.
+            counts: words of each query, at least 1, on the CPU.
+        """
+        words = torch.where(unknown_mask[..., None], self.unknown.to(words.dtype), words)
+        states: Tensor = self.dropout(self.lstm(words, counts))
+        return states
+
+
+class SelfInteraction(nn.Module):
+    """Self-attention with a skip connection: Eq. 3 for words, Eq. 4 for steps.
+
+    Args:
+        dim: length of the inputs.
+        heads: heads of the attention.
+        dropout: probability of dropping one of the results of the attention.
+    """
+
+    def __init__(self, dim: int, *, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.attention = MultiHeadAttention(dim, heads=heads)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self, x: Float[Tensor, "U T D"], mask: Bool[Tensor, "U T"], item: Int[Tensor, "B"] | None = None
+    ) -> Float[Tensor, "B T D"]:
+        """``MHA(x, x, x) + x``.
+
+        Args:
+            x: the sequences.
+            mask: True at real items.
+            item: which sequence each result is of; by default one of each. Queries to the same video share its
+                attention, which costs more than all the rest, but each has its own dropout.
+        """
+        attended = self.attention(x, x, mask)
+        if item is not None:
+            attended, x = attended.index_select(0, item), x.index_select(0, item)
+        result: Tensor = self.dropout(attended) + x
+        return result
+
+
+class FeedForward(nn.Sequential):
+    """The feed-forward layer of Eqs. 5 and 6.
+
+    The paper does not say what is in it; this is the two-layer one that goes with multi-head attention. Its
+    weights begin so that numbers keep their size (He and Glorot). With torch's smaller ones every attention of
+    Eqs. 7 and 8 begins as a plain mean over time, all steps look alike, and learning takes three times as long
+    to set off (docs/decisions.md).
+
+    Args:
+        dim: length of the inputs.
+        hidden: length of the results, and of what lies between.
+        dropout: probability of dropping a number between the layers.
+    """
+
+    def __init__(self, dim: int, *, hidden: int, dropout: float) -> None:
+        inner, outer = nn.Linear(dim, hidden), nn.Linear(hidden, hidden)
+        nn.init.kaiming_normal_(inner.weight, nonlinearity="relu")
+        nn.init.xavier_normal_(outer.weight)
+        for layer in (inner, outer):
+            nn.init.zeros_(layer.bias)
+        super().__init__(inner, nn.ReLU(), nn.Dropout(dropout), outer)
+
+
+class PositionalEncoding(nn.Module):
+    """One trained vector for every position, as in BERT (Sec. 2.2, Eq. 5).
+
+    Args:
+        max_steps: number of positions.
+        dim: length of the vectors.
+    """
+
+    def __init__(self, max_steps: int, dim: int) -> None:
+        super().__init__()
+        self.embedding = nn.Parameter(torch.empty(max_steps, dim))
+        nn.init.normal_(self.embedding, std=0.02)
+
+    def forward(self, steps: int) -> Float[Tensor, "N D"]:
+        """The vectors of the first `steps` positions.
+
+        Raises:
+            ValueError: there are not as many.
+        """
+        if steps > len(self.embedding):
+            raise ValueError(f"a video of {steps} steps; this model was made for {len(self.embedding)} at most")
+        return self.embedding[:steps]

@@ -1,0 +1,13 @@
+"""Names that the configuration, the command line and the stages share."""
+
+from typing import Literal
+
+AnnotationFormat = Literal["charades_sta", "activitynet_captions"]
+ExtractorName = Literal["i3d", "c3d", "i3d_r50", "slow_r50"]
+MethodName = Literal["mha", "ci_mha_wo_ms", "ci_mha"]
+Alignment = Literal["attention", "cross", "pad"]
+Mode = Literal["windows", "continuous"]
+Padding = Literal["edge", "valid"]
+Device = Literal["auto", "cpu", "cuda"]
+Precision = Literal["auto", "float32", "bfloat16"]
+Selection = Literal["validation", "test"]

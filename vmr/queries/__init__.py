@@ -1,0 +1,1 @@
+"""From sentences to word vectors: tokens, GloVe, and the query store."""

@@ -1,0 +1,116 @@
+"""The query store: one HDF5 file with the tokens of every query and the vectors of the words they use."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import h5py
+import numpy as np
+from jaxtyping import Float, Int
+from numpy.typing import NDArray
+
+from vmr.errors import QueryError
+from vmr.files import atomic_path
+
+UNKNOWN = 0
+UNKNOWN_WORD = "<unk>"
+
+
+def write_query_store(
+    path: Path,
+    *,
+    token_ids: Mapping[str, Sequence[int]],
+    words: Sequence[str],
+    vectors: Float[np.ndarray, "W E"],
+    provenance: Mapping[str, Any],
+) -> None:
+    """Write a query store atomically.
+
+    Args:
+        path: the HDF5 file.
+        token_ids: for every query id, the indices of its words in `words`, at least one; 0 is the unknown word.
+        words: the vocabulary; ``words[0]`` is ``"<unk>"``.
+        vectors: one row a word; row 0 is zeros, since the unknown word's vector is trained with the model.
+        provenance: what made the file; stored as JSON text.
+
+    Raises:
+        QueryError: a query has no words.
+        ValueError: the tables do not fit each other.
+    """
+    if not words or words[UNKNOWN] != UNKNOWN_WORD or len(words) != len(vectors) or vectors[UNKNOWN].any():
+        raise ValueError(f"expected a vector a word, the first being {UNKNOWN_WORD} with zeros")
+    empty = [query_id for query_id, ids in token_ids.items() if not len(ids)]
+    if empty:
+        raise QueryError(f"query {empty[0]} has no words ({len(empty)} such queries). Remove it from the annotations.")
+    lengths = np.array([len(ids) for ids in token_ids.values()], dtype=np.int64)
+    flat = np.array([index for ids in token_ids.values() for index in ids], dtype=np.int32)
+    text = h5py.string_dtype("utf-8")
+    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+        file.create_dataset("query_id", data=list(token_ids), dtype=text, shape=(len(token_ids),))
+        file.create_dataset("offsets", data=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+        file.create_dataset("token_index", data=flat)
+        file.create_dataset("words", data=list(words), dtype=text)
+        file.create_dataset("vectors", data=vectors.astype(np.float32))
+        file.attrs["provenance"] = json.dumps(provenance, sort_keys=True, ensure_ascii=False)
+
+
+class QueryStore:
+    """The content of a query store, in memory.
+
+    Args:
+        path: a file written by `write_query_store`.
+
+    Raises:
+        QueryError: the file is missing, damaged, or something else.
+
+    Attributes:
+        query_ids: ids in the order of the file.
+        words: the vocabulary; ``words[0]`` stands for every unknown word.
+        vectors: one float32 row a word; row 0 is zeros.
+        provenance: what made the file, among it name and sha256 of the file of vectors.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        try:
+            with h5py.File(path, "r", locking=False) as file:
+                self.query_ids: list[str] = list(file["query_id"].asstr()[:])
+                self.words: list[str] = list(file["words"].asstr()[:])
+                self.vectors: NDArray[np.float32] = file["vectors"][:]
+                self.provenance: dict[str, Any] = json.loads(file.attrs["provenance"])
+                self._offsets: NDArray[np.int64] = file["offsets"][:]
+                self._tokens: NDArray[np.int32] = file["token_index"][:]
+        except FileNotFoundError as error:
+            raise QueryError(f"{path}: there is no such query store. Run embed_queries first.") from error
+        except (OSError, KeyError, ValueError) as error:
+            raise QueryError(f"{path}: not a query store ({error}). Run embed_queries again.") from error
+        self.path = Path(path)
+        self._row = {query_id: row for row, query_id in enumerate(self.query_ids)}
+
+    @property
+    def dim(self) -> int:
+        """Length of a word vector."""
+        return int(self.vectors.shape[1])
+
+    def __contains__(self, query_id: str) -> bool:
+        return query_id in self._row
+
+    def token_ids(self, query_id: str) -> Int[np.ndarray, "L"]:
+        """Indices of a query's words in `words`.
+
+        Raises:
+            QueryError: the store does not have the query.
+        """
+        if query_id not in self._row:
+            raise QueryError(f"{self.path}: no query {query_id}. Run embed_queries again with this table of moments.")
+        row = self._row[query_id]
+        return self._tokens[self._offsets[row] : self._offsets[row + 1]]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None

@@ -1,0 +1,33 @@
+"""Sentences to tokens, with spaCy's English rules."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from spacy.language import Language
+
+
+def tokenize(sentence: str) -> list[str]:
+    """Lower-case tokens of a sentence, punctuation included and white space left out.
+
+    The paper does not name its tokenizer; spaCy's rules for English need no model file.
+
+    Args:
+        sentence: any text.
+
+    Returns:
+        The tokens in order; none for a sentence of white space.
+
+    >>> tokenize("A person's  opening the door.")
+    ['a', 'person', "'s", 'opening', 'the', 'door', '.']
+    """
+    return [token.lower_ for token in _english().tokenizer(sentence) if not token.is_space]
+
+
+@functools.cache
+def _english() -> Language:
+    import spacy
+
+    return spacy.blank("en")

@@ -1,0 +1,1 @@
+"""Training a run, its checkpoint, and predictions from it."""

@@ -1,0 +1,126 @@
+"""Checkpoints: safetensors with all that is needed to use them again, and the state of an unfinished run."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+
+from vmr.errors import CheckpointError
+from vmr.files import atomic_path
+from vmr.model.ci_mha import CiMha
+
+_FORMAT = "vmr-checkpoint-1"
+# What makes features another kind. Versions, devices and decoders may differ: they change digits, not meanings.
+_FEATURE_KIND = ("extractor", "weights", "window", "stride", "mode", "padding", "fps", "pca", "layout")
+# Of a nested entry, the digests and sizes count, not where a file came from.
+_NESTED_KIND = ("sha256", "components", "input_dim", "samples", "explained_share")
+
+
+def save_checkpoint(path: Path, model: CiMha, *, sizes: Mapping[str, Any], info: Mapping[str, Any]) -> None:
+    """Write weights and description atomically.
+
+    Args:
+        path: the safetensors file.
+        model: the network.
+        sizes: the arguments that `CiMha` was made with.
+        info: settings, `feature_kind`, query provenance and whatever else describes the run; as JSON.
+    """
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    description = json.dumps({"format": _FORMAT, "sizes": dict(sizes), **info}, sort_keys=True, ensure_ascii=False)
+    with atomic_path(path) as temporary:
+        safetensors.torch.save_file(weights, temporary, metadata={"vmr": description})
+
+
+def load_checkpoint(path: Path, *, device: torch.device | str = "cpu") -> tuple[CiMha, dict[str, Any]]:
+    """Read a checkpoint: the network, ready to predict, and its description.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or not one of ours.
+    """
+    try:
+        with safetensors.safe_open(path, framework="pt", device="cpu") as file:
+            info: dict[str, Any] = json.loads((file.metadata() or {})["vmr"])
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dictionary
+        if info["format"] != _FORMAT:
+            raise CheckpointError(f"{path}: format {info['format']!r}, expected {_FORMAT!r}. Train again.")
+        model = CiMha(**info["sizes"])
+        model.load_state_dict(weights)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path}: there is no such checkpoint. Train first.") from error
+    except (OSError, safetensors.SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
+        raise CheckpointError(f"{path}: not a checkpoint of this program ({error}). Train again.") from error
+    return model.to(device).eval(), info
+
+
+def feature_kind(provenance: Mapping[str, Any], *, dim: int) -> dict[str, Any]:
+    """The part of features' provenance that must be the same for a checkpoint to make sense of them.
+
+    Args:
+        provenance: of a feature store.
+        dim: length of a feature.
+    """
+    kind: dict[str, Any] = {"dim": dim}
+    for name in _FEATURE_KIND:
+        value = provenance.get(name)
+        if isinstance(value, Mapping):
+            value = {key: value[key] for key in _NESTED_KIND if key in value}
+        kind[name] = value
+    return kind
+
+
+def check_features(path: Path, info: Mapping[str, Any], provenance: Mapping[str, Any], *, dim: int) -> None:
+    """Refuse features of another kind than those that a checkpoint was trained on.
+
+    Raises:
+        CheckpointError: names what differs.
+    """
+    trained, found = info["feature_kind"], feature_kind(provenance, dim=dim)
+    different = [name for name in found if found[name] != trained.get(name)]
+    if different:
+        details = "; ".join(f"{name}: {trained.get(name)} there, {found[name]} here" for name in different)
+        raise CheckpointError(
+            f"{path}: trained on features of another kind ({details}). Use the features it was trained on, "
+            "or train again."
+        )
+
+
+def check_queries(path: Path, info: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
+    """Refuse word vectors from another file than those that a checkpoint was trained on.
+
+    Raises:
+        CheckpointError: names both files.
+    """
+    trained = info["queries"]
+    if trained["vectors_sha256"] != provenance["vectors_sha256"]:
+        raise CheckpointError(
+            f"{path}: trained with the word vectors {trained['vectors']} (sha256 {trained['vectors_sha256'][:12]}), "
+            f"the queries have {provenance['vectors']} (sha256 {provenance['vectors_sha256'][:12]}). "
+            "Embed the queries with the same file, or train again."
+        )
+
+
+def save_state(path: Path, state: Mapping[str, Any]) -> None:
+    """Write the state of an unfinished run atomically: tensors and plain values only."""
+    with atomic_path(path) as temporary:
+        torch.save(dict(state), temporary)
+
+
+def load_state(path: Path, *, fingerprint: str) -> dict[str, Any] | None:
+    """The state of an unfinished run with the same settings, inputs and code; None where there is none.
+
+    Args:
+        path: as written by `save_state`.
+        fingerprint: of settings, inputs and code; a state with another one does not count.
+    """
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, pickle.UnpicklingError, RuntimeError, EOFError):
+        return None
+    return state if state.get("fingerprint") == fingerprint else None

@@ -1,0 +1,265 @@
+"""The training loop: epochs, the choice of the best one, early stopping, and going on after a kill."""
+
+import logging
+import math
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import safetensors.torch
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from vmr.data.collate import Collator, training_batches
+from vmr.data.samples import Samples
+from vmr.errors import TrainingError
+from vmr.files import atomic_path
+from vmr.model.ci_mha import CiMha
+from vmr.model.losses import moment_loss
+from vmr.training.checkpoint import load_state, save_state
+from vmr.training.hardware import Precision
+from vmr.training.inference import predict_batch, validation_scores
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+log = logging.getLogger(__name__)
+
+STATE_FILE = "last.pt"
+BEST_FILE = "best.safetensors"
+HISTORY_FILE = "history.csv"
+TENSORBOARD_FOLDER = "tensorboard"
+
+# The best epoch is the one of highest mean IoU. R@1 at 0.5 and 0.7, which the tables print, move in steps of one
+# query (nearly 3 points with the demo's 36 validation queries), so that ties and luck would choose by them.
+CRITERION = "mIoU"
+# A network begins by answering with nearly the whole video, and mIoU then stands still (at 33 for three events a
+# video) for dozens of epochs while the loss falls. So patience ends only when both stand still.
+PATIENCE_LOSS = "validation_loss"
+# Losses are looked at after so many steps: each look makes a GPU wait.
+_STEPS_BETWEEN_CHECKS = 8
+_SCALAR_GROUPS = dict.fromkeys((PATIENCE_LOSS, "R@1,IoU=0.5", "R@1,IoU=0.7", CRITERION), "validation")
+
+
+@dataclass(frozen=True)
+class LoopSettings:
+    """How to train.
+
+    Attributes:
+        seed: of dropout and the order of samples.
+        epochs: at most so many.
+        patience: stop after so many epochs in which neither the criterion nor the validation loss got better.
+        batch_size: queries a step.
+        learning_rate: of Adam.
+        gradient_clip: largest norm of the gradient.
+        segmentation_weight: weight of the segmentation loss.
+        precision: of matrix products.
+    """
+
+    seed: int
+    epochs: int = 100
+    patience: int = 20
+    batch_size: int = 100
+    learning_rate: float = 1e-4
+    gradient_clip: float = 1.0
+    segmentation_weight: float = 1.0
+    precision: Precision = "float32"
+
+
+@dataclass
+class Progress:
+    """How far a run is.
+
+    Attributes:
+        epoch: finished epochs.
+        best_epoch: the best of them, from 1; 0 before the first.
+        best_score: its `CRITERION`, in percent.
+        lowest_loss: the lowest `PATIENCE_LOSS` so far.
+        last_gain: the last epoch in which one of the two got better.
+        history: one row an epoch.
+    """
+
+    epoch: int = 0
+    best_epoch: int = 0
+    best_score: float = -math.inf
+    lowest_loss: float = math.inf
+    last_gain: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+def fit(
+    model: CiMha,
+    collator: Collator,
+    train: Samples,
+    selection: Samples | None,
+    *,
+    settings: LoopSettings,
+    folder: Path,
+    fingerprint: str,
+) -> Progress:
+    """Train to the end; `model` then has the weights of the chosen epoch.
+
+    The state is saved after every epoch. An epoch's random numbers are a function of seed and epoch alone, so
+    that a run that was killed and started again ends in the same weights as an undisturbed one.
+
+    Args:
+        model: the network, initialised.
+        collator: makes its batches.
+        train: samples to train on, at least one.
+        selection: samples by which the best epoch is chosen; None: the last epoch is taken.
+        settings: how to train.
+        folder: of the run: state, history, TensorBoard.
+        fingerprint: of settings, inputs and code; a state left by a run with another one is not used.
+
+    Raises:
+        TrainingError: the loss is not a number.
+    """
+    optimizer = torch.optim.Adam(
+        [parameter for parameter in model.parameters() if parameter.requires_grad],
+        lr=settings.learning_rate,
+        fused=True,
+    )
+    progress = _resume(model, optimizer, folder, fingerprint) or Progress()
+    with (
+        _writer(folder, progress.epoch) as writer,
+        tqdm(total=settings.epochs, initial=progress.epoch, desc="train", unit="epoch", disable=None) as bar,
+    ):
+        while progress.epoch < settings.epochs and not _out_of_patience(progress, settings, selection):
+            begin = time.perf_counter()
+            row = _train_epoch(model, optimizer, collator, train, settings, epoch=progress.epoch + 1)
+            if selection is not None:
+                row |= validation_scores(
+                    model, collator, selection, batch_size=2 * settings.batch_size, precision=settings.precision
+                )
+            progress.epoch += 1
+            row = {"epoch": progress.epoch, **row, "learning_rate": settings.learning_rate}
+            progress.history.append({**row, "seconds": time.perf_counter() - begin})
+            if selection is not None:
+                _compare(model, progress, row, folder)
+            _save(model, optimizer, progress, folder, fingerprint)
+            _report(progress.history[-1], writer, bar)
+    if selection is None:
+        progress.best_epoch = progress.epoch
+    else:
+        model.load_state_dict(safetensors.torch.load_file(folder / BEST_FILE))
+    return progress
+
+
+def clear_state(folder: Path) -> None:
+    """Remove what only an unfinished run needs."""
+    for name in (STATE_FILE, BEST_FILE):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _train_epoch(
+    model: CiMha,
+    optimizer: torch.optim.Optimizer,
+    collator: Collator,
+    train: Samples,
+    settings: LoopSettings,
+    *,
+    epoch: int,
+) -> dict[str, float]:
+    model.train()
+    torch.manual_seed(int(np.random.SeedSequence([settings.seed, epoch]).generate_state(1, np.uint64)[0] >> 1))
+    step_counts = collator.videos.counts[train.video].numpy()
+    batches = training_batches(step_counts, batch_size=settings.batch_size, seed=settings.seed, epoch=epoch)
+    losses: list[Tensor] = []
+    for number, rows in enumerate(batches):
+        batch = collator(train, rows)
+        prediction = predict_batch(model, batch, settings.precision)
+        parts = moment_loss(
+            prediction, batch.labels, batch.step_counts, segmentation_weight=settings.segmentation_weight
+        )
+        optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(parts.total)
+        nn.utils.clip_grad_norm_(model.parameters(), settings.gradient_clip)
+        optimizer.step()
+        losses.append(torch.stack([parts.total, parts.boundary, parts.segmentation]).detach())
+        if number % _STEPS_BETWEEN_CHECKS == 0 or number + 1 == len(batches):
+            _check_finite(losses, batches, train, epoch)
+    sizes = torch.tensor([float(len(rows)) for rows in batches])
+    total, boundary, segmentation = (sizes @ torch.stack(losses).float().cpu() / sizes.sum()).tolist()
+    return {"loss": total, "boundary_loss": boundary, "segmentation_loss": segmentation}
+
+
+def _check_finite(losses: list[Float[Tensor, "3"]], batches: list[Any], train: Samples, epoch: int) -> None:
+    recent = losses[-_STEPS_BETWEEN_CHECKS:]
+    finite = torch.stack(recent).isfinite().all(dim=1).tolist()
+    if all(finite):
+        return
+    step = len(losses) - len(recent) + finite.index(False)
+    queries = ", ".join(train.query_ids[row] for row in batches[step])
+    raise TrainingError(
+        f"the loss is not a number at step {step + 1} of epoch {epoch}, in the batch of the queries {queries}. "
+        "Look at the features of their videos, or try precision float32 or a smaller learning rate."
+    )
+
+
+def _compare(model: CiMha, progress: Progress, row: dict[str, float], folder: Path) -> None:
+    """Note whether the epoch is better than those before, and keep its weights if it is the best."""
+    if row[PATIENCE_LOSS] < progress.lowest_loss:
+        progress.lowest_loss, progress.last_gain = row[PATIENCE_LOSS], progress.epoch
+    if row[CRITERION] > progress.best_score:
+        progress.best_epoch, progress.best_score = progress.epoch, row[CRITERION]
+        progress.last_gain = progress.epoch
+        with atomic_path(folder / BEST_FILE) as temporary:
+            safetensors.torch.save_file(_weights(model), temporary)
+
+
+def _out_of_patience(progress: Progress, settings: LoopSettings, selection: Samples | None) -> bool:
+    return selection is not None and progress.epoch - progress.last_gain >= settings.patience
+
+
+def _weights(model: CiMha) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+
+
+def _save(model: CiMha, optimizer: torch.optim.Optimizer, progress: Progress, folder: Path, fingerprint: str) -> None:
+    state = {
+        "fingerprint": fingerprint,
+        "model": _weights(model),
+        "optimizer": optimizer.state_dict(),
+        "progress": {**vars(progress)},
+    }
+    # The best weights were written before: killed between the two, the epoch is done once more, to the same end.
+    save_state(folder / STATE_FILE, state)
+    with atomic_path(folder / HISTORY_FILE) as temporary:
+        pd.DataFrame(progress.history).to_csv(temporary, index=False)
+
+
+def _resume(model: CiMha, optimizer: torch.optim.Optimizer, folder: Path, fingerprint: str) -> Progress | None:
+    state = load_state(folder / STATE_FILE, fingerprint=fingerprint)
+    if state is None:
+        return None
+    progress = Progress(**state["progress"])
+    if math.isfinite(progress.best_score) and not (folder / BEST_FILE).is_file():
+        return None
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    log.info("going on after epoch %d", progress.epoch)
+    return progress
+
+
+def _writer(folder: Path, finished: int) -> "SummaryWriter":
+    from torch.utils.tensorboard import SummaryWriter
+
+    if not finished:
+        for path in (folder / TENSORBOARD_FOLDER).glob("events.*"):
+            path.unlink()
+    return SummaryWriter(str(folder / TENSORBOARD_FOLDER), purge_step=finished + 1)
+
+
+def _report(row: dict[str, float], writer: "SummaryWriter", bar: Any) -> None:
+    epoch = int(row["epoch"])
+    for name, value in row.items():
+        if name != "epoch":
+            writer.add_scalar(f"{_SCALAR_GROUPS.get(name, 'train')}/{name}", value, epoch)
+    bar.update()
+    bar.set_postfix({name: f"{row[name]:.3g}" for name in ("loss", CRITERION) if name in row})
+    log.info("%s", ", ".join(f"{name} {value:.4g}" for name, value in row.items()))

@@ -1,0 +1,94 @@
+"""The prediction half of the stage evaluate: a checkpoint's ranked spans for the queries of some splits."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from vmr.annotations.moments import clamp_spans, read_moments, video_durations
+from vmr.data.collate import Collator
+from vmr.data.samples import build_samples
+from vmr.data.videos import load_videos
+from vmr.errors import EvaluationError
+from vmr.features.store import FeatureStore
+from vmr.files import atomic_path
+from vmr.queries.store import QueryStore
+from vmr.training.checkpoint import check_features, check_queries, load_checkpoint
+from vmr.training.hardware import resolve_device
+from vmr.training.inference import ranked_spans
+from vmr.video.manifest import read_manifest
+
+log = logging.getLogger(__name__)
+
+
+def predict_run(
+    *,
+    checkpoint: Path,
+    moments: Path,
+    features: Path,
+    queries: Path,
+    manifests: Sequence[Path],
+    splits: Sequence[str],
+    output: Path,
+    top: int = 5,
+    nms_threshold: float = 0.5,
+    device: str = "auto",
+    batch_size: int = 200,
+) -> None:
+    """Write ranked spans of every query whose video has features, one JSON object a line.
+
+    Always in single precision: a checkpoint then answers the same on every machine, up to the last digits.
+
+    Args:
+        checkpoint: of a run.
+        moments: the table of moments.
+        features: the feature store.
+        queries: the query store.
+        manifests: video manifests, for durations; may be empty.
+        splits: which splits' queries.
+        output: the file to write; its lines are in the order of the table of moments.
+        top: most spans a query.
+        nms_threshold: spans that overlap a better one by more are left out.
+        device: auto, cpu or cuda.
+        batch_size: queries at once.
+
+    Raises:
+        CheckpointError: the checkpoint is damaged, or was trained on other features or word vectors.
+        EvaluationError: the splits have no queries.
+    """
+    where = resolve_device(device)
+    model, info = load_checkpoint(checkpoint, device=where)
+    table = read_moments(moments)
+    manifest = read_manifest(list(manifests)) if manifests else None
+    table = clamp_spans(table, video_durations(table, manifest))
+    table = table[table["split"].isin(list(splits))]
+    if table.empty:
+        raise EvaluationError(f"{moments}: no queries in the splits {', '.join(splits)}. Look at the annotations.")
+    store_of_queries = QueryStore(queries)
+    check_queries(checkpoint, info, store_of_queries.provenance)
+    with FeatureStore(features) as store:
+        check_features(checkpoint, info, store.provenance, dim=store.dim)
+        videos = load_videos(
+            store, table["video_id"], max_steps=info["sizes"]["max_steps"], device=where, scratch=output.parent
+        )
+    samples = build_samples(table, videos, store_of_queries, drop_empty=False)
+    log.info("%d of %d queries have features", len(samples), len(table))
+    collator = Collator(videos, store_of_queries.vectors, device=where)
+    lines = [""] * len(samples)
+    batches = ranked_spans(model, collator, samples, batch_size=batch_size, top=top, nms_threshold=nms_threshold)
+    with tqdm(total=len(samples), desc="predict", unit="query", disable=None) as bar:
+        for rows, spans in batches:
+            answers = zip(
+                rows.tolist(), spans.span_sec.tolist(), spans.score.tolist(), spans.valid_mask.tolist(), strict=True
+            )
+            for row, seconds, scores, valid in answers:
+                ranked = [[*span, score] for span, score, real in zip(seconds, scores, valid, strict=True) if real]
+                answer = {"query_id": samples.query_ids[row], "video_id": samples.video_ids[row]}
+                lines[row] = json.dumps(answer | {"split": samples.splits[row], "spans": ranked}, ensure_ascii=False)
+            bar.update(len(rows))
+    with atomic_path(output) as temporary:
+        temporary.write_text("".join(line + "\n" for line in lines), encoding="utf-8")

@@ -1,0 +1,1 @@
+"""Videos: what they are (probe), and their frames at a fixed rate (decode)."""

@@ -1,0 +1,242 @@
+"""The stage `decode_frames`: the videos of a shard to frames at a fixed rate and size in the frame store."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import logging
+import queue
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import pandas as pd
+from tqdm import tqdm
+
+from vmr.errors import ShardError, VideoError
+from vmr.provenance import library_versions
+from vmr.shard import PartialShard
+from vmr.video.ffprobe import Prober, require_program
+from vmr.video.frames import FrameInfo, write_video
+from vmr.video.manifest import DECODED_COLUMNS, read_manifest, write_manifest
+from vmr.video.reader import DecodedVideo, Picture, decode_video
+from vmr.video.stream import ENCODER, SCALING, check_encoder, ffmpeg_version
+
+logger = logging.getLogger(__name__)
+
+_SHOWN = 10  # failures that an error lists; the manifest holds all
+
+
+def decode_frames(
+    *,
+    manifest: Path,
+    output: Path,
+    decoded_manifest: Path,
+    fps: float = 24.0,
+    short_side: int = 256,
+    timeout_sec: float = 60.0,
+    workers: int = 1,
+    max_failed_share: float = 0.1,
+    code_digest: str = "",
+) -> None:
+    """Decode the videos of a shard into the frame store; a killed run goes on where it was.
+
+    Args:
+        manifest: the shard's manifest.
+        output: the frame store to write; an empty one when no video is there.
+        decoded_manifest: the manifest to write: the same rows with `decoder`, `decoded_frames` and `note`, and the
+            status after decoding.
+        fps: frames a second to keep.
+        short_side: of the kept frames, in pixels.
+        timeout_sec: seconds for each minute that a video has begun, and for each of the two decoders.
+        workers: videos decoded at the same time; each takes a decoder and an encoder of one thread.
+        max_failed_share: of the videos that are there, how many may fail, in [0, 1].
+        code_digest: digest of the code, for the provenance; parts made by other code are thrown away.
+
+    Raises:
+        VideoError: the manifest cannot be read.
+        ShardError: too many videos fail, a file cannot be written, or ffmpeg or its H.264 encoder is missing.
+    """
+    if not fps > 0 or short_side < 2 or workers < 1:
+        raise ShardError(f"fps {fps}, short_side {short_side} and workers {workers} must be positive.")
+    require_program("ffmpeg")
+    settings = {
+        "code_digest": code_digest,
+        "fps": fps,
+        "short_side": short_side,
+        "encoder": ENCODER,
+        "scaling": SCALING,
+        "frame_choice": "the last frame presented at or before i / fps after the beginning of the file's timeline",
+    }
+    rows = [_plain(row) for row in read_manifest([manifest]).astype(object).to_dict("records")]
+    shard = PartialShard(output, settings=settings)
+    outcomes = {row["video_id"]: _outcome_before(shard, row) for row in rows}
+    pending = [row for row in rows if outcomes[row["video_id"]] is None]
+    if pending:
+        check_encoder()
+    task = _Task(fps=fps, short_side=short_side, timeout_sec=timeout_sec, folder=shard.folder)
+    with tqdm(total=len(rows), initial=len(rows) - len(pending), desc="decoding", unit="video", disable=None) as bar:
+        for row, result in _decode_all(pending, task=task, workers=workers):
+            outcomes[row["video_id"]] = _keep(shard, row, result, task=task)
+            bar.update()
+    _refuse_too_many_failures(list(outcomes.values()), output=output, max_failed_share=max_failed_share)
+    provenance = {
+        **settings,
+        "versions": {"ffmpeg": ffmpeg_version(), **library_versions(["decord", "ffmpeg-python", "h5py", "numpy"])},
+    }
+    kept = shard.finish(outcomes, attributes={"provenance": provenance})
+    write_manifest(kept, decoded_manifest, columns=DECODED_COLUMNS)
+    shard.clear()
+    _log_outcomes(kept, output)
+
+
+@dataclass(frozen=True)
+class _Task:
+    fps: float
+    short_side: int
+    timeout_sec: float
+    folder: Path
+
+    def stream_file(self, video_id: str) -> Path:
+        return self.folder / f"{hashlib.sha256(video_id.encode('utf-8')).hexdigest()[:32]}.h264"
+
+
+def _plain(row: dict[Any, Any]) -> dict[str, Any]:
+    return {str(name): None if pd.isna(value) else value for name, value in row.items()}
+
+
+def _fingerprint(row: dict[str, Any]) -> str:
+    parts = ("status", "size_bytes", "mtime_ns", "duration_sec", "width", "height", "rotation")
+    return ":".join(str(row[part]) for part in parts)
+
+
+def _outcome_before(shard: PartialShard, row: dict[str, Any]) -> dict[str, Any] | None:
+    """Row after decoding of a video with which there is nothing left to do; None for one to be decoded."""
+    if row["status"] != "ok":
+        outcome = {**row, "decoder": "", "decoded_frames": 0, "note": ""}
+        shard.add(row["video_id"], fingerprint=_fingerprint(row), row=outcome)
+        return outcome
+    kept = shard.done(row["video_id"], _fingerprint(row))
+    # Failures are tried again: a longer time limit or a file system that is back may help.
+    return {**kept, "path": row["path"]} if kept is not None and kept["status"] == "ok" else None
+
+
+def _decode_all(
+    rows: list[dict[str, Any]], *, task: _Task, workers: int
+) -> Iterator[tuple[dict[str, Any], DecodedVideo | VideoError]]:
+    probers: queue.SimpleQueue[Prober] = queue.SimpleQueue()
+    with ExitStack() as stack, ThreadPoolExecutor(workers) as pool:
+        for _ in range(min(workers, len(rows))):
+            probers.put(stack.enter_context(Prober()))
+        waiting = iter(rows)
+        running: dict[Future[DecodedVideo | VideoError], dict[str, Any]] = {}
+        try:
+            while True:
+                # Not all at once: finished streams wait on disk until they are taken.
+                while len(running) < 2 * workers and (row := next(waiting, None)) is not None:
+                    running[pool.submit(_decode_one, row, task, probers)] = row
+                if not running:
+                    return
+                finished = wait(running, return_when=FIRST_COMPLETED).done
+                # What is finished is handed on before a failure of the shard ends the loop.
+                for future in sorted(finished, key=lambda done: done.exception() is not None):
+                    yield running.pop(future), future.result()
+        finally:
+            for future in running:
+                future.cancel()
+
+
+def _decode_one(row: dict[str, Any], task: _Task, probers: queue.SimpleQueue[Prober]) -> DecodedVideo | VideoError:
+    prober = probers.get()
+    try:
+        picture = Picture(
+            path=Path(row["path"]),
+            width=int(row["width"]),
+            height=int(row["height"]),
+            rotation=int(row["rotation"]),
+            duration_sec=float(row["duration_sec"]),
+        )
+        return decode_video(
+            prober,
+            picture,
+            target=task.stream_file(row["video_id"]),
+            fps=task.fps,
+            short_side=task.short_side,
+            timeout_sec=task.timeout_sec * max(1.0, picture.duration_sec / 60),
+        )
+    except VideoError as error:
+        return error
+    except (OSError, ValueError, TypeError, LookupError, ArithmeticError) as error:
+        # Whatever a strange file provokes in us, the other videos of the shard go on.
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise ShardError(f"{task.folder}: the disk is full. Free some space and start again.") from error
+        logger.exception("%s: unexpected failure", row["video_id"])
+        return VideoError(f"unexpected {type(error).__name__}: {error}")
+    finally:
+        probers.put(prober)
+
+
+def _keep(
+    shard: PartialShard, row: dict[str, Any], result: DecodedVideo | VideoError, *, task: _Task
+) -> dict[str, Any]:
+    video_id, stream_file = row["video_id"], task.stream_file(row["video_id"])
+    if isinstance(result, VideoError):
+        outcome = {**row, "status": "bad", "reason": str(result), "decoder": "", "decoded_frames": 0, "note": ""}
+        logger.warning("%s: %s", row["path"], result)
+        shard.add(video_id, fingerprint=_fingerprint(row), row=outcome)
+    else:
+        outcome = {**row, "decoder": result.decoder, "decoded_frames": result.num_frames, "note": result.note}
+        info = FrameInfo(
+            num_frames=result.num_frames,
+            width=result.width,
+            height=result.height,
+            fps=task.fps,
+            duration_sec=result.duration_sec,
+            start_sec=float(row["start_sec"] or 0.0),
+        )
+        stream = stream_file.read_bytes()
+
+        def write(part: h5py.File) -> None:
+            write_video(part, stream, info)
+
+        shard.add(video_id, fingerprint=_fingerprint(row), row=outcome, write=write)
+    stream_file.unlink(missing_ok=True)
+    return outcome
+
+
+def _refuse_too_many_failures(outcomes: list[dict[str, Any] | None], *, output: Path, max_failed_share: float) -> None:
+    known = [outcome for outcome in outcomes if outcome is not None]
+    bad = [outcome for outcome in known if outcome["status"] == "bad"]
+    present = sum(outcome["status"] != "missing" for outcome in known)
+    if len(bad) <= max_failed_share * present:
+        return
+    listed = "".join(f"\n  {outcome['path']}: {outcome['reason']}" for outcome in bad[:_SHOWN])
+    more = f"\n  and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
+    raise ShardError(
+        f"{output}: {len(bad)} of {present} videos cannot be used; at most {max_failed_share:.0%} may fail. Replace "
+        f"them, or raise max_failed_share; what was decoded is kept.{listed}{more}"
+    )
+
+
+def _log_outcomes(rows: list[dict[str, Any]], output: Path) -> None:
+    statuses = Counter(row["status"] for row in rows)
+    decoders = Counter(row["decoder"] for row in rows if row["decoder"])
+    logger.info(
+        "%s: %d videos, %d decoded (%d by decord, %d by ffmpeg), %d frames, %d missing, %d bad",
+        output,
+        len(rows),
+        statuses["ok"],
+        decoders["decord"],
+        decoders["ffmpeg"],
+        sum(row["decoded_frames"] for row in rows),
+        statuses["missing"],
+        statuses["bad"],
+    )
+    for row in rows:
+        if row["note"]:
+            logger.info("%s: %s", row["video_id"], row["note"])

@@ -1,0 +1,210 @@
+"""ffprobe with a time limit, and what its answers say about a video stream."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import vmr
+from vmr.errors import ShardError, VideoError
+
+
+class Prober:
+    """A child process that probes files, killed and started anew when one takes too long. One thread at a time.
+
+    Raises:
+        ShardError: ffprobe is not installed.
+    """
+
+    def __init__(self) -> None:
+        require_program("ffprobe")
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Prober:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def probe(self, path: Path | str, *, timeout_sec: float, **options: Any) -> dict[str, Any]:
+        """Ask ffprobe about a file.
+
+        Args:
+            path: the file.
+            timeout_sec: seconds after which the file is given up.
+            options: options of ffprobe beyond ``-show_format -show_streams``, as ffmpeg-python takes them.
+
+        Returns:
+            ffprobe's answer.
+
+        Raises:
+            VideoError: ffprobe cannot read the file, or takes too long.
+        """
+        process = self._start()
+        assert process.stdin is not None and process.stdout is not None
+        request = {"path": str(Path(path).absolute()), "options": options}
+        line = b""
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.write(json.dumps(request).encode() + b"\n")
+            process.stdin.flush()
+            if not select.select([process.stdout], [], [], timeout_sec)[0]:
+                self.close()
+                raise VideoError(f"ffprobe gave no answer within {timeout_sec:g} s")
+            line = process.stdout.readline()
+        if not line.endswith(b"\n"):
+            self.close()
+            raise VideoError("ffprobe's process died")
+        answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            reason = answer["error"].replace(f"file:{request['path']}: ", "")
+            raise VideoError(f"ffprobe cannot read it: {reason}")
+        result: dict[str, Any] = answer["result"]
+        return result
+
+    def close(self) -> None:
+        """Kill the child with whatever it runs."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        if self._process is None or self._process.poll() is not None:
+            self.close()
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "vmr.video.ffprobe_server"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env=child_environment(),
+                start_new_session=True,
+            )
+        return self._process
+
+
+def child_environment() -> dict[str, str]:
+    """Environment in which ``python -m vmr...`` finds this very package, installed or not."""
+    root = str(Path(vmr.__file__).parents[1])
+    inherited = os.environ.get("PYTHONPATH")
+    return {**os.environ, "PYTHONPATH": root + (os.pathsep + inherited if inherited else "")}
+
+
+def require_program(name: str) -> None:
+    """Stop with a clear line when a program is not installed.
+
+    Raises:
+        ShardError: it is not on the PATH.
+    """
+    if shutil.which(name) is None:
+        raise ShardError(f"{name} was not found on the PATH. Install ffmpeg (`apt-get install ffmpeg`).")
+
+
+def choose_stream(streams: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Choose the video stream that players show: the first one marked default, else the first, never a cover picture.
+
+    Args:
+        streams: streams as ffprobe describes them.
+
+    Returns:
+        The stream, or None when there is no moving picture.
+    """
+    pictures = ("attached_pic", "still_image", "timed_thumbnails")
+    videos = [
+        stream
+        for stream in streams
+        if stream.get("codec_type") == "video" and not any(stream.get("disposition", {}).get(name) for name in pictures)
+    ]
+    default = [stream for stream in videos if stream.get("disposition", {}).get("default")]
+    return next(iter(default + videos), None)
+
+
+def display_rotation(stream: dict[str, Any]) -> int:
+    """Degrees clockwise, in [0, 360), that a player turns the picture.
+
+    The display matrix counts counter-clockwise, the older `rotate` tag clockwise.
+
+    >>> display_rotation({"side_data_list": [{"rotation": -90}]})
+    90
+    >>> display_rotation({"tags": {"rotate": "270"}})
+    270
+    """
+    for side_data in stream.get("side_data_list", []):
+        if "rotation" in side_data:
+            return round(-float(side_data["rotation"])) % 360
+    with contextlib.suppress(ValueError):
+        return round(float(stream.get("tags", {}).get("rotate", 0))) % 360
+    return 0
+
+
+def is_mirrored(stream: dict[str, Any]) -> bool:
+    """Whether the display matrix mirrors the picture, which decord does not do."""
+    for side_data in stream.get("side_data_list", []):
+        cells = [int(cell) for row in side_data.get("displaymatrix", "").split("\n") for cell in row.split()[1:]]
+        if len(cells) == 9:
+            return cells[0] * cells[4] - cells[1] * cells[3] < 0
+    return False
+
+
+def rate(text: str | None) -> float:
+    """Frames a second out of a fraction such as ``30000/1001``; NaN when unknown.
+
+    >>> rate("30000/1001")
+    29.97002997002997
+    >>> rate("0/0")
+    nan
+    """
+    try:
+        value = float(Fraction(text or "0"))
+    except (ValueError, ZeroDivisionError):
+        return float("nan")
+    return value if value > 0 else float("nan")
+
+
+def seconds(value: Any) -> float | None:
+    """Seconds out of what ffprobe prints: ``31.000000``, or ``00:00:10.333`` in Matroska's tags; None when unknown.
+
+    >>> seconds("00:01:10.5")
+    70.5
+    """
+    try:
+        parts = [float(part) for part in str(value).split(":")]
+    except ValueError:
+        return None
+    total = 0.0
+    for part in parts:
+        total = total * 60 + part
+    return total if abs(total) < float("inf") else None
+
+
+def timeline_origin(container: dict[str, Any], stream: dict[str, Any]) -> float:
+    """Where the presentation timeline begins on the file's own clock, in seconds.
+
+    The earliest stream begins it; but sound that begins before zero (the lead-in of its coder, a few milliseconds)
+    does not, since players cut it off, and counting from there would shift the choice of every frame.
+
+    Args:
+        container: ffprobe's `format`.
+        stream: the video stream.
+    """
+    begin = seconds(container.get("start_time"))
+    own = seconds(stream.get("start_time"))
+    if begin is None:
+        return own or 0.0
+    return begin if begin >= 0 else min(0.0, own or 0.0)

@@ -1,0 +1,38 @@
+"""Child process that answers probes: one JSON request a line in, one JSON answer a line out.
+
+`ffmpeg.probe` of ffmpeg-python 0.2.0 has no time limit and leaves its ffprobe behind when it is interrupted. Here it
+runs in a process group of its own that the client kills as a whole. Not imported by anything; run with ``python -m``.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import ffmpeg
+
+
+def answer(request: dict[str, Any]) -> dict[str, Any]:
+    """Probe one file.
+
+    Args:
+        request: `path`, absolute, and `options` of ffprobe.
+
+    Returns:
+        `result`, what ffprobe says, or `error`, the last line that it printed.
+    """
+    try:
+        # "file:" and the white list: a playlist in disguise must not open network addresses or other files.
+        options = {"v": "error", "protocol_whitelist": "file", **request["options"]}
+        return {"result": ffmpeg.probe(f"file:{request['path']}", **options)}
+    except ffmpeg.Error as error:
+        lines = error.stderr.decode("utf-8", errors="replace").strip().splitlines()
+        return {"error": lines[-1] if lines else "ffprobe failed without a word"}
+    except (OSError, ValueError) as error:
+        return {"error": f"ffprobe cannot run: {error}"}
+
+
+if __name__ == "__main__":
+    for line in sys.stdin:
+        print(json.dumps(answer(json.loads(line))), flush=True)

@@ -1,0 +1,181 @@
+"""The frame store: all frames of a shard at a fixed rate and size, in one HDF5 file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from vmr.errors import ShardError
+from vmr.video.stream import GOP_FRAMES, check_stream, decoded_frames
+
+_GROUP = "videos"
+
+
+@dataclass(frozen=True)
+class FrameInfo:
+    """What is kept of a video.
+
+    Attributes:
+        num_frames: frames kept.
+        width: of a frame, in pixels.
+        height: of a frame, in pixels.
+        fps: frames a second: frame i is what a player shows i / fps seconds after the beginning.
+        duration_sec: seconds that the frames cover.
+        start_sec: where the beginning lies on the clock of the source file (0 for nearly all videos); for
+            information only, since annotations and frames both count from the beginning.
+    """
+
+    num_frames: int
+    width: int
+    height: int
+    fps: float
+    duration_sec: float
+    start_sec: float
+
+
+class FrameStore:
+    """A frame store, opened read-only and without locks, so that many processes may read it at once.
+
+    Args:
+        path: the HDF5 file written by `decode_frames`.
+
+    Raises:
+        ShardError: the file is missing or is no frame store.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        try:
+            self._file = h5py.File(self.path, "r", locking=False)
+        except FileNotFoundError as error:
+            raise ShardError(f"{self.path}: no such frame store. Run decode_frames first.") from error
+        except OSError as error:
+            raise ShardError(f"{self.path}: not a frame store ({error}). Run decode_frames again.") from error
+        if "provenance" not in self._file.attrs:
+            self._file.close()
+            raise ShardError(f"{self.path}: an HDF5 file, but not a frame store. Run decode_frames again.")
+
+    def __enter__(self) -> FrameStore:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __contains__(self, video_id: object) -> bool:
+        return isinstance(video_id, str) and f"{_GROUP}/{video_id}" in self._file
+
+    def close(self) -> None:
+        """Close the file; iterators that are still running end with an error."""
+        self._file.close()
+
+    @property
+    def video_ids(self) -> list[str]:
+        """Ids of the videos that have frames, sorted."""
+        return sorted(self._file[_GROUP]) if _GROUP in self._file else []
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """Settings, code and versions that made the frames."""
+        content: dict[str, Any] = json.loads(self._file.attrs["provenance"])
+        return content
+
+    def info(self, video_id: str) -> FrameInfo:
+        """Facts about the frames of a video.
+
+        Raises:
+            ShardError: it is not in the store.
+        """
+        facts = self._video(video_id).attrs
+        return FrameInfo(
+            num_frames=int(facts["num_frames"]),
+            width=int(facts["width"]),
+            height=int(facts["height"]),
+            fps=float(facts["fps"]),
+            duration_sec=float(facts["duration_sec"]),
+            start_sec=float(facts["start_sec"]),
+        )
+
+    def read(
+        self, video_id: str, *, start: int = 0, stop: int | None = None, chunk: int = 64
+    ) -> Iterator[npt.NDArray[np.uint8]]:
+        """Read frames in order, in bounded memory; an iterator that is dropped half-way leaves no process behind.
+
+        Args:
+            video_id: the video.
+            start: first frame.
+            stop: the frame after the last one; None or beyond the end: all.
+            chunk: frames in one array, except the last array.
+
+        Yields:
+            RGB frames, (n, H, W, 3) uint8, read-write.
+
+        Raises:
+            ShardError: the video is not in the store, or its stream is damaged.
+            ValueError: a negative frame or an empty chunk.
+        """
+        video, info = self._video(video_id), self.info(video_id)
+        stop = info.num_frames if stop is None else min(stop, info.num_frames)
+        if start < 0 or stop < 0 or chunk < 1:
+            raise ValueError(f"frames {start} to {stop} in chunks of {chunk} cannot be read")
+        return self._read(video_id, video, info, start=start, stop=stop, chunk=chunk)
+
+    def _read(
+        self, video_id: str, video: h5py.Group, info: FrameInfo, *, start: int, stop: int, chunk: int
+    ) -> Iterator[npt.NDArray[np.uint8]]:
+        if start >= stop:
+            return
+        groups = video["group_offsets"][:]
+        group = min(start // GOP_FRAMES, len(groups) - 1)
+        begin, skip = int(groups[group]), start - group * GOP_FRAMES
+        stream = video["stream"]
+        frames = decoded_frames(
+            lambda a, b: stream[begin + a : begin + b].tobytes(),
+            size=stream.shape[0] - begin,
+            width=info.width,
+            height=info.height,
+            skip=skip,
+            count=stop - start,
+            chunk=chunk,
+        )
+        read = 0
+        for array in frames:
+            read += len(array)
+            yield array
+        if read != stop - start:
+            raise ShardError(
+                f"{self.path}: {video_id} gave {read} frames instead of {stop - start}. Run decode_frames again."
+            )
+
+    def _video(self, video_id: str) -> h5py.Group:
+        if video_id not in self:
+            raise ShardError(f"{self.path}: the video {video_id} is not in this frame store.")
+        return self._file[_GROUP][video_id]
+
+
+def write_video(part: h5py.File, stream: bytes, info: FrameInfo) -> None:
+    """Put the encoded frames of a video into its part of a shard.
+
+    Args:
+        part: the HDF5 file of this video, as `PartialShard.add` hands it over.
+        stream: the encoded frames.
+        info: their facts.
+
+    Raises:
+        ShardError: the stream holds another number of frames.
+    """
+    offsets = check_stream(stream, num_frames=info.num_frames)
+    group = part.create_group(_GROUP)
+    group.create_dataset("stream", data=np.frombuffer(stream, np.uint8))
+    group.create_dataset("group_offsets", data=offsets)
+    for name, value in vars(info).items():
+        group.attrs[name] = value

@@ -1,0 +1,127 @@
+"""The video manifest: one row for every video of a shard that the annotations name, whatever became of it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from vmr.errors import VideoError
+from vmr.files import atomic_path
+
+logger = logging.getLogger(__name__)
+
+# start_sec: where the file's presentation timeline begins on its own clock; annotations and frames count from there.
+# width, height: as displayed, after rotation; rotation: degrees clockwise that a player turns the picture.
+MANIFEST_COLUMNS = [
+    "video_id",
+    "path",
+    "status",
+    "reason",
+    "duration_sec",
+    "start_sec",
+    "fps",
+    "num_frames",
+    "width",
+    "height",
+    "rotation",
+    "codec",
+    "size_bytes",
+    "mtime_ns",
+]
+DECODED_COLUMNS = [*MANIFEST_COLUMNS, "decoder", "decoded_frames", "note"]
+VIDEO_EXTENSIONS = (
+    ".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v", ".flv", ".wmv", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts", ".3gp",
+    ".ogv", ".vob", ".asf", ".y4m", ".wav", ".mp3", ".m4a", ".ogg", ".flac",
+)  # fmt: skip
+_TEXT_COLUMNS = {"video_id", "path", "status", "reason", "codec", "decoder", "note"}
+_FLOAT_COLUMNS = {"duration_sec", "start_sec", "fps"}
+
+
+def write_manifest(rows: Iterable[dict[str, Any]], path: Path | str, *, columns: Sequence[str]) -> None:
+    """Write rows atomically as CSV.
+
+    Args:
+        rows: dictionaries by column; what a row lacks stays empty.
+        path: the CSV.
+        columns: `MANIFEST_COLUMNS` or `DECODED_COLUMNS`.
+    """
+    table = pd.DataFrame(list(rows), columns=list(columns), dtype=object)
+    with atomic_path(path) as temporary:
+        table.to_csv(temporary, index=False, encoding="utf-8", lineterminator="\n")
+
+
+def read_manifest(paths: Iterable[Path | str]) -> pd.DataFrame:
+    """Read the manifests of one or more shards as one table.
+
+    Args:
+        paths: CSVs written by `write_manifest`.
+
+    Returns:
+        One row a video. Text columns are `str`, durations, start and rate float64 (NaN: unknown), counts
+        pandas' nullable integers.
+
+    Raises:
+        VideoError: a file is missing or is no manifest, or two of them name the same video.
+    """
+    tables = [_read_one(Path(path)) for path in paths]
+    if not tables:
+        raise VideoError("no video manifest was given; run probe_videos first.")
+    table = pd.concat(tables, ignore_index=True)
+    twice = table["video_id"][table["video_id"].duplicated()]
+    if len(twice):
+        raise VideoError(f"the video {twice.iloc[0]} is in two manifests; give each shard once.")
+    return table
+
+
+def find_videos(folder: Path | str, video_ids: Iterable[str]) -> dict[str, Path]:
+    """Find the file of each video: its id and one of `VIDEO_EXTENSIONS`, in whatever case.
+
+    Args:
+        folder: where the videos lie; it need not exist. Listed once, since a look-up for each of thousands of ids and
+            extensions is slow on network file systems.
+        video_ids: the ids wanted.
+
+    Returns:
+        The files found; of several for one id the first in the order of `VIDEO_EXTENSIONS`, with a warning.
+    """
+    wanted = set(video_ids)
+    candidates: dict[str, list[tuple[int, str, Path]]] = {}
+    folder = Path(folder)
+    for path in folder.iterdir() if folder.is_dir() else ():
+        extension = path.suffix.lower()
+        if path.stem in wanted and extension in VIDEO_EXTENSIONS:
+            candidates.setdefault(path.stem, []).append((VIDEO_EXTENSIONS.index(extension), path.name, path))
+    found: dict[str, Path] = {}
+    for video_id, files in candidates.items():
+        found[video_id] = min(files)[2]
+        if len(files) > 1:
+            others = ", ".join(name for _, name, _ in sorted(files)[1:])
+            logger.warning("%s: %s is taken; %s left aside", video_id, found[video_id].name, others)
+    return found
+
+
+def _read_one(path: Path) -> pd.DataFrame:
+    try:
+        table = pd.read_csv(path, dtype=object, keep_default_na=False, na_filter=False, encoding="utf-8")
+    except FileNotFoundError as error:
+        raise VideoError(f"{path}: no such video manifest. Run probe_videos first.") from error
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise VideoError(f"{path}: not a video manifest ({error}). Run probe_videos again.") from error
+    missing = [column for column in MANIFEST_COLUMNS if column not in table.columns]
+    if missing:
+        raise VideoError(f"{path}: a video manifest has a column {missing[0]}; not found. Run probe_videos again.")
+    known = table[[column for column in DECODED_COLUMNS if column in table.columns]].copy()
+    try:
+        for column in known.columns:
+            if column in _FLOAT_COLUMNS:
+                known[column] = known[column].replace("", "nan").astype(np.float64)
+            elif column not in _TEXT_COLUMNS:
+                known[column] = pd.array([int(cell) if cell else pd.NA for cell in known[column]], dtype="Int64")
+    except ValueError as error:
+        raise VideoError(f"{path}: column {column} of a video manifest holds numbers ({error}).") from error
+    return known

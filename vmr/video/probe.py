@@ -1,0 +1,122 @@
+"""The stage `probe_videos`: what every video of a shard is, or why it cannot be used."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from vmr.annotations.moments import read_moments
+from vmr.errors import VideoError
+from vmr.shard import shard_of
+from vmr.video.ffprobe import Prober, choose_stream, display_rotation, rate, seconds, timeline_origin
+from vmr.video.manifest import MANIFEST_COLUMNS, find_videos, write_manifest
+from vmr.video.timeline import read_timeline, stream_end
+
+logger = logging.getLogger(__name__)
+
+
+def probe_videos(
+    *, moments: Path, videos: Path, shard: int, shards: int, output: Path, timeout_sec: float = 60
+) -> None:
+    """Probe the videos of a shard that the annotations name, and write the manifest.
+
+    Args:
+        moments: the table of moments, which names the videos.
+        videos: the folder with the files; videos that are not there get the status `missing`.
+        shard: number of the shard, from 0.
+        shards: how many there are.
+        output: the manifest to write.
+        timeout_sec: seconds for one video; one that takes longer gets the status `bad`.
+
+    Raises:
+        AnnotationError: the table of moments cannot be read.
+        ShardError: ffprobe is not installed, or the manifest cannot be written.
+    """
+    wanted = sorted({str(name) for name in read_moments(moments)["video_id"] if shard_of(str(name), shards) == shard})
+    files = find_videos(videos, wanted)
+    rows: list[dict[str, Any]] = []
+    with Prober() as prober:
+        for video_id in tqdm(wanted, desc="probing", unit="video", disable=None):
+            if video_id in files:
+                rows.append({"video_id": video_id, **probe_video(prober, files[video_id], timeout_sec=timeout_sec)})
+            else:
+                rows.append({"video_id": video_id, "status": "missing", "reason": f"no file of this name in {videos}"})
+    write_manifest(rows, output, columns=MANIFEST_COLUMNS)
+    counts = Counter(row["status"] for row in rows)
+    logger.info(
+        "shard %d of %d: %d videos, %d ok, %d missing, %d bad",
+        shard,
+        shards,
+        len(rows),
+        counts["ok"],
+        counts["missing"],
+        counts["bad"],
+    )
+    for row in rows:
+        if row["status"] == "bad":
+            logger.warning("%s: %s", row["path"], row["reason"])
+
+
+def probe_video(prober: Prober, path: Path, *, timeout_sec: float) -> dict[str, Any]:
+    """Describe one file.
+
+    Args:
+        prober: runs ffprobe.
+        path: the file.
+        timeout_sec: seconds before it is given up.
+
+    Returns:
+        The columns of a manifest row except the id; status `ok`, or `bad` with the reason.
+    """
+    row: dict[str, Any] = {"path": str(path), "status": "bad", "reason": ""}
+    try:
+        facts = path.stat()
+        row |= {"size_bytes": facts.st_size, "mtime_ns": facts.st_mtime_ns}
+        if not path.is_file():
+            raise VideoError("not a regular file")
+        if facts.st_size == 0:
+            raise VideoError("the file is empty")
+        described = prober.probe(path, timeout_sec=timeout_sec)
+        streams = described.get("streams", [])
+        stream = choose_stream(streams)
+        if stream is None:
+            kinds = sorted({str(stream.get("codec_type", "unknown")) for stream in streams})
+            raise VideoError(f"no video stream (the file has: {', '.join(kinds) or 'nothing'})")
+        row |= _describe(stream, described.get("format", {}))
+        if not row["codec"]:
+            raise VideoError("ffprobe does not know the video codec")
+        if not (row["width"] > 0 and row["height"] > 0):
+            raise VideoError("the size of the picture is unknown: the file may be cut off or damaged")
+        if row["duration_sec"] is None or row["num_frames"] == 0:
+            timeline = read_timeline(prober, path, timeout_sec=timeout_sec)
+            row |= {"duration_sec": timeline.end_sec, "num_frames": len(timeline.times_sec)}
+    except (OSError, VideoError) as error:
+        return row | {"reason": str(error)}
+    return row | {"status": "ok"}
+
+
+def _describe(stream: dict[str, Any], container: dict[str, Any]) -> dict[str, Any]:
+    origin = timeline_origin(container, stream)
+    rotation = display_rotation(stream)
+    width, height = int(stream.get("width", 0)), int(stream.get("height", 0))
+    if rotation in (90, 270):
+        width, height = height, width
+    fps = rate(stream.get("avg_frame_rate"))
+    if fps != fps:
+        fps = rate(stream.get("r_frame_rate"))
+    duration = stream_end(stream, origin_sec=origin)
+    declared = seconds(stream.get("nb_frames"))
+    return {
+        "duration_sec": duration if duration is not None and duration > 0 else None,
+        "start_sec": origin,
+        "fps": fps,
+        "num_frames": int(declared) if declared else 0,
+        "width": width,
+        "height": height,
+        "rotation": rotation,
+        "codec": stream.get("codec_name", ""),
+    }

@@ -1,0 +1,161 @@
+"""Presentation times of a video's frames, and which frame a player shows at a given second."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vmr.errors import VideoError
+from vmr.video.ffprobe import Prober, choose_stream, is_mirrored, seconds, timeline_origin
+
+# Containers round time stamps to their ticks: half a millisecond in Matroska. A frame that is due at a step's very
+# instant must not be missed because its time stamp was rounded up; more than half a millisecond is a real delay.
+_MAX_ROUNDING_SEC = 0.5e-3
+_PACKETS = "packet=stream_index,pts,dts,duration,flags"
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """When the frames of one video stream are shown, as its packets say (nothing is decoded for this).
+
+    Attributes:
+        stream_index: number of the stream in the file.
+        times_sec: presentation times in seconds from the beginning of the file's timeline, ascending, shape (frames,).
+        end_sec: when the last frame ends.
+        last_duration_sec: how long the last frame is shown.
+        rounding_sec: by how much a time stamp may be late because of the container's ticks.
+        origin_sec: the beginning of the timeline on the file's own clock.
+        container_end_sec: when the file, sound included, ends by the container's word; 0 when it says nothing.
+        has_times: whether the packets carry presentation times; where they do not (AVI with reordered frames), the
+            times here are those of decoding, and the first frame shown begins the timeline.
+        doubt: why the packets do not say for certain which decoded frame is which; empty when they do.
+    """
+
+    stream_index: int
+    times_sec: npt.NDArray[np.float64]
+    end_sec: float
+    last_duration_sec: float
+    rounding_sec: float
+    origin_sec: float
+    container_end_sec: float
+    has_times: bool
+    doubt: str
+
+    def num_steps(self, fps: float) -> int:
+        """Number of steps of 1 / `fps` seconds that cover the video; at least 1."""
+        return steps_in(self.end_sec, fps)
+
+    def frame_indices(self, fps: float) -> npt.NDArray[np.int64]:
+        """Index of the frame on display at each step: the last one whose time is at or before i / fps.
+
+        Before the first frame of a video that begins after its sound, the first frame is taken.
+
+        Args:
+            fps: steps a second.
+
+        Returns:
+            Indices in presentation order, ascending, shape (steps,).
+        """
+        step_sec = np.arange(self.num_steps(fps)) / fps
+        shown = np.searchsorted(self.times_sec, step_sec + self.rounding_sec, side="right") - 1
+        return np.maximum(shown, 0).astype(np.int64)
+
+
+def steps_in(duration_sec: float, fps: float) -> int:
+    """Steps of 1 / `fps` seconds that cover a duration, blind to rounding errors; at least 1.
+
+    >>> steps_in(31.0, 24)
+    744
+    >>> steps_in(31.001, 24)
+    745
+    """
+    return max(1, math.ceil(duration_sec * fps - 1e-6))
+
+
+def read_timeline(prober: Prober, path: Path | str, *, timeout_sec: float) -> Timeline:
+    """Read the packets of the video stream that players show.
+
+    Raises:
+        VideoError: the file cannot be read, or has no video stream or no packet.
+    """
+    described = prober.probe(path, timeout_sec=timeout_sec, select_streams="v", show_entries=_PACKETS)
+    stream = choose_stream(described.get("streams", []))
+    if stream is None:
+        raise VideoError("no video stream")
+    container = described.get("format", {})
+    origin_sec = timeline_origin(container, stream)
+    return timeline_of_packets(
+        [packet for packet in described.get("packets", []) if packet.get("stream_index") == stream["index"]],
+        stream=stream,
+        origin_sec=origin_sec,
+        container_end_sec=(seconds(container.get("duration")) or 0.0)
+        + max(0.0, seconds(container.get("start_time")) or 0.0)
+        - origin_sec,
+    )
+
+
+def timeline_of_packets(
+    packets: list[dict[str, Any]], *, stream: dict[str, Any], origin_sec: float, container_end_sec: float = 0.0
+) -> Timeline:
+    """Timeline of a stream.
+
+    Args:
+        packets: as ffprobe lists them, in the order of the file; those that an edit list discards are marked D.
+        stream: as ffprobe describes it.
+        origin_sec: where the file's timeline begins on its own clock.
+        container_end_sec: when the file ends by the container's word, from the beginning of its timeline.
+
+    Raises:
+        VideoError: there is no packet to show.
+    """
+    numerator, _, denominator = stream.get("time_base", "1/1000").partition("/")
+    tick_sec = int(numerator) / int(denominator or 1)
+    shown = [packet for packet in packets if "D" not in packet.get("flags", "")]
+    if not shown:
+        raise VideoError("the video stream has no packets")
+    doubts = []
+    if len(shown) < len(packets):
+        doubts.append("an edit list hides some frames")
+    has_times = all("pts" in packet for packet in shown)
+    if not has_times:
+        doubts.append("presentation time stamps are missing")
+    if is_mirrored(stream):
+        doubts.append("the picture is to be mirrored")
+    ticks = np.array([packet.get("pts", packet.get("dts", 0)) for packet in shown], dtype=np.float64)
+    order = np.argsort(ticks, kind="stable")
+    times = ticks[order] * tick_sec - origin_sec
+    gaps = np.diff(times)
+    if len(gaps) and gaps.min() <= 0:
+        doubts.append("two frames have the same time stamp")
+    last_duration = shown[int(order[-1])].get("duration", 0) * tick_sec
+    if last_duration <= 0:
+        last_duration = float(np.median(gaps)) if len(gaps) else tick_sec
+    return Timeline(
+        stream_index=int(stream["index"]),
+        times_sec=times,
+        end_sec=float(times[-1]) + last_duration,
+        last_duration_sec=last_duration,
+        rounding_sec=min(tick_sec / 2, _MAX_ROUNDING_SEC) + 1e-6,
+        origin_sec=origin_sec,
+        container_end_sec=container_end_sec,
+        has_times=has_times,
+        doubt="; ".join(doubts),
+    )
+
+
+def stream_end(stream: dict[str, Any], *, origin_sec: float) -> float | None:
+    """When a stream ends by its own declaration, in seconds from the beginning of the timeline; None when silent.
+
+    MP4 declares a length from the stream's first time stamp on, Matroska (in a tag) a time stamp.
+    """
+    length = seconds(stream.get("duration"))
+    if length is not None and length > 0:
+        return (seconds(stream.get("start_time")) or 0.0) + length - origin_sec
+    tags = {name.upper(): value for name, value in stream.get("tags", {}).items()}
+    end = seconds(tags.get("DURATION"))
+    return end - origin_sec if end is not None and end > 0 else None

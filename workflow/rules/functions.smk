@@ -1,0 +1,134 @@
+"""Functions of the rules: what a job reads, and the options of its command, from the configuration."""
+
+FETCHED = {
+    file: asset
+    for dataset in DATASETS.values()
+    for file, asset in dataset.fetch.items()
+    # What a user put there is never an output: Snakemake would delete it before running the rule.
+    if not Path(file).exists()
+}
+RENDERED = {name: dataset for name, dataset in DATASETS.items() if dataset.render}
+
+
+def fetched_file(wildcards):
+    """The asset that a missing file is fetched from."""
+    return FETCHED[f"data/{wildcards.file}"]
+
+
+def annotation_options(wildcards):
+    """Files, durations and known counts of a dataset's annotations."""
+    dataset = dataset_of(wildcards)
+    files = [
+        f"{split}={file}"
+        for split, names in dataset.annotations.items()
+        for file in names
+    ]
+    counts = [
+        f"{split}:{count}={number}"
+        for split, expected in dataset.expected_counts.items()
+        for count, number in expected.items()
+    ]
+    return " ".join(
+        [
+            f"--annotation-format {dataset.annotation_format}",
+            repeated("--annotations", files),
+            repeated("--durations", dataset.durations),
+            repeated("--expected", counts),
+        ]
+    )
+
+
+FINGERPRINTS = {
+    name: folder_fingerprints(dataset.videos, shards=dataset.shards)
+    for name, dataset in DATASETS.items()
+    if not dataset.render
+}
+
+
+def rendered_listing(wildcards):
+    """The listing of a rendered dataset's videos: an input, since the folder is empty when jobs are planned."""
+    dataset = dataset_of(wildcards)
+    return (
+        [str(Path(dataset.videos).parent / "videos.sha256")] if dataset.render else []
+    )
+
+
+def shard_fingerprint(wildcards):
+    """Digest of the shard's video files; a rendered dataset has its listing as an input instead."""
+    return (
+        FINGERPRINTS[wildcards.dataset][int(wildcards.shard)]
+        if wildcards.dataset in FINGERPRINTS
+        else "rendered"
+    )
+
+
+def weights_of(extractor):
+    """Input function: the file of weights that a dataset's extractor uses."""
+
+    def file(wildcards):
+        name = extractor or wildcards.extractor
+        return asset_or_path(
+            settings_of(wildcards).features[name].weights, ".safetensors"
+        )
+
+    return file
+
+
+def extract_options(extractor):
+    """Params function: the command line options of a dataset's extractor."""
+
+    def text(wildcards):
+        name = extractor or wildcards.extractor
+        section = settings_of(wildcards).features[name]
+        return f"--extractor {name} {options(section, 'weights', 'pca_components')}"
+
+    return text
+
+
+def extract_gpus(extractor):
+    """Resources function: cards that an extraction asks for."""
+
+    def number(wildcards):
+        return gpus(
+            settings_of(wildcards).features[extractor or wildcards.extractor].device
+        )
+
+    return number
+
+
+def train_options(wildcards):
+    """Sizes of the network and settings of its training."""
+    settings, dataset = settings_of(wildcards), dataset_of(wildcards)
+    test_splits = sorted(
+        {split for splits in dataset.test_splits.values() for split in splits}
+    )
+    return " ".join(
+        [
+            options(settings.model),
+            options(settings.training, "methods", "seeds", "threads"),
+            f"--train-split {dataset.train_split}",
+            (
+                repeated("--test-splits", test_splits)
+                if settings.training.selection == "test"
+                else ""
+            ),
+        ]
+    )
+
+
+def splits_option(wildcards):
+    """The annotation splits that a split of the table unites."""
+    return repeated("--splits", dataset_of(wildcards).test_splits[wildcards.split])
+
+
+def table_metrics(wildcards):
+    """The scores of every run of a dataset."""
+    dataset, training = dataset_of(wildcards), settings_of(wildcards).training
+    return expand(
+        "work/{dataset}/runs/{extractor}/{method}/seed_{seed}/metrics_{split}.json",
+        dataset=wildcards.dataset,
+        extractor=dataset.extractors,
+        method=training.methods,
+        seed=training.seeds,
+        split=dataset.test_splits,
+    )
