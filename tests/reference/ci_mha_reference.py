@@ -124,7 +124,8 @@ def predict(
         method: mha, ci_mha_wo_ms or ci_mha.
     """
     vectors = [
-        weights["query_encoder.unknown"] if is_unknown else word for word, is_unknown in zip(words, unknown, strict=True)
+        weights["query_encoder.unknown"] if is_unknown else word
+        for word, is_unknown in zip(words, unknown, strict=True)
     ]
     q_0 = bi_lstm(weights, "query_encoder.lstm", vectors)  # Eq. 2
     attended, _ = attention(weights, "query_interaction.attention", q_0, q_0, heads)
@@ -139,7 +140,12 @@ def predict(
     h_start = bi_lstm(weights, "boundaries.start_lstm", s)  # Eq. 10
     h_end = bi_lstm(weights, "boundaries.end_lstm", h_start)  # Eq. 11
     c_start, c_end = (
-        np.array([feed_forward(weights, f"boundaries.{name}_mlp", np.concatenate([h, x]))[0] for h, x in zip(hs, s, strict=True)])
+        np.array(
+            [
+                feed_forward(weights, f"boundaries.{name}_mlp", np.concatenate([h, x]))[0]
+                for h, x in zip(hs, s, strict=True)
+            ]
+        )
         for name, hs in (("start", h_start), ("end", h_end))
     )  # Eqs. 12, 13
     result = {"start": softmax(c_start), "end": softmax(c_end)}  # Eq. 14
@@ -154,9 +160,7 @@ def losses(prediction: dict[str, np.ndarray], first: int, last: int) -> tuple[fl
     boundary = -math.log(prediction["start"][first]) - math.log(prediction["end"][last])
     if "inside" not in prediction:
         return boundary, 0.0
-    each = [
-        -math.log(p) if first <= t <= last else -math.log(1.0 - p) for t, p in enumerate(prediction["inside"])
-    ]
+    each = [-math.log(p) if first <= t <= last else -math.log(1.0 - p) for t, p in enumerate(prediction["inside"])]
     return boundary, sum(each) / len(each)
 
 

@@ -36,18 +36,23 @@ def taps(x, kernel, stride):
     for t in range(kernel[0]):
         for h in range(kernel[1]):
             for w in range(kernel[2]):
-                yield (t, h, w), x[
-                    :,
-                    t : t + (outputs[0] - 1) * stride[0] + 1 : stride[0],
-                    h : h + (outputs[1] - 1) * stride[1] + 1 : stride[1],
-                    w : w + (outputs[2] - 1) * stride[2] + 1 : stride[2],
-                ]
+                yield (
+                    (t, h, w),
+                    x[
+                        :,
+                        t : t + (outputs[0] - 1) * stride[0] + 1 : stride[0],
+                        h : h + (outputs[1] - 1) * stride[1] + 1 : stride[1],
+                        w : w + (outputs[2] - 1) * stride[2] + 1 : stride[2],
+                    ],
+                )
 
 
 def convolve(x, weight, stride):
     kernel = weight.shape[2:]
     padded = pad_same(x, kernel, stride, 0.0)
-    return sum(np.einsum("oi,ithw->othw", weight[:, :, t, h, w], part) for (t, h, w), part in taps(padded, kernel, stride))
+    return sum(
+        np.einsum("oi,ithw->othw", weight[:, :, t, h, w], part) for (t, h, w), part in taps(padded, kernel, stride)
+    )
 
 
 def max_pool(x, kernel, stride):

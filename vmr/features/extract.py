@@ -289,7 +289,7 @@ def _provenance(extractor: Extractor, frames: dict[str, Any], code_digest: str) 
     return {
         **extractor.describe(),
         "pca": None,
-        "frame_choice": "frame i is what a player shows at i / fps seconds",
+        "frame_choice": frames.get("frame_choice"),
         "fps": frames.get("fps"),
         "frames": frames,
         "code_digest": code_digest,

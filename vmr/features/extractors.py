@@ -25,8 +25,9 @@ log = logging.getLogger(__name__)
 EXTRACTORS = ("i3d", "c3d", "i3d_r50", "slow_r50")
 MODES = ("windows", "continuous")
 _CPU_BATCH = 4
-# Device memory that a window of 64 x 224 x 224 takes in flight, in float32 (the first layers' outputs, measured
-# as the growth of I3D's peak with the batch, rounded up); C3D and the backbones take less.
+# Device memory for a window of 64 x 224 x 224 in flight in float32: an estimate from I3D's first layers (outputs of
+# 103, 26 and 77 MB, with their inputs, padded copies and the convolution's workspace). Too small a guess is mended by
+# halving the batch. C3D and the backbones take less.
 _BYTES_PER_WINDOW = 600 * 2**20
 
 
@@ -165,8 +166,8 @@ class Extractor:
             out: Tensor = self._module(self.normalised(clips))
             return out.float()
 
-    def normalised(self, clips: UInt8[Tensor, "B 3 T H W"]) -> Float[Tensor, "B 3 T H W"]:
-        """Clips of bytes as the network's input, channels last."""
+    def normalised(self, clips: UInt8[Tensor, "B 3 T H W"]) -> Float[Tensor, "B 3 t H W"]:
+        """Clips of bytes as the network's input, channels last; t frames, which may be a choice of the T."""
         out: Tensor = self._normalise(clips)
         return out.contiguous(memory_format=torch.channels_last_3d)
 

@@ -27,9 +27,9 @@ class VideoFeatures:
         end_sec: its end.
     """
 
-    features: Float32[np.ndarray, "N D"]
-    start_sec: Float64[np.ndarray, "N"]
-    end_sec: Float64[np.ndarray, "N"]
+    features: Float32[np.ndarray, "..."]  # (N, D); shapes are checked below, with a message for users
+    start_sec: Float64[np.ndarray, "..."]
+    end_sec: Float64[np.ndarray, "..."]
 
     def __post_init__(self) -> None:
         """Refuse what no reader should meet.

@@ -2,6 +2,7 @@ import pickle
 
 import numpy as np
 import pytest
+
 from vmr.assets.flax_i3d import i3d_state_dict_from_flax, load_flax_pickle
 from vmr.errors import AssetError
 from vmr.features.i3d import InceptionI3d

@@ -154,7 +154,10 @@ def test_training_batches_cover_all_and_group_by_length() -> None:
     assert np.mean(spread) < 15  # Drawn at random, about 90.
     again = training_batches(counts, batch_size=20, seed=3, epoch=1)
     assert all(np.array_equal(a, b) for a, b in zip(batches, again, strict=True))
-    for other in (training_batches(counts, batch_size=20, seed=3, epoch=2), training_batches(counts, batch_size=20, seed=4, epoch=1)):
+    for other in (
+        training_batches(counts, batch_size=20, seed=3, epoch=2),
+        training_batches(counts, batch_size=20, seed=4, epoch=1),
+    ):
         assert not np.array_equal(np.concatenate(batches), np.concatenate(other))
 
 

@@ -67,7 +67,10 @@ def test_steps_of_a_span(span: tuple, steps: tuple) -> None:
 
 
 def test_seconds_of_steps() -> None:
-    assert steps_to_span(np.array([[1, 3], [0, 0]]), start_sec=STARTS, end_sec=ENDS).tolist() == [[1.0, 3.5], [0.0, 1.0]]
+    assert steps_to_span(np.array([[1, 3], [0, 0]]), start_sec=STARTS, end_sec=ENDS).tolist() == [
+        [1.0, 3.5],
+        [0.0, 1.0],
+    ]
 
 
 @pytest.mark.parametrize("steps", [1, 3, 128])

@@ -7,6 +7,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
+
 from vmr.features.i3d import InceptionI3d
 
 REFERENCE = Path(__file__).parents[2] / "reference"
@@ -29,17 +30,30 @@ def c3d_reference() -> ModuleType:
     return load_reference("c3d_reference")
 
 
-@pytest.fixture(scope="session")
-def random_i3d() -> InceptionI3d:
-    """I3D with random weights and batch-norm statistics, float64, evaluation mode. Do not change it."""
-    torch.manual_seed(7)
+def lively_i3d(*, seed: int) -> InceptionI3d:
+    """I3D with random weights under which signals neither fade nor explode, so that features depend on all frames."""
+    random = torch.Generator().manual_seed(seed)
     model = InceptionI3d(num_classes=5)
     for name, tensor in model.state_dict().items():
-        if name.endswith("running_var") or name.endswith("bn.weight"):
-            tensor.uniform_(0.5, 1.5)
-        elif name.endswith("running_mean") or name.endswith("bn.bias"):
-            tensor.normal_(0.0, 0.2)
-    return model.double().eval()
+        if name.endswith("conv3d.weight"):
+            tensor.normal_(0.0, (2 / tensor[0].numel()) ** 0.5, generator=random)
+        elif name.endswith("running_var") or name.endswith("bn.weight"):
+            tensor.uniform_(0.8, 1.25, generator=random)
+        elif name.endswith("running_mean") or name.endswith("bias"):
+            tensor.normal_(0.0, 0.1, generator=random)
+    return model.eval()
+
+
+@pytest.fixture(scope="session")
+def random_i3d() -> InceptionI3d:
+    """I3D with random weights and batch-norm statistics, float64. Do not change it."""
+    return lively_i3d(seed=7).double()
+
+
+@pytest.fixture
+def fresh_i3d() -> InceptionI3d:
+    """The same network in float32, for tests that change it."""
+    return lively_i3d(seed=7)
 
 
 @pytest.fixture

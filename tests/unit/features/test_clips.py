@@ -3,6 +3,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from vmr.errors import FeatureError
 from vmr.features.clips import padded_sequence, plan_windows, resize_and_crop, slabs, step_seconds, windows_of
 

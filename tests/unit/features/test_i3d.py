@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from vmr.assets.flax_i3d import i3d_state_dict_from_flax, load_flax_pickle
 from vmr.features.i3d import InceptionI3d, SameMaxPool3d, fold_batch_norm, pool_time, same_padding
 

@@ -3,6 +3,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+
 from vmr.annotations.moments import MOMENT_COLUMNS, write_moments
 from vmr.errors import FeatureError
 from vmr.features.importers import import_features
@@ -74,7 +75,7 @@ def test_counts_that_do_not_fit_the_duration_are_refused(folder):
     assert reason == "30 steps of 0.333 s are 10.00 s, its duration is 20.00 s: expected about 60 steps"
     # With another stride than theirs nearly all are off: the import itself is refused and leaves no file.
     (folder / "out.h5").unlink()
-    with pytest.raises(FeatureError, match="2 of 2 videos found are unusable.*Check fps, stride"):
+    with pytest.raises(FeatureError, match=r"2 of 2 videos found are unusable.*Check fps, stride"):
         run(folder, folder / "npy", "npy_folder", stride=2.0)
     assert not (folder / "out.h5").exists()
 

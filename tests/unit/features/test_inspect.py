@@ -4,6 +4,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+
 from vmr.errors import FeatureError
 from vmr.features.inspect import features_diff, features_info
 
@@ -29,8 +30,14 @@ def test_info_says_what_is_there_and_what_made_it(tmp_path):
 
 
 def test_diff_shows_where_two_files_part(tmp_path):
-    write(tmp_path / "a.h5", {"same": [[1, 2], [3, 4]], "turned": [[1, 0], [1, 0]], "longer": [[0, 1]] * 3, "left": [[1, 1]]})
-    write(tmp_path / "b.h5", {"same": [[2, 4], [3, 4]], "turned": [[1, 0], [0, 1]], "longer": [[0, 1]] * 2, "zero": [[0, 0]]})
+    write(
+        tmp_path / "a.h5",
+        {"same": [[1, 2], [3, 4]], "turned": [[1, 0], [1, 0]], "longer": [[0, 1]] * 3, "left": [[1, 1]]},
+    )
+    write(
+        tmp_path / "b.h5",
+        {"same": [[2, 4], [3, 4]], "turned": [[1, 0], [0, 1]], "longer": [[0, 1]] * 2, "zero": [[0, 0]]},
+    )
     table = features_diff(tmp_path / "a.h5", tmp_path / "b.h5").set_index("video_id")
     assert table.loc["same", ["cosine_mean", "cosine_min"]].tolist() == pytest.approx([1.0, 1.0])
     # Second step at a right angle: mean (1 + 0) / 2.

@@ -5,6 +5,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+
 from vmr.annotations.moments import MOMENT_COLUMNS, write_moments
 from vmr.errors import FeatureError
 from vmr.features.merge import merge_features

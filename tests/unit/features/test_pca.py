@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from vmr.errors import FeatureError
 from vmr.features.pca import PcaFitter
 
@@ -44,7 +45,7 @@ def test_signs_are_fixed(samples):
 def test_few_samples_give_fewer_components(samples, caplog):
     pca = fitted(samples[:4], 6, 2)
     assert pca.components.shape == (3, 8)
-    assert "3 components, not 6" in caplog.text
+    assert "3 components instead of 6" in caplog.text
     assert pca.explained_share == pytest.approx(1.0)
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
+
 from vmr.errors import FeatureError
 from vmr.features.c3d import C3d
 from vmr.features.i3d import InceptionI3d

@@ -163,7 +163,10 @@ def test_gradients() -> None:
     assert torch.autograd.gradcheck(loss, tensors)
 
 
-@pytest.mark.parametrize(("method", "alignment"), COMBINATIONS)
+@pytest.mark.parametrize(
+    ("method", "alignment"),
+    [("ci_mha", "attention"), ("ci_mha", "cross"), ("ci_mha", "pad"), ("mha", "attention"), ("ci_mha_wo_ms", "pad")],
+)
 def test_overfits_four_samples(method: str, alignment: str) -> None:
     torch.manual_seed(0)
     sizes = {**SIZES, "hidden": 32, "query_hidden": 16, "dropout": 0.0, "lstm_dropout": 0.0}
@@ -216,5 +219,5 @@ def test_impossible_inputs_are_refused() -> None:
 
 def test_wrong_shapes_are_seen_at_run_time() -> None:
     inputs = make_inputs([4, 2], [3, 2])
-    with pytest.raises(Exception, match="(?i)type"):
+    with pytest.raises(Exception, match=r"(?i)type"):
         make_model()(**{**inputs, "words": inputs["words"][:1]})

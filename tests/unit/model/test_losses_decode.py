@@ -86,3 +86,9 @@ def test_the_end_never_comes_before_the_start() -> None:
     start, end = torch.tensor([[0.0, 9.0]]), torch.tensor([[9.0, 0.0]])
     edges = torch.arange(3.0)[None]
     assert rank_spans(start, end, edges[:, :-1], edges[:, 1:]).steps[0, 0].tolist() in ([0, 0], [1, 1])
+
+
+def test_overlap_of_exactly_the_threshold_is_kept() -> None:
+    flat, edges = torch.zeros(1, 2), torch.arange(3.0)[None]
+    found = rank_spans(flat, flat, edges[:, :-1], edges[:, 1:], top=3, nms_threshold=0.5)
+    assert found.steps[0].tolist() == [[0, 0], [0, 1], [1, 1]]

@@ -89,9 +89,7 @@ def test_embedding(tmp_path: Path, glove: Path) -> None:
     moments = write_table(
         tmp_path / "moments.csv", {"train:1": "The door.", "train:2": "zebra xylophone", "test:1": "the the the door"}
     )
-    embed_queries(
-        moments=moments, vectors=glove, output=tmp_path / "q.h5", report=tmp_path / "q.json", max_words=3
-    )
+    embed_queries(moments=moments, vectors=glove, output=tmp_path / "q.h5", report=tmp_path / "q.json", max_words=3)
     store = QueryStore(tmp_path / "q.h5")
     assert store.query_ids == ["train:1", "train:2", "test:1"]
     assert store.words == ["<unk>", ".", "door", "the"]

@@ -16,7 +16,15 @@ from vmr.errors import ConfigError, TrainingError
 from vmr.training.predict import predict_run
 from vmr.training.run import train_run
 
-SMALL = {"hidden": 8, "query_hidden": 4, "heads": 2, "batch_size": 16, "epochs": 3, "learning_rate": 1e-3, "device": "cpu"}
+SMALL = {
+    "hidden": 8,
+    "query_hidden": 4,
+    "heads": 2,
+    "batch_size": 16,
+    "epochs": 3,
+    "learning_rate": 1e-3,
+    "device": "cpu",
+}
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -65,7 +73,9 @@ def test_the_same_seed_gives_the_same_bits(data, tmp_path: Path, precision: str)
     first, second = (pd.read_csv(tmp_path / name / "history.csv")[columns] for name in ("a", "b"))
     assert first.equals(second)
     train_run(**data.inputs(), output_dir=tmp_path / "c", seed=2, precision=precision, **SMALL)
-    assert not torch.equal(weights(tmp_path / "a")["positions.embedding"], weights(tmp_path / "c")["positions.embedding"])
+    assert not torch.equal(
+        weights(tmp_path / "a")["positions.embedding"], weights(tmp_path / "c")["positions.embedding"]
+    )
     torch.random.set_rng_state(before)
 
 
@@ -93,16 +103,29 @@ def test_a_killed_run_ends_in_the_same_weights(
     assert not (tmp_path / "killed" / "checkpoint.safetensors").exists()
     epochs = []
     with monkeypatch.context() as patched:
-        patched.setattr(loop, "_train_epoch", lambda *args, **kwargs: (epochs.append(kwargs["epoch"]), train_epoch(*args, **kwargs))[1])
+        patched.setattr(
+            loop,
+            "_train_epoch",
+            lambda *args, **kwargs: (epochs.append(kwargs["epoch"]), train_epoch(*args, **kwargs))[1],
+        )
         train_run(**data.inputs(), output_dir=tmp_path / "killed", **settings)
     assert epochs == list(range(epoch, 6))
     assert_same_weights(tmp_path / "whole", tmp_path / "killed")
-    whole, resumed = (pd.read_csv(tmp_path / name / "history.csv").drop(columns="seconds") for name in ("whole", "killed"))
+    whole, resumed = (
+        pd.read_csv(tmp_path / name / "history.csv").drop(columns="seconds") for name in ("whole", "killed")
+    )
     assert whole.equals(resumed)
     assert record(tmp_path / "whole")["chosen_epoch"] == record(tmp_path / "killed")["chosen_epoch"]
 
 
 train_epoch = loop._train_epoch
+
+
+def test_every_epoch_draws_anew(data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds, original = [], torch.manual_seed
+    monkeypatch.setattr(loop.torch, "manual_seed", lambda seed: (seeds.append(seed), original(seed))[1])
+    train_run(**data.inputs(), output_dir=tmp_path, **SMALL)
+    assert len(set(seeds)) == 1 + SMALL["epochs"]  # The first is of the initial weights.
 
 
 def test_a_state_of_other_settings_is_not_used(data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,7 +150,9 @@ def test_patience_counts_epochs_without_any_gain(data, tmp_path: Path, monkeypat
     assert record(tmp_path)["chosen_epoch"] == 3
 
 
-def test_a_loss_that_is_not_a_number_names_step_and_queries(data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_loss_that_is_not_a_number_names_step_and_queries(
+    data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     original = loop.moment_loss
 
     def poisoned(prediction, labels, step_counts, **kwargs):

@@ -1,0 +1,292 @@
+import gc
+import threading
+from typing import ClassVar
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from vmr.errors import FeatureError, ShardError
+from vmr.features import extract
+from vmr.features.extractors import Extractor, I3dClips, Network
+from vmr.features.store import FeatureStore
+from vmr.video.frames import FrameInfo, FrameStore
+from vmr.video.manifest import DECODED_COLUMNS, write_manifest
+
+FPS = 24.0
+LENGTHS = {"a": 20, "b": 53, "c": 1}
+
+
+class Means(nn.Module):
+    """Features known by hand: mean, minimum and maximum of a clip."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def forward(self, clips: torch.Tensor) -> torch.Tensor:
+        self.calls += len(clips)
+        flat = clips.flatten(1)
+        return torch.stack([flat.mean(1), flat.amin(1), flat.amax(1)], dim=1)
+
+
+class Bytes(nn.Module):
+    def forward(self, clips: torch.Tensor) -> torch.Tensor:
+        return clips.float()
+
+
+class FakeStore(FrameStore):
+    """Frame i of a video is a picture of the grey i."""
+
+    lengths = LENGTHS
+    damaged: ClassVar[dict[str, Exception]] = {}
+    provenance: ClassVar[dict[str, object]] = {"fps": FPS, "code_digest": "decoder", "frame_choice": "f"}
+
+    def __init__(self, path) -> None:
+        pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        return None
+
+    @property
+    def video_ids(self):
+        return sorted(self.lengths)
+
+    def info(self, video_id):
+        count = self.lengths[video_id]
+        return FrameInfo(num_frames=count, width=12, height=10, fps=FPS, duration_sec=count / FPS, start_sec=0.0)
+
+    def read(self, video_id, *, start=0, stop=None, chunk=64):
+        for begin in range(0, self.lengths[video_id], chunk):
+            if video_id in self.damaged and begin:
+                raise self.damaged[video_id]
+            grey = np.arange(begin, min(begin + chunk, self.lengths[video_id]), dtype=np.uint8)
+            yield np.broadcast_to(grey[:, None, None, None], (len(grey), 10, 12, 3)).copy()
+
+
+@pytest.fixture
+def module(monkeypatch):
+    """The shard's network and frame store are replaced; returns the network, which counts its windows."""
+    module = Means()
+
+    def build(name, *, window, stride, padding, batch_size, **_):
+        network = Network(module, Bytes(), 3, None, None, 8, {"weights": {"sha256": "0" * 64}})
+        return Extractor(
+            network,
+            name=name,
+            window=window,
+            stride=stride,
+            padding=padding,
+            device=torch.device("cpu"),
+            dtype=torch.float32,
+            batch_size=batch_size,
+        )
+
+    monkeypatch.setattr(extract, "build_extractor", build)
+    monkeypatch.setattr(extract, "FrameStore", FakeStore)
+    monkeypatch.setattr(FakeStore, "damaged", {})
+    return module
+
+
+@pytest.fixture
+def manifest(tmp_path):
+    rows = [{"video_id": video_id, "status": "ok", "decoded_frames": count} for video_id, count in LENGTHS.items()]
+    rows += [
+        {"video_id": "gone", "status": "missing", "reason": "no file"},
+        {"video_id": "broken", "status": "bad", "reason": "no video stream"},
+    ]
+    blank = dict.fromkeys(DECODED_COLUMNS, "")
+    path = tmp_path / "decoded.csv"
+    write_manifest([blank | row for row in rows], path, columns=DECODED_COLUMNS)
+    return path
+
+
+def run(manifest, **changed):
+    folder = manifest.parent
+    arguments = {
+        "frames": folder / "frames.h5",
+        "manifest": manifest,
+        "output": folder / "features.h5",
+        "statuses": folder / "statuses.csv",
+        "extractor": "slow_r50",
+        "weights": None,
+        "window": 8,
+        "stride": 4,
+        "code_digest": "abc",
+    } | changed
+    extract.extract_shard(**arguments)
+    return FeatureStore(folder / "features.h5")
+
+
+def statuses(manifest):
+    rows = pd.read_csv(manifest.parent / "statuses.csv", keep_default_na=False)
+    assert list(rows.columns) == ["video_id", "status", "reason"]
+    return {row.video_id: (row.status, row.reason) for row in rows.itertuples()}
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, None])
+def test_features_and_seconds_are_those_of_the_definition(module, manifest, batch_size):
+    with run(manifest, batch_size=batch_size) as store:
+        assert store.video_ids == ["a", "b", "c"]
+        for video_id, count in LENGTHS.items():
+            video = store.get(video_id)
+            steps = -(-count // 4)
+            seen = [np.clip(np.arange(4 * k - 2, 4 * k + 6), 0, count - 1) for k in range(steps)]
+            expected = [[frames.mean(), frames.min(), frames.max()] for frames in seen]
+            np.testing.assert_allclose(video.features, expected, rtol=1e-6)
+            np.testing.assert_allclose(video.start_sec, np.arange(steps) * 4 / FPS)
+            assert video.end_sec[-1] == pytest.approx(count / FPS)
+    assert statuses(manifest) == {
+        "a": ("ok", ""),
+        "b": ("ok", ""),
+        "c": ("ok", ""),
+        "gone": ("missing", "no file"),
+        "broken": ("bad", "no video stream"),
+    }
+    assert not (manifest.parent / "features.h5.parts").exists()
+
+
+def test_provenance_tells_what_made_the_features(module, manifest):
+    with run(manifest) as store:
+        provenance = store.provenance
+    assert {
+        "extractor": "slow_r50",
+        "window": 8,
+        "stride": 4,
+        "mode": "windows",
+        "padding": "edge",
+        "fps": FPS,
+        "device": "cpu",
+        "dtype": "float32",
+        "dim": 3,
+        "pca": None,
+        "code_digest": "abc",
+        "weights": {"sha256": "0" * 64},
+    }.items() <= provenance.items()
+    assert provenance["frames"]["code_digest"] == "decoder"
+    assert {"torch", "python"} <= set(provenance["versions"])
+    assert provenance["frame_choice"] == "f"
+
+
+def test_a_failing_video_is_a_row(module, manifest, monkeypatch):
+    monkeypatch.setattr(FakeStore, "damaged", {"b": ShardError("its stream is damaged")})
+    with run(manifest) as store:
+        assert store.video_ids == ["a", "c"]
+    assert statuses(manifest)["b"] == ("bad", "its stream is damaged")
+
+
+def test_frames_that_end_early_are_a_row(module, manifest, monkeypatch):
+    monkeypatch.setattr(FakeStore, "info", lambda self, video_id: FrameInfo(60, 12, 10, FPS, 2.5, 0.0))
+    with pytest.raises(FeatureError, match="gave 20 frames, its index says 60"):
+        run(manifest)
+
+
+def test_features_that_are_not_numbers_are_refused(module, manifest, monkeypatch):
+    def forward(clips):
+        features = Means.forward(module, clips)
+        return torch.where(features[:, 2:] == 52, torch.nan, features)  # only b reaches frame 52
+
+    monkeypatch.setattr(module, "forward", forward)
+    with run(manifest) as store:
+        assert store.video_ids == ["a", "c"]
+    status, reason = statuses(manifest)["b"]
+    assert status == "bad" and "feature vectors hold NaN" in reason
+
+
+def test_too_many_failures_stop_the_shard_and_keep_what_is_done(module, manifest, monkeypatch):
+    monkeypatch.setattr(FakeStore, "damaged", {"b": OSError("read error")})
+    with pytest.raises(FeatureError, match=r"1 of 3 decoded videos failed.*max_failed_share = 0\.2.*b: read error"):
+        run(manifest, max_failed_share=0.2)
+    assert not (manifest.parent / "features.h5").exists()
+    monkeypatch.setattr(FakeStore, "damaged", {})
+    before = module.calls
+    run(manifest, max_failed_share=0.2).close()
+    assert module.calls - before == 14  # only b, of 53 frames, is done again
+    assert statuses(manifest)["b"] == ("ok", "")
+
+
+def test_a_video_lacking_in_the_store_is_a_row(module, manifest, monkeypatch):
+    monkeypatch.setattr(FakeStore, "lengths", {"a": 20, "b": 53})
+    run(manifest).close()
+    assert statuses(manifest)["c"][0] == "bad"
+
+
+def test_interrupted_and_resumed_gives_the_same_bytes(module, manifest, monkeypatch):
+    with run(manifest) as store:
+        undisturbed = {video_id: store.get(video_id) for video_id in store}
+    (manifest.parent / "features.h5").unlink()
+    calls = module.calls
+    forward = module.forward
+
+    def dies(clips):
+        if module.calls >= 2 * calls - 3:
+            raise KeyboardInterrupt
+        return forward(clips)
+
+    monkeypatch.setattr(module, "forward", dies)
+    with pytest.raises(KeyboardInterrupt):
+        run(manifest, batch_size=1)
+    assert not (manifest.parent / "features.h5").exists()
+    assert not [thread for thread in threading.enumerate() if thread.name == "frame-reader"]
+    monkeypatch.setattr(module, "forward", forward)
+    before = module.calls
+    with run(manifest) as store:
+        for video_id, video in undisturbed.items():
+            np.testing.assert_array_equal(store.get(video_id).features, video.features)
+    assert module.calls - before < calls  # a was not extracted again
+
+
+def test_other_settings_start_anew(module, manifest, monkeypatch):
+    monkeypatch.setattr(FakeStore, "damaged", {"b": OSError("read error")})
+    with pytest.raises(FeatureError):
+        run(manifest, max_failed_share=0.0)
+    before = module.calls
+    monkeypatch.setattr(FakeStore, "damaged", {})
+    run(manifest, code_digest="other").close()
+    assert module.calls - before == 5 + 14 + 1
+
+
+def test_a_fault_of_ours_is_not_blamed_on_the_video(module, manifest, monkeypatch):
+    monkeypatch.setattr(FakeStore, "damaged", {"b": ZeroDivisionError("bug")})
+    with pytest.raises(ZeroDivisionError):
+        run(manifest)
+
+
+def test_an_empty_shard_is_a_file_without_videos(module, manifest):
+    blank = dict.fromkeys(DECODED_COLUMNS, "")
+    write_manifest(
+        [blank | {"video_id": "gone", "status": "missing", "reason": "no file"}], manifest, columns=DECODED_COLUMNS
+    )
+    with run(manifest) as store:
+        assert store.video_ids == [] and store.provenance["dim"] == 3
+
+
+def test_the_file_is_the_documented_one(module, manifest):
+    run(manifest).close()
+    with h5py.File(manifest.parent / "features.h5") as file:
+        assert sorted(file) == ["end_sec", "features", "start_sec"]
+        assert file["features/b"].dtype == np.float32 and file["features/b"].shape == (14, 3)
+        assert file["start_sec/b"].dtype == np.float64
+
+
+def test_a_stopped_reader_leaves_no_thread(module, manifest):
+    run(manifest).close()
+    gc.collect()
+    assert not [thread for thread in threading.enumerate() if thread.name == "frame-reader"]
+
+
+def test_bytes_become_minus_one_to_one():
+    clips = torch.tensor([0, 51, 255], dtype=torch.uint8).reshape(1, 3, 1, 1, 1)
+    assert I3dClips()(clips).flatten().tolist() == pytest.approx([-1.0, -0.6, 1.0])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        every = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 256, 1, 1).expand(1, 3, 256, 1, 1)
+        ready = I3dClips()(every)
+    exact = torch.arange(256) / 127.5 - 1
+    # One rounding only: the nearest bfloat16 of the exact value.
+    assert torch.equal(ready[0, 0].flatten(), exact.to(torch.bfloat16))

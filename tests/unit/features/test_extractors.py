@@ -1,0 +1,206 @@
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from vmr.errors import FeatureError
+from vmr.features.backbones import Backbone, BackboneClips, build_backbone
+from vmr.features.clips import plan_windows
+from vmr.features.extractors import (
+    Extractor,
+    I3dClips,
+    Network,
+    build_extractor,
+    choose_device,
+    choose_dtype,
+)
+from vmr.features.i3d import InceptionI3d, fold_batch_norm
+
+
+@pytest.fixture
+def small_i3d(fresh_i3d):
+    """An extractor of I3D with random weights on crops of 32 pixels, by mode."""
+    network = Network(fold_batch_norm(fresh_i3d), I3dClips(), 1024, None, None, 32, {})
+
+    def build(mode="windows", **changed):
+        options = {"window": 64, "stride": 8, "batch_size": 3, "dtype": torch.float32} | changed
+        return Extractor(network, name="i3d", mode=mode, device=torch.device("cpu"), **options)
+
+    return build
+
+
+@pytest.fixture(scope="module")
+def frames():
+    return np.random.default_rng(1).integers(0, 256, (60, 34, 40, 3), dtype=np.uint8)
+
+
+def encode(extractor, frames):
+    plan = extractor.plan(len(frames))
+    pieces = list(extractor.pieces([frames[:25], frames[25:]], plan))
+    encoder = extractor.encoder(plan)
+    return torch.cat([encoder.push(torch.from_numpy(p), last=i == len(pieces) - 1) for i, p in enumerate(pieces)])
+
+
+def window_by_window(extractor, frames):
+    cropped = torch.from_numpy(frames[:, 1:33, 4:36]).permute(3, 0, 1, 2)
+    plan = plan_windows(len(frames), window=64, stride=8)
+    rows = []
+    for k in range(plan.steps):
+        seen = (torch.arange(64) + plan.first_frame + 8 * k).clamp(0, len(frames) - 1)
+        rows.append(extractor.run(cropped[None, :, seen]))
+    return torch.cat(rows)
+
+
+def test_windows_that_share_layers_are_exact(small_i3d, frames):
+    extractor = small_i3d()
+    assert extractor.shares_windows
+    features = encode(extractor, frames)
+    assert features.shape == (8, 1024)
+    torch.testing.assert_close(features, window_by_window(extractor, frames), rtol=1e-4, atol=1e-5)
+
+
+def test_windows_without_sharing_and_a_single_step(small_i3d, frames):
+    plain = small_i3d(stride=60)
+    assert not plain.shares_windows and encode(plain, frames).shape == (1, 1024)
+    torch.testing.assert_close(
+        encode(small_i3d(), frames[:5]), window_by_window(small_i3d(), frames[:5]), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_continuous_is_near_the_windows_and_equal_in_any_pieces(small_i3d, frames):
+    features = encode(small_i3d("continuous"), frames)
+    torch.testing.assert_close(features, encode(small_i3d("continuous", batch_size=40), frames), rtol=1e-4, atol=1e-5)
+    cosine = torch.cosine_similarity(features, window_by_window(small_i3d(), frames))
+    assert features.shape == (8, 1024) and cosine.min() > 0.9
+
+
+@pytest.mark.skipif(not torch.ops.mkldnn._is_mkldnn_bf16_supported(), reason="no native bfloat16 here")
+def test_bfloat16_is_faithful(small_i3d, frames):
+    # float32 first: an extractor converts its network in place.
+    vectors = {dtype: encode(small_i3d(dtype=dtype), frames) for dtype in (torch.float32, torch.bfloat16)}
+    assert vectors[torch.bfloat16].dtype == torch.float32
+    assert torch.cosine_similarity(vectors[torch.float32], vectors[torch.bfloat16]).min() > 0.999
+
+
+def test_batches_are_halved_when_memory_runs_out(frames):
+    class Small(nn.Module):
+        seen: list[int] = []  # noqa: RUF012
+
+        def forward(self, clips):
+            self.seen.append(len(clips))
+            if len(clips) > 2:
+                raise torch.cuda.OutOfMemoryError
+            return clips.flatten(1).mean(1, keepdim=True)
+
+    network = Network(Small(), I3dClips(), 1, None, None, 8, {})
+    options = {"name": "slow_r50", "window": 8, "stride": 8, "device": torch.device("cpu"), "dtype": torch.float32}
+    extractor = Extractor(network, batch_size=8, **options)
+    assert encode(extractor, frames).shape == (8, 1)
+    assert Small.seen == [8, 4, 2, 2, 2, 2] and extractor.batch_size == 2
+
+
+def test_one_window_too_large_is_an_error(frames):
+    class Full(nn.Module):
+        def forward(self, clips):
+            raise torch.cuda.OutOfMemoryError
+
+    network = Network(Full(), I3dClips(), 1, None, None, 8, {})
+    options = {"name": "slow_r50", "window": 8, "stride": 8, "device": torch.device("cpu"), "dtype": torch.float32}
+    with pytest.raises(FeatureError, match="one window does not fit the memory of cpu"):
+        encode(Extractor(network, batch_size=2, **options), frames)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("i3d", {"mode": "sliding"}, "mode is one of windows, continuous"),
+        ("i3d", {"mode": "continuous", "stride": 12}, "multiples of 8 frames, found 64 and 12"),
+        ("i3d", {"padding": "zero"}, "padding is one of"),
+        ("i3d", {"window": 8}, "at least 9 frames, found 8"),
+        ("c3d", {"window": 64}, "a window has 16 frames, found 64"),
+    ],
+)
+def test_contradicting_options_are_refused(name, options, said):
+    network = Network(InceptionI3d(num_classes=1), I3dClips(), 1024, None, None, 32, {})
+    arguments = {"window": 64, "stride": 8, "device": torch.device("cpu"), "dtype": torch.float32} | options
+    with pytest.raises(FeatureError, match=said):
+        Extractor(network, name=name, **arguments)
+
+
+def test_continuous_is_for_i3d_only():
+    with pytest.raises(FeatureError, match="only i3d has the mode"):
+        Extractor(
+            Network(nn.Identity(), I3dClips(), 1, None, None, 8, {}),
+            name="slow_r50",
+            window=64,
+            stride=8,
+            mode="continuous",
+            device=torch.device("cpu"),
+            dtype=torch.float32,
+        )
+
+
+def test_names_weights_devices_and_precisions_are_checked(tmp_path):
+    with pytest.raises(FeatureError, match="no extractor is called 'r3d'; there are i3d, c3d, i3d_r50, slow_r50"):
+        build_extractor("r3d", weights_path=None, window=8, stride=8)
+    with pytest.raises(FeatureError, match="i3d: no weights are given"):
+        build_extractor("i3d", weights_path=None, window=64, stride=8)
+    with pytest.raises(FeatureError, match="the weights are not there"):
+        build_extractor("i3d", weights_path=tmp_path / "absent.safetensors", window=64, stride=8)
+    with pytest.raises(FeatureError, match="device is auto, cpu or cuda, found 'tpu'"):
+        choose_device("tpu")
+    with pytest.raises(FeatureError, match="dtype is auto, float32 or bfloat16, found 'float16'"):
+        choose_dtype("float16", torch.device("cpu"))
+    assert choose_dtype("bfloat16", torch.device("cpu")) == torch.bfloat16
+    if not torch.cuda.is_available():
+        with pytest.raises(FeatureError, match="no CUDA device"):
+            choose_device("cuda")
+        assert choose_device("auto") == torch.device("cpu")
+
+
+def test_i3d_is_built_from_a_file(tmp_path):
+    torch.manual_seed(0)
+    save_file(InceptionI3d().state_dict(), tmp_path / "w.safetensors", metadata={"source": "a test"})
+    extractor = build_extractor("i3d", weights_path=tmp_path / "w.safetensors", window=64, stride=8, dtype="float32")
+    about = extractor.describe()
+    assert about["weights"]["origin"] == "a test" and len(about["weights"]["sha256"]) == 64
+    assert about["crop"] == "centre 224" and about["resize"].startswith("short side 256") and about["dim"] == 1024
+
+
+@pytest.mark.parametrize("name", ["i3d_r50", "slow_r50"])
+def test_pytorchvideos_backbones_give_2048_numbers(tmp_path, name):
+    torch.manual_seed(0)
+    model = build_backbone(name)
+    # The checkpoints of pytorchvideo's model zoo wrap the state dict so.
+    torch.save({"model_state": model.state_dict()}, tmp_path / "w.pyth")
+    extractor = build_extractor(name, weights_path=tmp_path / "w.pyth", window=64, stride=64, dtype="float32")
+    clips = torch.randint(0, 256, (1, 3, 64, 32, 32), dtype=torch.uint8)
+    features = extractor.run(clips)
+    with torch.inference_mode():
+        ours = Backbone(model.eval())(BackboneClips()(clips))
+    assert features.shape == (1, 2048)
+    torch.testing.assert_close(features, ours, rtol=1e-4, atol=1e-5)
+
+
+def test_backbones_see_eight_frames_of_the_window():
+    clips = torch.arange(64, dtype=torch.uint8).reshape(1, 1, 64, 1, 1).expand(1, 3, 64, 1, 1)
+    ready = BackboneClips()(clips)
+    seen = (ready[0, 0, :, 0, 0] * 0.225 + 0.45) * 255
+    # The middle frame of each eighth of 64.
+    assert seen.round().tolist() == [4, 12, 20, 28, 36, 44, 52, 60]
+
+
+@pytest.mark.gpu
+def test_cuda_agrees_with_the_cpu(fresh_i3d, frames):
+    vectors = []
+    network = Network(fold_batch_norm(fresh_i3d), I3dClips(), 1024, None, None, 32, {})
+    for device in ("cpu", "cuda"):
+        extractor = Extractor(
+            network, name="i3d", window=64, stride=8, device=torch.device(device), dtype=torch.float32, batch_size=3
+        )
+        plan = extractor.plan(len(frames))
+        pieces = [torch.from_numpy(p).to(device) for p in extractor.pieces([frames], plan)]
+        encoder = extractor.encoder(plan)
+        vectors.append(torch.cat([encoder.push(p, last=p is pieces[-1]) for p in pieces]).cpu())
+    assert torch.cosine_similarity(*vectors).min() > 0.999
