@@ -21,11 +21,13 @@ import decord
 import numpy as np
 import torch
 from safetensors.torch import save_file
+from torch import nn
+from torch.nn import functional as F
 
 from vmr.assets.flax_i3d import i3d_state_dict_from_flax, load_flax_pickle
 from vmr.features.clips import plan_windows, resize_and_crop
 from vmr.features.extractors import Extractor, build_extractor
-from vmr.features.i3d import InceptionI3d
+from vmr.features.i3d import InceptionI3d, SameMaxPool3d, same_padding
 from vmr.features.weights import i3d_key, load_into
 from vmr.files import write_json
 from vmr.provenance import library_versions
@@ -40,6 +42,32 @@ def read_frames(video: Path) -> np.ndarray:
     stamps = reader.get_frame_timestamp(np.arange(len(reader)))[:, 0]
     wanted = np.arange(int(len(reader) / reader.get_avg_fps() * FPS)) / FPS + stamps[0]
     return reader.get_batch(np.searchsorted(stamps, wanted + 1e-6, side="right") - 1).asnumpy()
+
+
+class PlainPool(nn.Module):
+    """Max pool of the public ports: a padded copy, then torch's own pool."""
+
+    def __init__(self, pool: SameMaxPool3d) -> None:
+        super().__init__()
+        self.kernel, self.stride = pool.kernel, pool.stride
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Pool; inputs are not negative, so that zeros never win."""
+        sides = [
+            same_padding(n, kernel=k, stride=s) for n, k, s in zip(x.shape[2:], self.kernel, self.stride, strict=True)
+        ]
+        padded = F.pad(x, [width for side in reversed(sides) for width in side])
+        return F.max_pool3d(padded, self.kernel, self.stride)
+
+
+def with_plain_pools(model: nn.Module) -> nn.Module:
+    """The network with every pool replaced, in place."""
+    for name, child in model.named_children():
+        if isinstance(child, SameMaxPool3d):
+            setattr(model, name, PlainPool(child))
+        else:
+            with_plain_pools(child)
+    return model
 
 
 def plain_window(model: InceptionI3d, frames: np.ndarray, start: int) -> torch.Tensor:
@@ -96,6 +124,7 @@ def main() -> None:
             save_file({key: torch.from_numpy(value) for key, value in i3d_state_dict_from_flax(tree).items()}, weights)
         plain = InceptionI3d().eval()
         load_into(plain, weights, rename=i3d_key)
+        with_plain_pools(plain)
         ways = {
             f"{mode}_{dtype}": build_extractor(
                 "i3d", weights_path=weights, window=WINDOW, stride=STRIDE, mode=mode, dtype=dtype, device=options.device

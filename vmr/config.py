@@ -101,6 +101,8 @@ class ModelSettings(Section):
     def _heads_divide(self) -> ModelSettings:
         if self.hidden % self.heads:
             raise ValueError(f"model.hidden ({self.hidden}) must be divisible by model.heads ({self.heads})")
+        if self.hidden % 2:
+            raise ValueError(f"model.hidden ({self.hidden}) must be even, since LSTMs have two directions")
         return self
 
 

@@ -31,6 +31,13 @@ def feed_forward(weights: Weights, name: str, x: np.ndarray) -> np.ndarray:
     return linear(weights, f"{name}.3", np.maximum(linear(weights, f"{name}.0", x), 0.0))
 
 
+def normalized_feed_forward(weights: Weights, name: str, x: np.ndarray) -> np.ndarray:
+    """The same with a layer normalisation (Ba et al. 2016) at its end, which is number 4."""
+    y = feed_forward(weights, name, x)
+    standard = (y - y.mean()) / math.sqrt(((y - y.mean()) ** 2).mean() + 1e-5)
+    return standard * weights[f"{name}.4.weight"] + weights[f"{name}.4.bias"]
+
+
 def lstm_one_way(weights: Weights, name: str, suffix: str, xs: list[np.ndarray]) -> list[np.ndarray]:
     """Hochreiter and Schmidhuber's cell; gates in the order input, forget, cell, output; zeros to begin with."""
     hidden = weights[f"{name}.weight_hh_l0{suffix}"].shape[1]
@@ -130,12 +137,13 @@ def predict(
     q_0 = bi_lstm(weights, "query_encoder.lstm", vectors)  # Eq. 2
     attended, _ = attention(weights, "query_interaction.attention", q_0, q_0, heads)
     q = [a + b for a, b in zip(attended, q_0, strict=True)]  # Eq. 3
-    v_0 = list(features)  # Eq. 1
+    mean, scale = weights["video_encoder.mean"], weights["video_encoder.scale"]
+    v_0 = [linear(weights, "video_encoder.projection", (x - mean) / scale) for x in features]  # Eq. 1
     attended, _ = attention(weights, "video_interaction.attention", v_0, v_0, heads)
     v = [a + b for a, b in zip(attended, v_0, strict=True)]  # Eq. 4
     positions = weights["positions.embedding"]
-    v_hat = [feed_forward(weights, "video_projection", x) + positions[t] for t, x in enumerate(v)]  # Eq. 5
-    q_hat = [feed_forward(weights, "query_projection", x) for x in q]  # Eq. 6
+    v_hat = [normalized_feed_forward(weights, "video_projection", x) + positions[t] for t, x in enumerate(v)]  # Eq. 5
+    q_hat = [normalized_feed_forward(weights, "query_projection", x) for x in q]  # Eq. 6
     s = fuse(weights, q_hat, v_hat, heads=heads, alignment=alignment, method=method)
     h_start = bi_lstm(weights, "boundaries.start_lstm", s)  # Eq. 10
     h_end = bi_lstm(weights, "boundaries.end_lstm", h_start)  # Eq. 11

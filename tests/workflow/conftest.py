@@ -48,7 +48,9 @@ def planned(snakemake: Callable[..., subprocess.CompletedProcess]) -> Callable[.
     def jobs(*targets: str, overrides: dict | None = None) -> dict[str, int]:
         output = snakemake("--dry-run", "--quiet", "rules", "--", *targets, overrides=overrides)
         text = output.stdout + output.stderr
-        return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", text, re.MULTILINE) if name != "total"}
+        counts = {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", text, re.MULTILINE)}
+        counts.pop("total", None)
+        return counts
 
     return jobs
 

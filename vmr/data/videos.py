@@ -47,6 +47,10 @@ class VideoSteps:
     end_sec: Float[Tensor, "R"]
     digest: str
 
+    def steps_of(self, video: int) -> Float[Tensor, "N D"]:
+        """The features of a video, one row a step."""
+        return self.rows[int(self.offsets[video]) : int(self.offsets[video] + self.counts[video])]
+
     def times(self, video: int) -> tuple[Float[np.ndarray, "N"], Float[np.ndarray, "N"]]:
         """Starts and ends of the steps of a video, in seconds."""
         rows = slice(int(self.offsets[video]), int(self.offsets[video] + self.counts[video]))

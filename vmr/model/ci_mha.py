@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from vmr.model.encoders import FeedForward, PositionalEncoding, QueryEncoder, SelfInteraction
+from vmr.model.encoders import FeedForward, PositionalEncoding, QueryEncoder, SelfInteraction, VideoEncoder
 from vmr.model.fusion import Alignment, CrossInteraction
 from vmr.model.heads import BoundaryHead, SegmentationHead
 
@@ -40,7 +40,7 @@ class CiMha(nn.Module):
     Args:
         method: ``ci_mha`` (both ways of attention, both tasks), ``ci_mha_wo_ms`` (without the segmentation
             task) or ``mha`` (only v^q of Eq. 7 is used; both tasks, since the paper names no other difference).
-        video_dim: length of the features of a step, D_v.
+        video_dim: length of the features of a step.
         word_dim: length of the word vectors.
         max_steps: most steps of a video.
         hidden: width D of the fused modalities; even.
@@ -75,9 +75,10 @@ class CiMha(nn.Module):
         query_dim = 2 * query_hidden
         self.query_encoder = QueryEncoder(word_dim, hidden=query_hidden, dropout=lstm_dropout)
         self.query_interaction = SelfInteraction(query_dim, heads=heads, dropout=dropout)
-        self.video_interaction = SelfInteraction(video_dim, heads=heads, dropout=dropout)
+        self.video_encoder = VideoEncoder(video_dim, hidden=hidden, dropout=dropout)
+        self.video_interaction = SelfInteraction(hidden, heads=heads, dropout=dropout)
         self.query_projection = FeedForward(query_dim, hidden=hidden, dropout=dropout)
-        self.video_projection = FeedForward(video_dim, hidden=hidden, dropout=dropout)
+        self.video_projection = FeedForward(hidden, hidden=hidden, dropout=dropout)
         self.positions = PositionalEncoding(max_steps, hidden)
         self.fusion = CrossInteraction(
             hidden, heads=heads, dropout=dropout, alignment=alignment, both_ways=method != "mha"
@@ -99,7 +100,7 @@ class CiMha(nn.Module):
         """Logits of start, end and segmentation for every step.
 
         Args:
-            features: v_0 of Eq. 1 for each video; zeros after its last step.
+            features: of the steps of each video; what they hold after the last does not matter.
             step_counts: steps of the video of each query, on the CPU.
             words: word vectors; zeros after the last word.
             unknown_mask: True at unknown words.
@@ -116,7 +117,8 @@ class CiMha(nn.Module):
 
         q_0 = self.query_encoder(words, unknown_mask, word_counts)  # Eq. 2
         q = self.query_interaction(q_0, word_mask)  # Eq. 3
-        v = self.video_interaction(features, self._video_mask(step_mask, video, len(features)), video)  # Eq. 4
+        v_0 = self.video_encoder(features)  # Eq. 1
+        v = self.video_interaction(v_0, self._video_mask(step_mask, video, len(features)), video)  # Eq. 4
         v_hat = self.video_projection(v) + self.positions(features.shape[1])  # Eq. 5
         q_hat = self.query_projection(q)  # Eq. 6
         fused = self.fusion(

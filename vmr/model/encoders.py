@@ -1,7 +1,9 @@
-"""Encoders of words and steps: Eqs. 2 to 6.
+"""Encoders of words and steps: Eqs. 1 to 6.
 
 Shapes: B batch, N steps, L words, D features, E word vector.
 """
+
+from collections.abc import Iterable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -71,6 +73,64 @@ class QueryEncoder(nn.Module):
         return states
 
 
+class VideoEncoder(nn.Module):
+    """Features of steps to v_0 (Eq. 1): standardised, then one linear layer to the width of the network.
+
+    Not in the paper, which has the features themselves as v_0. The features of a 3D network share a large common
+    part, which makes all steps look alike to an attention; and an attention as wide as the features has eight
+    times the weights of the rest, which learn the training videos by heart (docs/decisions.md has the figures).
+
+    Args:
+        dim: length of the features of a step.
+        hidden: length of the results.
+        dropout: probability of dropping a number of the standardised features.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, dim: int, *, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(dim))
+        self.register_buffer("scale", torch.ones(dim))
+        self.dropout = nn.Dropout(dropout)
+        self.projection = nn.Linear(dim, hidden)
+
+    @torch.no_grad()
+    def fit(self, videos: Iterable[Float[Tensor, "_ D"]]) -> None:
+        """Take mean and scale from the features of the training videos; without any, they stay 0 and 1.
+
+        Numbers that hardly vary are not blown up: a twentieth of the overall deviation is added to each scale.
+
+        Args:
+            videos: the features of one video after the other, one row a step.
+        """
+        steps = 0
+        total = torch.zeros(self.mean.shape, dtype=torch.float64)
+        squares = torch.zeros_like(total)
+        for features in videos:
+            rows = features.to("cpu", torch.float64)
+            steps += len(rows)
+            total += rows.sum(dim=0)
+            squares += rows.square().sum(dim=0)
+        if not steps:
+            return
+        mean = total / steps
+        overall = squares.mean() / steps - mean.mean().square()
+        deviation = (squares / steps - mean.square()).clamp_min(0.0).sqrt()
+        scale = deviation + 0.05 * overall.clamp_min(0.0).sqrt()
+        self.mean.copy_(mean)
+        # Features that are all one number have no deviation to divide by.
+        self.scale.copy_(torch.where(scale > 0, scale, torch.ones_like(scale)))
+
+    def forward(self, features: Float[Tensor, "U N D"]) -> Float[Tensor, "U N H"]:
+        """v_0 of every step."""
+        # Single precision: subtracting a large mean in bfloat16 would leave little of the rest.
+        standard = (features.to(self.mean.dtype) - self.mean) / self.scale
+        result: Tensor = self.projection(self.dropout(standard))
+        return result
+
+
 class SelfInteraction(nn.Module):
     """Self-attention with a skip connection: Eq. 3 for words, Eq. 4 for steps.
 
@@ -106,10 +166,10 @@ class SelfInteraction(nn.Module):
 class FeedForward(nn.Sequential):
     """The feed-forward layer of Eqs. 5 and 6.
 
-    The paper does not say what is in it; this is the two-layer one that goes with multi-head attention. Its
-    weights begin so that numbers keep their size (He and Glorot). With torch's smaller ones every attention of
-    Eqs. 7 and 8 begins as a plain mean over time, all steps look alike, and learning takes three times as long
-    to set off (docs/decisions.md).
+    The paper does not say what is in it; this is the two-layer one that goes with multi-head attention, with the
+    layer normalisation that goes with it there. Its weights begin so that numbers keep their size (He and
+    Glorot). Without these, every attention of Eqs. 7 and 8 begins as a plain mean over time, all steps look
+    alike, and learning takes three times as long to set off (docs/decisions.md).
 
     Args:
         dim: length of the inputs.
@@ -123,7 +183,7 @@ class FeedForward(nn.Sequential):
         nn.init.xavier_normal_(outer.weight)
         for layer in (inner, outer):
             nn.init.zeros_(layer.bias)
-        super().__init__(inner, nn.ReLU(), nn.Dropout(dropout), outer)
+        super().__init__(inner, nn.ReLU(), nn.Dropout(dropout), outer, nn.LayerNorm(hidden))
 
 
 class PositionalEncoding(nn.Module):

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -156,6 +157,7 @@ def train_run(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = CiMha(**sizes).to(where)
+        model.video_encoder.fit(videos.steps_of(video) for video in np.unique(train.video))
         if len(train):
             collator = Collator(videos, store_of_queries.vectors, device=where)
             progress = fit(model, collator, train, chooser, settings=loop, folder=output_dir, fingerprint=fingerprint)

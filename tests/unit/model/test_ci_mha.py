@@ -31,6 +31,7 @@ def make_model(method: str = "ci_mha", alignment: str = "attention", *, seed: in
     with torch.no_grad():
         for parameter in model.parameters():  # Biases and positions begin near zero: make them count.
             parameter.add_(0.3 * torch.randn_like(parameter))
+    model.video_encoder.fit([torch.randn(9, SIZES["video_dim"]) * torch.arange(1, 11) + 2])
     return model
 
 
