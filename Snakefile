@@ -19,6 +19,12 @@ include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/report.smk"
 
 
+# On a cluster these run where Snakemake does: compute nodes often have no way out.
+localrules:
+    fetch_annotations,
+    prepare_asset,
+
+
 rule all:
     default_target: True
     input:

@@ -19,6 +19,9 @@ from vmr.data.videos import VideoSteps
 # Batches are cut out of stretches of so many of them, sorted by length: long enough for batches of nearly equal
 # lengths, short enough that each epoch mixes the queries anew.
 _BATCHES_SORTED_TOGETHER = 16
+# Lengths are compared in units of so many steps: sorted to the step, all queries to a video would share a batch,
+# and videos of a data set of nearly equal ones would always meet the same mates.
+_LENGTH_UNIT = 16
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,7 @@ def training_batches(
     batches: list[NDArray[np.int64]] = []
     for begin in range(0, len(order), stretch):
         part = order[begin : begin + stretch]
-        part = part[np.argsort(step_counts[part], kind="stable")]
+        part = part[np.argsort(-(-step_counts[part] // _LENGTH_UNIT), kind="stable")]
         batches.extend(part[at : at + batch_size] for at in range(0, len(part), batch_size))
     return [batches[number] for number in generator.permutation(len(batches))]
 

@@ -5,18 +5,17 @@ Shapes: B queries of a batch, U different videos of them, N steps, L words, D fe
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from vmr.model.encoders import FeedForward, PositionalEncoding, QueryEncoder, SelfInteraction, VideoEncoder
-from vmr.model.fusion import Alignment, CrossInteraction
+from vmr.model.fusion import CrossInteraction
 from vmr.model.heads import BoundaryHead, SegmentationHead
+from vmr.names import Alignment, MethodName
 
-Method = Literal["mha", "ci_mha_wo_ms", "ci_mha"]
-METHODS: tuple[Method, ...] = ("mha", "ci_mha_wo_ms", "ci_mha")
+METHODS: tuple[MethodName, ...] = ("mha", "ci_mha_wo_ms", "ci_mha")
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ class CiMha(nn.Module):
     def __init__(
         self,
         *,
-        method: Method,
+        method: MethodName,
         video_dim: int,
         word_dim: int,
         max_steps: int = 128,

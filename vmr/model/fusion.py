@@ -10,16 +10,14 @@ rows of Eq. 7 become rows of steps:
 Shapes: B batch, N steps, L words, D width.
 """
 
-from typing import Literal
-
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vmr.model.attention import MultiHeadAttention
+from vmr.names import Alignment
 
-Alignment = Literal["attention", "cross", "pad"]
 ALIGNMENTS: tuple[Alignment, ...] = ("attention", "cross", "pad")
 
 # Below this a sum of weights is taken for zero: a step that no word looks at gets nothing.

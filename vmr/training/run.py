@@ -20,8 +20,9 @@ from vmr.data.videos import VideoSteps, load_videos
 from vmr.errors import ConfigError, TrainingError
 from vmr.features.store import FeatureStore
 from vmr.files import sha256_file, sha256_json, write_json
-from vmr.model.ci_mha import METHODS, CiMha, Method
-from vmr.model.fusion import ALIGNMENTS, Alignment
+from vmr.model.ci_mha import METHODS, CiMha
+from vmr.model.fusion import ALIGNMENTS
+from vmr.names import Alignment, MethodName
 from vmr.provenance import code_digest, library_versions
 from vmr.queries.store import QueryStore
 from vmr.training.checkpoint import feature_kind, save_checkpoint
@@ -42,7 +43,7 @@ def train_run(
     queries: Path,
     manifests: Sequence[Path],
     output_dir: Path,
-    method: Method = "ci_mha",
+    method: MethodName = "ci_mha",
     seed: int = 0,
     train_split: str = "train",
     test_splits: Sequence[str] = (),

@@ -151,7 +151,7 @@ def test_training_batches_cover_all_and_group_by_length() -> None:
     batches = training_batches(counts, batch_size=20, seed=3, epoch=1)
     assert sorted(np.concatenate(batches).tolist()) == list(range(1003))
     spread = [counts[batch].max() - counts[batch].min() for batch in batches]
-    assert np.mean(spread) < 15  # Drawn at random, about 90.
+    assert np.mean(spread) < 25  # Lengths count in units of 16; drawn at random, about 90.
     again = training_batches(counts, batch_size=20, seed=3, epoch=1)
     assert all(np.array_equal(a, b) for a, b in zip(batches, again, strict=True))
     for other in (
