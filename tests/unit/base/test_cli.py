@@ -1,0 +1,69 @@
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from vmr.cli import app
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, list(map(str, arguments)))
+
+
+def test_help_does_not_wait_for_torch():
+    code = "import sys, vmr.cli; sys.exit(any(name in sys.modules for name in ('torch', 'pandas', 'spacy', 'h5py')))"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_our_errors_are_one_line_and_exit_code_1(tmp_path):
+    result = run("config", "check", tmp_path / "none.yaml")
+    assert result.exit_code == 1
+    assert result.output.startswith("error: ")
+    assert "none.yaml: there is no such configuration file" in result.output
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "--method", "foo"], "foo"),
+        (["parse-annotations", "--annotation-format", "tacos"], "tacos"),
+    ],
+)
+def test_wrong_choices_are_refused_at_the_door(arguments, message):
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert message in result.output
+
+
+def test_an_assignment_without_a_value_is_named(tmp_path):
+    result = run(
+        *("parse-annotations", "--annotation-format", "charades_sta", "--annotations", "train="),
+        *("--output", tmp_path / "m.csv", "--report", tmp_path / "r.json"),
+    )
+    assert result.exit_code == 1
+    assert "--annotations train=: expected NAME=VALUE" in result.output
+
+
+def test_annotations_become_a_table_through_the_command_line(tmp_path):
+    (tmp_path / "train.txt").write_text("AAAAA 1.0 2.5##a dog runs.\n")
+    result = run(
+        *("-q", "parse-annotations", "--annotation-format", "charades_sta"),
+        *("--annotations", f"train={tmp_path / 'train.txt'}"),
+        *("--output", tmp_path / "m.csv", "--report", tmp_path / "r.json"),
+    )
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "m.csv").read_text().splitlines()[1].startswith("train:1,AAAAA,train,1.0,2.5")
+
+
+def test_every_asset_is_listed():
+    result = run("assets", "list")
+    assert result.exit_code == 0
+    for name in ("i3d_kinetics400_rgb", "c3d_sports1m", "glove_840b_300d", "activitynet_captions"):
+        assert name in result.output
+
+
+def test_settings_of_a_dataset_are_shown():
+    result = run("config", "show", "--dataset", "demo")
+    assert "hidden: 128" in result.output
