@@ -400,6 +400,7 @@ def make_table(
     baselines: Annotated[list[Path], typer.Option(help="Baselines of each split.")],
     published: Annotated[Path | None, typer.Option(help="CSV of published figures.")] = None,
     dataset: Annotated[str, typer.Option(help="Name of the dataset.")],
+    title: Annotated[str | None, typer.Option(help="What the table calls it.")] = None,
     output_csv: Annotated[Path, typer.Option(help="Table to write.")],
     output_md: Annotated[Path, typer.Option(help="The same for reading.")],
 ) -> None:
@@ -413,6 +414,7 @@ def make_table(
         output_csv=output_csv,
         output_md=output_md,
         dataset=dataset,
+        title=title,
     )
 
 

@@ -33,6 +33,7 @@ def make_table(
     output_csv: Path,
     output_md: Path,
     dataset: str,
+    title: str | None = None,
 ) -> None:
     """Write the table.
 
@@ -47,6 +48,7 @@ def make_table(
         output_csv: the table.
         output_md: the readable table.
         dataset: its name; metrics of another dataset are refused.
+        title: what the Markdown calls it; by default its name.
 
     Raises:
         EvaluationError: a file cannot be used, or scores that should be averaged do not belong together.
@@ -60,7 +62,7 @@ def make_table(
         writer.writerow(TABLE_COLUMNS)
         writer.writerows(_cells(row) for row in rows if row.headline)
     with atomic_path(output_md) as temporary:
-        temporary.write_text(table_text(rows, dataset=dataset), encoding="utf-8")
+        temporary.write_text(table_text(rows, dataset=title or dataset), encoding="utf-8")
 
 
 def _ordered(rows: list[Row]) -> list[Row]:

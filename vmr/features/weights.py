@@ -36,7 +36,7 @@ def read_weights(path: Path | str) -> tuple[dict[str, Tensor], dict[str, str]]:
     if not path.is_file():
         raise FeatureError(
             f"{path}: the weights are not there. Put the file there, name another one as `weights` of the extractor "
-            "in config.yaml, or let `vmr asset` prepare it."
+            "in config.yaml, or let `vmr assets prepare` make it."
         )
     if path.suffix == ".safetensors":
         try:

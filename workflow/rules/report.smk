@@ -28,5 +28,5 @@ rule make_table:
         published=lambda wildcards, input: repeated("--published", input.published),
         code=STAGES["make_table"].digest(),
     shell:
-        "python -m vmr make-table {params.metrics} {params.baselines} {params.published} --dataset {params.title:q}"
+        "python -m vmr make-table {params.metrics} {params.baselines} {params.published} --dataset {wildcards.dataset} --title {params.title:q}"
         " --output-csv {output.csv} --output-md {output.md} > {log} 2>&1"
