@@ -494,6 +494,39 @@ def features_diff(
     typer.echo(features_diff(first, second).to_string(index=False))
 
 
+@features_app.command("import")
+def import_features(
+    source: Annotated[Path, typer.Argument(help="An HDF5 file, or a folder of .npy files named by video ids.")],
+    *,
+    layout: Annotated[str, typer.Option(help="hdf5 or npy_folder.")],
+    moments: Moments,
+    manifests: Manifests = [],  # noqa: B006
+    fps: Annotated[float | None, typer.Option(help="Frames a second that the features were made at.")] = None,
+    stride: Annotated[float | None, typer.Option(help="Frames between two features.")] = None,
+    window: Annotated[float | None, typer.Option(help="Frames that a feature sees.")] = None,
+    kind: Annotated[str, typer.Option(help="What to call them.")] = "imported",
+    max_failed_share: float = 0.5,
+    output: Output,
+    coverage: Annotated[Path, typer.Option(help="CSV of what became of each video.")],
+) -> None:
+    """Import features that you hold; without fps and stride, steps are spread over each video."""
+    from vmr.features.importers import import_features
+
+    import_features(
+        source=source,
+        layout=layout,
+        output=output,
+        coverage=coverage,
+        moments=moments,
+        manifests=manifests,
+        fps=fps,
+        stride=stride,
+        window=window,
+        kind=kind,
+        max_failed_share=max_failed_share,
+    )
+
+
 def _assignment(entry: str, option: str) -> tuple[str, str]:
     name, separator, value = entry.partition("=")
     if not separator or not name or not value:
