@@ -1,0 +1,10 @@
+"""The command line: one subcommand for each stage, the same that the workflow's rules call.
+
+Stages are imported inside their commands, so that `vmr --help` does not wait for torch.
+"""
+
+# In the order of the pipeline, which is that of `vmr --help`.
+from vmr.cli import videos, features, training, tables, settings  # isort: skip
+from vmr.cli.groups import app
+
+__all__ = ["app", "features", "settings", "tables", "training", "videos"]

@@ -1,0 +1,57 @@
+"""The groups of commands, how errors are shown, and the options that several commands share."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from vmr.errors import VmrError
+
+
+class _Commands(TyperGroup):
+    """Prints our own errors as one clear line; everything else is a bug and keeps its traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except VmrError as error:
+            typer.secho(f"error: {error}", fg="red", err=True)
+            raise typer.Exit(1) from error
+        except BrokenPipeError:
+            # The reader of our output (`| head`) has gone: nothing to say, and nobody to say it to.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(141) from None
+
+
+def _group(help_text: str) -> typer.Typer:
+    return typer.Typer(cls=_Commands, help=help_text, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+app = _group("Natural-language video moment retrieval: from raw videos to the CI-MHA tables.")
+assets_app = _group("Weights, word vectors and annotations that are fetched or embedded.")
+config_app = _group("The configuration.")
+features_app = _group("Feature files: look at them, compare them, import other people's.")
+app.add_typer(assets_app, name="assets")
+app.add_typer(config_app, name="config")
+app.add_typer(features_app, name="features")
+
+Manifests = Annotated[list[Path], typer.Option(help="Manifests of the videos, one a shard.")]
+Moments = Annotated[Path, typer.Option(help="Table of moments (moments.csv).")]
+Features = Annotated[Path, typer.Option(help="Merged feature file.")]
+Queries = Annotated[Path, typer.Option(help="Query file.")]
+Output = Annotated[Path, typer.Option(help="File to write.")]
+Coverage = Annotated[Path, typer.Option(help="CSV of what became of each video.")]
+
+
+@app.callback()
+def _main(
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Warnings and errors only.")] = False,
+) -> None:
+    level = logging.WARNING if quiet else logging.INFO
+    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)

@@ -1,0 +1,66 @@
+"""Commands about assets and the configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vmr.cli.groups import Output, assets_app, config_app
+
+ConfigPath = Annotated[Path, typer.Argument(help="The YAML file.")]
+
+
+@assets_app.command("list")
+def list_assets(
+    cache: Annotated[Path, typer.Option(help="Folder of the downloads.")] = Path("data/assets/downloads"),
+) -> None:
+    """List every asset: what it is, where it comes from, its licence."""
+    from vmr.assets.prepare import describe_assets
+
+    typer.echo(describe_assets(cache=cache))
+
+
+@assets_app.command("prepare")
+def prepare_asset(
+    name: Annotated[str, typer.Argument(help="Name, as `vmr assets list` prints it.")],
+    *,
+    output: Output,
+    cache: Annotated[Path, typer.Option(help="Folder of the downloads.")] = Path("data/assets/downloads"),
+) -> None:
+    """Fetch or unpack an asset and write it in the form that the stages read."""
+    from vmr.assets.prepare import prepare_asset
+
+    prepare_asset(name, output=output, cache=cache)
+
+
+@config_app.command("check")
+def check_config(path: ConfigPath = Path("config.yaml")) -> None:
+    """Check a configuration; silent when it is right."""
+    from vmr.config import read_config
+
+    read_config(path)
+
+
+@config_app.command("show")
+def show_config(
+    path: ConfigPath = Path("config.yaml"),
+    dataset: Annotated[str | None, typer.Option(help="Settings as they hold for this dataset.")] = None,
+) -> None:
+    """Print every setting with the defaults filled in."""
+    import yaml
+
+    from vmr.config import read_config
+
+    config = read_config(path)
+    shown = config.for_dataset(dataset) if dataset else config
+    typer.echo(yaml.safe_dump(shown.model_dump(), sort_keys=False, allow_unicode=True), nl=False)
+
+
+@config_app.command("schema")
+def print_schema() -> None:
+    """Print the JSON Schema that `workflow/schemas/config.schema.json` holds."""
+    from vmr.config import schema_text
+
+    typer.echo(schema_text(), nl=False)
