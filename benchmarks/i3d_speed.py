@@ -25,10 +25,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from vmr.assets.flax_i3d import i3d_state_dict_from_flax, load_flax_pickle
+from vmr.assets.torch_weights import plain_key
 from vmr.features.clips import plan_windows, resize_and_crop
 from vmr.features.extractors import Extractor, build_extractor
 from vmr.features.i3d import InceptionI3d, SameMaxPool3d, same_padding
-from vmr.features.weights import i3d_key, load_into
+from vmr.features.weights import load_into
 from vmr.files import write_json
 from vmr.provenance import library_versions
 
@@ -123,7 +124,7 @@ def main() -> None:
             tree = load_flax_pickle(Path(package) / "weights" / "i3d-kinetics-400.ckpt")
             save_file({key: torch.from_numpy(value) for key, value in i3d_state_dict_from_flax(tree).items()}, weights)
         plain = InceptionI3d().eval()
-        load_into(plain, weights, rename=i3d_key)
+        load_into(plain, weights, rename=plain_key)
         with_plain_pools(plain)
         ways = {
             f"{mode}_{dtype}": build_extractor(

@@ -15,6 +15,7 @@ from torch import Tensor
 from vmr.errors import AssetError
 
 _PREFIXES = ("module.", "backbone.")
+_WRAPPERS = ("state_dict", "model_state", "model_state_dict", "model")
 
 # Plain PyTorch C3D, as its widely used ports name and shape it; fc8, the classes, may be absent.
 _C3D_CHANNELS = {
@@ -41,7 +42,8 @@ def load_torch_checkpoint(path: Path | str) -> dict[str, Tensor]:
     """Tensors of a checkpoint that holds nothing but tensors and plain values.
 
     Args:
-        path: what `torch.save` wrote: a state dictionary, or a dictionary with one under ``state_dict``.
+        path: what `torch.save` wrote: a state dictionary, or a dictionary with one under ``state_dict``,
+            ``model_state``, ``model_state_dict`` or ``model``.
 
     Returns:
         Tensors by key, on the CPU, without the prefixes ``module.`` and ``backbone.``.
@@ -59,17 +61,29 @@ def load_torch_checkpoint(path: Path | str) -> dict[str, Tensor]:
             f"{path}: refused as weights: expected a PyTorch checkpoint of tensors alone, found something that is "
             f"damaged or would run code when read ({reason[:200]}). Download it again from its publisher."
         ) from error
-    state = content.get("state_dict", content) if isinstance(content, Mapping) else content
+    state = content
+    for wrapper in _WRAPPERS:
+        if isinstance(state, Mapping) and isinstance(state.get(wrapper), Mapping):
+            state = state[wrapper]
     if not isinstance(state, Mapping) or not state:
         raise AssetError(f"{path}: expected a state dictionary, found {type(state).__name__}.")
     tensors: dict[str, Tensor] = {}
     for key, value in state.items():
         if not isinstance(key, str) or not isinstance(value, Tensor):
             raise AssetError(f"{path}: expected tensors by name, found {type(value).__name__} under {key!r}.")
-        while prefix := next((prefix for prefix in _PREFIXES if key.startswith(prefix)), None):
-            key = key.removeprefix(prefix)
-        tensors[key] = value
+        tensors[plain_key(key)] = value
     return tensors
+
+
+def plain_key(key: str) -> str:
+    """Key of a weight without the prefixes of wrappers.
+
+    >>> plain_key("module.backbone.conv1a.conv.weight")
+    'conv1a.conv.weight'
+    """
+    while prefix := next((prefix for prefix in _PREFIXES if key.startswith(prefix)), None):
+        key = key.removeprefix(prefix)
+    return key
 
 
 def i3d_weights(tensors: Mapping[str, Tensor], *, path: Path | str) -> dict[str, Tensor]:
@@ -106,7 +120,7 @@ def c3d_weights(tensors: Mapping[str, Tensor], *, path: Path | str) -> dict[str,
     Raises:
         AssetError: a layer is missing, unknown, or of another shape than in C3D.
     """
-    weights = {_c3d_key(key): _float32(value) for key, value in tensors.items()}
+    weights = {c3d_key(key): _float32(value) for key, value in tensors.items()}
     shapes: dict[str, tuple[int, ...]] = {}
     for name, (inputs, outputs) in _C3D_CHANNELS.items():
         shapes |= {f"{name}.weight": (outputs, inputs, 3, 3, 3), f"{name}.bias": (outputs,)}
@@ -118,8 +132,13 @@ def c3d_weights(tensors: Mapping[str, Tensor], *, path: Path | str) -> dict[str,
     return weights
 
 
-def _c3d_key(key: str) -> str:
-    layer, _, parameter = key.rpartition(".")
+def c3d_key(key: str) -> str:
+    """Plain PyTorch key of a C3D weight from mmaction2's or the plain one.
+
+    >>> c3d_key("backbone.conv1a.conv.weight"), c3d_key("conv3b.bias"), c3d_key("cls_head.fc_cls.weight")
+    ('conv1.weight', 'conv3b.bias', 'fc8.weight')
+    """
+    layer, _, parameter = plain_key(key).rpartition(".")
     layer = re.sub(r"\.conv$", "", layer)
     return f"{_C3D_RENAMED.get(layer, layer)}.{parameter}"
 

@@ -1,62 +1,33 @@
 """The stage `extract`: features of every video of a shard, resumable, one bad video a row and not a failure."""
 
 import logging
-import queue
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import UInt8
 from torch import Tensor
 from tqdm import tqdm
 
 from vmr.errors import FeatureError, VmrError
-from vmr.features.clips import WindowPlan, step_seconds
+from vmr.features.clips import step_seconds
 from vmr.features.extractors import Encoder, Extractor, build_extractor
+from vmr.features.fidelity import compared_videos, cosine_to_exact_window
+from vmr.features.read_ahead import End, Failure, Piece, read_ahead
 from vmr.features.store import VideoFeatures, write_video
 from vmr.files import atomic_path, sha256_json
 from vmr.provenance import library_versions
 from vmr.shard import PartialShard
-from vmr.video.frames import FrameInfo, FrameStore
+from vmr.video.frames import FrameStore
 from vmr.video.manifest import read_manifest
 
 log = logging.getLogger(__name__)
 
 STATUS_COLUMNS = ["video_id", "status", "reason"]
-_READ_CHUNK = 32
-_QUEUED_PIECES = 2
 _REASONS_SHOWN = 5
-# What a damaged video or frame store raises; anything else is a fault of ours and stops the shard.
-_VIDEO_ERRORS = (VmrError, OSError, ValueError, KeyError)
-
-
-@dataclass(frozen=True)
-class _Piece:
-    video_id: str
-    info: FrameInfo
-    plan: WindowPlan
-    slab: UInt8[Tensor, "T H W 3"]
-    last: bool
-
-
-@dataclass(frozen=True)
-class _Failure:
-    video_id: str
-    reason: str
-
-
-class _End:
-    """Nothing more to read; `error` is what stopped the reader, if anything."""
-
-    def __init__(self, error: BaseException | None = None) -> None:
-        self.error = error
 
 
 def extract_shard(
@@ -131,17 +102,15 @@ def extract_shard(
             _keep(shard, fingerprints, video_id, "bad", "the manifest says decoded, but the frame store has no frames")
         elif (shard.done(video_id, fingerprints[video_id]) or {}).get("status") != "ok":
             todo.append(video_id)
-    decoded = int((rows["status"] == "ok").sum())
+    decoded_ids = [str(video_id) for video_id in rows.loc[rows["status"] == "ok", "video_id"]]
+    decoded = len(decoded_ids)
     log.info("%s: %d videos, %d decoded, %d of them finished before", output, len(rows), decoded, decoded - len(todo))
-    _extract_all(network, frames=frames, todo=todo, shard=shard, fingerprints=fingerprints)
+    compared = compared_videos(decoded_ids) if network.mode == "continuous" else set()
+    _extract_all(network, frames=frames, todo=todo, compared=compared, shard=shard, fingerprints=fingerprints)
 
     finished = [shard.done(video_id, fingerprint) or {} for video_id, fingerprint in fingerprints.items()]
     by_id = {row["video_id"]: row for row in finished}
-    failed = [
-        by_id[str(video_id)]
-        for video_id in rows.loc[rows["status"] == "ok", "video_id"]
-        if by_id[str(video_id)]["status"] != "ok"
-    ]
+    failed = [by_id[video_id] for video_id in decoded_ids if by_id[video_id]["status"] != "ok"]
     if decoded and len(failed) / decoded > max_failed_share:
         shown = "; ".join(f"{row['video_id']}: {row['reason']}" for row in failed[:_REASONS_SHOWN])
         raise FeatureError(
@@ -156,35 +125,47 @@ def extract_shard(
 
 
 def _extract_all(
-    extractor: Extractor, *, frames: Path, todo: list[str], shard: PartialShard, fingerprints: dict[str, str]
+    extractor: Extractor,
+    *,
+    frames: Path,
+    todo: list[str],
+    compared: set[str],
+    shard: PartialShard,
+    fingerprints: dict[str, str],
 ) -> None:
     """Encode the pieces that the reader hands over, and keep each video when its last piece is done."""
     encoder: Encoder | None = None
     parts: list[Tensor] = []
     waited, began = 0.0, time.perf_counter()
-    with _reader(extractor, frames, todo) as pieces, tqdm(total=len(todo), unit="video", disable=None) as progress:
+    with (
+        read_ahead(extractor, frames, todo) as pieces,
+        FrameStore(frames) as store,
+        tqdm(total=len(todo), unit="video", disable=None) as progress,
+    ):
         while True:
             before = time.perf_counter()
             item = pieces.get()
             waited += time.perf_counter() - before
-            if isinstance(item, _End):
+            if isinstance(item, End):
                 if item.error is not None:
                     raise item.error
                 break
-            if isinstance(item, _Failure):
+            if isinstance(item, Failure):
                 encoder, parts = None, []
                 _keep(shard, fingerprints, item.video_id, "bad", item.reason)
                 log.warning("%s: no features: %s", item.video_id, item.reason)
                 progress.update()
                 continue
             encoder = encoder or extractor.encoder(item.plan)
-            slab = item.slab.to(extractor.device, non_blocking=True)
-            parts.append(encoder.push(slab, last=item.last))
+            parts.append(encoder.push(item.frames(), last=item.last))
             if not item.last:
                 continue
             try:
                 video = _video_features(torch.cat(parts), item, padding=extractor.padding)
-            except FeatureError as error:
+                if item.video_id in compared:
+                    cosine = cosine_to_exact_window(extractor, store, item.video_id, video)
+                    video = replace(video, exact_cosine=cosine)
+            except VmrError as error:
                 _keep(shard, fingerprints, item.video_id, "bad", str(error))
                 log.warning("%s: no features: %s", item.video_id, error)
             else:
@@ -204,7 +185,7 @@ def _extract_all(
         )
 
 
-def _video_features(features: Tensor, piece: _Piece, *, padding: str) -> VideoFeatures:
+def _video_features(features: Tensor, piece: Piece, *, padding: str) -> VideoFeatures:
     plan = piece.plan
     if len(features) != plan.steps:
         raise FeatureError(f"expected {plan.steps} steps for {plan.num_frames} frames, found {len(features)}")
@@ -212,63 +193,6 @@ def _video_features(features: Tensor, piece: _Piece, *, padding: str) -> VideoFe
     duration = min(piece.info.duration_sec or np.inf, plan.num_frames / piece.info.fps)
     start, end = step_seconds(plan, fps=piece.info.fps, duration_sec=duration, padding=padding)
     return VideoFeatures(features.cpu().numpy(), start, end)
-
-
-@contextmanager
-def _reader(extractor: Extractor, frames: Path, todo: list[str]) -> Iterator["queue.Queue[_Piece | _Failure | _End]"]:
-    """Run the reading, resizing and cropping of the next pieces beside the network, a bounded number ahead."""
-    pieces: queue.Queue[_Piece | _Failure | _End] = queue.Queue(maxsize=_QUEUED_PIECES)
-    stop = threading.Event()
-
-    def hand_over(item: _Piece | _Failure | _End) -> bool:
-        while not stop.is_set():
-            try:
-                pieces.put(item, timeout=0.2)
-                return True
-            except queue.Full:
-                continue
-        return False
-
-    def read_all() -> None:
-        try:
-            with FrameStore(frames) as store:
-                for video_id in todo:
-                    try:
-                        for piece in _pieces_of(extractor, store, video_id):
-                            if not hand_over(piece):
-                                return
-                    except _VIDEO_ERRORS as error:
-                        if not hand_over(_Failure(video_id, str(error) or type(error).__name__)):
-                            return
-            hand_over(_End())
-        except BaseException as error:  # handed to the main thread, which raises it
-            hand_over(_End(error))
-
-    thread = threading.Thread(target=read_all, name="frame-reader", daemon=True)
-    thread.start()
-    try:
-        yield pieces
-    finally:
-        stop.set()
-        thread.join()
-
-
-def _pieces_of(extractor: Extractor, store: FrameStore, video_id: str) -> Iterator[_Piece]:
-    info = store.info(video_id)
-    plan = extractor.plan(info.num_frames)
-    held: UInt8[np.ndarray, "T H W 3"] | None = None
-    for slab in extractor.pieces(store.read(video_id, chunk=_READ_CHUNK), plan):
-        if held is not None:
-            yield _Piece(video_id, info, plan, _pinned(held, extractor.device), last=False)
-        held = slab
-    if held is None:
-        raise FeatureError("the frame store has no frames for it: decode it again")
-    yield _Piece(video_id, info, plan, _pinned(held, extractor.device), last=True)
-
-
-def _pinned(slab: UInt8[np.ndarray, "T H W 3"], device: torch.device) -> UInt8[Tensor, "T H W 3"]:
-    tensor = torch.from_numpy(slab)
-    return tensor.pin_memory() if device.type == "cuda" else tensor
 
 
 def _keep(shard: PartialShard, fingerprints: dict[str, str], video_id: str, status: str, reason: str) -> None:

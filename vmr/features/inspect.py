@@ -29,6 +29,11 @@ def features_info(path: Path) -> str:
             lines.append(f"  {video_id}: {count} steps, 0 to {store.get(video_id).end_sec[-1]:.2f} s")
         if len(ids) > _EXAMPLES:
             lines.append(f"  and {len(ids) - _EXAMPLES} more")
+        if cosines := [cosine for _, cosine in store.exact_cosines().values()]:
+            lines.append(
+                f"one pass against exact windows: cosine {np.mean(cosines):.4f} on average, {min(cosines):.4f} "
+                f"at least ({len(cosines)} windows, one of each video compared)"
+            )
         lines.append("made by:")
         for key, value in sorted(store.provenance.items()):
             lines.append(f"  {key}: {value if isinstance(value, str) else json.dumps(value, sort_keys=True)}")

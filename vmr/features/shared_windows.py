@@ -12,6 +12,7 @@ Shape legend: B batch (windows), C channels, T frames or temporal positions, H h
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -98,8 +99,20 @@ class SharedWindows:
         self._frames = 0
         self._done = 0
 
+    def state(self) -> tuple[Any, ...]:
+        """Where the pass is."""
+        streams = [stream.state() for stream in self._streams]
+        return streams, list(self._held), list(self._offset), self._frames, self._done
+
+    def go_back(self, state: tuple[Any, ...]) -> None:
+        """Forget what was pushed since `state`."""
+        streams, held, offset, self._frames, self._done = state
+        self._held, self._offset = list(held), list(offset)
+        for stream, before in zip(self._streams, streams, strict=True):
+            stream.go_back(before)
+
     def push(self, video: Float[Tensor, "1 3 T H W"], *, last: bool) -> Float[Tensor, "n 1024"]:
-        """Take the next frames of the padded sequence (an even number); give the windows that are complete now."""
+        """Take the next frames of the padded sequence (an even number in all); give the windows that are complete."""
         self._frames += video.shape[2]
         new: Tensor | None = video
         for index in range(len(self._levels)):

@@ -15,6 +15,7 @@ from vmr.errors import FeatureError
 
 FEATURES, START, END = "features", "start_sec", "end_sec"
 GROUPS = (FEATURES, START, END)
+_EXACT_STEP, _EXACT_COSINE = "exact_step", "cosine_to_exact_window"
 
 
 @dataclass(frozen=True)
@@ -25,11 +26,14 @@ class VideoFeatures:
         features: one vector a step.
         start_sec: beginning of the interval that each step owns, in seconds.
         end_sec: its end.
+        exact_cosine: features of one pass only: a step of which the exact window was computed too, and the cosine
+            between the two vectors. None where this was not done.
     """
 
     features: Float32[np.ndarray, "..."]  # (N, D); shapes are checked below, with a message for users
     start_sec: Float64[np.ndarray, "..."]
     end_sec: Float64[np.ndarray, "..."]
+    exact_cosine: tuple[int, float] | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no reader should meet.
@@ -54,7 +58,9 @@ class VideoFeatures:
 
 def write_video(file: h5py.File, video: VideoFeatures) -> None:
     """Write one video at the top of a part of a shard (see `vmr.shard.PartialShard`)."""
-    file.create_dataset(FEATURES, data=np.asarray(video.features, dtype=np.float32))
+    features = file.create_dataset(FEATURES, data=np.asarray(video.features, dtype=np.float32))
+    if video.exact_cosine is not None:
+        features.attrs[_EXACT_STEP], features.attrs[_EXACT_COSINE] = video.exact_cosine
     file.create_dataset(START, data=np.asarray(video.start_sec, dtype=np.float64))
     file.create_dataset(END, data=np.asarray(video.end_sec, dtype=np.float64))
 
@@ -151,6 +157,15 @@ class FeatureStore:
     def steps(self, video_id: str) -> int:
         """Number of steps of a video, without reading its features."""
         return int(self._dataset(FEATURES, video_id).shape[0])
+
+    def exact_cosines(self) -> dict[str, tuple[int, float]]:
+        """Videos of which one step was also computed as an exact window: the step, and the cosine of the two."""
+        found = {}
+        for video_id in self.video_ids:
+            attributes = self._dataset(FEATURES, video_id).attrs
+            if _EXACT_COSINE in attributes:
+                found[video_id] = int(attributes[_EXACT_STEP]), float(attributes[_EXACT_COSINE])
+        return found
 
     def get(self, video_id: str) -> VideoFeatures:
         """Features of one video.

@@ -6,6 +6,8 @@ frames cost, and cutting a video elsewhere changes nothing but rounding.
 Shape legend: B batch, C channels, T frames, H height, W width, D feature dimension.
 """
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -53,6 +55,14 @@ class StageStream:
         self._held: Tensor | None = None
         self._offset = 0  # position of the first held input
         self._emitted = 0  # outputs given so far
+
+    def state(self) -> tuple[Tensor | None, int, int]:
+        """Where the stream is. The tensor in it is never changed."""
+        return self._held, self._offset, self._emitted
+
+    def go_back(self, state: tuple[Tensor | None, int, int]) -> None:
+        """Forget what was pushed since `state`."""
+        self._held, self._offset, self._emitted = state
 
     def push(self, x: Float[Tensor, "B C T H W"] | None, *, last: bool) -> Float[Tensor, "B K t h w"] | None:
         """Take the next inputs; give the outputs that are complete now, or None.
@@ -106,8 +116,18 @@ class StreamingFeatures:
         self._stages = [StageStream(stage, reach=temporal_reach(stage)) for stage in model.stages().values()]
         self._positions: Tensor | None = None
 
+    def state(self) -> tuple[Any, ...]:
+        """Where the pass is."""
+        return [stage.state() for stage in self._stages], self._positions
+
+    def go_back(self, state: tuple[Any, ...]) -> None:
+        """Forget what was pushed since `state`."""
+        stages, self._positions = state
+        for stage, before in zip(self._stages, stages, strict=True):
+            stage.go_back(before)
+
     def push(self, video: Float[Tensor, "1 3 T H W"], *, last: bool) -> Float[Tensor, "n 1024"]:
-        """Take the next frames of the padded sequence (a multiple of 8); give the steps that are complete now."""
+        """Take the next frames of the padded sequence (a multiple of 8 in all); give the steps that are complete."""
         x: Tensor | None = video
         for stage in self._stages:
             x = stage.push(x, last=last)

@@ -1,36 +1,30 @@
 """Loading weights of networks: safetensors or torch checkpoints, never code; names mapped and checked."""
 
 import logging
-import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from vmr.assets.torch_weights import load_torch_checkpoint
 from vmr.errors import FeatureError
 
 log = logging.getLogger(__name__)
-
-_WRAPPERS = ("state_dict", "model_state", "model_state_dict", "model")
-# mmaction2's C3D calls the first layer of each group conv1a, wraps it and puts all under a backbone.
-_C3D_RENAMED = {"conv1a": "conv1", "conv2a": "conv2"}
 
 
 def read_weights(path: Path | str) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Read a file of weights onto the CPU.
 
     Args:
-        path: ``.safetensors``, or a checkpoint of torch (state dict, possibly wrapped as ``state_dict`` or
-            ``model_state``), which is read with ``weights_only``.
+        path: ``.safetensors``, or a checkpoint of torch, see `vmr.assets.torch_weights.load_torch_checkpoint`.
 
     Returns:
         Tensors by key, and the metadata of a safetensors file.
 
     Raises:
-        FeatureError: the file is missing, damaged, or holds anything but tensors and plain values.
+        FeatureError: the file is missing or damaged.
+        AssetError: a checkpoint of torch is damaged, or holds anything but tensors and plain values.
     """
     path = Path(path)
     if not path.is_file():
@@ -44,40 +38,7 @@ def read_weights(path: Path | str) -> tuple[dict[str, Tensor], dict[str, str]]:
                 return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
         except (SafetensorError, OSError) as error:
             raise FeatureError(f"{path}: damaged safetensors file ({error}); prepare or download it again.") from error
-    try:
-        loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise FeatureError(
-            f"{path}: refused as weights ({first_line}). Expected safetensors or a torch checkpoint of tensors and "
-            "plain values; other pickles could run code and are not opened."
-        ) from error
-    for wrapper in _WRAPPERS:
-        if isinstance(loaded, Mapping) and isinstance(loaded.get(wrapper), Mapping):
-            loaded = loaded[wrapper]
-    if not isinstance(loaded, Mapping) or not loaded:
-        raise FeatureError(f"{path}: expected a state dict of tensors, found {type(loaded).__name__}.")
-    return {str(key): value for key, value in loaded.items() if isinstance(value, Tensor)}, {}
-
-
-def i3d_key(key: str) -> str:
-    """Key of the PyTorch port of I3D: itself, without a wrapper's prefix.
-
-    >>> i3d_key("module.Mixed_3b.b1a.conv3d.weight")
-    'Mixed_3b.b1a.conv3d.weight'
-    """
-    return key.removeprefix("module.")
-
-
-def c3d_key(key: str) -> str:
-    """Plain PyTorch key of a C3D weight from mmaction2's or the plain one.
-
-    >>> c3d_key("backbone.conv1a.conv.weight"), c3d_key("conv3b.bias"), c3d_key("backbone.fc6.weight")
-    ('conv1.weight', 'conv3b.bias', 'fc6.weight')
-    """
-    key = key.removeprefix("module.").removeprefix("backbone.")
-    layer, _, rest = key.partition(".")
-    return f"{_C3D_RENAMED.get(layer, layer)}.{rest.removeprefix('conv.')}"
+    return load_torch_checkpoint(path), {}
 
 
 def load_into(

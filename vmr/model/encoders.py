@@ -34,8 +34,27 @@ class BiLSTM(nn.Module):
             x: the sequences.
             counts: their lengths, at least 1 and at most T, on the CPU.
         """
-        packed = pack_padded_sequence(x, counts, batch_first=True, enforce_sorted=False)
-        states: Tensor = pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=x.shape[1])[0]
+        if x.device.type == "cuda":
+            packed = pack_padded_sequence(x, counts, batch_first=True, enforce_sorted=False)
+            states: Tensor = pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=x.shape[1])[0]
+            return states
+        # On a CPU packed sequences go through one small kernel a step; whole ones through one that is fused, in two
+        # thirds of the time (measured). What a direction reads after a sequence's end changes nothing before it.
+        counts = counts[:, None]
+        step = torch.arange(x.shape[1])
+        mirrored = torch.where(step < counts, counts - 1 - step, step)[..., None]
+        forward = self._one_way(x, "")
+        backward = self._one_way(x.gather(1, mirrored.expand_as(x)), "_reverse")
+        backward = backward.gather(1, mirrored.expand_as(backward))
+        return torch.cat([forward, backward], dim=2) * (step < counts)[..., None]
+
+    def _one_way(self, x: Float[Tensor, "B T D"], direction: str) -> Float[Tensor, "B T H"]:
+        weights = [
+            getattr(self.lstm, name + direction)
+            for name in ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+        ]
+        zeros = x.new_zeros(1, len(x), self.lstm.hidden_size)
+        states: Tensor = torch.lstm(x, (zeros, zeros), weights, True, 1, 0.0, self.training, False, True)[0]
         return states
 
 

@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 from vmr.errors import FeatureError, ShardError
-from vmr.features import extract
-from vmr.features.extractors import Extractor, I3dClips, Network
+from vmr.features import extract, read_ahead
+from vmr.features.extractors import Extractor
+from vmr.features.networks import I3dClips, Network
 from vmr.features.store import FeatureStore
 from vmr.video.frames import FrameInfo, FrameStore
 from vmr.video.manifest import DECODED_COLUMNS, write_manifest
@@ -89,7 +90,8 @@ def module(monkeypatch):
         )
 
     monkeypatch.setattr(extract, "build_extractor", build)
-    monkeypatch.setattr(extract, "FrameStore", FakeStore)
+    for reader in (extract, read_ahead):
+        monkeypatch.setattr(reader, "FrameStore", FakeStore)
     monkeypatch.setattr(FakeStore, "damaged", {})
     return module
 

@@ -7,15 +7,10 @@ from torch import nn
 from vmr.errors import FeatureError
 from vmr.features.backbones import Backbone, BackboneClips, build_backbone
 from vmr.features.clips import plan_windows
-from vmr.features.extractors import (
-    Extractor,
-    I3dClips,
-    Network,
-    build_extractor,
-    choose_device,
-    choose_dtype,
-)
+from vmr.features.extractors import Extractor, build_extractor
+from vmr.features.hardware import choose_device, choose_dtype
 from vmr.features.i3d import InceptionI3d, fold_batch_norm
+from vmr.features.networks import I3dClips, Network
 
 
 @pytest.fixture
@@ -98,6 +93,41 @@ def test_batches_are_halved_when_memory_runs_out(frames):
     extractor = Extractor(network, batch_size=8, **options)
     assert encode(extractor, frames).shape == (8, 1)
     assert Small.seen == [8, 4, 2, 2, 2, 2] and extractor.batch_size == 2
+
+
+@pytest.mark.parametrize("mode", ["continuous", "windows"])
+def test_pieces_are_halved_when_memory_runs_out(small_i3d, fresh_i3d, frames, mode):
+    expected = encode(small_i3d(mode), frames)
+    extractor = small_i3d(mode)
+    lengths, failures = [], []
+
+    def fails_on_long_pieces(module, arguments):
+        # The third stage, so that the streams before it have already taken the piece when the memory ends.
+        if arguments[0].shape[2] > 24:
+            failures.append(arguments[0].shape[2])
+            raise torch.cuda.OutOfMemoryError
+        lengths.append(arguments[0].shape[2])
+
+    hook = fresh_i3d.Mixed_3b.register_forward_pre_hook(fails_on_long_pieces)
+    try:
+        features = encode(extractor, frames)
+    finally:
+        hook.remove()
+    assert failures and max(lengths) <= 24 and extractor.batch_size < 3
+    torch.testing.assert_close(features, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_piece_too_large_is_an_error(small_i3d, fresh_i3d, frames):
+    def fail(module, arguments):
+        raise torch.cuda.OutOfMemoryError
+
+    extractor = small_i3d("continuous")
+    hook = fresh_i3d.Conv3d_1a_7x7.register_forward_pre_hook(fail)
+    try:
+        with pytest.raises(FeatureError, match=r"i3d: a piece of \d+ frames does not fit the memory of cpu"):
+            encode(extractor, frames)
+    finally:
+        hook.remove()
 
 
 def test_one_window_too_large_is_an_error(frames):

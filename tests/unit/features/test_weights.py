@@ -5,10 +5,11 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from vmr.errors import FeatureError
+from vmr.assets.torch_weights import c3d_key, plain_key
+from vmr.errors import AssetError, FeatureError
 from vmr.features.c3d import C3d
 from vmr.features.i3d import InceptionI3d
-from vmr.features.weights import c3d_key, i3d_key, load_into, read_weights
+from vmr.features.weights import load_into, read_weights
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def test_safetensors_and_wrapped_checkpoints_load(small, tmp_path):
     torch.save({"state_dict": {f"module.{key}": value for key, value in state.items()}, "epoch": 3}, tmp_path / "b.pt")
     for name, metadata in (("a.safetensors", {"source": "here"}), ("b.pt", {})):
         other = nn.Sequential(nn.Conv3d(3, 4, 1), nn.BatchNorm3d(4))
-        assert load_into(other, tmp_path / name, rename=i3d_key) == metadata
+        assert load_into(other, tmp_path / name, rename=plain_key) == metadata
         assert torch.equal(other[0].weight, small[0].weight)
 
 
@@ -58,7 +59,7 @@ def test_pickles_that_could_run_code_are_refused(tmp_path):
 
     for name, save in (("a.pt", torch.save), ("b.pth", lambda value, path: path.write_bytes(pickle.dumps(value)))):
         save({"weight": Evil()}, tmp_path / name)
-        with pytest.raises(FeatureError, match="refused as weights"):
+        with pytest.raises(AssetError, match="refused as weights"):
             read_weights(tmp_path / name)
 
 
@@ -68,7 +69,7 @@ def test_damaged_files_are_refused(tmp_path):
     (tmp_path / "c.pt").write_bytes(b"")
     torch.save([1, 2], tmp_path / "d.pt")
     for name in ("a.safetensors", "b.pt", "c.pt", "d.pt"):
-        with pytest.raises(FeatureError, match=name):
+        with pytest.raises((FeatureError, AssetError), match=name):
             read_weights(tmp_path / name)
 
 

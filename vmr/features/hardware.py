@@ -1,0 +1,55 @@
+"""Where extraction runs: device, precision, and how much fits into its memory."""
+
+import torch
+
+from vmr.errors import FeatureError
+
+_CPU_BATCH = 4
+# Device memory for a window of 64 x 224 x 224 in flight in float32: an estimate from I3D's first layers (outputs of
+# 103, 26 and 77 MB, with their inputs, padded copies and the convolution's workspace). Too small a guess is mended by
+# halving the batch. C3D and the backbones take less.
+_BYTES_PER_WINDOW = 600 * 2**20
+
+
+def choose_device(device: str) -> torch.device:
+    """The device that a name means: ``"auto"`` is CUDA where there is one, else the CPU.
+
+    Raises:
+        FeatureError: CUDA is asked for and not there, or the name is none of ours.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device == "cpu":
+        return torch.device("cpu")
+    if device.split(":")[0] == "cuda":
+        if not torch.cuda.is_available():
+            raise FeatureError(
+                f"device {device}: no CUDA device is visible to torch here. Set `device: auto` or `cpu`."
+            )
+        return torch.device(device)
+    raise FeatureError(f"device is auto, cpu or cuda, found {device!r}")
+
+
+def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
+    """The precision that a name means: ``"auto"`` is bfloat16 where the hardware multiplies it natively.
+
+    Raises:
+        FeatureError: the name is none of ours.
+    """
+    if dtype == "auto":
+        native = (
+            torch.ops.mkldnn._is_mkldnn_bf16_supported() if device.type == "cpu" else torch.cuda.is_bf16_supported()
+        )
+        return torch.bfloat16 if native else torch.float32
+    if dtype not in ("float32", "bfloat16"):
+        raise FeatureError(f"dtype is auto, float32 or bfloat16, found {dtype!r}")
+    return torch.float32 if dtype == "float32" else torch.bfloat16
+
+
+def batch_that_fits(device: torch.device, dtype: torch.dtype) -> int:
+    """Windows at once: a number of ours on the CPU, by free memory on a card."""
+    if device.type == "cpu":
+        return _CPU_BATCH
+    free, _ = torch.cuda.mem_get_info(device)
+    each = _BYTES_PER_WINDOW // (2 if dtype == torch.bfloat16 else 1)
+    return int(min(max(0.6 * free // each, 1), 64))

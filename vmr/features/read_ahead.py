@@ -1,0 +1,141 @@
+"""Reading, resizing and uploading frames beside the network: a bounded number of pieces ahead of it."""
+
+import queue
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from vmr.errors import FeatureError, VmrError
+from vmr.features.clips import WindowPlan
+from vmr.features.extractors import Extractor
+from vmr.video.frames import FrameInfo, FrameStore
+
+# What a damaged video or frame store raises; anything else is a fault of ours and stops the shard.
+VIDEO_ERRORS = (VmrError, OSError, ValueError, KeyError)
+_READ_CHUNK = 32
+_QUEUED_PIECES = 2
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A piece of a video's padded sequence, on the device or on its way there.
+
+    Attributes:
+        video_id: the video.
+        info: its frames.
+        plan: its windows.
+        slab: resized and cropped frames.
+        last: whether it is the video's last one.
+        copied: passed when the slab has arrived on the card; None on the CPU.
+    """
+
+    video_id: str
+    info: FrameInfo
+    plan: WindowPlan
+    slab: UInt8[Tensor, "T H W 3"]
+    last: bool
+    copied: torch.cuda.Event | None
+
+    def frames(self) -> UInt8[Tensor, "T H W 3"]:
+        """The frames; work that is queued on the card from now on finds them there."""
+        if self.copied is not None:
+            network = torch.cuda.current_stream(self.slab.device)
+            network.wait_event(self.copied)
+            # Else their memory, which belongs to the copying stream, could be given away while they are in use.
+            self.slab.record_stream(network)
+        return self.slab
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A video that cannot be read any further, and why."""
+
+    video_id: str
+    reason: str
+
+
+class End:
+    """Nothing more to read; `error` is what stopped the reader, if anything."""
+
+    def __init__(self, error: BaseException | None = None) -> None:
+        self.error = error
+
+
+@contextmanager
+def read_ahead(extractor: Extractor, frames: Path, todo: list[str]) -> Iterator["queue.Queue[Piece | Failure | End]"]:
+    """Run the reading, resizing and cropping of the next pieces beside the network, a bounded number ahead."""
+    pieces: queue.Queue[Piece | Failure | End] = queue.Queue(maxsize=_QUEUED_PIECES)
+    stop = threading.Event()
+
+    def hand_over(item: Piece | Failure | End) -> bool:
+        while not stop.is_set():
+            try:
+                pieces.put(item, timeout=0.2)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def read_all() -> None:
+        try:
+            upload = _Upload(extractor.device)
+            with FrameStore(frames) as store:
+                for video_id in todo:
+                    try:
+                        for piece in _pieces_of(extractor, store, video_id, upload):
+                            if not hand_over(piece):
+                                return
+                    except VIDEO_ERRORS as error:
+                        if not hand_over(Failure(video_id, str(error) or type(error).__name__)):
+                            return
+            hand_over(End())
+        except BaseException as error:  # handed to the main thread, which raises it
+            hand_over(End(error))
+
+    thread = threading.Thread(target=read_all, name="frame-reader", daemon=True)
+    thread.start()
+    try:
+        yield pieces
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _pieces_of(extractor: Extractor, store: FrameStore, video_id: str, upload: "_Upload") -> Iterator[Piece]:
+    info = store.info(video_id)
+    plan = extractor.plan(info.num_frames)
+    held: UInt8[np.ndarray, "T H W 3"] | None = None
+    for slab in extractor.pieces(store.read(video_id, chunk=_READ_CHUNK), plan):
+        if held is not None:
+            yield Piece(video_id, info, plan, *upload(held, last=False))
+        held = slab
+    if held is None:
+        raise FeatureError("the frame store has no frames for it: decode it again")
+    yield Piece(video_id, info, plan, *upload(held, last=True))
+
+
+class _Upload:
+    """Copies pieces to the device as bytes while the network works on earlier ones."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+
+    def __call__(
+        self, slab: UInt8[np.ndarray, "T H W 3"], *, last: bool
+    ) -> tuple[UInt8[Tensor, "T H W 3"], bool, torch.cuda.Event | None]:
+        tensor = torch.from_numpy(slab)
+        if self._stream is None:
+            return tensor, last, None
+        copied = torch.cuda.Event()
+        with torch.cuda.stream(self._stream):
+            tensor = tensor.pin_memory().to(self._device, non_blocking=True)
+            copied.record(self._stream)
+        return tensor, last, copied
