@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float64, UInt8
-from pytorchvideo.data.clip_sampling import UniformClipSampler
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -79,6 +78,9 @@ def plan_windows(num_frames: int, *, window: int, stride: int, padding: str = "e
 def _clips_inside(num_frames: int, *, window: int, stride: int) -> int:
     if stride > window:  # pytorchvideo's sampler has no gaps between clips
         return (num_frames - window) // stride + 1
+    # Here, since importing pytorchvideo's data takes as long as importing torch again.
+    from pytorchvideo.data.clip_sampling import UniformClipSampler
+
     # One frame is one second for the sampler, whose arithmetic is in fractions: no rounding anywhere.
     sampler = UniformClipSampler(clip_duration=window, stride=stride)
     clip = sampler(0, num_frames, {})

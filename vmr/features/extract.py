@@ -14,7 +14,8 @@ from tqdm import tqdm
 
 from vmr.errors import FeatureError, VmrError
 from vmr.features.clips import step_seconds
-from vmr.features.extractors import Encoder, Extractor, build_extractor
+from vmr.features.encoders import Encoder
+from vmr.features.extractors import Extractor, build_extractor
 from vmr.features.fidelity import compared_videos, cosine_to_exact_window
 from vmr.features.read_ahead import End, Failure, Piece, read_ahead
 from vmr.features.store import VideoFeatures, write_video

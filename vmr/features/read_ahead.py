@@ -126,7 +126,7 @@ class _Upload:
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
 
     def __call__(
         self, slab: UInt8[np.ndarray, "T H W 3"], *, last: bool
@@ -134,7 +134,7 @@ class _Upload:
         tensor = torch.from_numpy(slab)
         if self._stream is None:
             return tensor, last, None
-        copied = torch.cuda.Event()
+        copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
         with torch.cuda.stream(self._stream):
             tensor = tensor.pin_memory().to(self._device, non_blocking=True)
             copied.record(self._stream)
