@@ -173,6 +173,9 @@ class DatasetSettings(Section):
         dict[str, dict[str, int]], Field(description="Known counts, checked against what is read.")
     ] = {}
     fetch: Annotated[dict[str, str], Field(description="File: asset that it is fetched from when missing.")] = {}
+    fetch_videos: Annotated[
+        str | None, Field(description="Asset that the folder of videos is fetched from when there is none.")
+    ] = None
     render: Annotated[RenderSettings | None, Field(description="Render the dataset into its folders.")] = None
     overrides: Annotated[
         dict[str, dict[str, Any]], Field(description="Settings of the sections below that differ for this dataset.")

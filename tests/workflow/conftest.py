@@ -59,7 +59,7 @@ def planned(snakemake: Callable[..., subprocess.CompletedProcess]) -> Callable[.
 def charades_annotations(workdir: Path) -> None:
     """Annotation files in the place where `charades` expects them: two training videos and one for testing."""
     folder = workdir / "data" / "charades"
-    folder.mkdir(parents=True)
+    (folder / "videos").mkdir(parents=True)
     (folder / "charades_sta_train.txt").write_text("AAAAA 0.0 2.0##a person sits down.\nBBBBB 1.0 3.0##a dog runs.\n")
     (folder / "charades_sta_test.txt").write_text("CCCCC 0.5 2.5##a person opens a door.\n")
     (folder / "Charades_v1_train.csv").write_text("id,length\nAAAAA,4.0\nBBBBB,4.0\n")

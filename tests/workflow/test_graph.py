@@ -20,6 +20,12 @@ def test_charades_goes_from_videos_to_the_table(planned, charades_annotations):
     }
 
 
+def test_charades_videos_are_fetched_when_there_is_no_folder_of_them(planned, workdir, charades_annotations):
+    (workdir / "data" / "charades" / "videos").rmdir()
+    jobs = planned("results/charades_table.csv")
+    assert jobs["fetch_videos_charades"] == 1 and jobs["probe_videos"] == 32
+
+
 def test_activitynet_fetches_what_is_missing_and_scores_three_splits(planned):
     # 64 shards; 3 methods x 5 seeds x (val_1, val_2, their union)
     assert planned("results/activitynet_table.csv") == {

@@ -1,4 +1,4 @@
-"""Single files out of archives that are not trusted."""
+"""Files out of archives that are not trusted."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO
+
+from tqdm import tqdm
 
 from vmr.errors import AssetError
 from vmr.files import atomic_path
@@ -57,14 +60,58 @@ def extract_member(archive: Path | str, member: str, *, output: Path | str, limi
         raise AssetError(f"{archive}: damaged ({error}). Remove it and download it again.") from error
 
 
+def extract_files(archive: Path | str, folder: Path | str, *, suffixes: tuple[str, ...], limit_bytes: int) -> int:
+    """Unpack the files of a zip archive with one of some suffixes, all into one folder.
+
+    Files that are there with the declared size are left alone, so that an interrupted call goes on.
+
+    Args:
+        archive: a zip file.
+        folder: where the files go; made when missing.
+        suffixes: such as ``.mp4``, lower case; other members are passed over.
+        limit_bytes: no honest file is larger.
+
+    Returns:
+        The number of such files.
+
+    Raises:
+        AssetError: the archive is damaged, encrypted, holds paths that lead out of a folder, links, two files of one
+            name, or none of the suffixes.
+    """
+    archive, folder = Path(archive), Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with zipfile.ZipFile(archive) as file:
+            _refuse_hostile(archive, file.namelist())
+            members: dict[str, zipfile.ZipInfo] = {}
+            for info in file.infolist():
+                path = PurePosixPath(info.filename)
+                if info.is_dir() or "__MACOSX" in path.parts or path.suffix.lower() not in suffixes:
+                    continue
+                if path.name in members:
+                    raise AssetError(f"{archive}: two files are called {path.name}; which one is meant is not clear.")
+                members[path.name] = info
+            if not members:
+                raise AssetError(f"{archive}: expected files that end in {', '.join(suffixes)}, found none.")
+            for name, info in tqdm(sorted(members.items()), desc="unpack", unit="file", disable=None):
+                _refuse_zip_member(archive, info)
+                target = folder / name
+                if not (target.is_file() and target.stat().st_size == info.file_size):
+                    label = f"{archive}: {info.filename}"
+                    opened = partial(file.open, info)
+                    _copy(opened, target, label=label, declared=info.file_size, limit=limit_bytes)
+    except FileNotFoundError as error:
+        raise AssetError(f"{archive}: no such archive.") from error
+    except _DAMAGED as error:
+        raise AssetError(f"{archive}: damaged ({error}). Remove it and download it again.") from error
+    return len(members)
+
+
 def _from_zip(archive: Path, member: str, output: Path, *, limit_bytes: int) -> None:
     with zipfile.ZipFile(archive) as file:
         name = _find(archive, file.namelist(), member)
         info = file.getinfo(name)
-        if info.flag_bits & 1:
-            raise AssetError(f"{archive}: {name} is encrypted.")
-        if stat.S_ISLNK(info.external_attr >> 16) or info.is_dir():
-            raise AssetError(f"{archive}: {name} is a link or a folder, expected a file.")
+        _refuse_zip_member(archive, info)
         _copy(lambda: file.open(info), output, label=f"{archive}: {name}", declared=info.file_size, limit=limit_bytes)
 
 
@@ -81,12 +128,23 @@ def _from_tar(archive: Path, member: str, output: Path, *, limit_bytes: int) -> 
         _copy(lambda: stream, output, label=f"{archive}: {name}", declared=info.size, limit=limit_bytes)
 
 
-def _find(archive: Path, names: Iterable[str], member: str) -> str:
-    names = list(names)
+def _refuse_zip_member(archive: Path, info: zipfile.ZipInfo) -> None:
+    if info.flag_bits & 1:
+        raise AssetError(f"{archive}: {info.filename} is encrypted.")
+    if stat.S_ISLNK(info.external_attr >> 16) or info.is_dir():
+        raise AssetError(f"{archive}: {info.filename} is a link or a folder, expected a file.")
+
+
+def _refuse_hostile(archive: Path, names: list[str]) -> None:
     for name in names:
         path = PurePosixPath(name.replace("\\", "/"))
         if path.is_absolute() or ".." in path.parts or any(part.endswith(":") for part in path.parts[:1]):
             raise AssetError(f"{archive}: refused, since it holds the path {name!r}, which leads out of a folder.")
+
+
+def _find(archive: Path, names: Iterable[str], member: str) -> str:
+    names = list(names)
+    _refuse_hostile(archive, names)
     # Archives made on a Mac hold a shadow of every file.
     found = [name for name in names if f"/{name}".endswith(f"/{member}") and "__MACOSX" not in name]
     if len(found) != 1:

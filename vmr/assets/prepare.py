@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
-from vmr.assets.archives import extract_member
+from vmr.assets.archives import extract_files, extract_member
 from vmr.assets.download import download
 from vmr.assets.flax_i3d import i3d_state_dict_from_flax, load_flax_pickle
 from vmr.assets.glove_package import write_glove_text
@@ -18,6 +18,8 @@ from vmr.assets.packages import installed_path, package_file
 from vmr.assets.registry import ASSETS, Asset, get_asset
 from vmr.errors import AssetError
 from vmr.files import atomic_path, sha256_file
+
+VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".avi")
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +41,8 @@ def prepare_asset(name: str, *, output: Path | str, cache: Path | str) -> None:
     """
     asset = get_asset(name)
     output, cache = Path(output), Path(cache)
+    if asset.preparation == "video_archive":
+        raise AssetError(f"asset {name}: an archive of videos is unpacked into a folder by `vmr assets videos`.")
     if asset.preparation == "i3d_flax":
         source = package_file(asset, "weights")
         _write_weights(i3d_state_dict_from_flax(load_flax_pickle(source)), output, asset=asset, source=source)
@@ -48,6 +52,33 @@ def prepare_asset(name: str, *, output: Path | str, cache: Path | str) -> None:
     else:
         _prepare_download(asset, output, cache)
     logger.info("%s: written to %s", name, output)
+
+
+def fetch_videos(name: str, *, folder: Path | str, cache: Path | str) -> None:
+    """Download an archive of videos and unpack it into one folder.
+
+    The folder gets its name when all is there: one that exists belongs to the user and is refused. Interrupted and
+    called again, it goes on.
+
+    Args:
+        name: of `ASSETS`, an archive of videos.
+        folder: where the videos go.
+        cache: folder that keeps downloads.
+
+    Raises:
+        AssetError: no such archive of videos, it cannot be had, or it is damaged or hostile.
+    """
+    asset, folder = get_asset(name), Path(folder)
+    if asset.preparation != "video_archive":
+        names = ", ".join(other.name for other in ASSETS.values() if other.preparation == "video_archive")
+        raise AssetError(f"asset {name}: is no archive of videos; these are: {names}.")
+    if folder.exists():
+        raise AssetError(f"{folder}: is there already. Remove it to have it fetched, or leave it as it is.")
+    source = fetch_asset(name, cache=cache)
+    unfinished = folder.with_name(folder.name + ".part")
+    count = extract_files(source, unfinished, suffixes=VIDEO_SUFFIXES, limit_bytes=asset.member_limit_bytes)
+    unfinished.rename(folder)
+    logger.info("%s: %d videos in %s; %s is needed no more and may be deleted", name, count, folder, source)
 
 
 def fetch_asset(name: str, *, cache: Path | str) -> Path:

@@ -7,7 +7,9 @@ from typing import Literal
 
 from vmr.errors import AssetError
 
-Preparation = Literal["i3d_flax", "i3d_torch", "c3d_torch", "glove_package", "glove_zip", "archive_member", "copy"]
+Preparation = Literal[
+    "i3d_flax", "i3d_torch", "c3d_torch", "glove_package", "glove_zip", "archive_member", "video_archive", "copy"
+]
 
 _MEBIBYTE = 2**20
 
@@ -207,6 +209,16 @@ _DECLARED = (
         size_bytes=3_519_822,
         sha256="c616913ef79c2ddde06d9c562eae57bb8901d459d7568a0d27bf09cbf33ae866",
         members=("Charades_v1_train.csv", "Charades_v1_test.csv"),
+    ),
+    Asset(
+        name="charades_videos",
+        description="Charades, the 9,848 videos scaled to 480p, 13 GB",
+        licence=_CHARADES_LICENCE,
+        preparation="video_archive",
+        page="https://prior.allenai.org/projects/charades",
+        addresses=("https://ai2-public-datasets.s3-us-west-2.amazonaws.com/charades/Charades_v1_480.zip",),
+        file_name="Charades_v1_480.zip",
+        member_limit_bytes=1024 * _MEBIBYTE,
     ),
     Asset(
         name="activitynet_captions",

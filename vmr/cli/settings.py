@@ -10,11 +10,12 @@ import typer
 from vmr.cli.groups import Output, assets_app, config_app
 
 ConfigPath = Annotated[Path, typer.Argument(help="The YAML file.")]
+Cache = Annotated[Path, typer.Option(help="Folder of the downloads.")]
 
 
 @assets_app.command("list")
 def list_assets(
-    cache: Annotated[Path, typer.Option(help="Folder of the downloads.")] = Path("data/assets/downloads"),
+    cache: Cache = Path("data/assets/downloads"),
 ) -> None:
     """List every asset: what it is, where it comes from, its licence."""
     from vmr.assets.prepare import describe_assets
@@ -27,12 +28,29 @@ def prepare_asset(
     name: Annotated[str, typer.Argument(help="Name, as `vmr assets list` prints it.")],
     *,
     output: Output,
-    cache: Annotated[Path, typer.Option(help="Folder of the downloads.")] = Path("data/assets/downloads"),
+    cache: Cache = Path("data/assets/downloads"),
 ) -> None:
     """Fetch or unpack an asset and write it in the form that the stages read."""
     from vmr.assets.prepare import prepare_asset
 
     prepare_asset(name, output=output, cache=cache)
+
+
+@assets_app.command("videos")
+def fetch_videos(
+    name: Annotated[str, typer.Argument(help="Name of an archive of videos, as `vmr assets list` prints it.")],
+    *,
+    folder: Annotated[Path, typer.Option(help="Folder of the videos; made, must not be there.")],
+    listing: Annotated[Path, typer.Option(help="File to write: what the folder then holds.")],
+    shards: Annotated[int, typer.Option(help="Shards of the dataset.")],
+    cache: Cache = Path("data/assets/downloads"),
+) -> None:
+    """Download an archive of videos and unpack it into a folder."""
+    from vmr.assets.prepare import fetch_videos
+    from vmr.video.listing import write_listing
+
+    fetch_videos(name, folder=folder, cache=cache)
+    write_listing(folder, listing, shards=shards)
 
 
 @config_app.command("check")

@@ -6,6 +6,7 @@ import hashlib
 import os
 from pathlib import Path
 
+from vmr.files import atomic_path
 from vmr.shard import shard_of
 
 
@@ -33,3 +34,25 @@ def folder_fingerprints(folder: Path | str, *, shards: int) -> list[str]:
     except FileNotFoundError:
         pass
     return [hashlib.sha256("\n".join(sorted(lines)).encode("utf-8")).hexdigest()[:16] for lines in entries]
+
+
+def write_listing(folder: Path | str, path: Path | str, *, shards: int) -> None:
+    """Note what a folder holds now: one digest a line, see `folder_fingerprints`."""
+    with atomic_path(path) as temporary:
+        temporary.write_text("".join(f"{line}\n" for line in folder_fingerprints(folder, shards=shards)))
+
+
+def changed_shards(folder: Path | str, listing: Path | str, *, shards: int) -> list[str]:
+    """For each shard the word ``listed`` where its files are those of the listing, else their digest now.
+
+    Args:
+        folder: the folder of videos.
+        listing: as written by `write_listing`; a folder that is missing with it is about to be fetched.
+        shards: number of shards of the dataset.
+    """
+    now = folder_fingerprints(folder, shards=shards)
+    try:
+        then = Path(listing).read_text(encoding="utf-8").split()
+    except FileNotFoundError:
+        then = [] if Path(folder).is_dir() else now
+    return ["listed" if digest in then[shard : shard + 1] else digest for shard, digest in enumerate(now)]

@@ -32,7 +32,7 @@ for name, dataset in RENDERED.items():
                 file for files in dataset.annotations.values() for file in files
             ]
             + dataset.durations,
-            listing=str(Path(dataset.videos).parent / "videos.sha256"),
+            listing=listing_of(dataset),
         log:
             f"logs/{name}/render.log",
         benchmark:

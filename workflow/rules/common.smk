@@ -20,7 +20,7 @@ shell.prefix(
 from vmr.config import load_config
 from vmr.errors import ConfigError
 from vmr.stages import STAGES, extract_stage
-from vmr.video.listing import folder_fingerprints
+from vmr.video.listing import changed_shards, folder_fingerprints
 
 try:
     CONFIG = load_config(config)

@@ -38,19 +38,34 @@ def annotation_options(wildcards):
     )
 
 
+def listing_of(dataset):
+    """Where it is noted what a folder of videos held after the workflow made it."""
+    name = "videos.sha256" if dataset.render else "videos.listed"
+    return str(Path(dataset.videos).parent / name)
+
+
+# Datasets whose videos the workflow fetches; a folder that a user brought has no listing, and is left alone.
+FETCHED_VIDEOS = {
+    name: dataset
+    for name, dataset in DATASETS.items()
+    if dataset.fetch_videos
+    and (Path(listing_of(dataset)).exists() or not Path(dataset.videos).exists())
+}
 FINGERPRINTS = {
-    name: folder_fingerprints(dataset.videos, shards=dataset.shards)
+    name: (
+        changed_shards(dataset.videos, listing_of(dataset), shards=dataset.shards)
+        if name in FETCHED_VIDEOS
+        else folder_fingerprints(dataset.videos, shards=dataset.shards)
+    )
     for name, dataset in DATASETS.items()
     if not dataset.render
 }
 
 
-def rendered_listing(wildcards):
-    """The listing of a rendered dataset's videos: an input, since the folder is empty when jobs are planned."""
-    dataset = dataset_of(wildcards)
-    return (
-        [str(Path(dataset.videos).parent / "videos.sha256")] if dataset.render else []
-    )
+def video_listing(wildcards):
+    """The listing of videos that the workflow makes: an input, since the folder is empty when jobs are planned."""
+    made = wildcards.dataset in FETCHED_VIDEOS or wildcards.dataset in RENDERED
+    return [listing_of(dataset_of(wildcards))] if made else []
 
 
 def shard_fingerprint(wildcards):

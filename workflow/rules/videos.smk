@@ -1,10 +1,36 @@
 """Raw videos: what ffprobe says of them, and their frames at 24 a second."""
 
+for name, dataset in FETCHED_VIDEOS.items():
+
+    rule:
+        name:
+            f"fetch_videos_{name}"
+        output:
+            listing=listing_of(dataset),
+        log:
+            f"logs/{name}/fetch_videos.log",
+        benchmark:
+            f"work/{name}/benchmarks/fetch_videos.tsv"
+        # As the other downloads: compute nodes often have no way out.
+        localrule: True
+        conda:
+            CONDA
+        resources:
+            runtime=1440,
+        params:
+            asset=dataset.fetch_videos,
+            folder=dataset.videos,
+            shards=dataset.shards,
+            cache=f"{ASSETS}/downloads",
+        shell:
+            "python -m vmr assets videos {params.asset} --folder {params.folder:q} --shards {params.shards}"
+            " --cache {params.cache} --listing {output.listing:q} > {log} 2>&1"
+
 
 rule probe_videos:
     input:
         moments="work/{dataset}/annotations/moments.csv",
-        listing=rendered_listing,
+        listing=video_listing,
     output:
         "work/{dataset}/videos/shard_{shard}.csv",
     log:

@@ -7,7 +7,7 @@ import zipfile
 
 import pytest
 
-from vmr.assets.archives import extract_member
+from vmr.assets.archives import extract_files, extract_member
 from vmr.errors import AssetError
 
 LIMIT = 1_000_000
@@ -133,3 +133,35 @@ def test_no_archive_at_all(tmp_path):
         extract_member(tmp_path / "page", "a.json", output=tmp_path / "o", limit_bytes=LIMIT)
     with pytest.raises(AssetError, match="no such archive"):
         extract_member(tmp_path / "absent", "a.json", output=tmp_path / "o", limit_bytes=LIMIT)
+
+
+def test_all_videos_go_into_one_folder_and_nothing_else(tmp_path):
+    make_zip(tmp_path / "a.zip", {"Charades/x.mp4": b"one", "y.MP4": b"two", "Charades/readme.txt": b"no"})
+    for _ in range(2):  # the second time nothing is left to do
+        assert extract_files(tmp_path / "a.zip", tmp_path / "out", suffixes=(".mp4",), limit_bytes=10) == 2
+        assert {p.name: p.read_bytes() for p in (tmp_path / "out").iterdir()} == {"x.mp4": b"one", "y.MP4": b"two"}
+
+
+def test_unpacking_goes_on_after_a_kill(tmp_path):
+    make_zip(tmp_path / "a.zip", {"x.mp4": b"one", "y.mp4": b"two"})
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "x.mp4").write_bytes(b"ONE")  # the right size: not unpacked again
+    (tmp_path / "out" / "y.mp4").write_bytes(b"t")  # cut
+    extract_files(tmp_path / "a.zip", tmp_path / "out", suffixes=(".mp4",), limit_bytes=10)
+    assert [(tmp_path / "out" / name).read_bytes() for name in ("x.mp4", "y.mp4")] == [b"ONE", b"two"]
+
+
+@pytest.mark.parametrize(
+    ("members", "said"),
+    [
+        ({"../x.mp4": b"1"}, "leads out of a folder"),
+        ({"a/x.mp4": b"1", "b/x.mp4": b"2"}, "two files are called x.mp4"),
+        ({"readme.txt": b"1"}, "expected files that end in .mp4, found none"),
+        ({"x.mp4": b"12345678901"}, "at most 10 were expected"),
+    ],
+)
+def test_archives_of_videos_that_are_refused(members, said, tmp_path):
+    make_zip(tmp_path / "a.zip", members)
+    with pytest.raises(AssetError, match=said):
+        extract_files(tmp_path / "a.zip", tmp_path / "out", suffixes=(".mp4",), limit_bytes=10)
+    assert not list((tmp_path / "out").iterdir())

