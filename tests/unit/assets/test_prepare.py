@@ -187,7 +187,10 @@ def test_without_network_the_error_says_which_file_to_put_where(name, tmp_path, 
     asset = ASSETS[name]
     output = tmp_path / (asset.members[0] if asset.preparation == "archive_member" else "out")
     with pytest.raises(AssetError) as caught:
-        prepare_asset(name, output=output, cache=tmp_path / "cache")
+        if asset.preparation == "video_archive":
+            fetch_videos(name, folder=output, cache=tmp_path / "cache")
+        else:
+            prepare_asset(name, output=output, cache=tmp_path / "cache")
     message = str(caught.value)
     for part in (name, str(tmp_path / "cache" / asset.file_name), asset.addresses[0], asset.page, "config.yaml"):
         assert part in message
