@@ -343,7 +343,7 @@ def test_videos_are_fetched_into_a_folder_that_is_not_there(tmp_path, declared, 
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as file:
         file.writestr("Charades_v1_480/AAAAA.mp4", b"a video")
-    put(tmp_path / "cache", "Charades_v1_480.zip", packed.getvalue())
+    declared("charades_videos", **put(tmp_path / "cache", "charades_videos", packed.getvalue()))
     folder = tmp_path / "videos"
     fetch_videos("charades_videos", folder=folder, cache=tmp_path / "cache")
     assert [path.name for path in tmp_path.iterdir() if path.name != "cache"] == ["videos"]
