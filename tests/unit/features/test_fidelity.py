@@ -52,10 +52,10 @@ def test_the_cosine_is_that_of_the_middle_window(fresh_i3d, num_frames, monkeypa
     assert step == middle and cosine == pytest.approx(expected, abs=1e-5)
 
 
-def test_about_one_video_in_16_and_the_first_are_compared():
+def test_about_one_video_in_8_and_the_first_are_compared():
     ids = [f"v{i:04d}" for i in range(1600)]
     chosen = compared_videos(ids)
-    assert 60 < len(chosen) < 140 and "v0000" in chosen
+    assert 150 < len(chosen) < 250 and "v0000" in chosen
     # However a shard is cut, a video's own choice is the same.
     assert chosen - {"v0000"} <= compared_videos(ids[1:]) and compared_videos(["b", "a"]) >= {"a"}
     assert compared_videos([]) == set()

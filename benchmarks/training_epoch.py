@@ -1,0 +1,279 @@
+"""Seconds of an epoch and of predictions: the straightforward loop against ours, on the files of a dataset.
+
+    python benchmarks/training_epoch.py --work work/charades_sim --features work/charades_sim/features/simulated.h5
+
+Straightforward: single precision, a DataLoader that reads HDF5 for every item, every video padded to the longest that
+is allowed and every query to the most words, each query with its own copy of its video, packed LSTMs. Ours: what
+`vmr train` does. Both have the same network, batch size and threads. Of each epoch some batches are timed, spread
+evenly over the lengths of videos, in turns; the epoch is their mean times the number of batches.
+"""
+
+import argparse
+import datetime
+import os
+import resource
+import statistics
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from i3d_speed import processor_name
+from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from torch.utils.data import DataLoader, Dataset
+from vmr.model.build import build_network
+
+from vmr.annotations.moments import clamp_spans, read_moments, validation_videos, video_durations
+from vmr.data.collate import Collator, training_batches
+from vmr.data.samples import Samples, build_samples
+from vmr.data.videos import VideoSteps, load_videos, pool_steps
+from vmr.features.store import FeatureStore
+from vmr.files import write_json
+from vmr.model.encoders import BiLSTM
+from vmr.model.losses import Targets
+from vmr.provenance import library_versions
+from vmr.queries.store import QueryStore
+from vmr.training.hardware import autocast, describe, resolve_device, resolve_precision
+from vmr.training.inference import predict_batch, ranked_spans
+
+
+class Items(Dataset):
+    """One query an item, its features read from HDF5 each time and padded, as most public loaders do it."""
+
+    def __init__(
+        self, features: Path, samples: Samples, vectors: np.ndarray, *, max_steps: int, max_words: int
+    ) -> None:
+        self.path, self.samples, self.vectors = features, samples, vectors
+        self.max_steps, self.max_words = max_steps, max_words
+        self.store: FeatureStore | None = None
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, row: int) -> tuple[torch.Tensor, ...]:
+        self.store = self.store or FeatureStore(self.path)
+        video = self.store.get(self.samples.video_ids[row])
+        features, _, _ = pool_steps(video.features, video.start_sec, video.end_sec, max_steps=self.max_steps)
+        padded = np.zeros((self.max_steps, features.shape[1]), np.float32)
+        padded[: len(features)] = features
+        count = int(self.samples.word_counts[row])
+        words = np.zeros((self.max_words, self.vectors.shape[1]), np.float32)
+        words[:count] = self.vectors[self.samples.tokens[row, :count]]
+        unknown = np.zeros(self.max_words, bool)
+        unknown[:count] = self.samples.tokens[row, :count].numpy() == 0
+        return (
+            torch.from_numpy(padded), torch.tensor(len(features)), torch.from_numpy(words), torch.from_numpy(unknown),
+            torch.tensor(count), self.samples.labels[row], self.samples.span_sec[row],
+        )  # fmt: skip
+
+
+class PackedLSTM(nn.Module):
+    """The usual way to give a bi-LSTM sequences of different lengths."""
+
+    def __init__(self, layer: BiLSTM) -> None:
+        super().__init__()
+        self.lstm = layer.lstm
+
+    def forward(self, x: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
+        """States, zeros after the end of a sequence."""
+        packed = pack_padded_sequence(x, counts, batch_first=True, enforce_sorted=False)
+        return pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=x.shape[1])[0]
+
+
+def with_packed_lstms(module: nn.Module) -> nn.Module:
+    """The network with every bi-LSTM replaced, in place."""
+    for name, child in module.named_children():
+        if isinstance(child, BiLSTM):
+            setattr(module, name, PackedLSTM(child))
+        else:
+            with_packed_lstms(child)
+    return module
+
+
+class Straightforward:
+    """The common loop."""
+
+    def __init__(self, network: nn.Module, items: Items, *, batch_size: int, device: torch.device) -> None:
+        self.network, self.device = with_packed_lstms(network).to(device), device
+        self.optimizer = torch.optim.Adam(network.parameters(), lr=1e-4)
+        # Workers of their own, as everybody has them; they read ahead while the network computes.
+        self.loader = DataLoader(items, batch_size=batch_size, shuffle=True, num_workers=2, drop_last=True)
+        self.batches = iter(self.loader)
+
+    def step(self) -> None:
+        """One batch, forward and backward."""
+        features, steps, words, unknown, counts, labels, _ = next(self.batches)
+        self.network.train()
+        device = self.device
+        prediction = self.network(features.to(device), steps, words.to(device), unknown.to(device), counts)
+        # No method of the benchmark reads the share of the video that a span covers.
+        share = torch.zeros(len(labels), 2, device=device)
+        loss = self.network.losses(prediction, Targets(labels.to(device), share, steps)).total
+        self.optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        self.optimizer.step()
+        synchronise(device)
+
+
+class Ours:
+    """The loop of `vmr.training.loop`, a batch at a time."""
+
+    def __init__(self, network: nn.Module, videos: VideoSteps, samples: Samples, vectors: np.ndarray, *,
+                 batch_size: int, timed: int, precision: str, device: torch.device) -> None:  # fmt: skip
+        self.network, self.samples, self.precision, self.device = network.to(device), samples, precision, device
+        self.optimizer = torch.optim.Adam(network.parameters(), lr=1e-4, fused=True)
+        self.collator = Collator(videos, vectors, device=device)
+        counts = videos.counts[samples.video].numpy()
+        batches = training_batches(counts, batch_size=batch_size, seed=0, epoch=1)
+        self.per_epoch = len(batches)
+        by_length = sorted(batches, key=lambda rows: counts[rows].max())
+        chosen = np.linspace(0, len(batches) - 1, timed + 1).astype(int)
+        self.batches = iter([by_length[i] for i in (chosen[timed // 2], *chosen)])
+
+    def step(self) -> None:
+        """One batch, forward and backward."""
+        self.network.train()
+        batch = self.collator(self.samples, next(self.batches))
+        prediction = predict_batch(self.network, batch, self.precision)
+        loss = self.network.losses(prediction, Targets(batch.labels, batch.share, batch.step_counts)).total
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        self.optimizer.step()
+        synchronise(self.device)
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait for the card."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def inference(ours: Ours, samples: Samples, *, batch_size: int) -> dict[str, float]:
+    """Milliseconds of one query alone, and queries a second in batches; top five spans each."""
+    network, collator = ours.network, ours.collator
+    alone = []
+    for row in np.linspace(0, len(samples) - 1, 31).astype(int):
+        one = [np.array([row])]
+        begin = time.perf_counter()
+        list(ranked_spans(network, collator, subset(samples, one[0]), batch_size=1, top=5))
+        alone.append(time.perf_counter() - begin)
+    some = subset(samples, np.linspace(0, len(samples) - 1, min(1000, len(samples))).astype(int))
+    begin = time.perf_counter()
+    list(ranked_spans(network, collator, some, batch_size=batch_size, top=5))
+    return {
+        "one_query_ms_median": 1000 * statistics.median(alone[1:]),
+        "queries_a_second": len(some) / (time.perf_counter() - begin),
+        "batch_size": batch_size,
+    }
+
+
+def subset(samples: Samples, rows: np.ndarray) -> Samples:
+    """Some of the samples."""
+    fields = {}
+    for name, value in vars(samples).items():
+        if isinstance(value, torch.Tensor):
+            fields[name] = value[torch.from_numpy(rows)]
+        else:
+            fields[name] = [value[row] for row in rows] if value and len(value) == len(samples) else value
+    return Samples(**fields)
+
+
+def main() -> None:
+    """Measure and write the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, required=True, help="folder of the dataset: annotations, queries")
+    parser.add_argument("--features", type=Path, required=True)
+    parser.add_argument("--hidden", type=int, default=512)
+    parser.add_argument("--max-steps", type=int, default=128)
+    parser.add_argument("--batch-size", type=int, default=100)
+    parser.add_argument("--timed", type=int, default=12, help="batches of ours that are timed")
+    parser.add_argument("--timed-straightforward", type=int, default=4)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "training_epoch.json")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    device = resolve_device(options.device)
+    precision = resolve_precision("auto", device, width=options.hidden)
+    table = read_moments(options.work / "annotations" / "moments.csv")
+    table = clamp_spans(table, video_durations(table, None))
+    held_out = validation_videos(table.loc[table["split"] == "train", "video_id"], fraction=0.1)
+    train = table[(table["split"] == "train") & ~table["video_id"].isin(held_out)]
+    queries = QueryStore(options.work / "queries" / "queries.h5")
+    begin = time.perf_counter()
+    with FeatureStore(options.features) as store:
+        videos = load_videos(
+            store, train["video_id"], max_steps=options.max_steps, device=device,
+            dtype=torch.float16 if precision == "bfloat16" else torch.float32,
+        )  # fmt: skip
+        dim = store.dim
+    loading = time.perf_counter() - begin
+    samples = build_samples(train, videos, queries, drop_empty=True)
+    networks = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        networks.append(
+            build_network(
+                method="ci_mha",
+                video_dim=dim,
+                word_dim=queries.dim,
+                max_steps=options.max_steps,
+                hidden=options.hidden,
+                query_hidden=options.hidden // 2,
+                heads=8,
+            )
+        )
+    items = Items(options.features, samples, queries.vectors, max_steps=options.max_steps, max_words=25)
+    plain = Straightforward(networks[0], items, batch_size=options.batch_size, device=device)
+    ours = Ours(
+        networks[1], videos, samples, queries.vectors, batch_size=options.batch_size, timed=options.timed,
+        precision=precision, device=device,
+    )  # fmt: skip
+    seconds: dict[str, list[float]] = {"straightforward": [], "ours": []}
+    for loop in (plain, ours):  # the first of each does not count
+        loop.step()
+    turns = options.timed // options.timed_straightforward
+    for turn in range(options.timed):
+        for way, loop in (("straightforward", plain), ("ours", ours)):
+            if way == "ours" or turn % turns == 0:
+                begin = time.perf_counter()
+                loop.step()
+                seconds[way].append(time.perf_counter() - begin)
+    epoch = {way: statistics.fmean(times) * ours.per_epoch for way, times in seconds.items()}
+    with autocast(device, "float32"):
+        answers = inference(ours, samples, batch_size=200)
+    result = {
+        "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
+        "machine": {
+            "processor": processor_name(), "device": describe(device), "cores": os.cpu_count(),
+            "threads": options.threads, "load_at_end": os.getloadavg()[0],
+        },
+        "versions": library_versions(["torch", "numpy", "h5py"]),
+        "dataset": options.work.name,
+        "queries": len(samples),
+        "batches_an_epoch": ours.per_epoch,
+        "hidden": options.hidden,
+        "precision_of_ours": precision,
+        "seconds_a_step": {way: {"mean": statistics.fmean(t), "median": statistics.median(t), "timed": len(t)}
+                           for way, t in seconds.items()},
+        "seconds_an_epoch": epoch,
+        "times_as_fast": epoch["straightforward"] / epoch["ours"],
+        "loading_features_sec": loading,
+        "features_in_memory_mb": videos.rows.element_size() * videos.rows.nelement() / 2**20,
+        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "inference": answers,
+    }  # fmt: skip
+    if device.type == "cuda":
+        result["peak_memory_of_card_mb"] = torch.cuda.max_memory_allocated() / 2**20
+    write_json(options.output, result)
+    for way, value in epoch.items():
+        print(f"{way:16s} {value:8.1f} s an epoch of {ours.per_epoch} batches")
+    print(f"{result['times_as_fast']:.2f} times as fast; {answers}")
+    print(f"written to {options.output}")
+
+
+if __name__ == "__main__":
+    main()
