@@ -70,6 +70,9 @@ class ExtractorSettings(Section):
     pca_components: Annotated[
         int | None, Field(gt=0, description="Reduce to so many numbers by a PCA fitted on training videos.")
     ] = None
+    pca: Annotated[
+        str | None, Field(description="A PCA made elsewhere (.npz or HDF5: mean, components); empty: fit one.")
+    ] = None
     mean: Annotated[str | None, Field(description="c3d: path of the Sports-1M mean clip (.npy), if at hand.")] = None
     max_failed_share: Annotated[
         Share, Field(description="Share of a shard's decoded videos that may fail before the job fails.")

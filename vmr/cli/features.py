@@ -61,11 +61,13 @@ def merge_features(
     statuses: Annotated[list[Path], typer.Option(help="Their status files.")],
     moments: Moments,
     pca_components: int | None = None,
+    pca: Annotated[Path | None, typer.Option(help="A PCA made elsewhere (.npz or HDF5).")] = None,
+    device: Device = "auto",
     train_split: str = "train",
     output: Output,
     coverage: Coverage,
 ) -> None:
-    """Merge the shards of a dataset by links; with --pca-components also reduce them."""
+    """Merge the shards of a dataset by links; with --pca-components or --pca also reduce them."""
     from vmr.features.merge import merge_features
 
     merge_features(
@@ -75,6 +77,8 @@ def merge_features(
         coverage=coverage,
         moments=moments,
         pca_components=pca_components,
+        pca_file=pca,
+        device=device,
         train_split=train_split,
     )
 

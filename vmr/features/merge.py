@@ -10,14 +10,16 @@ from typing import Any
 import h5py
 import numpy as np
 import pandas as pd
+import torch
 from jaxtyping import Float32
 from tqdm import tqdm
 
 from vmr.annotations.moments import read_moments
 from vmr.errors import FeatureError
-from vmr.features.pca import Pca, PcaFitter
+from vmr.features.hardware import choose_device
+from vmr.features.pca import Pca, PcaFitter, read_pca
 from vmr.features.store import END, FEATURES, GROUPS, START, FeatureStore
-from vmr.files import atomic_path
+from vmr.files import atomic_path, sha256_file
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +38,9 @@ def merge_features(
     coverage: Path,
     moments: Path,
     pca_components: int | None = None,
+    pca_file: Path | None = None,
     train_split: str = "train",
+    device: str = "auto",
 ) -> None:
     """Unite the shards of a dataset in one feature file.
 
@@ -50,8 +54,10 @@ def merge_features(
         output: file to write.
         coverage: CSV to write, one row for every video that the annotations or a shard name.
         moments: table of moments; its videos of `train_split` are the ones that a PCA is fitted on.
-        pca_components: numbers to reduce the features to, or None to keep them.
+        pca_components: numbers to reduce the features to; None to keep them, or with `pca_file` all that it gives.
+        pca_file: a PCA made elsewhere, see `vmr.features.pca.read_pca`; None to fit one.
         train_split: split of the training videos.
+        device: where features are projected: ``"auto"``, ``"cpu"`` or ``"cuda"``.
 
     Raises:
         FeatureError: a shard is missing or was made in another way, a video lies in two shards, or there is
@@ -68,16 +74,20 @@ def merge_features(
     table = read_moments(moments)
     rows = _coverage(statuses, table["video_id"].unique().tolist(), steps)
     training = sorted(set(table.loc[table["split"] == train_split, "video_id"]) & set(steps))
-    pca = None
-    if pca_components is not None:
+    pca: Pca | None = None
+    origin: dict[str, Any] = {}
+    if pca_file is not None:
+        pca, training = read_pca(pca_file, components=pca_components), []
+        origin = {"file": pca_file.name, "sha256": sha256_file(pca_file), "fitted_on": "elsewhere, see its file"}
+    elif pca_components is not None:
         pca = _fit(owner, training, dim=int(provenance["dim"]), components=pca_components, train_split=train_split)
-        provenance["pca"] = {
-            "components": len(pca.components),
+        origin = {
             "explained_share": pca.explained_share,
             "fitted_on": f"{len(training)} videos of the split {train_split} (dataset pca/video_ids)",
-            "input_dim": provenance["dim"],
             "samples": pca.samples,
         }
+    if pca is not None:
+        provenance["pca"] = {"components": len(pca.components), "input_dim": provenance["dim"], **origin}
         provenance["dim"] = len(pca.components)
     with atomic_path(output) as temporary, h5py.File(temporary, "w") as file:
         file.attrs["provenance"] = json.dumps(provenance, sort_keys=True)
@@ -86,7 +96,7 @@ def merge_features(
         if pca is None:
             _link(file, owner, folder=output.parent)
         else:
-            _project(file, owner, pca, training)
+            _project(file, owner, pca, training, device=choose_device(device))
     with atomic_path(coverage) as temporary:
         rows.to_csv(temporary, index=False)
     log.info("%s: %d videos with features; %s", output, len(steps), rows["status"].value_counts().to_dict())
@@ -192,12 +202,13 @@ def _features_of(owner: dict[str, Path], video_ids: list[str]) -> Iterator[Float
                     progress.update()
 
 
-def _project(file: h5py.File, owner: dict[str, Path], pca: Pca, training: list[str]) -> None:
+def _project(file: h5py.File, owner: dict[str, Path], pca: Pca, training: list[str], *, device: torch.device) -> None:
+    project = pca.on(device)
     for path in sorted(set(owner.values())):
         with FeatureStore(path) as store:
             for video_id in store.video_ids:
                 video = store.get(video_id)
-                file[FEATURES][video_id] = pca.transform(video.features)
+                file[FEATURES][video_id] = project(video.features)
                 file[START][video_id] = video.start_sec
                 file[END][video_id] = video.end_sec
     group = file.create_group("pca")

@@ -1,14 +1,21 @@
 """Principal components in bounded memory: exact, one pass, order of the videos irrelevant but for rounding."""
 
 import logging
+import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
+import h5py
 import numpy as np
+import torch
 from jaxtyping import Float, Float32, Float64
 
 from vmr.errors import FeatureError
 
 log = logging.getLogger(__name__)
+
+_ARRAYS = ("mean", "components", "explained_variance")
 
 
 @dataclass(frozen=True)
@@ -32,19 +39,73 @@ class Pca:
 
     @property
     def explained_share(self) -> float:
-        """Share of the variance that the components hold, from 0 to 1."""
+        """Share of the variance that the components hold, from 0 to 1; NaN where a PCA made elsewhere is silent."""
+        if np.isnan(self.total_variance):
+            return float("nan")
         return float(self.explained_variance.sum() / self.total_variance) if self.total_variance > 0 else 1.0
 
-    def transform(self, features: Float[np.ndarray, "N D"]) -> Float32[np.ndarray, "N K"]:
-        """Project feature vectors.
+    def on(self, device: torch.device) -> Callable[[Float[np.ndarray, "N D"]], Float32[np.ndarray, "N K"]]:
+        """The projection of feature vectors, computed on a device in double precision.
 
-        Raises:
-            FeatureError: they have another length than the ones that it was fitted on.
+        Args:
+            device: where the matrix lies from now on.
+
+        Returns:
+            A function of vectors; it raises FeatureError where they have another length than the fitted ones.
         """
-        if features.shape[1] != len(self.mean):
-            raise FeatureError(f"the PCA was fitted on vectors of {len(self.mean)} numbers, found {features.shape[1]}")
-        projected: np.ndarray = (features.astype(np.float64) - self.mean) @ self.components.T
-        return np.asarray(projected, dtype=np.float32)
+        mean, components = (torch.from_numpy(array).to(device) for array in (self.mean, self.components))
+
+        def project(features: Float[np.ndarray, "N D"]) -> Float32[np.ndarray, "N K"]:
+            if features.shape[1] != len(mean):
+                raise FeatureError(f"the PCA was fitted on vectors of {len(mean)} numbers, found {features.shape[1]}")
+            rows = torch.from_numpy(np.ascontiguousarray(features)).to(device, torch.float64)
+            projected: np.ndarray = ((rows - mean) @ components.T).float().cpu().numpy()
+            return projected
+
+        return project
+
+
+def read_pca(path: Path | str, *, components: int | None = None) -> Pca:
+    """A PCA that was made elsewhere, or by an earlier merge.
+
+    Args:
+        path: ``.npz`` or HDF5 with ``mean`` (D) and ``components`` (K, D), and ``explained_variance`` (K) where it is
+            known; in HDF5 at the top or in a group ``pca``, as in our merged feature files.
+        components: keep the first so many; None for all.
+
+    Raises:
+        FeatureError: the file is missing, damaged, or holds other arrays.
+    """
+    path = Path(path)
+    try:
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as archive:
+                arrays = {name: np.asarray(archive[name]) for name in archive.files if name in _ARRAYS}
+        else:
+            with h5py.File(path, "r", locking=False) as file:
+                group = file.get("pca", file)
+                arrays = {name: np.asarray(group[name][()]) for name in _ARRAYS if name in group}
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise FeatureError(f"{path}: not a readable PCA ({error}); expected .npz or HDF5.") from error
+    shapes = {name: array.shape for name, array in arrays.items()}
+    mean, rows = (arrays.get(name, np.zeros(0)) for name in ("mean", "components"))
+    if mean.ndim != 1 or rows.ndim != 2 or not rows.size or rows.shape[1:] != mean.shape:
+        raise FeatureError(f"{path}: expected the arrays mean (D) and components (K, D), found {shapes or 'none'}.")
+    if len(rows) < (components or 0):
+        raise FeatureError(f"{path}: {components} components are asked for, the file has {len(rows)}.")
+    variance = np.asarray(arrays.get("explained_variance", np.full(len(rows), np.nan)), dtype=np.float64)
+    if variance.shape != (len(rows),):
+        raise FeatureError(f"{path}: expected explained_variance of {len(rows)} numbers, found shape {variance.shape}.")
+    if not np.isfinite(mean).all() or not np.isfinite(rows).all():
+        raise FeatureError(f"{path}: mean or components hold NaN or infinity.")
+    kept = slice(components)
+    return Pca(
+        mean=mean.astype(np.float64),
+        components=np.ascontiguousarray(rows[kept], dtype=np.float64),
+        explained_variance=variance[kept],
+        total_variance=float("nan"),
+        samples=0,
+    )
 
 
 class PcaFitter:

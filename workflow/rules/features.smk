@@ -101,6 +101,7 @@ rule merge_features:
         shards=per_shard("work/{dataset}/features/{extractor}/shard_{shard}.h5"),
         statuses=per_shard("work/{dataset}/features/{extractor}/shard_{shard}.csv"),
         moments="work/{dataset}/annotations/moments.csv",
+        pca=imported_pca,
     output:
         features="work/{dataset}/features/{extractor}.h5",
         coverage="work/{dataset}/features/{extractor}_coverage.csv",
@@ -116,23 +117,7 @@ rule merge_features:
     params:
         shards=lambda wildcards, input: repeated("--shards", input.shards),
         statuses=lambda wildcards, input: repeated("--statuses", input.statuses),
-        options=lambda wildcards: " ".join(
-            filter(
-                None,
-                [
-                    f"--train-split {dataset_of(wildcards).train_split}",
-                    (
-                        f"--pca-components {components}"
-                        if (
-                            components := settings_of(wildcards)
-                            .features[wildcards.extractor]
-                            .pca_components
-                        )
-                        else ""
-                    ),
-                ],
-            )
-        ),
+        options=merge_options,
         code=STAGES["merge_features"].digest(),
     shell:
         "python -m vmr merge-features {params.shards} {params.statuses} --moments {input.moments} {params.options}"

@@ -95,9 +95,30 @@ def extract_options(extractor):
     def text(wildcards):
         name = extractor or wildcards.extractor
         section = settings_of(wildcards).features[name]
-        return f"--extractor {name} {options(section, 'weights', 'pca_components')}"
+        return (
+            f"--extractor {name} {options(section, 'weights', 'pca_components', 'pca')}"
+        )
 
     return text
+
+
+def imported_pca(wildcards):
+    """The file of a PCA made elsewhere, where the configuration names one."""
+    section = settings_of(wildcards).features[wildcards.extractor]
+    return [section.pca] if section.pca else []
+
+
+def merge_options(wildcards, input):
+    """How a dataset's features are merged and reduced."""
+    section = settings_of(wildcards).features[wildcards.extractor]
+    parts = [f"--train-split {dataset_of(wildcards).train_split}"]
+    if section.pca_components:
+        parts.append(f"--pca-components {section.pca_components}")
+    if section.pca:
+        parts.append(f"--pca {shlex.quote(section.pca)}")
+    # A merge that only links needs no card.
+    parts.append(f"--device {section.device}" if len(parts) > 1 else "")
+    return " ".join(filter(None, parts))
 
 
 def extract_gpus(extractor):

@@ -145,3 +145,15 @@ def test_pca_sees_training_videos_only(dataset):
 def test_pca_needs_training_videos(dataset):
     with pytest.raises(FeatureError, match="no video of the split nothing has features"):
         merge(dataset, pca_components=2, train_split="nothing")
+
+
+def test_a_pca_made_elsewhere_is_applied_and_named(dataset):
+    random = np.random.default_rng(1)
+    mean, components = random.normal(size=5), np.linalg.qr(random.normal(size=(5, 5)))[0][:2]
+    np.savez(dataset / "theirs.npz", mean=mean, components=components)
+    with FeatureStore(merge(dataset, pca_file=dataset / "theirs.npz")) as store:
+        expected = (shard_features(dataset, "1", "d") - mean) @ components.T
+        np.testing.assert_allclose(store.get("d").features, expected, rtol=1e-5, atol=1e-6)
+        about = store.provenance
+    assert about["dim"] == 2 and about["pca"]["file"] == "theirs.npz" and len(about["pca"]["sha256"]) == 64
+    assert about["pca"]["input_dim"] == 5 and "explained_share" not in about["pca"]
