@@ -52,6 +52,7 @@ def random_batch(case: dict[str, int], dtype: torch.dtype, device: torch.device)
         unknown_mask=torch.zeros(batch, WORDS, dtype=torch.bool, device=device),
         word_counts=torch.full((batch,), WORDS),
         labels=labels.to(device),
+        share=(labels.to(device) + torch.tensor([0, 1], device=device)) / steps,
     )
 
 

@@ -4,7 +4,9 @@ from typing import Literal
 
 AnnotationFormat = Literal["charades_sta", "activitynet_captions"]
 ExtractorName = Literal["i3d", "c3d", "i3d_r50", "slow_r50"]
-MethodName = Literal["mha", "ci_mha_wo_ms", "ci_mha"]
+MethodName = Literal[
+    "mha", "ci_mha_wo_ms", "ci_mha", "excl", "vslnet", "lgi", "ci_mha_query_blind", "ci_mha_video_blind"
+]
 Alignment = Literal["attention", "cross", "pad"]
 Mode = Literal["windows", "continuous"]
 Padding = Literal["edge", "valid"]

@@ -37,6 +37,7 @@ class Batch:
         unknown_mask: True where a word is unknown.
         word_counts: words of each query, on the CPU.
         labels: first and last step of each moment.
+        share: start and end of each moment as shares of the time from the video's first step to its last.
     """
 
     rows: Int[np.ndarray, "B"]
@@ -47,6 +48,7 @@ class Batch:
     unknown_mask: Bool[Tensor, "B L"]
     word_counts: Int[Tensor, "B"]
     labels: Int[Tensor, "B 2"]
+    share: Float[Tensor, "B 2"]
 
 
 class Collator:
@@ -66,12 +68,22 @@ class Collator:
         self.vectors = torch.from_numpy(vectors).to(self.device)
 
     def __call__(self, samples: Samples, rows: Int[np.ndarray, "B"]) -> Batch:
-        """Gather the samples of the given numbers, padded to the longest video and query among them."""
+        """Gather the samples of the given numbers, padded to the longest video and query among them.
+
+        Samples that are shown another video (`vmr.data.blind`) get the features of its steps that lie nearest in
+        relative time, so that they have as many steps as their own.
+        """
         chosen = torch.from_numpy(np.ascontiguousarray(rows))
         video = samples.video[chosen]
         step_counts, word_counts = self.videos.counts[video], samples.word_counts[chosen]
-        different, of_query = torch.unique(video, return_inverse=True)
-        where = self.row_numbers(different)
+        if samples.shown_video is None:
+            different, of_query = torch.unique(video, return_inverse=True)
+            where = self.row_numbers(different)
+        else:
+            pairs, of_query = torch.unique(
+                torch.stack([video, samples.shown_video[chosen]], dim=1), dim=0, return_inverse=True
+            )
+            where = self.row_numbers(pairs[:, 0], shown=pairs[:, 1])
         tokens = samples.tokens[chosen, : int(word_counts.max())]
         real = torch.arange(tokens.shape[1]) < word_counts[:, None]
         tokens_there = tokens.to(self.device)
@@ -84,14 +96,24 @@ class Collator:
             unknown_mask=((tokens == 0) & real).to(self.device),
             word_counts=word_counts,
             labels=samples.labels[chosen].to(self.device),
+            share=samples.share[chosen].to(self.device),
         )
 
-    def row_numbers(self, video: Int[Tensor, "B"]) -> Int[Tensor, "B N"]:
-        """Rows of `VideoSteps.rows` of each step of the videos; the padding row after their last step."""
+    def row_numbers(self, video: Int[Tensor, "B"], *, shown: Int[Tensor, "B"] | None = None) -> Int[Tensor, "B N"]:
+        """Rows of `VideoSteps.rows` of each step of the videos; the padding row after their last step.
+
+        Args:
+            video: numbers of the videos.
+            shown: numbers of videos whose rows stand in for theirs: for each step the one in whose share of its
+                video the middle of the step's share of its own lies.
+        """
         counts = self.videos.counts[video]
         step = torch.arange(int(counts.max()))
         padding = len(self.videos.rows) - 1
-        return torch.where(step < counts[:, None], self.videos.offsets[video][:, None] + step, padding)
+        if shown is None:
+            return torch.where(step < counts[:, None], self.videos.offsets[video][:, None] + step, padding)
+        source = (2 * step + 1) * self.videos.counts[shown][:, None] // (2 * counts[:, None])
+        return torch.where(step < counts[:, None], self.videos.offsets[shown][:, None] + source, padding)
 
     def seconds(self, video: Int[Tensor, "B"]) -> tuple[Float[Tensor, "B N"], Float[Tensor, "B N"]]:
         """Starts and ends of the steps in seconds (float64), padded with zeros."""

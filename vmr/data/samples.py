@@ -26,7 +26,9 @@ class Samples:
         word_counts: words of each.
         labels: first and last step of the moment, inclusive.
         span_sec: the moment in seconds, clamped to the video.
+        share: the moment as shares of the time from the start of the video's first step to the end of its last.
         dropped: queries that were left out because nothing of their moment is inside the video.
+        shown_video: numbers of the videos whose features are shown instead of their own; None: their own.
     """
 
     query_ids: list[str]
@@ -37,7 +39,9 @@ class Samples:
     word_counts: Int[Tensor, "Q"]
     labels: Int[Tensor, "Q 2"]
     span_sec: Float[Tensor, "Q 2"]
+    share: Float[Tensor, "Q 2"]
     dropped: list[str]
+    shown_video: Int[Tensor, "Q"] | None = None
 
     def __len__(self) -> int:
         return len(self.query_ids)
@@ -67,10 +71,14 @@ def build_samples(moments: pd.DataFrame, videos: VideoSteps, queries: QueryStore
     numbers = np.array([videos.index[video_id] for video_id in kept["video_id"]], dtype=np.int64)
     spans = kept[["clamped_start_sec", "clamped_end_sec"]].to_numpy(dtype=np.float64)
     labels = np.zeros((len(tokens), 2), dtype=np.int64)
+    share = np.zeros((len(tokens), 2), dtype=np.float32)
     for number in np.unique(numbers):
         of_video = numbers == number
         start_sec, end_sec = videos.times(int(number))
         labels[of_video] = span_to_steps(spans[of_video], start_sec=start_sec, end_sec=end_sec)
+        length = end_sec[-1] - start_sec[0]
+        if length > 0:
+            share[of_video] = ((spans[of_video] - start_sec[0]) / length).clip(0.0, 1.0)
     return Samples(
         query_ids=list(kept["query_id"]),
         splits=list(kept["split"]),
@@ -80,5 +88,6 @@ def build_samples(moments: pd.DataFrame, videos: VideoSteps, queries: QueryStore
         word_counts=torch.from_numpy(word_counts),
         labels=torch.from_numpy(labels),
         span_sec=torch.from_numpy(spans.copy()),
+        share=torch.from_numpy(share),
         dropped=dropped,
     )

@@ -1,4 +1,4 @@
-"""From distributions of start and end to ranked spans.
+"""From what networks predict to ranked spans.
 
 Shapes: B batch, N steps, K ranked spans.
 """
@@ -18,13 +18,13 @@ class RankedSpans:
     """The best spans of each query, best first.
 
     Attributes:
-        steps: first and last step.
-        span_sec: from the start of the first step to the end of the last, in seconds.
-        score: P_start(first) * P_end(last).
+        steps: first and last step; None for spans that are not made of steps.
+        span_sec: start and end in seconds.
+        score: the larger the better; what it is, the function that ranks says.
         valid_mask: False where a query has fewer than K spans left; such entries mean nothing.
     """
 
-    steps: Int[Tensor, "B K 2"]
+    steps: Int[Tensor, "B K 2"] | None
     span_sec: Float[Tensor, "B K 2"]
     score: Float[Tensor, "B K"]
     valid_mask: Bool[Tensor, "B K"]
@@ -43,7 +43,7 @@ def rank_spans(
 
     Exact: all pairs are looked at. Equal products rank by earlier start, then earlier end. Not in the paper,
     which needs the best pair only: the next ones, for R@5, are chosen by the same product after non-maximum
-    suppression.
+    suppression. A span runs from the start of its first step to the end of its last; its score is the product.
 
     Args:
         start_logits: minus infinity at steps that are not there.
@@ -78,4 +78,29 @@ def rank_spans(
         span_sec=flat_spans.gather(1, where[..., None].expand(-1, -1, 2)),
         score=torch.stack(scores, dim=1).exp(),
         valid_mask=torch.stack(valid, dim=1),
+    )
+
+
+def single_spans(
+    share: Float[Tensor, "B 2"], start_sec: Float[Tensor, "B N"], end_sec: Float[Tensor, "B N"], *, top: int = 1
+) -> RankedSpans:
+    """Spans that were predicted as two numbers: the only one of each query, with score 1.
+
+    Not in the paper (Mun et al. 2020): shares are cut to [0, 1], and put in order where the end comes first.
+
+    Args:
+        share: start and end as shares of the time from the start of the first step to the end of the last.
+        start_sec: start of every step in seconds, ascending; 0 after the last.
+        end_sec: end of every step in seconds, likewise.
+        top: K of the result; all but the first entry are not valid.
+    """
+    begin, end = start_sec[:, :1], end_sec.amax(dim=1, keepdim=True)
+    ordered = share.to(start_sec.dtype).clamp(0.0, 1.0).sort(dim=1).values
+    seconds = begin + ordered * (end - begin)
+    first = torch.arange(top, device=share.device) == 0
+    return RankedSpans(
+        steps=None,
+        span_sec=seconds[:, None].expand(-1, top, -1),
+        score=first.to(seconds.dtype).expand(len(share), -1),
+        valid_mask=first.expand(len(share), -1),
     )

@@ -21,11 +21,14 @@ class BiLSTM(nn.Module):
     Args:
         dim: length of the inputs.
         hidden: length of the states of each direction; results have twice that.
+        layers: LSTMs one upon the other.
+        dropout: probability of dropping a number between two of them.
     """
 
-    def __init__(self, dim: int, hidden: int) -> None:
+    def __init__(self, dim: int, hidden: int, *, layers: int = 1, dropout: float = 0.0) -> None:
         super().__init__()
-        self.lstm = nn.LSTM(dim, hidden, batch_first=True, bidirectional=True)
+        between = dropout if layers > 1 else 0.0
+        self.lstm = nn.LSTM(dim, hidden, num_layers=layers, dropout=between, batch_first=True, bidirectional=True)
 
     def forward(self, x: Float[Tensor, "B T D"], counts: Int[Tensor, "B"]) -> Float[Tensor, "B T H"]:
         """States of both directions, zeros after the end of a sequence.
@@ -58,20 +61,53 @@ class BiLSTM(nn.Module):
         return states
 
 
-class QueryEncoder(nn.Module):
-    """Words to q_0: word vectors, with one trained vector for all unknown words, and a bi-LSTM (Eq. 2).
+def last_states(states: Float[Tensor, "B T H"], counts: Int[Tensor, "B"]) -> Float[Tensor, "B H"]:
+    """What each direction of a bi-LSTM says at its end: forwards at the last item, backwards at the first.
+
+    Args:
+        states: of a `BiLSTM`, the forward half first.
+        counts: lengths of the sequences.
+    """
+    half = states.shape[-1] // 2
+    row = torch.arange(len(states), device=states.device)
+    return torch.cat([states[row, counts.to(states.device) - 1, :half], states[:, 0, half:]], dim=-1)
+
+
+class WordVectors(nn.Module):
+    """Frozen word vectors, with one trained vector for all unknown words.
+
+    Args:
+        dim: length of the word vectors.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.unknown = nn.Parameter(torch.empty(dim))
+        nn.init.normal_(self.unknown, std=0.1)
+
+    def embed(self, words: Float[Tensor, "B L E"], unknown_mask: Bool[Tensor, "B L"]) -> Float[Tensor, "B L E"]:
+        """The vectors of all words.
+
+        Args:
+            words: frozen word vectors; what they hold at unknown words does not matter.
+            unknown_mask: True at unknown words.
+        """
+        return torch.where(unknown_mask[..., None], self.unknown.to(words.dtype), words)
+
+
+class QueryEncoder(WordVectors):
+    """Words to q_0: word vectors and a bi-LSTM (Eq. 2).
 
     Args:
         word_dim: length of the word vectors.
         hidden: length of the states of each direction.
         dropout: probability of dropping one of the results.
+        layers: LSTMs one upon the other, with the same dropout between them.
     """
 
-    def __init__(self, word_dim: int, *, hidden: int, dropout: float) -> None:
-        super().__init__()
-        self.unknown = nn.Parameter(torch.empty(word_dim))
-        nn.init.normal_(self.unknown, std=0.1)
-        self.lstm = BiLSTM(word_dim, hidden)
+    def __init__(self, word_dim: int, *, hidden: int, dropout: float, layers: int = 1) -> None:
+        super().__init__(word_dim)
+        self.lstm = BiLSTM(word_dim, hidden, layers=layers, dropout=dropout)
         self.dropout = nn.Dropout(dropout)
 
     def forward(
@@ -87,33 +123,27 @@ class QueryEncoder(nn.Module):
             unknown_mask: True at unknown words.
             counts: words of each query, at least 1, on the CPU.
         """
-        words = torch.where(unknown_mask[..., None], self.unknown.to(words.dtype), words)
-        states: Tensor = self.dropout(self.lstm(words, counts))
+        states: Tensor = self.dropout(self.lstm(self.embed(words, unknown_mask), counts))
         return states
 
 
-class VideoEncoder(nn.Module):
-    """Features of steps to v_0 (Eq. 1): standardised, then one linear layer to the width of the network.
+class FeatureScale(nn.Module):
+    """Features of steps, standardised by the training videos.
 
-    Not in the paper, which has the features themselves as v_0. The features of a 3D network share a large common
-    part, which makes all steps look alike to an attention; and an attention as wide as the features has eight
-    times the weights of the rest, which learn the training videos by heart (docs/decisions.md has the figures).
+    Not in the paper: the features of a 3D network share a large common part, which makes all steps look alike
+    (docs/decisions.md has the figures). Every method gets them so.
 
     Args:
         dim: length of the features of a step.
-        hidden: length of the results.
-        dropout: probability of dropping a number of the standardised features.
     """
 
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, dim: int, *, hidden: int, dropout: float) -> None:
+    def __init__(self, dim: int) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(dim))
         self.register_buffer("scale", torch.ones(dim))
-        self.dropout = nn.Dropout(dropout)
-        self.projection = nn.Linear(dim, hidden)
 
     @torch.no_grad()
     def fit(self, videos: Iterable[Float[Tensor, "_ D"]]) -> None:
@@ -142,11 +172,32 @@ class VideoEncoder(nn.Module):
         # Features that are all one number have no deviation to divide by.
         self.scale.copy_(torch.where(scale > 0, scale, torch.ones_like(scale)))
 
+    def standardised(self, features: Float[Tensor, "U N D"]) -> Float[Tensor, "U N D"]:
+        """The features less their mean, divided by their scale."""
+        # Single precision: subtracting a large mean in bfloat16 would leave little of the rest.
+        return (features.to(self.mean.dtype) - self.mean) / self.scale
+
+
+class VideoEncoder(FeatureScale):
+    """Features of steps to v_0 (Eq. 1): standardised, then one linear layer to the width of the network.
+
+    Not in the paper, which has the features themselves as v_0: an attention as wide as the features has eight
+    times the weights of the rest, which learn the training videos by heart (docs/decisions.md has the figures).
+
+    Args:
+        dim: length of the features of a step.
+        hidden: length of the results.
+        dropout: probability of dropping a number of the standardised features.
+    """
+
+    def __init__(self, dim: int, *, hidden: int, dropout: float) -> None:
+        super().__init__(dim)
+        self.dropout = nn.Dropout(dropout)
+        self.projection = nn.Linear(dim, hidden)
+
     def forward(self, features: Float[Tensor, "U N D"]) -> Float[Tensor, "U N H"]:
         """v_0 of every step."""
-        # Single precision: subtracting a large mean in bfloat16 would leave little of the rest.
-        standard = (features.to(self.mean.dtype) - self.mean) / self.scale
-        result: Tensor = self.projection(self.dropout(standard))
+        result: Tensor = self.projection(self.dropout(self.standardised(features)))
         return result
 
 

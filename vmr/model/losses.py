@@ -1,8 +1,8 @@
-"""The training objective: start and end (Sec. 2.5, negative log-likelihood) and moment segmentation (Eqs. 15, 16).
+"""The objectives: boundaries and segmentation (Yu et al., Sec. 2.5), and those of the neighbours.
 
 Every loss is a mean over the queries of a batch, so that a query counts the same whoever shares its batch.
 
-Shapes: B batch, N steps.
+Shapes: B batch, N steps, L words, P phrases.
 """
 
 from dataclasses import dataclass
@@ -12,32 +12,51 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from vmr.model.ci_mha import Prediction, valid_mask
+from vmr.model.masks import valid_mask
+from vmr.model.prediction import BoundaryPrediction
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What the queries of a batch should be answered with.
+
+    Attributes:
+        labels: first and last step of each moment.
+        share: start and end of each moment as shares of the time from the video's first step to its last.
+        step_counts: steps of each video.
+    """
+
+    labels: Int[Tensor, "B 2"]
+    share: Float[Tensor, "B 2"]
+    step_counts: Int[Tensor, "B"]
 
 
 @dataclass(frozen=True)
 class Losses:
-    """The parts of the objective, each a number.
+    """The objective of a batch and its parts, each a number.
 
     Attributes:
         total: what is minimised.
-        boundary: NLL of the start plus NLL of the end.
-        segmentation: binary cross entropy of the steps; 0 without that task.
+        parts: its terms by name, before their weights; the first is the task itself, which validation watches.
     """
 
     total: Float[Tensor, ""]
-    boundary: Float[Tensor, ""]
-    segmentation: Float[Tensor, ""]
+    parts: dict[str, Float[Tensor, ""]]
+
+    @property
+    def task(self) -> Float[Tensor, ""]:
+        """The first part."""
+        return next(iter(self.parts.values()))
 
 
 def moment_loss(
-    prediction: Prediction,
+    prediction: BoundaryPrediction,
     labels: Int[Tensor, "B 2"],
     step_counts: Int[Tensor, "B"],
     *,
     segmentation_weight: float = 1.0,
 ) -> Losses:
-    """The objective of a batch.
+    """The objective of CI-MHA: `boundary`, the NLL of start plus end, and `segmentation` where there is that task.
 
     Args:
         prediction: logits of the network.
@@ -45,12 +64,20 @@ def moment_loss(
         step_counts: steps of each video.
         segmentation_weight: weight of the segmentation task (not in the paper: 1).
     """
-    boundary = boundary_loss(prediction.start, labels[:, 0]) + boundary_loss(prediction.end, labels[:, 1])
+    boundary = boundaries_loss(prediction, labels)
     if prediction.inside is None:
-        return Losses(total=boundary, boundary=boundary, segmentation=torch.zeros_like(boundary))
+        return Losses(total=boundary, parts={"boundary": boundary})
     step_mask = valid_mask(step_counts, prediction.inside.shape[1]).to(prediction.inside.device)
     segmentation = segmentation_loss(prediction.inside, labels, step_mask)
-    return Losses(total=boundary + segmentation_weight * segmentation, boundary=boundary, segmentation=segmentation)
+    return Losses(
+        total=boundary + segmentation_weight * segmentation,
+        parts={"boundary": boundary, "segmentation": segmentation},
+    )
+
+
+def boundaries_loss(prediction: BoundaryPrediction, labels: Int[Tensor, "B 2"]) -> Float[Tensor, ""]:
+    """Negative log-likelihood of the start plus that of the end."""
+    return boundary_loss(prediction.start, labels[:, 0]) + boundary_loss(prediction.end, labels[:, 1])
 
 
 def boundary_loss(logits: Float[Tensor, "B N"], step: Int[Tensor, "B"]) -> Float[Tensor, ""]:
@@ -77,3 +104,56 @@ def segmentation_loss(
     inside = (step >= labels[:, :1]) & (step <= labels[:, 1:])
     each = F.binary_cross_entropy_with_logits(logits, inside.to(logits.dtype), reduction="none")
     return ((each * step_mask).sum(dim=1) / step_mask.sum(dim=1)).mean()
+
+
+def extended_labels(labels: Int[Tensor, "B 2"], step_counts: Int[Tensor, "B"], *, ratio: float) -> Int[Tensor, "B 2"]:
+    """Moments made longer on both sides by a share of their length (VSLNet, query-guided highlighting).
+
+    Not in the paper (Zhang et al. 2020): shares of a step are rounded, halves up, and videos are not left.
+
+    Args:
+        labels: first and last step of each moment.
+        step_counts: steps of each video.
+        ratio: share of the moment's length by which each side grows.
+
+    >>> extended_labels(torch.tensor([[5, 14]]), torch.tensor([15]), ratio=0.1).tolist()
+    [[4, 14]]
+    """
+    extra = ((labels[:, 1] - labels[:, 0] + 1) * ratio + 0.5).floor().to(labels.dtype)
+    first = (labels[:, 0] - extra).clamp_min(0)
+    last = torch.minimum(labels[:, 1] + extra, step_counts.to(labels.device) - 1)
+    return torch.stack([first, last], dim=1)
+
+
+def regression_loss(span: Float[Tensor, "B 2"], share: Float[Tensor, "B 2"]) -> Float[Tensor, ""]:
+    """Smooth L1 of the start plus that of the end (LGI), which is half of the square for errors below 1."""
+    return F.smooth_l1_loss(span, share.to(span.dtype), reduction="none").sum(dim=1).mean()
+
+
+def attention_guidance_loss(logits: Float[Tensor, "B N"], labels: Int[Tensor, "B 2"]) -> Float[Tensor, ""]:
+    """Mean of minus the log of the attention over the steps of the moment (LGI, temporal attention guidance).
+
+    Args:
+        logits: of the attention, minus infinity after the last step of a video.
+        labels: first and last step of each moment.
+    """
+    step = torch.arange(logits.shape[1], device=logits.device)
+    inside = (step >= labels[:, :1]) & (step <= labels[:, 1:])
+    # Chosen, not multiplied: after the last step the logarithm is minus infinity.
+    each = torch.where(inside, -logits.log_softmax(dim=1), 0.0)
+    return (each.sum(dim=1) / inside.sum(dim=1)).mean()
+
+
+def distinct_phrases_loss(weights: Float[Tensor, "B P L"], *, overlap: float) -> Float[Tensor, ""]:
+    """Squared Frobenius norm of A A^T - overlap * I, A being the phrases' weights of the words (LGI, DQA).
+
+    Phrases that look at different words have orthogonal rows; the diagonal is pulled to `overlap`, which is the
+    smaller the more words a phrase should look at.
+
+    Args:
+        weights: rows of sum 1.
+        overlap: the paper's lambda.
+    """
+    gram = weights @ weights.transpose(1, 2)
+    wanted = overlap * torch.eye(gram.shape[1], dtype=gram.dtype, device=gram.device)
+    return (gram - wanted).square().sum(dim=(1, 2)).mean()

@@ -14,7 +14,8 @@ import torch
 
 from vmr.errors import CheckpointError
 from vmr.files import atomic_path
-from vmr.model.ci_mha import CiMha
+from vmr.model.build import build_network
+from vmr.model.network import MomentNetwork
 
 _FORMAT = "vmr-checkpoint-1"
 # What makes features another kind. Versions, devices and decoders may differ: they change digits, not meanings.
@@ -23,13 +24,15 @@ _FEATURE_KIND = ("extractor", "weights", "window", "stride", "mode", "padding", 
 _NESTED_KIND = ("sha256", "components", "input_dim", "samples", "explained_share")
 
 
-def save_checkpoint(path: Path, model: CiMha, *, sizes: Mapping[str, Any], info: Mapping[str, Any]) -> None:
+def save_checkpoint(
+    path: Path, model: MomentNetwork[Any], *, sizes: Mapping[str, Any], info: Mapping[str, Any]
+) -> None:
     """Write weights and description atomically.
 
     Args:
         path: the safetensors file.
         model: the network.
-        sizes: the arguments that `CiMha` was made with.
+        sizes: the arguments of `build_network` that it was made with, the method among them.
         info: settings, `feature_kind`, query provenance and whatever else describes the run; as JSON.
     """
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
@@ -38,7 +41,7 @@ def save_checkpoint(path: Path, model: CiMha, *, sizes: Mapping[str, Any], info:
         safetensors.torch.save_file(weights, temporary, metadata={"vmr": description})
 
 
-def load_checkpoint(path: Path, *, device: torch.device | str = "cpu") -> tuple[CiMha, dict[str, Any]]:
+def load_checkpoint(path: Path, *, device: torch.device | str = "cpu") -> tuple[MomentNetwork[Any], dict[str, Any]]:
     """Read a checkpoint: the network, ready to predict, and its description.
 
     Raises:
@@ -50,7 +53,7 @@ def load_checkpoint(path: Path, *, device: torch.device | str = "cpu") -> tuple[
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dictionary
         if info["format"] != _FORMAT:
             raise CheckpointError(f"{path}: format {info['format']!r}, expected {_FORMAT!r}. Train again.")
-        model = CiMha(**info["sizes"])
+        model = build_network(**info["sizes"])
         model.load_state_dict(weights)
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: there is no such checkpoint. Train first.") from error

@@ -1,6 +1,7 @@
 """Running a network over samples: ranked spans, and how good the best ones are."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,13 +10,14 @@ from jaxtyping import Int
 from vmr.data.collate import Batch, Collator, ordered_batches
 from vmr.data.samples import Samples
 from vmr.data.spans import temporal_iou
-from vmr.model.ci_mha import CiMha, Prediction
-from vmr.model.decode import RankedSpans, rank_spans
-from vmr.model.losses import moment_loss
+from vmr.model.decode import RankedSpans
+from vmr.model.losses import Targets
+from vmr.model.network import MomentNetwork
+from vmr.model.prediction import Prediction
 from vmr.training.hardware import Precision, autocast
 
 
-def predict_batch(model: CiMha, batch: Batch, precision: Precision) -> Prediction:
+def predict_batch(model: MomentNetwork[Any], batch: Batch, precision: Precision) -> Prediction:
     """What the network says about a batch."""
     with autocast(batch.features.device, precision):
         # Features may be stored in half precision; without autocast the network wants what its weights have.
@@ -28,7 +30,7 @@ def predict_batch(model: CiMha, batch: Batch, precision: Precision) -> Predictio
 
 @torch.inference_mode()
 def ranked_spans(
-    model: CiMha,
+    model: MomentNetwork[Any],
     collator: Collator,
     samples: Samples,
     *,
@@ -47,21 +49,18 @@ def ranked_spans(
     for rows in ordered_batches(step_counts, batch_size=batch_size):
         prediction = predict_batch(model, collator(samples, rows), precision)
         start_sec, end_sec = collator.seconds(samples.video[torch.from_numpy(rows)])
-        yield (
-            rows,
-            rank_spans(prediction.start, prediction.end, start_sec, end_sec, top=top, nms_threshold=nms_threshold),
-        )
+        yield rows, prediction.ranked(start_sec, end_sec, top=top, nms_threshold=nms_threshold)
 
 
 @torch.inference_mode()
 def validation_scores(
-    model: CiMha, collator: Collator, samples: Samples, *, batch_size: int, precision: Precision
+    model: MomentNetwork[Any], collator: Collator, samples: Samples, *, batch_size: int, precision: Precision
 ) -> dict[str, float]:
     """How good a network is on held-out samples.
 
     Returns:
         R@1 at IoU 0.5 and 0.7 and mIoU of the best spans against the clamped moments, in percent; and
-        `validation_loss`, the mean of the boundary loss (Eq. 14).
+        `validation_loss`, the mean of the first part of the objective: of Eq. 14, or of LGI's regression.
     """
     model.eval()
     iou, losses = np.zeros(len(samples)), np.zeros(len(samples))
@@ -70,9 +69,9 @@ def validation_scores(
         batch = collator(samples, rows)
         prediction = predict_batch(model, batch, precision)
         start_sec, end_sec = collator.seconds(samples.video[torch.from_numpy(rows)])
-        spans = rank_spans(prediction.start, prediction.end, start_sec, end_sec)
+        spans = prediction.ranked(start_sec, end_sec)
         iou[rows] = temporal_iou(spans.span_sec[:, 0].cpu().numpy(), samples.span_sec.numpy()[rows])
-        losses[rows] = moment_loss(prediction, batch.labels, batch.step_counts).boundary.item()
+        losses[rows] = model.losses(prediction, Targets(batch.labels, batch.share, batch.step_counts)).task.item()
     return {
         "validation_loss": float(losses.mean()),
         "R@1,IoU=0.5": 100.0 * float((iou >= 0.5).mean()),

@@ -15,12 +15,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from vmr.data.blind import EVALUATION_SEED, Exchanged, exchange_input
 from vmr.data.collate import Collator, training_batches
 from vmr.data.samples import Samples
 from vmr.errors import TrainingError
 from vmr.files import atomic_path
-from vmr.model.ci_mha import CiMha
-from vmr.model.losses import moment_loss
+from vmr.model.losses import Targets
+from vmr.model.network import MomentNetwork
 from vmr.training.checkpoint import load_state, save_state
 from vmr.training.hardware import Precision
 from vmr.training.inference import predict_batch, validation_scores
@@ -57,8 +58,8 @@ class LoopSettings:
         batch_size: queries a step.
         learning_rate: of Adam.
         gradient_clip: largest norm of the gradient.
-        segmentation_weight: weight of the segmentation loss.
         precision: of matrix products.
+        exchanged: the input that each sample gets from another one (`vmr.data.blind`), anew in every epoch.
     """
 
     seed: int
@@ -67,8 +68,8 @@ class LoopSettings:
     batch_size: int = 100
     learning_rate: float = 1e-4
     gradient_clip: float = 1.0
-    segmentation_weight: float = 1.0
     precision: Precision = "float32"
+    exchanged: Exchanged | None = None
 
 
 @dataclass
@@ -93,7 +94,7 @@ class Progress:
 
 
 def fit(
-    model: CiMha,
+    model: MomentNetwork[Any],
     collator: Collator,
     train: Samples,
     selection: Samples | None,
@@ -124,6 +125,8 @@ def fit(
         lr=settings.learning_rate,
         fused=True,
     )
+    if selection is not None and settings.exchanged is not None:
+        selection = exchange_input(selection, settings.exchanged, seed=EVALUATION_SEED)
     progress = _resume(model, optimizer, folder, fingerprint) or Progress()
     with (
         _writer(folder, progress.epoch) as writer,
@@ -157,7 +160,7 @@ def clear_state(folder: Path) -> None:
 
 
 def _train_epoch(
-    model: CiMha,
+    model: MomentNetwork[Any],
     optimizer: torch.optim.Optimizer,
     collator: Collator,
     train: Samples,
@@ -166,29 +169,32 @@ def _train_epoch(
     epoch: int,
 ) -> dict[str, float]:
     model.train()
+    if settings.exchanged is not None:
+        # Not the numbers of the order of batches, which must have nothing to do with who is exchanged for whom.
+        train = exchange_input(train, settings.exchanged, seed=(settings.seed, epoch, 1))
     torch.manual_seed(int(np.random.SeedSequence([settings.seed, epoch]).generate_state(1, np.uint64)[0] >> 1))
     step_counts = collator.videos.counts[train.video].numpy()
     batches = training_batches(step_counts, batch_size=settings.batch_size, seed=settings.seed, epoch=epoch)
     losses: list[Tensor] = []
+    names: list[str] = []
     for number, rows in enumerate(batches):
         batch = collator(train, rows)
         prediction = predict_batch(model, batch, settings.precision)
-        parts = moment_loss(
-            prediction, batch.labels, batch.step_counts, segmentation_weight=settings.segmentation_weight
-        )
+        objective = model.losses(prediction, Targets(batch.labels, batch.share, batch.step_counts))
         optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(parts.total)
+        torch.autograd.backward(objective.total)
         nn.utils.clip_grad_norm_(model.parameters(), settings.gradient_clip)
         optimizer.step()
-        losses.append(torch.stack([parts.total, parts.boundary, parts.segmentation]).detach())
+        losses.append(torch.stack([objective.total, *objective.parts.values()]).detach())
+        names = ["loss", *(f"{name}_loss" for name in objective.parts)]
         if number % _STEPS_BETWEEN_CHECKS == 0 or number + 1 == len(batches):
             _check_finite(losses, batches, train, epoch)
     sizes = torch.tensor([float(len(rows)) for rows in batches])
-    total, boundary, segmentation = (sizes @ torch.stack(losses).float().cpu() / sizes.sum()).tolist()
-    return {"loss": total, "boundary_loss": boundary, "segmentation_loss": segmentation}
+    means = (sizes @ torch.stack(losses).float().cpu() / sizes.sum()).tolist()
+    return dict(zip(names, means, strict=True))
 
 
-def _check_finite(losses: list[Float[Tensor, "3"]], batches: list[Any], train: Samples, epoch: int) -> None:
+def _check_finite(losses: list[Float[Tensor, "_"]], batches: list[Any], train: Samples, epoch: int) -> None:
     recent = losses[-_STEPS_BETWEEN_CHECKS:]
     finite = torch.stack(recent).isfinite().all(dim=1).tolist()
     if all(finite):
@@ -201,7 +207,7 @@ def _check_finite(losses: list[Float[Tensor, "3"]], batches: list[Any], train: S
     )
 
 
-def _compare(model: CiMha, progress: Progress, row: dict[str, float], folder: Path) -> None:
+def _compare(model: MomentNetwork[Any], progress: Progress, row: dict[str, float], folder: Path) -> None:
     """Note whether the epoch is better than those before, and keep its weights if it is the best."""
     if row[PATIENCE_LOSS] < progress.lowest_loss:
         progress.lowest_loss, progress.last_gain = row[PATIENCE_LOSS], progress.epoch
@@ -216,11 +222,13 @@ def _out_of_patience(progress: Progress, settings: LoopSettings, selection: Samp
     return selection is not None and progress.epoch - progress.last_gain >= settings.patience
 
 
-def _weights(model: CiMha) -> dict[str, Tensor]:
+def _weights(model: MomentNetwork[Any]) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
 
 
-def _save(model: CiMha, optimizer: torch.optim.Optimizer, progress: Progress, folder: Path, fingerprint: str) -> None:
+def _save(
+    model: MomentNetwork[Any], optimizer: torch.optim.Optimizer, progress: Progress, folder: Path, fingerprint: str
+) -> None:
     state = {
         "fingerprint": fingerprint,
         "model": _weights(model),
@@ -233,7 +241,9 @@ def _save(model: CiMha, optimizer: torch.optim.Optimizer, progress: Progress, fo
         pd.DataFrame(progress.history).to_csv(temporary, index=False)
 
 
-def _resume(model: CiMha, optimizer: torch.optim.Optimizer, folder: Path, fingerprint: str) -> Progress | None:
+def _resume(
+    model: MomentNetwork[Any], optimizer: torch.optim.Optimizer, folder: Path, fingerprint: str
+) -> Progress | None:
     state = load_state(folder / STATE_FILE, fingerprint=fingerprint)
     if state is None:
         return None

@@ -10,12 +10,14 @@ from pathlib import Path
 from tqdm import tqdm
 
 from vmr.annotations.moments import clamp_spans, read_moments, video_durations
+from vmr.data.blind import EVALUATION_SEED, exchange_input
 from vmr.data.collate import Collator
 from vmr.data.samples import build_samples
 from vmr.data.videos import load_videos
 from vmr.errors import EvaluationError
 from vmr.features.store import FeatureStore
 from vmr.files import atomic_path
+from vmr.model.build import exchanged_input
 from vmr.queries.store import QueryStore
 from vmr.training.checkpoint import check_features, check_queries, load_checkpoint
 from vmr.training.hardware import resolve_device
@@ -41,6 +43,7 @@ def predict_run(
 ) -> None:
     """Write ranked spans of every query whose video has features, one JSON object a line.
 
+    A blind method sees a query or a video of another of these queries, the same one every time.
     Always in single precision: a checkpoint then answers the same on every machine, up to the last digits.
 
     Args:
@@ -77,6 +80,9 @@ def predict_run(
         )
     samples = build_samples(table, videos, store_of_queries, drop_empty=False)
     log.info("%d of %d queries have features", len(samples), len(table))
+    exchanged = exchanged_input(info["sizes"]["method"])
+    if exchanged is not None and len(samples):
+        samples = exchange_input(samples, exchanged, seed=EVALUATION_SEED)
     collator = Collator(videos, store_of_queries.vectors, device=where)
     lines = [""] * len(samples)
     batches = ranked_spans(model, collator, samples, batch_size=batch_size, top=top, nms_threshold=nms_threshold)

@@ -20,7 +20,7 @@ from vmr.data.videos import VideoSteps, load_videos
 from vmr.errors import ConfigError, TrainingError
 from vmr.features.store import FeatureStore
 from vmr.files import sha256_file, sha256_json, write_json
-from vmr.model.ci_mha import METHODS, CiMha
+from vmr.model.build import METHODS, build_network, exchanged_input, uses_alignment
 from vmr.model.fusion import ALIGNMENTS
 from vmr.names import Alignment, MethodName
 from vmr.provenance import code_digest, library_versions
@@ -76,7 +76,7 @@ def train_run(
         queries: the query store.
         manifests: video manifests, for durations that the annotations do not give; may be empty.
         output_dir: folder of the run.
-        method: mha, ci_mha_wo_ms or ci_mha.
+        method: one of `vmr.model.build.METHODS`.
         seed: of initial weights, dropout and order of samples.
         train_split: the split to train on.
         test_splits: the splits that choose the epoch with ``selection="test"``.
@@ -134,7 +134,7 @@ def train_run(
     sizes: dict[str, Any] = {
         "method": method, "video_dim": kind["dim"], "word_dim": store_of_queries.dim, "max_steps": max_steps,
         "hidden": hidden, "query_hidden": query_hidden, "heads": heads, "dropout": dropout,
-        "lstm_dropout": lstm_dropout, "alignment": alignment,
+        "lstm_dropout": lstm_dropout, "alignment": alignment, "segmentation_weight": segmentation_weight,
     }  # fmt: skip
     loop = LoopSettings(
         seed=seed,
@@ -143,8 +143,8 @@ def train_run(
         batch_size=batch_size,
         learning_rate=learning_rate,
         gradient_clip=gradient_clip,
-        segmentation_weight=segmentation_weight,
         precision=numbers,
+        exchanged=exchanged_input(method),
     )
     settings = {
         **sizes, **asdict(loop), "selection": selection, "validation_fraction": validation_fraction,
@@ -157,8 +157,8 @@ def train_run(
     output_dir.mkdir(parents=True, exist_ok=True)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = CiMha(**sizes).to(where)
-        model.video_encoder.fit(videos.steps_of(video) for video in np.unique(train.video))
+        model = build_network(**sizes).to(where)
+        model.fit_features(videos.steps_of(video) for video in np.unique(train.video))
         if len(train):
             collator = Collator(videos, store_of_queries.vectors, device=where)
             progress = fit(model, collator, train, chooser, settings=loop, folder=output_dir, fingerprint=fingerprint)
@@ -167,7 +167,8 @@ def train_run(
             progress = Progress()
             _write_empty_history(output_dir)
     record = {
-        "method": method, "seed": seed, "alignment": alignment, "selection": selection, "settings": settings,
+        "method": method, "seed": seed, "alignment": alignment if uses_alignment(method) else None,
+        "selection": selection, "settings": settings,
         "feature_kind": kind, "queries": store_of_queries.provenance, "fingerprint": fingerprint,
         "trained": len(train) > 0, "chosen_epoch": progress.best_epoch,
     }  # fmt: skip

@@ -8,7 +8,8 @@ from jaxtyping import install_import_hook
 
 hook = install_import_hook(
     ["vmr.model.attention", "vmr.model.encoders", "vmr.model.fusion", "vmr.model.heads", "vmr.model.ci_mha",
-     "vmr.model.losses", "vmr.model.decode"],
+     "vmr.model.losses", "vmr.model.decode", "vmr.model.masks", "vmr.model.prediction", "vmr.model.network",
+     "vmr.model.excl", "vmr.model.vslnet", "vmr.model.vslnet_layers", "vmr.model.lgi", "vmr.model.lgi_layers"],
     "beartype.beartype",
 )  # fmt: skip
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from vmr.model.ci_mha import Prediction
 from vmr.model.decode import rank_spans
 from vmr.model.losses import boundary_loss, moment_loss, segmentation_loss
+from vmr.model.prediction import BoundaryPrediction
 
 _SPEC = importlib.util.spec_from_file_location(
     "ci_mha_reference", Path(__file__).parents[2] / "reference" / "ci_mha_reference.py"
@@ -42,7 +42,7 @@ def test_gradients_of_losses() -> None:
 
     def loss(start: torch.Tensor, end: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
         mask = torch.arange(4) < torch.tensor([[4], [3]])
-        prediction = Prediction(
+        prediction = BoundaryPrediction(
             start.masked_fill(~mask, -math.inf), end.masked_fill(~mask, -math.inf), inside.masked_fill(~mask, 0)
         )
         return moment_loss(prediction, torch.tensor([[0, 3], [1, 2]]), torch.tensor([4, 3])).total

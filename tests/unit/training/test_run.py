@@ -13,6 +13,7 @@ import vmr.training.loop as loop
 from vmr.annotations.moments import read_moments, write_moments
 from vmr.data.spans import temporal_iou
 from vmr.errors import ConfigError, TrainingError
+from vmr.model.ci_mha import CiMha
 from vmr.training.predict import predict_run
 from vmr.training.run import train_run
 
@@ -153,13 +154,13 @@ def test_patience_counts_epochs_without_any_gain(data, tmp_path: Path, monkeypat
 def test_a_loss_that_is_not_a_number_names_step_and_queries(
     data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = loop.moment_loss
+    original = CiMha.losses
 
-    def poisoned(prediction, labels, step_counts, **kwargs):
+    def poisoned(self, prediction, targets):
         prediction.start.data[0, 0] = float("nan")
-        return original(prediction, labels, step_counts, **kwargs)
+        return original(self, prediction, targets)
 
-    monkeypatch.setattr(loop, "moment_loss", poisoned)
+    monkeypatch.setattr(CiMha, "losses", poisoned)
     with pytest.raises(TrainingError, match=r"step 1 of epoch 1, .* train:\d+"):
         train_run(**data.inputs(), output_dir=tmp_path, **SMALL)
 
