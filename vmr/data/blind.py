@@ -21,7 +21,9 @@ Exchanged = Literal["query", "video"]
 EVALUATION_SEED = (20210711, 0)
 
 
-def exchange_input(samples: Samples, what: Exchanged, *, seed: Sequence[int]) -> Samples:
+def exchange_input(
+    samples: Samples, what: Exchanged, *, seed: Sequence[int], besides: Samples | None = None
+) -> Samples:
     """The same samples, each with the query or the features of another one; labels and times stay its own.
 
     - ``query``: each sample gets the words of another, of another video unless more than half of the samples
@@ -30,9 +32,10 @@ def exchange_input(samples: Samples, what: Exchanged, *, seed: Sequence[int]) ->
       own number of steps (`vmr.data.collate.Collator`), so that its duration stays known.
 
     Args:
-        samples: at least two of them (``query``), or of two videos (``video``).
+        samples: at least two of them (``query``), or of two videos (``video``, with those of `besides`).
         what: the input that is exchanged.
         seed: numbers that the exchange is a function of.
+        besides: samples whose videos may be shown too; few validation videos need some to be exchanged for.
 
     Raises:
         QueryError: there is no other sample to take the query from.
@@ -42,7 +45,7 @@ def exchange_input(samples: Samples, what: Exchanged, *, seed: Sequence[int]) ->
     if what == "query":
         other = torch.from_numpy(other_queries(samples.video.numpy(), random))
         return replace(samples, tokens=samples.tokens[other], word_counts=samples.word_counts[other])
-    videos = np.unique(samples.video.numpy())
+    videos = np.unique(np.concatenate([own.video.numpy() for own in (samples, besides) if own is not None]))
     if len(videos) < 2:
         raise FeatureError(
             f"the {len(samples)} queries of {', '.join(sorted(set(samples.splits)))} have {len(videos)} video with "

@@ -152,7 +152,7 @@ class WeightedPooling(nn.Module):
 
 
 def sinusoids(length: int, dim: int, *, device: torch.device | str = "cpu") -> Float[Tensor, "T H"]:
-    """Sines and cosines of the position at wavelengths from 2 pi to 20,000 pi ("Attention is all you need").
+    """Sines and cosines of the position at wavelengths from 2 pi to 20,000 pi ("Attention is all you need"); float64.
 
     Args:
         length: positions.
@@ -160,6 +160,6 @@ def sinusoids(length: int, dim: int, *, device: torch.device | str = "cpu") -> F
         device: where they are made.
     """
     half = (dim + 1) // 2
-    speed = torch.exp(-math.log(10_000.0) * torch.arange(half, device=device) / max(half - 1, 1))
+    speed = torch.exp(-math.log(10_000.0) * torch.arange(half, device=device, dtype=torch.float64) / max(half - 1, 1))
     angle = torch.arange(length, device=device)[:, None] * speed
     return torch.cat([angle.sin(), angle.cos()], dim=1)[:, :dim]

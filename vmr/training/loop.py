@@ -126,7 +126,7 @@ def fit(
         fused=True,
     )
     if selection is not None and settings.exchanged is not None:
-        selection = exchange_input(selection, settings.exchanged, seed=EVALUATION_SEED)
+        selection = exchange_input(selection, settings.exchanged, seed=EVALUATION_SEED, besides=train)
     progress = _resume(model, optimizer, folder, fingerprint) or Progress()
     with (
         _writer(folder, progress.epoch) as writer,

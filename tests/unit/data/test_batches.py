@@ -123,6 +123,8 @@ def test_samples_have_labels_and_drop_empty_moments(store: MemoryStore, queries:
     # "long" has six steps of half a second now; an end exactly at a step's start belongs to the step before.
     assert samples.labels.tolist() == [[1, 1], [0, 3], [4, 5]]
     assert samples.span_sec.tolist() == [[0.5, 1.0], [0.0, 9.0], [2.0, 3.0]]
+    # Of 3 s, 4/3 s (the moment ends after the last step) and 3 s.
+    assert samples.share.numpy() == pytest.approx(np.array([[1 / 6, 1 / 3], [0, 1], [2 / 3, 1]]))
     assert build_samples(MOMENTS, videos, queries, drop_empty=False).query_ids == ["q1", "q2", "q3", "q5"]
     with pytest.raises(QueryError, match="q9"):
         build_samples(MOMENTS.replace("q1", "q9"), videos, queries, drop_empty=True)
@@ -141,6 +143,7 @@ def test_batches_are_padded_with_zeros(store: MemoryStore, queries: QueryStore) 
     assert batch.unknown_mask.tolist() == [[False] * 3, [False] * 3, [False, True, False]]
     assert batch.word_counts.tolist() == [2, 1, 3]
     assert batch.labels.tolist() == [[4, 5], [0, 3], [1, 1]]
+    assert batch.share.numpy() == pytest.approx(np.array([[2 / 3, 1], [0, 1], [1 / 6, 1 / 3]]))
     alone = Collator(videos, queries.vectors)(samples, np.array([1]))
     assert alone.features.shape == (1, 4, 3)
     assert alone.words.shape == (1, 1, 2)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from vmr.model.attention import MultiHeadAttention
-from vmr.model.encoders import BiLSTM
+from vmr.model.encoders import BiLSTM, last_states
 from vmr.model.fusion import carry_back
 
 
@@ -72,6 +72,16 @@ def test_bi_lstm_reads_each_sequence_by_itself() -> None:
     torch.testing.assert_close(together[1:, :2], layer.lstm(x[1:, :2])[0])
     torch.testing.assert_close(together[:1], layer.lstm(x[:1])[0])
     assert not together[1, 2:].any()
+
+
+def test_last_states_are_those_of_each_direction_at_its_end() -> None:
+    torch.manual_seed(0)
+    layer = BiLSTM(3, 4, layers=2).double()
+    x, counts = torch.randn(2, 5, 3).double(), torch.tensor([5, 2])
+    found = last_states(layer(x, counts), counts)
+    for row, count in enumerate([5, 2]):
+        _, (hidden, _) = layer.lstm(x[row : row + 1, :count])
+        torch.testing.assert_close(found[row], torch.cat([hidden[-2, 0], hidden[-1, 0]]))
 
 
 @pytest.mark.parametrize(("dim", "heads"), [(0, 1), (4, 0)])

@@ -9,8 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from vmr.model.decode import rank_spans
-from vmr.model.losses import boundary_loss, moment_loss, segmentation_loss
+from vmr.model.decode import rank_spans, single_spans
+from vmr.model.losses import (
+    attention_guidance_loss,
+    boundary_loss,
+    distinct_phrases_loss,
+    extended_labels,
+    moment_loss,
+    regression_loss,
+    segmentation_loss,
+)
 from vmr.model.prediction import BoundaryPrediction
 
 _SPEC = importlib.util.spec_from_file_location(
@@ -92,3 +100,50 @@ def test_overlap_of_exactly_the_threshold_is_kept() -> None:
     flat, edges = torch.zeros(1, 2), torch.arange(3.0)[None]
     found = rank_spans(flat, flat, edges[:, :-1], edges[:, 1:], top=3, nms_threshold=0.5)
     assert found.steps[0].tolist() == [[0, 0], [0, 1], [1, 1]]
+
+
+def test_extended_labels_by_hand() -> None:
+    # Lengths 4, 5, 20, 10, 1; a tenth of them, halves up: 0, 1, 2, 1, 0; videos of 30 steps but for the fourth.
+    labels = torch.tensor([[3, 6], [3, 7], [5, 24], [1, 10], [8, 8]])
+    found = extended_labels(labels, torch.tensor([30, 30, 30, 11, 30]), ratio=0.1)
+    assert found.tolist() == [[3, 6], [2, 8], [3, 26], [0, 10], [8, 8]]
+    assert extended_labels(labels[:1], torch.tensor([30]), ratio=0.5).tolist() == [[1, 8]]
+    assert extended_labels(torch.tensor([[0, 3]]), torch.tensor([5]), ratio=1.0).tolist() == [[0, 4]]
+
+
+def test_regression_loss_by_hand() -> None:
+    # 0.5 * 0.2^2 + 0.5 * 0.1^2 = 0.025; beyond an error of 1 it is linear: 2.5 - 0.5, and 0.
+    span, share = torch.tensor([[0.4, 0.5], [3.0, 1.0]]), torch.tensor([[0.2, 0.6], [0.5, 1.0]])
+    assert float(regression_loss(span, share)) == pytest.approx((0.025 + 2.0) / 2)
+
+
+def test_attention_guidance_loss_by_hand() -> None:
+    # Attention 1/8, 3/8, 4/8 and, in the second video of two steps, 1/4, 3/4.
+    logits = torch.tensor([[1.0, 3.0, 4.0], [1.0, 3.0, 0.0]]).log()
+    found = attention_guidance_loss(logits, torch.tensor([[1, 2], [0, 0]]))
+    assert float(found) == pytest.approx(((-math.log(3 / 8) - math.log(4 / 8)) / 2 - math.log(1 / 4)) / 2)
+    logits.requires_grad_()
+    attention_guidance_loss(logits, torch.tensor([[0, 2], [0, 1]])).backward()
+    assert logits.grad.isfinite().all()
+
+
+def test_distinct_phrases_loss_by_hand() -> None:
+    apart = torch.tensor([[[1.0, 0.0, 0.0], [0.0, 0.5, 0.5]]])
+    # The diagonal is 1 and 0.5, the rest 0.
+    assert float(distinct_phrases_loss(apart, overlap=0.3)) == pytest.approx(0.7**2 + 0.2**2)
+    same = torch.tensor([[[0.5, 0.5, 0.0], [0.5, 0.5, 0.0]]])
+    # All four entries are 0.5.
+    assert float(distinct_phrases_loss(same, overlap=0.3)) == pytest.approx(2 * 0.2**2 + 2 * 0.5**2)
+    both = float(distinct_phrases_loss(torch.cat([apart, same]), overlap=0.3))
+    assert both == pytest.approx((0.53 + 0.58) / 2)
+
+
+def test_a_single_span_by_hand() -> None:
+    # A video of three steps from 1 s to 7 s, and one of two from 0 s to 4 s.
+    start_sec = torch.tensor([[1.0, 3.0, 5.0], [0.0, 2.0, 0.0]], dtype=torch.float64)
+    end_sec = torch.tensor([[3.0, 5.0, 7.0], [2.0, 4.0, 0.0]], dtype=torch.float64)
+    found = single_spans(torch.tensor([[0.5, 0.25], [-0.5, 1.5]]), start_sec, end_sec, top=3)
+    assert found.span_sec[:, 0].tolist() == [[2.5, 4.0], [0.0, 4.0]]
+    assert found.valid_mask.tolist() == [[True, False, False]] * 2
+    assert found.score.tolist() == [[1.0, 0.0, 0.0]] * 2
+    assert found.steps is None
