@@ -36,7 +36,7 @@ ASSETS = "data/assets"
 wildcard_constraints:
     dataset="|".join(map(re.escape, DATASETS)),
     extractor="i3d_r50|slow_r50|i3d|c3d",
-    method="ci_mha_wo_ms|ci_mha|mha",
+    method="ci_mha_query_blind|ci_mha_video_blind|ci_mha_wo_ms|ci_mha|vslnet|excl|lgi|mha",
     shard=r"\d+",
     seed=r"\d+",
     split="|".join(
