@@ -6,7 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 from vmr.evaluation.metrics import recall_name
-from vmr.evaluation.table_rows import SCORE_COLUMNS, Row
+from vmr.evaluation.table_rows import METHOD_TITLES, SCORE_COLUMNS, Row
+
+_BLIND = [title for method, title in METHOD_TITLES.items() if method.endswith("_blind")]
 
 
 def table_notes(rows: Sequence[Row]) -> str:
@@ -31,6 +33,13 @@ def table_notes(rows: Sequence[Row]) -> str:
         notes.append(
             "“selection: test”: the epoch was chosen on the test split, as some papers did; the score is too good."
         )
+    if any(row.method in _BLIND for row in unfair):
+        notes.append(
+            "Blind rows are CI-MHA trained and tested with the query (or the features) of another sample: what the "
+            "other input gives away by itself. The step from them to CI-MHA is what the hidden input adds."
+        )
+    if any(row.method == METHOD_TITLES["lgi"] for row in unfair):
+        notes.append("LGI answers with one span a query, so that its R@5 is its R@1.")
     if any(row.seeds == 1 for row in unfair):
         notes.append("A row with one seed has no spread: it may be a lucky one or an unlucky one.")
     random = [row for row in published if row.method == "Random"]

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from vmr.model.attention import MultiHeadAttention
@@ -46,16 +47,15 @@ class BiLSTM(nn.Module):
         counts = counts[:, None]
         step = torch.arange(x.shape[1])
         mirrored = torch.where(step < counts, counts - 1 - step, step)[..., None]
-        forward = self._one_way(x, "")
-        backward = self._one_way(x.gather(1, mirrored.expand_as(x)), "_reverse")
-        backward = backward.gather(1, mirrored.expand_as(backward))
-        return torch.cat([forward, backward], dim=2) * (step < counts)[..., None]
+        for layer in range(self.lstm.num_layers):
+            x = F.dropout(x, self.lstm.dropout, self.training and layer > 0)
+            forward = self._one_way(x, f"_l{layer}")
+            backward = self._one_way(x.gather(1, mirrored.expand_as(x)), f"_l{layer}_reverse")
+            x = torch.cat([forward, backward.gather(1, mirrored.expand_as(backward))], dim=2)
+        return x * (step < counts)[..., None]
 
-    def _one_way(self, x: Float[Tensor, "B T D"], direction: str) -> Float[Tensor, "B T H"]:
-        weights = [
-            getattr(self.lstm, name + direction)
-            for name in ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
-        ]
+    def _one_way(self, x: Float[Tensor, "B T D"], name: str) -> Float[Tensor, "B T H"]:
+        weights = [getattr(self.lstm, kind + name) for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
         zeros = x.new_zeros(1, len(x), self.lstm.hidden_size)
         states: Tensor = torch.lstm(x, (zeros, zeros), weights, True, 1, 0.0, self.training, False, True)[0]
         return states

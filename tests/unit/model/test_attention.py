@@ -74,6 +74,14 @@ def test_bi_lstm_reads_each_sequence_by_itself() -> None:
     assert not together[1, 2:].any()
 
 
+@pytest.mark.parametrize(("layers", "drops"), [(1, False), (2, True)])
+def test_dropout_is_between_lstms_only(layers: int, drops: bool) -> None:
+    torch.manual_seed(0)
+    layer = BiLSTM(3, 4, layers=layers, dropout=0.5)
+    x, counts = torch.randn(2, 5, 3), torch.tensor([5, 2])
+    assert torch.equal(layer.train()(x, counts), layer.eval()(x, counts)) != drops
+
+
 def test_last_states_are_those_of_each_direction_at_its_end() -> None:
     torch.manual_seed(0)
     layer = BiLSTM(3, 4, layers=2).double()
