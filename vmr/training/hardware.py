@@ -34,7 +34,7 @@ def resolve_precision(precision: str, device: torch.device, *, width: int) -> Pr
     Args:
         precision: auto, float32 or bfloat16.
         device: of the run.
-        width: of the widest layer of the model.
+        width: of the network: of all its layers but the first, which reads the features.
 
     Raises:
         ConfigError: the name is unknown.

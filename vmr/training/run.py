@@ -118,7 +118,7 @@ def train_run(
         if not store.video_ids:
             raise TrainingError(f"{features}: no video has features, so that there is nothing to train or predict on.")
         kind = feature_kind(store.provenance, dim=store.dim)
-        numbers = resolve_precision(precision, where, width=max(hidden, store.dim))
+        numbers = resolve_precision(precision, where, width=hidden)
         feature_provenance = store.provenance
         videos = load_videos(
             store,
