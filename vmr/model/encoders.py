@@ -8,10 +8,10 @@ from collections.abc import Iterable
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from vmr.model.attention import MultiHeadAttention
+from vmr.model.dropout import Dropout
 
 
 class BiLSTM(nn.Module):
@@ -29,6 +29,7 @@ class BiLSTM(nn.Module):
     def __init__(self, dim: int, hidden: int, *, layers: int = 1, dropout: float = 0.0) -> None:
         super().__init__()
         between = dropout if layers > 1 else 0.0
+        self.between = Dropout(between)
         self.lstm = nn.LSTM(dim, hidden, num_layers=layers, dropout=between, batch_first=True, bidirectional=True)
 
     def forward(self, x: Float[Tensor, "B T D"], counts: Int[Tensor, "B"]) -> Float[Tensor, "B T H"]:
@@ -48,7 +49,7 @@ class BiLSTM(nn.Module):
         step = torch.arange(x.shape[1])
         mirrored = torch.where(step < counts, counts - 1 - step, step)[..., None]
         for layer in range(self.lstm.num_layers):
-            x = F.dropout(x, self.lstm.dropout, self.training and layer > 0)
+            x = self.between(x) if layer else x
             forward = self._one_way(x, f"_l{layer}")
             backward = self._one_way(x.gather(1, mirrored.expand_as(x)), f"_l{layer}_reverse")
             x = torch.cat([forward, backward.gather(1, mirrored.expand_as(backward))], dim=2)
@@ -108,7 +109,7 @@ class QueryEncoder(WordVectors):
     def __init__(self, word_dim: int, *, hidden: int, dropout: float, layers: int = 1) -> None:
         super().__init__(word_dim)
         self.lstm = BiLSTM(word_dim, hidden, layers=layers, dropout=dropout)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(
         self,
@@ -192,7 +193,7 @@ class VideoEncoder(FeatureScale):
 
     def __init__(self, dim: int, *, hidden: int, dropout: float) -> None:
         super().__init__(dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.projection = nn.Linear(dim, hidden)
 
     def forward(self, features: Float[Tensor, "U N D"]) -> Float[Tensor, "U N H"]:
@@ -213,7 +214,7 @@ class SelfInteraction(nn.Module):
     def __init__(self, dim: int, *, heads: int, dropout: float) -> None:
         super().__init__()
         self.attention = MultiHeadAttention(dim, heads=heads)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(
         self, x: Float[Tensor, "U T D"], mask: Bool[Tensor, "U T"], item: Int[Tensor, "B"] | None = None
@@ -253,7 +254,7 @@ class FeedForward(nn.Sequential):
         nn.init.xavier_normal_(outer.weight)
         for layer in (inner, outer):
             nn.init.zeros_(layer.bias)
-        super().__init__(inner, nn.ReLU(), nn.Dropout(dropout), outer, nn.LayerNorm(hidden))
+        super().__init__(inner, nn.ReLU(), Dropout(dropout), outer, nn.LayerNorm(hidden))
 
 
 class PositionalEncoding(nn.Module):

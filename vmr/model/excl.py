@@ -10,8 +10,9 @@ import math
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
+from vmr.model.dropout import Dropout
 from vmr.model.encoders import BiLSTM, FeatureScale, QueryEncoder, last_states
 from vmr.model.heads import Mlp
 from vmr.model.losses import Losses, Targets, moment_loss
@@ -56,10 +57,10 @@ class Excl(MomentNetwork[BoundaryPrediction]):
         fused_dim = hidden + 2 * query_hidden
         self.query_encoder = QueryEncoder(word_dim, hidden=query_hidden, dropout=lstm_dropout)
         self.video_encoder = FeatureScale(video_dim)
-        self.feature_dropout = nn.Dropout(dropout)
+        self.feature_dropout = Dropout(dropout)
         self.video_lstm = BiLSTM(video_dim, hidden // 2)
         self.span_lstm = BiLSTM(fused_dim, hidden // 2)
-        self.dropout = nn.Dropout(lstm_dropout)
+        self.dropout = Dropout(lstm_dropout)
         self.start_mlp = Mlp(hidden + fused_dim, hidden=hidden, dropout=dropout)
         self.end_mlp = Mlp(hidden + fused_dim, hidden=hidden, dropout=dropout)
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vmr.model.attention import MultiHeadAttention
+from vmr.model.dropout import Dropout
 from vmr.names import Alignment
 
 ALIGNMENTS: tuple[Alignment, ...] = ("attention", "cross", "pad")
@@ -47,7 +48,7 @@ class CrossInteraction(nn.Module):
         if self.steps_to_words is not None and not both_ways:
             # Only its weights are used: projections that no gradient reaches would be stored for nothing.
             self.steps_to_words.output.requires_grad_(False)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.out_dim = 2 * dim if both_ways else dim
 
     def forward(

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from vmr.model.dropout import Dropout
 from vmr.model.encoders import BiLSTM
 
 
@@ -20,7 +21,7 @@ class Mlp(nn.Sequential):
     """
 
     def __init__(self, dim: int, *, hidden: int, dropout: float) -> None:
-        super().__init__(nn.Linear(dim, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, 1))
+        super().__init__(nn.Linear(dim, hidden), nn.ReLU(), Dropout(dropout), nn.Linear(hidden, 1))
 
 
 class BoundaryHead(nn.Module):
@@ -43,7 +44,7 @@ class BoundaryHead(nn.Module):
             raise ValueError(f"hidden is {hidden}; expected an even number, since LSTMs have two directions")
         self.start_lstm = BiLSTM(dim, hidden // 2)
         self.end_lstm = BiLSTM(hidden, hidden // 2)
-        self.dropout = nn.Dropout(lstm_dropout)
+        self.dropout = Dropout(lstm_dropout)
         self.start_mlp = Mlp(hidden + dim, hidden=hidden, dropout=dropout)
         self.end_mlp = Mlp(hidden + dim, hidden=hidden, dropout=dropout)
 

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from vmr.model.dropout import Dropout
 from vmr.model.encoders import VideoEncoder, WordVectors
 from vmr.model.heads import Mlp
 from vmr.model.losses import Losses, Targets, boundaries_loss, extended_labels, segmentation_loss
@@ -56,7 +57,7 @@ class VslNet(MomentNetwork[BoundaryPrediction]):
         self.highlight_weight = highlight_weight
         self.extension = extension
         self.words = WordVectors(word_dim)
-        self.word_projection = nn.Sequential(nn.Dropout(dropout), nn.Linear(word_dim, hidden))
+        self.word_projection = nn.Sequential(Dropout(dropout), nn.Linear(word_dim, hidden))
         self.video_encoder = VideoEncoder(video_dim, hidden=hidden, dropout=dropout)
         self.encoder = FeatureEncoder(hidden, heads=heads, kernel=kernel, layers=layers, dropout=dropout)
         self.attention = ContextQueryAttention(hidden, dropout=dropout)

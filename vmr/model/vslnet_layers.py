@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from vmr.model.attention import MultiHeadAttention
+from vmr.model.dropout import Dropout
 from vmr.model.masks import masked_softmax
 
 
@@ -33,8 +34,8 @@ class FeatureEncoder(nn.Module):
         self.attention_norm = nn.LayerNorm(dim)
         self.attention = MultiHeadAttention(dim, heads=heads)
         self.output_norm = nn.LayerNorm(dim)
-        self.output = nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Dropout(dropout), nn.Linear(dim, dim))
-        self.dropout = nn.Dropout(dropout)
+        self.output = nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), Dropout(dropout), nn.Linear(dim, dim))
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Float[Tensor, "B T H"], mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B T H"]:
         """Encoded items; what stands after the end of a sequence means nothing.
@@ -96,7 +97,7 @@ class ContextQueryAttention(nn.Module):
         self.of_products = nn.Parameter(torch.empty(dim))
         nn.init.uniform_(self.of_products, -1 / math.sqrt(dim), 1 / math.sqrt(dim))
         self.output = nn.Linear(4 * dim, dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(
         self,
