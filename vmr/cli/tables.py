@@ -1,9 +1,9 @@
-"""Commands that score and gather: baselines and the table."""
+"""Commands that score and gather: anybody's predictions, baselines and the table."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -19,6 +19,7 @@ def baselines(
     splits: Annotated[list[str], typer.Option(help="Splits to unite.")],
     split_name: Annotated[str, typer.Option(help="Name of the union in tables.")],
     seed: int = 0,
+    video_scores: Annotated[Path, typer.Option(help="CSV of sums by video to write, for the table.")],
     output: Output,
 ) -> None:
     """Score the baselines that see neither video nor query."""
@@ -31,8 +32,42 @@ def baselines(
         splits=splits,
         split_name=split_name,
         output=output,
+        video_scores=video_scores,
         seed=seed,
     )
+
+
+@app.command()
+def evaluate(
+    predictions: Annotated[Path, typer.Argument(help="JSON lines, one a query; docs/predictions.md has the format.")],
+    *,
+    annotations: Annotated[list[str], typer.Option(help="FILE or split=FILE; repeat it for several files.")],
+    annotation_format: Annotated[
+        Literal["auto", "moments", "charades_sta", "activitynet_captions"],
+        typer.Option(help="auto: told by the content of each file."),
+    ] = "auto",
+    durations: Annotated[list[Path], typer.Option(help="CSV with id and length (s), for clamped truth.")] = [],  # noqa: B006
+    splits: Annotated[list[str], typer.Option(help="Splits to score, where the files hold more.")] = [],  # noqa: B006
+    skip_bad_lines: Annotated[bool, typer.Option(help="Leave bad lines out and count them, not refuse.")] = False,
+    resamples: Annotated[int, typer.Option(min=100, help="Draws of the bootstrap.")] = 1000,
+    seed: int = 0,
+    json: Annotated[Path | None, typer.Option(help="Write the same as JSON.")] = None,
+) -> None:
+    """Score the predictions of any system: R@1, R@5, mIoU with intervals by video. Needs annotations only."""
+    from vmr.evaluation.standalone import evaluate_file
+
+    text = evaluate_file(
+        predictions=predictions,
+        annotations=annotations,
+        annotation_format=annotation_format,
+        durations=durations,
+        splits=splits,
+        skip_bad_lines=skip_bad_lines,
+        resamples=resamples,
+        seed=seed,
+        output=json,
+    )
+    typer.echo(text, nl=False)
 
 
 @app.command()
@@ -42,6 +77,7 @@ def make_table(
     baselines: Annotated[list[Path], typer.Option(help="Baselines of each split.")],
     published: Annotated[Path | None, typer.Option(help="CSV of published figures.")] = None,
     dataset: Annotated[str, typer.Option(help="Name of the dataset.")],
+    further: Annotated[list[str], typer.Option(help="Datasets whose rows are in the table too.")] = [],  # noqa: B006
     title: Annotated[str | None, typer.Option(help="What the table calls it.")] = None,
     output_csv: Annotated[Path, typer.Option(help="Table to write.")],
     output_md: Annotated[Path, typer.Option(help="The same for reading.")],
@@ -56,5 +92,6 @@ def make_table(
         output_csv=output_csv,
         output_md=output_md,
         dataset=dataset,
+        further=further,
         title=title,
     )

@@ -94,7 +94,7 @@ def train(
 
 
 @app.command()
-def evaluate(
+def evaluate_run(
     *,
     run: Annotated[Path, typer.Option(help="Folder of the run.")],
     moments: Moments,
@@ -110,9 +110,10 @@ def evaluate(
     dataset: Annotated[str, typer.Option(help="Name of the dataset.")],
     features_label: Annotated[str, typer.Option(help="Name of the features in tables.")],
     predictions: Annotated[Path, typer.Option(help="Predictions to write (JSON lines).")],
+    video_scores: Annotated[Path, typer.Option(help="CSV of sums by video to write, for the table.")],
     output: Output,
 ) -> None:
-    """Predict with a trained run and score the predictions."""
+    """Predict with a trained run of ours and score the predictions."""
     from vmr.evaluation.evaluate import evaluate_predictions
     from vmr.training.predict import predict_run
 
@@ -136,6 +137,7 @@ def evaluate(
         splits=splits,
         split_name=split_name,
         output=output,
+        video_scores=video_scores,
         run=run / "run.json",
         labels={"dataset": dataset, "features": features_label},
     )

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from vmr.annotations.moments import read_moments
 from vmr.data.spans import temporal_iou
+from vmr.evaluation.bootstrap import VideoSums, confidence_by_video, sum_by_video, write_video_scores
 from vmr.evaluation.evaluate import select_queries
 from vmr.evaluation.metrics import (
     METRICS,
     THRESHOLDS,
     TOPS,
-    confidence_by_video,
     recall_name,
     score_sets,
     truth_spans,
@@ -28,7 +29,7 @@ from vmr.provenance import code_digest, library_versions
 _LOG = logging.getLogger(__name__)
 GRID_STEPS = 20
 CRITERIA = (*(recall_name(1, threshold) for threshold in THRESHOLDS), "mIoU")
-_CODE = ("vmr.evaluation.metrics", "vmr.evaluation.evaluate", "vmr.evaluation.baselines", "vmr.data.spans")
+_CODE = ("vmr.evaluation.baselines",)
 
 
 def compute_baselines(
@@ -39,8 +40,8 @@ def compute_baselines(
     splits: list[str],
     split_name: str,
     output: Path,
+    video_scores: Path,
     seed: int = 0,
-    coverage: Path | None = None,
 ) -> None:
     """Write the scores of the random baseline and of the best constant windows as JSON.
 
@@ -55,9 +56,9 @@ def compute_baselines(
         splits: splits that are scored together.
         split_name: their name in the table.
         output: the JSON file.
+        video_scores: the CSV of sums by video to write, row by row in the order of the JSON's rows: the table takes
+            intervals from it, and the scores on the videos that a trained method covers.
         seed: of the bootstrap; the baselines themselves are computed without drawing.
-        coverage: CSV of merge_features (video_id, status, ...); with it, the scores on the queries whose video has
-            features are given too, so that models that lack videos can be compared on equal terms.
 
     Raises:
         EvaluationError: a split has no queries.
@@ -65,14 +66,15 @@ def compute_baselines(
     table = read_moments(moments)
     training = select_queries(table, splits=[train_split], manifests=manifests, moments=moments)
     queries = select_queries(table, splits=splits, manifests=manifests, moments=moments)
-    covered_mask = None if coverage is None else _covered(queries, coverage)
     duration = queries["duration_sec"].to_numpy()
     truths = truth_spans(queries)
     rows: list[dict[str, Any]] = []
+    sums: list[VideoSums] = []
 
     def add_row(values: dict[str, Float[np.ndarray, "Q M"]], **facts: Any) -> None:
-        confidence = confidence_by_video(values, video_ids=queries["video_id"].tolist(), seed=seed)
-        rows.append({**facts, "scores": score_sets(values, covered_mask=covered_mask), "confidence": confidence})
+        sums.append(sum_by_video(values, video_ids=queries["video_id"].tolist()))
+        confidence = confidence_by_video(sums[-1], seed=seed)
+        rows.append({**facts, "scores": score_sets(values, covered_mask=None), "confidence": confidence})
 
     add_row(
         {name: expected_random_scores(truth, duration_sec=duration) for name, truth in truths.items()},
@@ -90,6 +92,7 @@ def compute_baselines(
             window=list(window),
             criteria=criteria,
         )
+    write_video_scores(video_scores, sums)
     write_json(
         output,
         {
@@ -99,10 +102,10 @@ def compute_baselines(
             "training_queries": len(training),
             "grid_step": 1 / GRID_STEPS,
             "queries": len(queries),
-            "covered": None if covered_mask is None else int(covered_mask.sum()),
             "videos": int(queries["video_id"].nunique()),
             "unknown_duration": int(np.isnan(duration).sum()),
             "rows": rows,
+            "video_scores": os.path.relpath(video_scores, output.parent),
             "provenance": {"code": code_digest(_CODE), "versions": library_versions(["numpy", "pandas"])},
         },
     )
@@ -242,11 +245,3 @@ def _area(
     height = np.maximum(0.0, top - (floor[0][:, None] + floor[1] * x))
     area: Float[np.ndarray, " Q"] = ((height[:, 1:] + height[:, :-1]) / 2 * np.diff(x, axis=1)).sum(axis=1)
     return area
-
-
-def _covered(queries: pd.DataFrame, coverage: Path) -> Bool[np.ndarray, " Q"]:
-    statuses = pd.read_csv(coverage, dtype=str, keep_default_na=False)
-    covered: Bool[np.ndarray, " Q"] = (
-        queries["video_id"].isin(set(statuses["video_id"][statuses["status"] == "ok"])).to_numpy()
-    )
-    return covered

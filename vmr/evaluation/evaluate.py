@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ import pandas as pd
 
 from vmr.annotations.moments import clamp_spans, read_moments, video_durations
 from vmr.errors import EvaluationError
-from vmr.evaluation.metrics import confidence_by_video, query_scores, score_sets, truth_spans
+from vmr.evaluation.bootstrap import confidence_by_video, sum_by_video, write_video_scores
+from vmr.evaluation.metrics import query_scores, score_sets, truth_spans
 from vmr.evaluation.predictions import read_predictions
 from vmr.files import sha256_file, write_json
 from vmr.provenance import code_digest, library_versions
@@ -21,7 +23,7 @@ from vmr.video.manifest import read_manifest
 
 _LOG = logging.getLogger(__name__)
 _RUN_FACTS = ("trained", "chosen_epoch", "reason", "counts", "coverage", "device", "precision", "seconds", "versions")
-_CODE = ("vmr.evaluation.metrics", "vmr.evaluation.predictions", "vmr.evaluation.evaluate", "vmr.data.spans")
+_CODE = ("vmr.evaluation.evaluate",)
 
 
 def evaluate_predictions(
@@ -32,6 +34,7 @@ def evaluate_predictions(
     splits: list[str],
     split_name: str,
     output: Path,
+    video_scores: Path,
     run: Path | None = None,
     labels: Mapping[str, Any] | None = None,
 ) -> None:
@@ -47,6 +50,7 @@ def evaluate_predictions(
         splits: splits that are scored together; a video in two of them counts with the queries of both.
         split_name: name of these splits in the table.
         output: the JSON file.
+        video_scores: the CSV of sums by video to write, from which tables draw their intervals.
         run: `run.json` of the training run, whose method, seed, choice of epoch and so on are taken over.
         labels: dataset, method, features, alignment, seed, selection: what the table calls these scores.
 
@@ -62,6 +66,8 @@ def evaluate_predictions(
     covered_videos = set(queries["video_id"][answered_mask])
     covered_mask = queries["video_id"].isin(covered_videos).to_numpy()
     values = {name: query_scores(ranked, truth=truth) for name, truth in truth_spans(queries).items()}
+    videos = sum_by_video(values, video_ids=queries["video_id"].tolist(), covered_mask=covered_mask)
+    write_video_scores(video_scores, [videos])
     run_facts = _read_run(run)
     metrics: dict[str, Any] = {
         "dataset": None,
@@ -79,9 +85,12 @@ def evaluate_predictions(
         "coverage": 100.0 * float(covered_mask.mean()),
         "videos": int(queries["video_id"].nunique()),
         "covered_videos": len(covered_videos),
+        "trained_on_videos": _trained_on(queries, table, run_facts),
         "trained": bool(run_facts.get("trained", True)),
+        "train_split": (run_facts.get("settings") or {}).get("train_split"),
         "scores": score_sets(values, covered_mask=covered_mask),
-        "confidence": confidence_by_video(values, video_ids=queries["video_id"].tolist(), seed=0),
+        "confidence": confidence_by_video(videos, seed=0),
+        "video_scores": os.path.relpath(video_scores, output.parent),
         "run": {name: run_facts[name] for name in _RUN_FACTS if name in run_facts} or None,
         "provenance": {
             "predictions_sha256": sha256_file(predictions),
@@ -125,6 +134,13 @@ def select_queries(table: pd.DataFrame, *, splits: list[str], manifests: list[Pa
     durations = video_durations(queries, read_manifest(manifests) if manifests else None)
     queries = clamp_spans(queries, durations)
     return queries.assign(duration_sec=queries["video_id"].map(durations).astype(np.float64))
+
+
+def _trained_on(queries: pd.DataFrame, table: pd.DataFrame, run_facts: Mapping[str, Any]) -> int:
+    """Number of the scored videos that are in the run's training split too: an honest score has none."""
+    train_split = (run_facts.get("settings") or {}).get("train_split")
+    training = set(table["video_id"][table["split"] == train_split])
+    return len(training & set(queries["video_id"]))
 
 
 def _read_run(run: Path | None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""R@n at a temporal IoU, and mIoU: per query, averaged, and with confidence intervals by video."""
+"""R@n at a temporal IoU, and mIoU: per query and averaged."""
 
 from __future__ import annotations
 
@@ -93,39 +93,3 @@ def score_sets(
     if covered_mask is not None:
         sets |= {f"{name}_covered": average(own[covered_mask]) for name, own in values.items()}
     return sets
-
-
-def confidence_by_video(
-    values: Mapping[str, Float[np.ndarray, "Q M"]],
-    *,
-    video_ids: Sequence[str],
-    seed: int,
-    resamples: int = 1000,
-    level: float = 0.95,
-) -> dict[str, object] | None:
-    """Percentile bootstrap: how far would the scores move with other test videos?
-
-    Whole videos are drawn with replacement, since the queries of one video are not independent.
-
-    Args:
-        values: what `query_scores` gave, by kind of ground truth.
-        video_ids: the video of every query.
-        seed: of the draws.
-        resamples: number of draws.
-        level: probability that the interval covers.
-
-    Returns:
-        Settings, and ``[low, high]`` in percent by kind of ground truth and metric; None with fewer than two videos.
-    """
-    codes, videos = pd.factorize(np.asarray(video_ids, dtype=object))
-    if len(videos) < 2:
-        return None
-    draws = np.random.default_rng(seed).multinomial(len(videos), np.full(len(videos), 1 / len(videos)), size=resamples)
-    queries = draws @ np.bincount(codes, minlength=len(videos))
-    tails = [(1 - level) / 2, (1 + level) / 2]
-    result: dict[str, object] = {"level": level, "resamples": resamples, "seed": seed, "unit": "video"}
-    for name, own in values.items():
-        sums = np.stack([np.bincount(codes, weights=column, minlength=len(videos)) for column in own.T], axis=1)
-        low, high = 100.0 * np.quantile(draws @ sums / queries[:, None], tails, axis=0)
-        result[name] = {metric: [float(low[i]), float(high[i])] for i, metric in enumerate(METRICS)}
-    return result

@@ -40,6 +40,13 @@ def table_notes(rows: Sequence[Row]) -> str:
         )
     if any(row.method == METHOD_TITLES["lgi"] for row in unfair):
         notes.append("LGI answers with one span a query, so that its R@5 is its R@1.")
+    for split in dict.fromkeys(row.split for row in unfair):
+        seen = max(row.members[0].get("trained_on_videos", 0) for row in unfair if row.split == split)
+        if seen:
+            videos = next(row.members[0]["videos"] for row in unfair if row.split == split)
+            notes.append(
+                f"{seen:,} of the {videos:,} test videos of {split} were trained on too: the scores there are too good."
+            )
     if any(row.seeds == 1 for row in unfair):
         notes.append("A row with one seed has no spread: it may be a lucky one or an unlucky one.")
     random = [row for row in published if row.method == "Random"]

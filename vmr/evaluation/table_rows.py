@@ -1,18 +1,18 @@
-"""Rows of the table: published figures, baselines, and means over the seeds of a method."""
+"""Rows of the table: published figures and baselines; `table_runs` has those of trained methods."""
 
 from __future__ import annotations
 
 import csv
 import json
 import math
-import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from vmr.errors import EvaluationError
-from vmr.evaluation.metrics import METRICS, recall_name
+from vmr.evaluation.bootstrap import VideoSums, read_video_scores
+from vmr.evaluation.metrics import recall_name
 
 SCORE_COLUMNS = {
     "R1@0.7": recall_name(1, 0.7),
@@ -35,8 +35,6 @@ METHOD_TITLES = {
 # The window that is best at IoU 0.5 and the one that is best on average; the others are told below the table.
 HEADLINE_CRITERIA = (recall_name(1, 0.5), "mIoU")
 _FROM_METRICS = {metric: column for column, metric in SCORE_COLUMNS.items()}
-_SETTINGS = ("features", "alignment", "selection", "trained")
-_MUST_AGREE = ("queries", "covered")
 
 
 @dataclass(frozen=True)
@@ -60,8 +58,9 @@ class Row:
     sets: dict[str, dict[str, float | None]] = field(
         default_factory=dict
     )  # means by "raw", "clamped", "raw_covered", ...
-    half_width: dict[str, float | None] = field(default_factory=dict)  # of the interval over videos
+    videos: VideoSums | None = None  # sums by video, means over the seeds
     members: tuple[dict[str, Any], ...] = ()  # the metrics.json, or the baseline's file
+    train_split: str = ""  # what a trained row was trained on, "" where unknown
 
 
 def published_rows(path: Path) -> list[Row]:
@@ -109,8 +108,11 @@ def baseline_rows(paths: Sequence[Path]) -> list[Row]:
     """The random row and the constant windows of each split, as `compute_baselines` wrote them."""
     rows = []
     for path in paths:
-        record = _read_json(path, needed=("split", "train_split", "queries", "rows"))
-        for entry in record["rows"]:
+        record = read_record(path, needed=("split", "train_split", "queries", "rows"))
+        videos = videos_of(record)
+        if videos and len(videos) != len(record["rows"]):
+            raise EvaluationError(f"{path}: its scores by video belong to other rows. Compute the baselines again.")
+        for number, entry in enumerate(record["rows"]):
             criteria = tuple(entry["criteria"])
             window = "" if entry["window"] is None else "[{:.2f}, {:.2f}]".format(*entry["window"])
             if not window:
@@ -132,45 +134,10 @@ def baseline_rows(paths: Sequence[Path]) -> list[Row]:
                     criteria=criteria,
                     window=window,
                     sets={name: dict(own) for name, own in entry["scores"].items() if own},
-                    half_width=_half_width([entry]),
+                    videos=videos[number] if videos else None,
                     members=(record,),
                 )
             )
-    return rows
-
-
-def trained_rows(paths: Sequence[Path], *, dataset: str) -> list[Row]:
-    """One row for each method, split and way of training: mean and sample standard deviation over seeds.
-
-    Args:
-        paths: metrics.json of every seed, method and split.
-        dataset: the dataset that they must belong to.
-
-    Raises:
-        EvaluationError: a file is not such a record, belongs to another dataset, has the seed of another one, or
-            its queries, coverage or settings differ from those that it would be averaged with.
-    """
-    records = []
-    for path in paths:
-        record = _read_json(
-            path, needed=("dataset", "method", "features", "split", "seed", "queries", "covered", "scores")
-        )
-        if record["dataset"] != dataset:
-            raise EvaluationError(
-                f"{path}: these scores belong to the dataset {record['dataset']}, the table to {dataset}. "
-                "Give the metrics of one dataset."
-            )
-        records.append({**record, "path": str(path)})
-    rows = []
-    for peers in _grouped(records, ("method", "split")):
-        groups = _grouped(peers, _SETTINGS)
-        # Complete runs with two extractors are two rows; the seeds of one run made half with each are a mistake.
-        seeds = [{record["seed"] for record in group} for group in groups]
-        for group, own in zip(groups, seeds, strict=True):
-            if own != seeds[0]:
-                _refuse(groups[0][0], group[0], _SETTINGS)
-        for group in groups:
-            rows.append(_mean_row(group))
     return rows
 
 
@@ -192,81 +159,21 @@ def check_queries(rows: Iterable[Row]) -> None:
             )
 
 
-def _mean_row(group: list[dict[str, Any]]) -> Row:
-    first = group[0]
-    by_seed: dict[Any, dict[str, Any]] = {}
-    for record in group:
-        if any(record[name] != first[name] for name in _MUST_AGREE):
-            _refuse(first, record, _MUST_AGREE)
-        other = by_seed.setdefault(record["seed"], record)
-        if other is not record:
-            raise EvaluationError(
-                f"{other['path']} and {record['path']}: both hold seed {record['seed']} of {first['method']} on "
-                f"{first['split']}. Give each run once."
-            )
-    group = sorted(group, key=lambda record: str(record["seed"]).zfill(20))
-    sets: dict[str, dict[str, float | None]] = {}
-    for name in first["scores"]:
-        if all(record["scores"].get(name) for record in group):
-            sets[name] = {
-                metric: statistics.fmean(record["scores"][name][metric] for record in group) for metric in METRICS
-            }
-    raw = [record["scores"]["raw"] for record in group]
-    std = {metric: statistics.stdev(own[metric] for own in raw) if len(raw) > 1 else None for metric in METRICS}
-    source = ["computed here"]
-    if first.get("alignment"):
-        source.append(f"alignment: {first['alignment']}")
-    if first.get("selection") == "test":
-        source.append("selection: test")
-    if not first.get("trained", True):
-        source.append("untrained: no training video has features")
-    return Row(
-        method=METHOD_TITLES.get(first["method"], str(first["method"])),
-        features=str(first["features"]),
-        source="; ".join(source),
-        split=first["split"],
-        kind="trained",
-        scores=sets["raw"],
-        std=std,
-        seeds=len(group),
-        queries=first["queries"],
-        coverage=100.0 * first["covered"] / first["queries"],
-        sets=sets,
-        half_width=_half_width(group),
-        members=tuple(group),
-    )
-
-
-def _half_width(records: Sequence[dict[str, Any]]) -> dict[str, float | None]:
-    """Half of the interval over videos against raw ground truth, averaged over the records; empty without any."""
-    intervals = [(record.get("confidence") or {}).get("raw") for record in records]
-    if not all(intervals):
-        return {}
-    return {metric: statistics.fmean((own[metric][1] - own[metric][0]) / 2 for own in intervals) for metric in METRICS}  # type: ignore[index]
-
-
-def _grouped(records: Sequence[dict[str, Any]], names: Sequence[str]) -> list[list[dict[str, Any]]]:
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for record in records:
-        groups.setdefault(json.dumps([record.get(name) for name in names]), []).append(record)
-    return list(groups.values())
-
-
-def _refuse(one: dict[str, Any], other: dict[str, Any], names: Sequence[str]) -> None:
-    name = next(name for name in names if one.get(name) != other.get(name))
-    raise EvaluationError(
-        f"{one['path']} and {other['path']}: {name} is {one.get(name)!r} in one and {other.get(name)!r} in the other; "
-        f"their scores cannot be averaged into one row for {one['method']} on {one['split']}. "
-        "One of them is stale: evaluate all seeds again with the same settings."
-    )
-
-
 def _origin(row: Row) -> str:
     path = row.members[0].get("path") if row.members else None
     return f"{row.method} ({path})" if path else row.method
 
 
-def _read_json(path: Path, *, needed: Sequence[str]) -> dict[str, Any]:
+def read_record(path: Path, *, needed: Sequence[str]) -> dict[str, Any]:
+    """Read a JSON of scores, and add its own path as `path`.
+
+    Args:
+        path: the file.
+        needed: keys that it must have.
+
+    Raises:
+        EvaluationError: the file is missing or no such record.
+    """
     try:
         record = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -275,6 +182,16 @@ def _read_json(path: Path, *, needed: Sequence[str]) -> dict[str, Any]:
     if missing:
         raise EvaluationError(f"{path}: expected a record of scores; {', '.join(missing)} not found. Evaluate again.")
     return {**record, "path": str(path)}
+
+
+def videos_of(record: dict[str, Any]) -> list[VideoSums]:
+    """The sums by video that a record of scores points to; nothing where it points to none.
+
+    Raises:
+        EvaluationError: the file is missing or not such a table.
+    """
+    name = record.get("video_scores")
+    return read_video_scores(Path(record["path"]).parent / name) if name else []
 
 
 def _percentage(text: str, *, where: str) -> float | None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from vmr.errors import EvaluationError
+from vmr.evaluation.bootstrap import covered_scores, intervals, same_videos
+from vmr.evaluation.markdown import markdown_table
 from vmr.evaluation.metrics import THRESHOLDS, recall_name
+from vmr.evaluation.table_effects import effects_section
 from vmr.evaluation.table_notes import plain_number, table_notes
 from vmr.evaluation.table_rows import SCORE_COLUMNS, Row
 
@@ -30,12 +33,13 @@ def table_text(rows: Sequence[Row], *, dataset: str) -> str:
         f"# Moment retrieval on {dataset}",
         _introduction(rows),
         _main_table([row for row in rows if row.headline]),
+        effects_section(rows),
+        _intervals(computed),
         _coverage(computed),
         _clamped(computed),
         _covered(computed),
         _windows(computed),
         _epochs(computed),
-        _intervals(computed),
         table_notes(rows),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
@@ -77,7 +81,7 @@ def _main_table(rows: Sequence[Row]) -> str:
         coverage = "" if row.coverage is None else f"{row.coverage:.2f}"
         lines.append([row.method, row.features, row.source, row.split, *cells, *counts, coverage])
     header = ["Method", "Features", "Source", "Split", *_NAMES, "Seeds", "Queries", "Coverage"]
-    return _markdown(header, lines, numbers_from=4)
+    return markdown_table(header, lines, numbers_from=4)
 
 
 def _coverage(rows: Sequence[Row]) -> str:
@@ -114,33 +118,46 @@ def _clamped(rows: Sequence[Row]) -> str:
     return (
         "## R@5, and clamped ground truth\n\nSome annotations end after their video does. Clamped: the ground truth is "
         "cut to the video first. R@5@m: one of the first five spans reaches m; a constant window is a single span.\n\n"
-        + _markdown(header, lines, numbers_from=3)
+        + markdown_table(header, lines, numbers_from=3)
     )
 
 
 def _covered(rows: Sequence[Row]) -> str:
     trained = [row for row in rows if row.coverage is not None and 0 < row.coverage < 100]
-    if not trained:
-        return ""
-    counts = {(row.split, row.members[0]["covered"]) for row in trained}
-    also = [
-        row
-        for row in rows
-        if row.kind == "baseline" and row.headline and (row.split, row.members[0].get("covered")) in counts
-    ]
-    lines = [
-        [
-            *(row.method, row.features, row.split, f"{row.members[0]['covered']:,}"),
-            *_set(row, "raw_covered", _METRICS),
-            *_set(row, "clamped_covered", _METRICS),
+    lines: list[list[str]] = []
+    for split, features in dict.fromkeys((row.split, row.features) for row in trained):
+        own = [row for row in trained if (row.split, row.features) == (split, features)]
+        blind = [row for row in rows if row.kind == "baseline" and row.headline and row.split == split]
+        lines += [line for row in blind if (line := _blind_line(row, like=own[0]))]
+        lines += [
+            [
+                *(row.method, row.features, row.split, f"{row.members[0]['covered']:,}"),
+                *_set(row, "raw_covered", _METRICS),
+                *_set(row, "clamped_covered", _METRICS),
+            ]
+            for row in own
         ]
-        for row in (*also, *trained)
-    ]
+    if not lines:
+        return ""
     header = ["Method", "Features", "Split", "Queries", *_NAMES, *(f"{name} clamped" for name in _NAMES)]
     return (
         "## Only the queries whose video has features\n\nAn easier or harder part of the split: not comparable with "
-        "published figures.\n\n" + _markdown(header, lines, numbers_from=3)
+        "published figures.\n\n" + markdown_table(header, lines, numbers_from=3)
     )
+
+
+def _blind_line(row: Row, *, like: Row) -> list[str]:
+    """Scores of a baseline on the videos that the row `like` covers; nothing where they are not known."""
+    if row.videos is None or like.videos is None:
+        return []
+    if not same_videos(row.videos, like.videos):
+        raise EvaluationError(
+            f"split {row.split}: {row.method} and {like.method} were scored on other videos or queries. One of them is "
+            "stale: evaluate both again from the same annotations."
+        )
+    scores = covered_scores(row.videos, like.videos.covered_mask)
+    cells = [plain_number(scores[truth][metric]) for truth in ("raw", "clamped") for metric in _METRICS]
+    return [row.method, row.features, row.split, f"{like.members[0]['covered']:,}", *cells]
 
 
 def _windows(rows: Sequence[Row]) -> str:
@@ -152,12 +169,16 @@ def _windows(rows: Sequence[Row]) -> str:
         [row.window, row.split, ", ".join(titles[name] for name in row.criteria), *_set(row, "raw", _METRICS)]
         for row in windows
     ]
-    train = windows[0].members[0]
+    train = " and ".join(
+        dict.fromkeys(
+            f"the {row.members[0]['training_queries']:,} moments of {row.members[0]['train_split']}" for row in windows
+        )
+    )
     return (
         "## Constant windows\n\nThe same share of every video, whatever the query: what the distribution of the "
-        f"moments gives away. Each was chosen on the {train['training_queries']:,} moments of {train['train_split']} "
-        f"by one measure, among the windows on a grid of {train['grid_step']:g} of the duration.\n\n"
-        + _markdown(["Window", "Split", "Chosen by", *_NAMES], lines, numbers_from=3)
+        f"moments gives away. Each was chosen on {train} by one measure, among the windows on a grid of "
+        f"{windows[0].members[0]['grid_step']:g} of the duration.\n\n"
+        + markdown_table(["Window", "Split", "Chosen by", *_NAMES], lines, numbers_from=3)
     )
 
 
@@ -178,23 +199,27 @@ def _epochs(rows: Sequence[Row]) -> str:
             reason = f" Why: {next(iter(reasons))}."
         else:
             reason = "".join(f"\n  - seed {', '.join(seeds)}: {text}." for text, seeds in reasons.items())
-        lines[f"- {row.method}, {row.features}: epoch {', '.join(epochs)}.{reason}"] = None
+        trained_on = f", trained on {row.train_split}" if "trained on" in row.source else ""
+        lines[f"- {row.method}, {row.features}{trained_on}: epoch {', '.join(epochs)}.{reason}"] = None
     return "## Chosen epochs\n\n" + "\n".join(lines) if lines else ""
 
 
 def _intervals(rows: Sequence[Row]) -> str:
-    shown = [row for row in rows if row.half_width and row.headline]
-    if not shown:
+    lines = []
+    for row in rows:
+        found = intervals(row.videos.sums["raw"], queries=row.videos.queries) if row.videos and row.headline else None
+        if found:
+            cells = [
+                f"{plain_number(row.scores[metric])} [{found[metric][0]:.2f}, {found[metric][1]:.2f}]"
+                for metric in _METRICS
+            ]
+            lines.append([row.method, row.features, row.split, *cells])
+    if not lines:
         return ""
-    lines = [
-        [row.method, row.features, row.split]
-        + [f"{row.scores[metric]:.2f} ± {row.half_width[metric]:.2f}" for metric in _METRICS]
-        for row in shown
-    ]
     return (
-        "## Confidence over test videos\n\nAfter ± stands half of the 95 % bootstrap interval with whole videos drawn "
-        "again (for a trained method averaged over its seeds): how far the score would move with other test videos, "
-        "seeds apart.\n\n" + _markdown(["Method", "Features", "Split", *_NAMES], lines, numbers_from=3)
+        "## Confidence over test videos\n\nIn brackets the 95 % bootstrap interval with whole videos drawn again, of "
+        "the mean over seeds: how far a score would move with other test videos. The spread over seeds stands in the "
+        "table above.\n\n" + markdown_table(["Method", "Features", "Split", *_NAMES], lines, numbers_from=3)
     )
 
 
@@ -209,15 +234,3 @@ def _score(value: float | None, std: float | None) -> str:
 
 def _rounded(value: float | None) -> float:
     return -1.0 if value is None else round(value, 2)
-
-
-def _markdown(header: Sequence[str], lines: Sequence[Sequence[Any]], *, numbers_from: int) -> str:
-    """A Markdown table whose columns are aligned in the source too."""
-    cells = [[str(cell).replace("|", "\\|") for cell in line] for line in (header, *lines)]
-    widths = [max(3, *(len(line[column]) for line in cells)) for column in range(len(header))]
-    pad: list[Callable[[str, int], str]] = [
-        str.ljust if column < numbers_from else str.rjust for column in range(len(header))
-    ]
-    text = ["| " + " | ".join(pad[i](cell, widths[i]) for i, cell in enumerate(line)) + " |" for line in cells]
-    rule = ["-" * width if column < numbers_from else "-" * (width - 1) + ":" for column, width in enumerate(widths)]
-    return "\n".join([text[0], "| " + " | ".join(rule) + " |", *text[1:]])

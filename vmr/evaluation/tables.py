@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 
 from vmr.evaluation.table_rows import (
@@ -12,8 +13,8 @@ from vmr.evaluation.table_rows import (
     baseline_rows,
     check_queries,
     published_rows,
-    trained_rows,
 )
+from vmr.evaluation.table_runs import trained_rows
 from vmr.evaluation.table_text import table_text
 from vmr.files import atomic_path
 
@@ -33,13 +34,16 @@ def make_table(
     output_csv: Path,
     output_md: Path,
     dataset: str,
+    further: Sequence[str] = (),
     title: str | None = None,
 ) -> None:
     """Write the table.
 
     The CSV has the columns `TABLE_COLUMNS`, percentages with two decimals, empty where unknown. Scores are against
-    raw ground truth over all queries. The Markdown tells the rest: clamped ground truth, R@5, the covered subset,
-    the chosen epochs, and what should be known before the rows are compared.
+    raw ground truth over all queries. The Markdown tells the rest: the ablation's effects, intervals over videos,
+    clamped ground truth, R@5, the covered subset, the chosen epochs, and what should be known before the rows are
+    compared. What needs the scores by video (intervals, effects' intervals, the baselines on the covered subset) is
+    left out where the records point to none.
 
     Args:
         metrics: metrics.json of every method, seed and split.
@@ -48,13 +52,14 @@ def make_table(
         output_csv: the table.
         output_md: the readable table.
         dataset: its name; metrics of another dataset are refused.
+        further: datasets whose splits are in the table too, such as out-of-distribution splits of the same videos.
         title: what the Markdown calls it; by default its name.
 
     Raises:
         EvaluationError: a file cannot be used, or scores that should be averaged do not belong together.
     """
     printed = [] if published is None else published_rows(published)
-    computed = [*baseline_rows(baselines), *trained_rows(metrics, dataset=dataset)]
+    computed = [*baseline_rows(baselines), *trained_rows(metrics, datasets=[dataset, *further])]
     check_queries(computed)
     rows = [*printed, *_ordered(computed)]
     with atomic_path(output_csv) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:

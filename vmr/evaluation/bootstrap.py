@@ -1,0 +1,230 @@
+"""How far scores would move with other test videos: sums by video, and whole videos drawn again.
+
+The queries of one video are not independent, so that videos are drawn and not queries. Sums by video are all that
+such a bootstrap needs; they are kept in a small CSV beside the scores (`write_video_scores`).
+
+V: videos, Q: queries, M: the metrics of `METRICS`, R: resamples.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float, Int
+
+from vmr.errors import EvaluationError
+from vmr.evaluation.metrics import METRICS, TRUTHS, Scores
+from vmr.files import atomic_path
+
+RESAMPLES = 1000
+LEVEL = 0.95
+
+
+@dataclass(frozen=True, eq=False)
+class VideoSums:
+    """Sums of the scores of each video's queries.
+
+    Attributes:
+        video_ids: the V videos, each once.
+        queries: number of queries of each.
+        covered_mask: True where the video has features (or an answer).
+        sums: sums over the video's queries, values from 0 to the number of queries, by kind of ground truth.
+    """
+
+    video_ids: tuple[str, ...]
+    queries: Int[np.ndarray, " V"]
+    covered_mask: Bool[np.ndarray, " V"]
+    sums: dict[str, Float[np.ndarray, "V M"]]
+
+
+def sum_by_video(
+    values: Mapping[str, Float[np.ndarray, "Q M"]],
+    *,
+    video_ids: Sequence[str],
+    covered_mask: Bool[np.ndarray, " Q"] | None = None,
+) -> VideoSums:
+    """Add the scores of queries up by video, videos in the order of first appearance.
+
+    Args:
+        values: what `query_scores` gave, by kind of ground truth.
+        video_ids: the video of every query.
+        covered_mask: True where the video of the query has features; None: everywhere.
+    """
+    codes, videos = pd.factorize(np.asarray(video_ids, dtype=object))
+    count = len(videos)
+    covered = np.ones(count, dtype=bool)
+    if covered_mask is not None:
+        covered = np.bincount(codes, weights=covered_mask, minlength=count) > 0
+    sums = {
+        name: np.stack([np.bincount(codes, weights=column, minlength=count) for column in own.T], axis=1)
+        for name, own in values.items()
+    }
+    return VideoSums(tuple(map(str, videos)), np.bincount(codes, minlength=count), covered, sums)
+
+
+def mean_sums(several: Sequence[VideoSums]) -> VideoSums:
+    """Mean over seeds of sums that belong to the same videos and queries, as `same_videos` says."""
+    first = several[0]
+    sums = {name: np.mean([own.sums[name] for own in several], axis=0) for name in first.sums}
+    return VideoSums(first.video_ids, first.queries, first.covered_mask, sums)
+
+
+def same_videos(one: VideoSums, other: VideoSums) -> bool:
+    """Whether both have the same videos in the same order with as many queries each."""
+    return one.video_ids == other.video_ids and np.array_equal(one.queries, other.queries)
+
+
+def resampled_means(
+    sums: Float[np.ndarray, "V M"], *, queries: Int[np.ndarray, " V"], seed: int = 0, resamples: int = RESAMPLES
+) -> Float[np.ndarray, "R M"]:
+    """Mean scores of test sets made of as many videos, drawn with replacement (the cluster bootstrap).
+
+    A drawn video brings all its queries, so that the number of queries differs between draws: each mean is a sum
+    over a count. The same seed draws the same videos, so that differences of two methods are paired.
+
+    Args:
+        sums: sums over the queries of each video.
+        queries: number of queries of each video, at least 1.
+        seed: of the draws.
+        resamples: number of draws.
+
+    Returns:
+        A mean for each draw, as a share.
+    """
+    draws = _draws(len(queries), seed, resamples)
+    means: Float[np.ndarray, "R M"] = (draws @ sums) / (draws @ queries.astype(np.float64))[:, None]
+    return means
+
+
+def intervals(
+    sums: Float[np.ndarray, "V M"],
+    *,
+    queries: Int[np.ndarray, " V"],
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+    level: float = LEVEL,
+) -> dict[str, list[float]] | None:
+    """Percentile bootstrap interval of every metric.
+
+    Args:
+        sums: sums over the queries of each video; of differences, for an interval of a difference.
+        queries: number of queries of each video.
+        seed: of the draws.
+        resamples: number of draws.
+        level: probability that an interval covers.
+
+    Returns:
+        ``[low, high]`` in percent by name of `METRICS`; None with fewer than two videos, which say nothing.
+    """
+    if len(queries) < 2:
+        return None
+    tails = [(1 - level) / 2, (1 + level) / 2]
+    means = resampled_means(sums, queries=queries, seed=seed, resamples=resamples)
+    low, high = 100.0 * np.quantile(means, tails, axis=0)
+    return {metric: [float(low[i]), float(high[i])] for i, metric in enumerate(METRICS)}
+
+
+def confidence_by_video(
+    videos: VideoSums, *, seed: int, resamples: int = RESAMPLES, level: float = LEVEL
+) -> dict[str, Any] | None:
+    """Intervals against every kind of ground truth, and how they were made.
+
+    Args:
+        videos: sums by video.
+        seed: of the draws.
+        resamples: number of draws.
+        level: probability that an interval covers.
+
+    Returns:
+        Settings, and `intervals` by kind of ground truth; None with fewer than two videos.
+    """
+    if len(videos.video_ids) < 2:
+        return None
+    settings: dict[str, Any] = {"level": level, "resamples": resamples, "seed": seed, "unit": "video"}
+    return settings | {
+        name: intervals(sums, queries=videos.queries, seed=seed, resamples=resamples, level=level)
+        for name, sums in videos.sums.items()
+    }
+
+
+def covered_scores(videos: VideoSums, covered_mask: Bool[np.ndarray, " V"]) -> dict[str, Scores]:
+    """Mean scores in percent over the queries of some videos, by kind of ground truth; empty without any."""
+    queries = videos.queries[covered_mask].sum()
+    if not queries:
+        return {}
+    return {
+        name: dict(zip(METRICS, (100.0 * sums[covered_mask].sum(axis=0) / queries).tolist(), strict=True))
+        for name, sums in videos.sums.items()
+    }
+
+
+def write_video_scores(path: Path, rows: Sequence[VideoSums]) -> None:
+    """Write sums by video as CSV: one line for each video of each row (of a table).
+
+    Args:
+        path: the CSV. Columns: row (its number), video_id, queries, covered (1 or 0), and a sum for each kind of
+            ground truth and metric.
+        rows: at least one.
+    """
+    tables = []
+    for number, videos in enumerate(rows):
+        columns: dict[str, Any] = {
+            "row": number,
+            "video_id": videos.video_ids,
+            "queries": videos.queries,
+            "covered": videos.covered_mask.astype(int),
+        }
+        for truth, sums in videos.sums.items():
+            columns |= {_column(truth, metric): sums[:, i] for i, metric in enumerate(METRICS)}
+        tables.append(pd.DataFrame(columns))
+    with atomic_path(path) as temporary:
+        pd.concat(tables).to_csv(temporary, index=False, encoding="utf-8", lineterminator="\n")
+
+
+def read_video_scores(path: Path) -> list[VideoSums]:
+    """Read what `write_video_scores` wrote.
+
+    Raises:
+        EvaluationError: the file is missing or not such a table.
+    """
+    needed = ["row", "video_id", "queries", "covered", *(_column(truth, name) for truth in TRUTHS for name in METRICS)]
+    try:
+        table = pd.read_csv(
+            path, dtype={"video_id": str}, keep_default_na=False, float_precision="round_trip", encoding="utf-8"
+        )
+        missing = [name for name in needed if name not in table.columns]
+        if missing:
+            raise ValueError(f"the column {missing[0]} is missing")
+        return [
+            VideoSums(
+                tuple(own["video_id"]),
+                own["queries"].to_numpy(np.int64),
+                own["covered"].to_numpy(bool),
+                {truth: own[[_column(truth, name) for name in METRICS]].to_numpy(np.float64) for truth in TRUTHS},
+            )
+            for _, own in table.groupby("row", sort=True)
+        ]
+    except (OSError, ValueError) as error:  # pandas' parser errors and decoding errors are ValueErrors
+        raise EvaluationError(f"{path}: the scores by video cannot be read ({error}). Evaluate again.") from error
+
+
+def _column(truth: str, metric: str) -> str:
+    # Without the comma, so that `cut -d,` finds its fields.
+    return f"{truth} {metric.replace(',', ' ')}"
+
+
+@functools.lru_cache(maxsize=1)
+def _draws(videos: int, seed: int, resamples: int) -> Float[np.ndarray, "R V"]:
+    """How often each draw holds each video. The rows of one split ask for the same draws: the last are kept."""
+    equal = np.full(videos, 1 / videos)
+    draws: Float[np.ndarray, "R V"] = (
+        np.random.default_rng(seed).multinomial(videos, equal, size=resamples).astype(np.float64)
+    )
+    draws.flags.writeable = False
+    return draws

@@ -1,0 +1,161 @@
+"""Ground truth for predictions of any system, from annotation files alone: no videos, features or runs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from vmr.annotations.activitynet_captions import parse_activitynet_captions
+from vmr.annotations.charades_sta import parse_charades_sta, read_durations
+from vmr.annotations.detect import detect_format
+from vmr.annotations.moments import MOMENT_COLUMNS, clamp_spans, read_moments, video_durations
+from vmr.annotations.parsed import ParsedFile, Query
+from vmr.errors import EvaluationError
+from vmr.evaluation.query_finder import KnownQuery, QueryFinder, finder_of_moments
+
+FORMATS = ("auto", "moments", "charades_sta", "activitynet_captions")
+_NAME = re.compile(r"[A-Za-z0-9_+-]+")
+
+
+@dataclass(frozen=True)
+class GroundTruth:
+    """The queries to score, and what lines of predictions may name.
+
+    Attributes:
+        queries: the columns of `clamp_spans` for every query that is scored.
+        finder: knows these and the moments without length, which are not scored.
+        facts: what was read: file, format, split, and numbers of queries, for the record.
+    """
+
+    queries: pd.DataFrame
+    finder: QueryFinder
+    facts: list[dict[str, Any]]
+
+
+def load_ground_truth(
+    annotations: Sequence[str],
+    *,
+    annotation_format: str = "auto",
+    durations: Sequence[Path] = (),
+    splits: Sequence[str],
+) -> GroundTruth:
+    """Read annotation files of one or several splits.
+
+    Ids of queries are ``split:key``. The key is the number of the line from 1 (Charades-STA) or ``video:index``
+    with the place of the sentence from 0 (ActivityNet Captions); the split is the name given before the file, or
+    the name of the file without its suffix. A table of moments has ids and splits of its own.
+
+    Args:
+        annotations: paths, or ``split=path``.
+        annotation_format: one of `FORMATS`; auto tells it file by file.
+        durations: CSV files with columns `id` and `length` (seconds), for videos whose annotations give none.
+        splits: the splits of a table of moments that are scored; may be empty where it holds only one.
+
+    Raises:
+        EvaluationError: two files have the same split, the splits to score are not clear, or no query is left.
+        AnnotationError: a file is missing or not in its format.
+    """
+    listed = read_durations([Path(file) for file in durations]).seconds
+    tables, known, facts = [], [], []
+    for entry in annotations:
+        name, path = _split_and_path(entry)
+        kind = detect_format(path) if annotation_format == "auto" else annotation_format
+        if kind == "moments":
+            table = read_moments(path)
+            found = finder_of_moments(table).queries
+            fact: dict[str, Any] = {"splits": sorted(set(table["split"])), "queries": len(table)}
+        else:
+            parsed = parse_charades_sta(path) if kind == "charades_sta" else parse_activitynet_captions(path)
+            table, found = _table(parsed, name), _known(parsed, name, numbered=kind == "charades_sta")
+            fact = {
+                "splits": [name],
+                "queries": len(table),
+                "not_scored": len(parsed.degenerate),
+                "malformed": len(parsed.malformed),
+            }
+        tables.append(table)
+        known += found
+        facts.append({"file": str(path), "format": kind, **fact})
+    table = pd.concat(tables, ignore_index=True)
+    _check_unique(table, facts)
+    table["duration_sec"] = table["duration_sec"].where(table["duration_sec"] > 0).fillna(table["video_id"].map(listed))
+    finder = QueryFinder(known)
+    queries = _selected(table, list(splits), facts)
+    return GroundTruth(clamp_spans(queries, video_durations(table)), finder, facts)
+
+
+def _split_and_path(entry: str) -> tuple[str, Path]:
+    name, separator, path = entry.partition("=")
+    if separator and path and _NAME.fullmatch(name) and not Path(entry).exists():
+        return name, Path(path)
+    return Path(entry).stem, Path(entry)
+
+
+def _table(parsed: ParsedFile, split: str) -> pd.DataFrame:
+    rows = [
+        (
+            f"{split}:{own.key}",
+            own.video_id,
+            split,
+            own.start_sec,
+            own.end_sec,
+            parsed.durations.get(own.video_id, float("nan")),
+            own.sentence,
+        )
+        for own in parsed.queries
+    ]
+    return pd.DataFrame(rows, columns=MOMENT_COLUMNS)
+
+
+def _known(parsed: ParsedFile, split: str, *, numbered: bool) -> list[KnownQuery]:
+    """All queries of a file, moments without length included: places are counted as the file has them."""
+    scored = {own.key for own in parsed.queries}
+    everything = [*parsed.queries, *parsed.degenerate]
+    places: dict[str, int] = {}
+    if numbered:
+        everything.sort(key=lambda own: int(own.key))
+
+    def place(own: Query) -> int:
+        if not numbered:
+            return int(own.key.rpartition(":")[2])
+        places[own.video_id] = places.get(own.video_id, -1) + 1
+        return places[own.video_id]
+
+    return [
+        KnownQuery(f"{split}:{own.key}", own.key, own.video_id, split, place(own), own.sentence, own.key in scored)
+        for own in everything
+    ]
+
+
+def _check_unique(table: pd.DataFrame, facts: list[dict[str, Any]]) -> None:
+    twice = table["query_id"][table["query_id"].duplicated()]
+    if len(twice):
+        files = ", ".join(fact["file"] for fact in facts)
+        raise EvaluationError(
+            f"{files}: the query {twice.iloc[0]} is in more than one of the files. Give each file once, or name the "
+            "splits: --annotations val_1=FILE --annotations val_2=FILE."
+        )
+
+
+def _selected(table: pd.DataFrame, splits: list[str], facts: list[dict[str, Any]]) -> pd.DataFrame:
+    files = ", ".join(fact["file"] for fact in facts)
+    there = list(dict.fromkeys(table["split"]))
+    if not there:
+        raise EvaluationError(f"{files}: no query is left to score: every moment ends where it starts, or before.")
+    if not splits:
+        crowded = [fact for fact in facts if fact["format"] == "moments" and len(fact["splits"]) > 1]
+        if crowded:
+            raise EvaluationError(
+                f"{crowded[0]['file']}: holds the splits {', '.join(crowded[0]['splits'])}. Name those to score, each "
+                "with --splits."
+            )
+        splits = there
+    for split in splits:
+        if split not in there:
+            raise EvaluationError(f"{files}: no queries in the split {split}; there are: {', '.join(there)}.")
+    return table[table["split"].isin(splits)].reset_index(drop=True)

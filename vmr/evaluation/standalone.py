@@ -1,0 +1,131 @@
+"""`vmr evaluate`: score the predictions of any system against annotation files, and print what came out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vmr.evaluation.bootstrap import RESAMPLES, confidence_by_video, sum_by_video
+from vmr.evaluation.ground_truth import load_ground_truth
+from vmr.evaluation.metrics import METRICS, TRUTHS, query_scores, score_sets, truth_spans
+from vmr.evaluation.predictions import parse_predictions, refuse_bad_lines
+from vmr.files import sha256_file, write_json
+from vmr.provenance import code_digest, library_versions
+
+_LOG = logging.getLogger(__name__)
+_CODE = ("vmr.evaluation.standalone",)
+_SHOWN = 20  # bad lines that are logged one by one
+
+
+def evaluate_file(
+    *,
+    predictions: Path,
+    annotations: Sequence[str],
+    annotation_format: str = "auto",
+    durations: Sequence[Path] = (),
+    splits: Sequence[str] = (),
+    skip_bad_lines: bool = False,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    output: Path | None = None,
+) -> str:
+    """Score predictions as docs/predictions.md says: R@1, R@5 and mIoU with 95 % intervals by video.
+
+    Needs the annotations and nothing else of the pipeline. A query that is not answered is wrong.
+
+    Args:
+        predictions: JSON lines.
+        annotations: annotation files, or ``split=file``.
+        annotation_format: auto, moments, charades_sta or activitynet_captions.
+        durations: CSV files with columns `id` and `length` (seconds); only clamped ground truth needs durations.
+        splits: splits to score; may be empty, see `load_ground_truth`.
+        skip_bad_lines: leave bad lines out, log and count them, instead of refusing the file.
+        resamples: draws of the bootstrap.
+        seed: of the draws.
+        output: JSON to write: counts, scores, intervals, and what was read.
+
+    Returns:
+        The same as a text for reading, ending with a line break.
+
+    Raises:
+        EvaluationError: a line of the predictions cannot be used, or the queries are not clear.
+        AnnotationError: an annotation file is missing or not in its format.
+    """
+    truth = load_ground_truth(annotations, annotation_format=annotation_format, durations=durations, splits=splits)
+    given = parse_predictions(predictions, finder=truth.finder)
+    if not skip_bad_lines:
+        refuse_bad_lines(given)
+    for line in given.bad[:_SHOWN]:
+        _LOG.warning("%s: left out, %s: %s", line.where, line.kind, line.reason)
+    queries = truth.queries
+    ranked = [given.answers.get(query_id) for query_id in queries["query_id"]]
+    answered_mask = np.array([own is not None for own in ranked])
+    values = {name: query_scores(ranked, truth=spans) for name, spans in truth_spans(queries).items()}
+    videos = sum_by_video(values, video_ids=queries["video_id"].tolist(), covered_mask=answered_mask)
+    unknown = int(queries["duration_sec"].isna().sum())
+    result: dict[str, Any] = {
+        "predictions": {"file": str(predictions), "sha256": sha256_file(predictions), "lines": given.lines},
+        "annotations": truth.facts,
+        "splits": list(dict.fromkeys(queries["split"])),
+        "queries": len(queries),
+        "videos": len(videos.video_ids),
+        "answered": int(answered_mask.sum()),
+        "missing": int((~answered_mask).sum()),
+        "coverage": 100.0 * float(answered_mask.mean()),
+        "answered_videos": int(videos.covered_mask.sum()),
+        **given.counts(),
+        "not_scored": given.not_scored,
+        "other_splits": len(given.answers) - int(answered_mask.sum()),
+        "unknown_duration": unknown,
+        "scores": score_sets(values, covered_mask=None),
+        "confidence": confidence_by_video(videos, seed=seed, resamples=resamples),
+        "provenance": {"code": code_digest(_CODE), "versions": library_versions(["numpy", "pandas", "vmr"])},
+    }
+    if output is not None:
+        write_json(output, result)
+    return _text(result)
+
+
+def _text(result: dict[str, Any]) -> str:
+    lines = [
+        f"{result['predictions']['file']} against {', '.join(fact['file'] for fact in result['annotations'])}",
+        "",
+        f"queries    {result['queries']:,} in {result['videos']:,} videos",
+        f"answered   {result['answered']:,} in {result['answered_videos']:,} videos, coverage "
+        f"{result['coverage']:.2f} %",
+        f"missing    {result['missing']:,}, counted as wrong",
+        f"bad lines  {result['malformed']:,} malformed, {result['duplicate']:,} duplicate, "
+        f"{result['unknown']:,} of unknown or unclear queries",
+    ]
+    if result["not_scored"]:
+        lines.append(f"left aside {result['not_scored']:,} answers to moments that end where they start, or before")
+    if result["other_splits"]:
+        lines.append(f"left aside {result['other_splits']:,} answers to queries of other splits")
+    confidence = result["confidence"] or {}
+    # Where nobody knows a duration, nothing is clamped and the column would only repeat the other.
+    truths = [name for name in TRUTHS if name == "raw" or result["unknown_duration"] < result["queries"]]
+    lines += ["", f"{'percent':12}" + "".join(f"{name + ' truth':>24}" for name in truths)]
+    for metric in METRICS:
+        cells = []
+        for name in truths:
+            text = f"{result['scores'][name][metric]:.2f}"
+            if name in confidence:
+                text += " [{:5.2f}, {:5.2f}]".format(*confidence[name][metric])
+            cells.append(f"{text:>24}")
+        lines.append(f"{metric.replace(',', ' '):12}" + "".join(cells))
+    if confidence:
+        lines += [
+            "",
+            f"In brackets: {100 * confidence['level']:g} % percentile bootstrap intervals, whole videos drawn again, "
+            f"{confidence['resamples']:,} resamples, seed {confidence['seed']}.",
+        ]
+    if len(truths) > 1:
+        text = "Clamped truth: moments are cut to the duration of their video"
+        if result["unknown_duration"]:
+            text += f"; {result['unknown_duration']:,} queries of videos of unknown duration are as annotated"
+        lines.append(text + ".")
+    return "\n".join(lines) + "\n"
