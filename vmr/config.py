@@ -31,6 +31,8 @@ Probability = Annotated[float, Field(ge=0, lt=1)]
 
 Model = TypeVar("Model", bound=BaseModel)
 
+# What a dataset with `videos_of` takes from that one.
+_BORROWED = ("videos", "extractors", "shards")
 DATASET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
@@ -165,6 +167,13 @@ class DatasetSettings(Section):
         list[str], Field(description="CSV files with columns id and length (s); without any, ffprobe's durations.")
     ] = []
     videos: Annotated[str, Field(description="Folder of the video files, named by the ids.")]
+    videos_of: Annotated[
+        str | None,
+        Field(description="Dataset whose videos and features these annotations use; its settings hold here too."),
+    ] = None
+    further: Annotated[
+        list[str], Field(description="Datasets whose rows follow in the table, once their annotation files are there.")
+    ] = []
     train_split: str = "train"
     test_splits: Annotated[
         dict[str, list[str]], Field(description="Columns of the table: a name, and the splits it unites.", min_length=1)
@@ -232,6 +241,44 @@ class Config(Settings):
 
     datasets: Annotated[dict[str, DatasetSettings], Field(min_length=1)]
 
+    @model_validator(mode="before")
+    @classmethod
+    def _borrow(cls, values: Any) -> Any:
+        """A dataset with `videos_of` takes from that one what belongs to videos and features."""
+        datasets = values.get("datasets") if isinstance(values, Mapping) else None
+        if not isinstance(datasets, Mapping):
+            return values
+        filled = dict(datasets)
+        for name, section in datasets.items():
+            other = section.get("videos_of") if isinstance(section, Mapping) else None
+            if other is None:
+                continue
+            source = datasets.get(other)
+            if not isinstance(source, Mapping) or "videos_of" in source:
+                own = [known for known, entry in datasets.items() if "videos_of" not in (entry or {})]
+                raise ValueError(
+                    f"{name}.videos_of: there is no dataset `{other}` with videos of its own{_nearest(str(other), own)}"
+                )
+            if wrong := sorted({"render", *_BORROWED} & set(section)):
+                raise ValueError(f"{name}.{wrong[0]}: leave it out, it comes from {other}")
+            filled[name] = {**section, **{key: source[key] for key in _BORROWED if key in source}}
+        return {**values, "datasets": filled}
+
+    @model_validator(mode="after")
+    def _further_datasets_exist(self) -> Config:
+        for name, dataset in self.datasets.items():
+            for other in dataset.further:
+                if other not in self.datasets:
+                    raise ValueError(
+                        f"datasets.{name}.further: there is no dataset `{other}`{_nearest(other, list(self.datasets))}"
+                    )
+            splits = [split for other in (name, *dataset.further) for split in self.datasets[other].test_splits]
+            if len(set(splits)) < len(splits):
+                raise ValueError(
+                    f"datasets.{name}.further: the table would have two splits of one name; rename in test_splits"
+                )
+        return self
+
     @field_validator("datasets")
     @classmethod
     def _dataset_names(cls, value: dict[str, DatasetSettings]) -> dict[str, DatasetSettings]:
@@ -254,7 +301,10 @@ class Config(Settings):
                 f"config.yaml has no dataset `{name}`{_nearest(name, list(self.datasets))}. "
                 f"There are: {', '.join(self.datasets)}; add a section under `datasets`."
             )
-        merged = _merge(self.model_dump(exclude={"datasets"}), self.datasets[name].overrides)
+        merged = self.model_dump(exclude={"datasets"})
+        if source := self.datasets[name].videos_of:
+            merged = _merge(merged, self.datasets[source].overrides)
+        merged = _merge(merged, self.datasets[name].overrides)
         settings = _validated(Settings, merged, f"datasets.{name}.overrides")
         for extractor in self.datasets[name].extractors:
             if extractor not in settings.features:

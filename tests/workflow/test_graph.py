@@ -1,5 +1,8 @@
 """What Snakemake plans: the right jobs for each target, and clear errors for wrong configurations."""
 
+import json
+import re
+
 import pytest
 
 
@@ -42,6 +45,43 @@ def test_activitynet_fetches_what_is_missing_and_scores_three_splits(planned):
         "compute_baselines": 3,
         "make_table": 1,
     }
+
+
+@pytest.fixture
+def charades_cd_annotations(workdir, charades_annotations):
+    """Charades-CD's files in their place: the same videos, differently divided."""
+    folder = workdir / "data" / "charades_cd"
+    folder.mkdir(parents=True)
+    for split, video in (("train", "AAAAA"), ("test_iid", "BBBBB"), ("test_ood", "CCCCC")):
+        entry = {"video_duration": 4.0, "timestamps": [[0.0, 2.0]], "sentences": ["person sits"]}
+        (folder / f"charades_{split}.json").write_text(json.dumps({video: entry}))
+
+
+def test_out_of_distribution_splits_follow_once_their_files_are_there(snakemake, charades_cd_annotations):
+    text = snakemake("--dry-run", "--printshellcmds", "results/charades_table.csv").stdout
+    jobs = {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", text, re.MULTILINE)}
+    # The same videos and features; Charades-CD trains on its own split and has two more to score.
+    assert jobs["decode_frames"] == jobs["extract_i3d"] == jobs["probe_videos"] == 32
+    assert jobs["parse_annotations"] == jobs["embed_queries"] == 2
+    assert (jobs["merge_features"], jobs["compute_baselines"]) == (1, 3)
+    assert (jobs["train"], jobs["evaluate"]) == (2 * 15, 15 + 2 * 15)
+    lines = [line for line in text.splitlines() if "work/charades_cd/annotations/moments.csv" in line]
+    train = next(line for line in lines if "vmr train " in line)
+    assert "--features work/charades/features/i3d.h5" in train
+    assert "--train-split cd_train" in train
+    assert train.count("--manifests work/charades/frames/shard_") == 32
+    evaluate = next(line for line in lines if "vmr evaluate-run " in line)
+    assert "--features work/charades/features/i3d.h5" in evaluate
+    assert "--splits cd_test_" in evaluate
+    table = next(line for line in text.splitlines() if "vmr make-table " in line)
+    assert "--further charades_cd" in table
+    assert table.count("--metrics ") == 45
+
+
+def test_half_of_the_out_of_distribution_files_change_nothing(planned, charades_cd_annotations, workdir):
+    (workdir / "data" / "charades_cd" / "charades_train.json").unlink()
+    jobs = planned("results/charades_table.csv")
+    assert (jobs["train"], jobs["evaluate"]) == (15, 15)
 
 
 def test_a_dataset_of_ones_own_needs_a_section_and_nothing_else(planned, workdir):

@@ -13,6 +13,8 @@ from vmr.errors import AnnotationError
 def parse_activitynet_captions(path: Path | str) -> ParsedFile:
     """Read one file in the format of ActivityNet Captions (Krishna et al., 2017).
 
+    Charades-CD (Yuan et al., 2021) has it too, with `video_duration` for the duration.
+
     Args:
         path: JSON in UTF-8, with or without byte order mark.
 
@@ -73,10 +75,11 @@ def _parse_video(parsed: ParsedFile, video_id: str, entry: Any, *, path: Path) -
         reason = f"{len(timestamps)} timestamps but {len(sentences)} sentences; the video is left out"
         parsed.malformed.append(Problem(where, reason))
         return
-    if entry.get("duration") is not None:
-        duration = finite_or_none(entry["duration"])
+    given = entry.get("duration", entry.get("video_duration"))
+    if given is not None:
+        duration = finite_or_none(given)
         if duration is None or duration <= 0:
-            reason = f"the duration {entry['duration']!r} is not a number of seconds; taken as unknown"
+            reason = f"the duration {given!r} is not a number of seconds; taken as unknown"
             parsed.malformed.append(Problem(where, reason))
         else:
             parsed.durations[video_id] = duration

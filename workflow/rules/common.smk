@@ -55,6 +55,11 @@ def dataset_of(wildcards):
     return DATASETS[wildcards.dataset]
 
 
+def source_of(wildcards):
+    """Name of the dataset that has the videos and features of the job's dataset: mostly itself."""
+    return dataset_of(wildcards).videos_of or wildcards.dataset
+
+
 def settings_of(wildcards):
     """The settings that hold for the job's dataset, its overrides merged in."""
     return SETTINGS[wildcards.dataset]
@@ -84,7 +89,10 @@ def per_shard(pattern):
 
     def files(wildcards):
         return expand(
-            pattern, shard=range(dataset_of(wildcards).shards), allow_missing=True
+            pattern,
+            dataset=source_of(wildcards),
+            shard=range(dataset_of(wildcards).shards),
+            allow_missing=True,
         )
 
     return files

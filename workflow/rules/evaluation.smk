@@ -5,12 +5,13 @@ rule evaluate:
     input:
         run=rules.train.output,
         moments="work/{dataset}/annotations/moments.csv",
-        features="work/{dataset}/features/{extractor}.h5",
+        features=features_file,
         queries="work/{dataset}/queries/queries.h5",
         manifests=per_shard("work/{dataset}/frames/shard_{shard}.csv"),
     output:
         predictions="work/{dataset}/runs/{extractor}/{method}/seed_{seed}/predictions_{split}.jsonl",
         metrics="work/{dataset}/runs/{extractor}/{method}/seed_{seed}/metrics_{split}.json",
+        video_scores="work/{dataset}/runs/{extractor}/{method}/seed_{seed}/video_scores_{split}.csv",
     log:
         "logs/{dataset}/evaluate/{extractor}_{method}_{seed}_{split}.log",
     benchmark:
@@ -28,10 +29,10 @@ rule evaluate:
         device=lambda wildcards: settings_of(wildcards).training.device,
         code=STAGES["evaluate"].digest(),
     shell:
-        "python -m vmr evaluate --run {params.folder} --moments {input.moments} --features {input.features}"
+        "python -m vmr evaluate-run --run {params.folder} --moments {input.moments} --features {input.features}"
         " --queries {input.queries} {params.manifests} {params.splits} --split-name {wildcards.split} {params.options}"
         " --device {params.device} --dataset {wildcards.dataset} --features-label {wildcards.extractor}"
-        " --predictions {output.predictions} --output {output.metrics} > {log} 2>&1"
+        " --predictions {output.predictions} --video-scores {output.video_scores} --output {output.metrics} > {log} 2>&1"
 
 
 rule compute_baselines:
@@ -39,7 +40,8 @@ rule compute_baselines:
         moments="work/{dataset}/annotations/moments.csv",
         manifests=per_shard("work/{dataset}/videos/shard_{shard}.csv"),
     output:
-        "work/{dataset}/baselines/{split}.json",
+        scores="work/{dataset}/baselines/{split}.json",
+        video_scores="work/{dataset}/baselines/{split}.csv",
     log:
         "logs/{dataset}/compute_baselines/{split}.log",
     benchmark:
@@ -53,4 +55,5 @@ rule compute_baselines:
         code=STAGES["compute_baselines"].digest(),
     shell:
         "python -m vmr baselines --moments {input.moments} {params.manifests} --train-split {params.train_split}"
-        " {params.splits} --split-name {wildcards.split} --output {output} > {log} 2>&1"
+        " {params.splits} --split-name {wildcards.split} --video-scores {output.video_scores} --output {output.scores}"
+        " > {log} 2>&1"

@@ -58,7 +58,7 @@ FINGERPRINTS = {
         else folder_fingerprints(dataset.videos, shards=dataset.shards)
     )
     for name, dataset in DATASETS.items()
-    if not dataset.render
+    if not dataset.render and not dataset.videos_of
 }
 
 
@@ -157,14 +157,55 @@ def splits_option(wildcards):
     return repeated("--splits", dataset_of(wildcards).test_splits[wildcards.split])
 
 
-def table_metrics(wildcards):
-    """The scores of every run of a dataset."""
-    dataset, training = dataset_of(wildcards), settings_of(wildcards).training
-    return expand(
-        "work/{dataset}/runs/{extractor}/{method}/seed_{seed}/metrics_{split}.json",
-        dataset=wildcards.dataset,
-        extractor=dataset.extractors,
-        method=training.methods,
-        seed=training.seeds,
-        split=dataset.test_splits,
-    )
+def features_file(wildcards):
+    """The features of the job's kind, of the dataset that has the videos."""
+    return f"work/{source_of(wildcards)}/features/{wildcards.extractor}.h5"
+
+
+def tabled(wildcards):
+    """The datasets of a table: its own, and further ones whose annotation files are all there."""
+    return [
+        wildcards.dataset,
+        *(
+            name
+            for name in dataset_of(wildcards).further
+            if all(
+                Path(file).exists()
+                for files in DATASETS[name].annotations.values()
+                for file in files
+            )
+        ),
+    ]
+
+
+def table_metrics(kind):
+    """Input function: the scores of every run of a table's datasets, `metrics_{split}.json` or another kind."""
+
+    def files(wildcards):
+        return [
+            file
+            for name in tabled(wildcards)
+            for file in expand(
+                "work/{dataset}/runs/{extractor}/{method}/seed_{seed}/" + kind,
+                dataset=name,
+                extractor=DATASETS[name].extractors,
+                method=SETTINGS[name].training.methods,
+                seed=SETTINGS[name].training.seeds,
+                split=DATASETS[name].test_splits,
+            )
+        ]
+
+    return files
+
+
+def table_baselines(suffix):
+    """Input function: the baselines of every split of a table."""
+
+    def files(wildcards):
+        return [
+            f"work/{name}/baselines/{split}.{suffix}"
+            for name in tabled(wildcards)
+            for split in DATASETS[name].test_splits
+        ]
+
+    return files

@@ -3,12 +3,11 @@
 
 rule make_table:
     input:
-        metrics=table_metrics,
-        baselines=lambda wildcards: expand(
-            "work/{dataset}/baselines/{split}.json",
-            dataset=wildcards.dataset,
-            split=dataset_of(wildcards).test_splits,
-        ),
+        metrics=table_metrics("metrics_{split}.json"),
+        baselines=table_baselines("json"),
+        # Read beside the scores that name them.
+        video_scores=table_metrics("video_scores_{split}.csv"),
+        baselines_video_scores=table_baselines("csv"),
         published=lambda wildcards: (
             [shipped(path)] if (path := dataset_of(wildcards).published) else []
         ),
@@ -26,7 +25,8 @@ rule make_table:
         metrics=lambda wildcards, input: repeated("--metrics", input.metrics),
         baselines=lambda wildcards, input: repeated("--baselines", input.baselines),
         published=lambda wildcards, input: repeated("--published", input.published),
+        further=lambda wildcards: repeated("--further", tabled(wildcards)[1:]),
         code=STAGES["make_table"].digest(),
     shell:
-        "python -m vmr make-table {params.metrics} {params.baselines} {params.published} --dataset {wildcards.dataset} --title {params.title:q}"
-        " --output-csv {output.csv} --output-md {output.md} > {log} 2>&1"
+        "python -m vmr make-table {params.metrics} {params.baselines} {params.published} --dataset {wildcards.dataset}"
+        " {params.further} --title {params.title:q} --output-csv {output.csv} --output-md {output.md} > {log} 2>&1"

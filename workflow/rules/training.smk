@@ -4,7 +4,7 @@
 rule train:
     input:
         moments="work/{dataset}/annotations/moments.csv",
-        features="work/{dataset}/features/{extractor}.h5",
+        features=features_file,
         queries="work/{dataset}/queries/queries.h5",
         manifests=per_shard("work/{dataset}/frames/shard_{shard}.csv"),
     output:

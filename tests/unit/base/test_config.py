@@ -17,7 +17,7 @@ def values():
 
 def test_the_shipped_configuration_is_right(values):
     config = load_config(values)
-    assert set(config.datasets) == {"charades", "activitynet", "demo"}
+    assert {"charades", "charades_cd", "activitynet", "activitynet_cd", "demo"} <= set(config.datasets)
     assert config.datasets["activitynet"].test_splits["val_1+val_2"] == ["val_1", "val_2"]
     # Section 3.2 of the paper
     assert config.training.batch_size == 100
@@ -36,6 +36,17 @@ def test_overrides_hold_for_their_dataset_only(values):
     assert config.for_dataset("charades").features["i3d"].mode == "windows"
 
 
+def test_a_dataset_of_other_videos_takes_their_settings(values):
+    values["datasets"]["charades"] |= {"extractors": ["c3d"], "overrides": {"model": {"heads": 4, "hidden": 64}}}
+    values["datasets"]["charades_cd"]["overrides"] = {"model": {"heads": 2}}
+    config = load_config(values)
+    borrower = config.datasets["charades_cd"]
+    assert (borrower.extractors, borrower.shards, borrower.videos) == (["c3d"], 32, "data/charades/videos")
+    assert config.for_dataset("charades_cd").model.hidden == 64
+    assert config.for_dataset("charades_cd").model.heads == 2
+    assert config.for_dataset("charades").model.heads == 4
+
+
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
@@ -46,6 +57,11 @@ def test_overrides_hold_for_their_dataset_only(values):
         (["datasets", "charades", "test_splits"], {"test": "tests"}, r"no annotations for the split `tests`"),
         (["datasets", "charades", "extractors"], ["i4d"], r"extractors\.0"),
         (["datasets", "../evil"], {}, r"\.\./evil"),
+        (["datasets", "charades", "further"], ["charades_dc"], r"no dataset `charades_dc`; did you mean `charades_cd`"),
+        (["datasets", "charades", "further"], ["demo"], r"two splits of one name"),
+        (["datasets", "charades_cd", "videos_of"], "activitynet_cd", r"no dataset `activitynet_cd` with videos of its own"),
+        (["datasets", "charades_cd", "videos_of"], "charadez", r"did you mean `charades`"),
+        (["datasets", "charades_cd", "shards"], 3, r"charades_cd\.shards: leave it out"),
         (["features", "c3d", "mode"], "continuous", r"only i3d has the mode"),
         (["model", "heads"], 7, r"divisible"),
         (["training", "seeds"], [1, 1], r"twice"),
