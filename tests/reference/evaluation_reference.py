@@ -1,5 +1,7 @@
 """Scores of predicted spans in plain Python with exact fractions: slow, and independent of `vmr.evaluation`."""
 
+import itertools
+import json
 from fractions import Fraction
 
 THRESHOLDS = {"0.3": Fraction(3, 10), "0.5": Fraction(1, 2), "0.7": Fraction(7, 10)}
@@ -41,3 +43,50 @@ def score(queries, answers, *, clamped):
         if ious:
             totals["mIoU"] += ious[0]
     return {name: float(100 * total / len(queries)) for name, total in totals.items()}
+
+
+def read_answers(lines, known_ids):
+    """Answers by query id, and how many lines are malformed, duplicate or of an unknown query.
+
+    lines: texts. The first line that can be used counts for a query. Spans with scores are ranked by them; equal
+    ones keep their order.
+    """
+    answers, counts = {}, {"malformed": 0, "duplicate": 0, "unknown": 0}
+    for line in lines:
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+            name = record["query_id"]
+            if name not in known_ids:
+                counts["unknown"] += 1
+                continue
+            if name in answers:
+                counts["duplicate"] += 1
+                continue
+            ranked = []
+            for place, span in enumerate(record["spans"]):
+                start, end = Fraction(span[0]), Fraction(span[1])  # refuses NaN and infinity
+                if start > end or len(span) != len(record["spans"][0]) or len(span) > 3:
+                    raise ValueError
+                if any(isinstance(value, str | bool) for value in span):
+                    raise ValueError
+                ranked.append((-Fraction(span[2]) if len(span) == 3 else 0, place, [start, end]))
+            answers[name] = [span for _, _, span in sorted(ranked)]
+        except (ValueError, KeyError, TypeError, IndexError, OverflowError):
+            counts["malformed"] += 1
+    return answers, counts
+
+
+def bootstrap_distribution(videos):
+    """Every mean that drawing as many videos with replacement can give, with its probability.
+
+    videos: the values of the queries of each video.
+    """
+    chance = Fraction(1, len(videos) ** len(videos))
+    distribution = {}
+    for drawn in itertools.product(videos, repeat=len(videos)):
+        values = [Fraction(value) for video in drawn for value in video]
+        mean = sum(values) / len(values)
+        distribution[mean] = distribution.get(mean, 0) + chance
+    return distribution

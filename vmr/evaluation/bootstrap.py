@@ -195,9 +195,8 @@ def read_video_scores(path: Path) -> list[VideoSums]:
     """
     needed = ["row", "video_id", "queries", "covered", *(_column(truth, name) for truth in TRUTHS for name in METRICS)]
     try:
-        table = pd.read_csv(
-            path, dtype={"video_id": str}, keep_default_na=False, float_precision="round_trip", encoding="utf-8"
-        )
+        # As text first: an id such as "007" stays what it is, and numbers come back bit for bit.
+        table = pd.read_csv(path, dtype=object, keep_default_na=False, na_filter=False, encoding="utf-8")
         missing = [name for name in needed if name not in table.columns]
         if missing:
             raise ValueError(f"the column {missing[0]} is missing")
@@ -205,10 +204,10 @@ def read_video_scores(path: Path) -> list[VideoSums]:
             VideoSums(
                 tuple(own["video_id"]),
                 own["queries"].to_numpy(np.int64),
-                own["covered"].to_numpy(bool),
+                own["covered"].to_numpy(str) == "1",
                 {truth: own[[_column(truth, name) for name in METRICS]].to_numpy(np.float64) for truth in TRUTHS},
             )
-            for _, own in table.groupby("row", sort=True)
+            for _, own in table.groupby(table["row"].astype(np.int64))
         ]
     except (OSError, ValueError) as error:  # pandas' parser errors and decoding errors are ValueErrors
         raise EvaluationError(f"{path}: the scores by video cannot be read ({error}). Evaluate again.") from error

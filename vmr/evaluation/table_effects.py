@@ -15,7 +15,7 @@ from vmr.evaluation.table_rows import METHOD_TITLES, SCORE_COLUMNS, Row
 EFFECTS = (
     ("segmentation task", "ci_mha", "ci_mha_wo_ms"),
     ("cross interaction", "ci_mha", "mha"),
-    ("cross interaction, without the segmentation task", "ci_mha_wo_ms", "mha"),
+    ("cross interaction in place of the segmentation task", "ci_mha_wo_ms", "mha"),
     ("query", "ci_mha", "ci_mha_query_blind"),
     ("video", "ci_mha", "ci_mha_video_blind"),
 )
@@ -59,10 +59,10 @@ def effects_section(rows: Sequence[Row]) -> str:
     )
     if seeds_differ:
         text += "\n\nOnly the seeds that both methods have are compared."
-    if any("without the segmentation" in line[0] for line in lines):
+    if any("in place of" in line[0] for line in lines):
         text += (
-            "\n\nMHA keeps the segmentation task, since the paper names only the fusion as different; its tables "
-            "print it beside CI-MHA w/o MS."
+            "\n\nMHA keeps the segmentation task, since the paper names only its fusion as different: CI-MHA minus "
+            "MHA is the cross interaction alone, CI-MHA w/o MS minus MHA gains the one and loses the other."
         )
     return text
 
@@ -106,7 +106,7 @@ def _paired_interval(
     first: Sequence[dict[str, Any]], second: Sequence[dict[str, Any]]
 ) -> dict[str, list[float]] | None:
     sums = [
-        [videos for member in members if (videos := member.get("videos")) is not None] for members in (first, second)
+        [videos for member in members if (videos := member.get("video_sums")) is not None] for members in (first, second)
     ]
     if len(sums[0]) < len(first) or len(sums[1]) < len(second):
         return None

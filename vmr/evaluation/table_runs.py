@@ -39,7 +39,7 @@ def trained_rows(paths: Sequence[Path], *, datasets: Sequence[str]) -> list[Row]
                 f"{path}: these scores belong to the dataset {record['dataset']}, the table to "
                 f"{' and '.join(datasets)}. Give the metrics of one table."
             )
-        records.append(record | {"videos": next(iter(videos_of(record)), None)})
+        records.append(record | {"video_sums": next(iter(videos_of(record)), None)})
     rows = []
     for peers in _grouped(records, ("dataset", "method", "split")):
         groups = _grouped(peers, _SETTINGS)
@@ -102,7 +102,7 @@ def _mean_row(group: list[dict[str, Any]]) -> Row:
 
 
 def _mean_videos(group: Sequence[dict[str, Any]]) -> VideoSums | None:
-    several = [record["videos"] for record in group]
+    several = [record["video_sums"] for record in group]
     if not all(several):
         return None
     for record, videos in zip(group, several, strict=True):

@@ -15,7 +15,7 @@ from vmr.evaluation.table_rows import SCORE_COLUMNS, Row
 _NAMES = list(SCORE_COLUMNS)
 _METRICS = list(SCORE_COLUMNS.values())
 _R5 = [recall_name(5, threshold) for threshold in reversed(THRESHOLDS)]
-_R5_NAMES = [f"R@5@{threshold}" for threshold in reversed(THRESHOLDS)]
+_R5_NAMES = [f"R5@{threshold}" for threshold in reversed(THRESHOLDS)]
 
 
 def table_text(rows: Sequence[Row], *, dataset: str) -> str:
@@ -117,7 +117,7 @@ def _clamped(rows: Sequence[Row]) -> str:
     header = ["Method", "Features", "Split", *_R5_NAMES, *(f"{name} clamped" for name in [*_NAMES, *_R5_NAMES])]
     return (
         "## R@5, and clamped ground truth\n\nSome annotations end after their video does. Clamped: the ground truth is "
-        "cut to the video first. R@5@m: one of the first five spans reaches m; a constant window is a single span.\n\n"
+        "cut to the video first. R5@m: one of the first five spans reaches m; a constant window is a single span.\n\n"
         + markdown_table(header, lines, numbers_from=3)
     )
 

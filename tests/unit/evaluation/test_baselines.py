@@ -18,6 +18,7 @@ from vmr.evaluation.baselines import (
     random_hit_probability,
     window_scores,
 )
+from vmr.evaluation.bootstrap import read_video_scores
 from vmr.evaluation.metrics import METRICS, average, truth_spans
 
 
@@ -51,7 +52,9 @@ def _baselines(folder, table, **more):
     write_moments(table, folder / "moments.csv")
     output = folder / "baselines.json"
     arguments = {"train_split": "train", "splits": ["test"], "split_name": "test", "manifests": []} | more
-    compute_baselines(moments=folder / "moments.csv", output=output, **arguments)
+    compute_baselines(
+        moments=folder / "moments.csv", output=output, video_scores=folder / "baselines.csv", **arguments
+    )
     record = json.loads(output.read_text())
     return record, {tuple(row["window"]): row for row in record["rows"] if row["window"]}
 
@@ -171,12 +174,15 @@ def test_nothing_to_choose_from_takes_the_whole_video(tmp_path):
     assert list(windows) == [(0.0, 1.0)]
 
 
-def test_scores_on_the_covered_queries(tmp_path):
+def test_scores_by_video_lie_beside_the_rows(tmp_path):
     rows = [("a", "v", "train", 0.0, 8.0, 8.0, "x"), ("c", "w", "test", 0.0, 8.0, 8.0, "x")]
-    rows.append(("d", "u", "test", 0.0, 2.0, 8.0, "x"))
-    coverage = tmp_path / "coverage.csv"
-    coverage.write_text("video_id,status,reason,steps\nw,ok,,4\nu,missing,no file,0\n")
-    record, windows = _baselines(tmp_path, pd.DataFrame(rows, columns=MOMENT_COLUMNS), coverage=coverage)
-    assert record["covered"] == 1
-    whole = windows[0.0, 1.0]["scores"]
-    assert (whole["raw"]["mIoU"], whole["raw_covered"]["mIoU"]) == (62.5, 100)
+    rows += [("d", "u", "test", 0.0, 2.0, 8.0, "x"), ("e", "u", "test", 0.0, 4.0, 8.0, "x")]
+    record, windows = _baselines(tmp_path, pd.DataFrame(rows, columns=MOMENT_COLUMNS))
+    assert record["video_scores"] == "baselines.csv"
+    random, *_ = every = read_video_scores(tmp_path / "baselines.csv")
+    whole = every[[row["window"] for row in record["rows"]].index([0.0, 1.0])]
+    assert (whole.video_ids, whole.queries.tolist()) == (("w", "u"), [1, 2])
+    assert whole.sums["raw"][:, METRICS.index("mIoU")].tolist() == [1.0, 0.75]
+    for videos, row in ((random, record["rows"][0]), (whole, windows[0.0, 1.0])):
+        mean = 100 * videos.sums["raw"].sum(axis=0) / 3
+        assert mean.tolist() == pytest.approx([row["scores"]["raw"][name] for name in METRICS])

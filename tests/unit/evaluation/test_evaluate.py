@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tests.reference import evaluation_reference as reference
 from vmr.annotations.moments import write_moments
 from vmr.errors import EvaluationError
+from vmr.evaluation.bootstrap import read_video_scores
 from vmr.evaluation.evaluate import evaluate_predictions
 from vmr.video.manifest import MANIFEST_COLUMNS, write_manifest
 
@@ -42,6 +43,7 @@ def _evaluate(folder, splits=("test",), **more):
         splits=list(splits),
         split_name="+".join(splits),
         output=output,
+        video_scores=folder / "video_scores.csv",
     )
     return json.loads(output.read_text())
 
@@ -132,6 +134,28 @@ def test_the_same_input_gives_the_same_bytes(tmp_path):
     first = (tmp_path / "metrics.json").read_bytes()
     _evaluate(tmp_path)
     assert (tmp_path / "metrics.json").read_bytes() == first
+
+
+def test_scores_by_video_add_up_to_the_scores(tmp_path):
+    queries = [("a", "v", "test", (0, 10), 10), ("b", "w", "test", (0, 10), 10), ("c", "v", "test", (0, 4), 10)]
+    _write(tmp_path, queries, {"a": [(0, 5)], "c": [(0, 4)]})
+    metrics = _evaluate(tmp_path)
+    assert metrics["video_scores"] == "video_scores.csv"
+    (videos,) = read_video_scores(tmp_path / "video_scores.csv")
+    assert (videos.video_ids, videos.queries.tolist()) == (("v", "w"), [2, 1])
+    assert videos.covered_mask.tolist() == [True, False]
+    assert videos.sums["raw"][:, -1].tolist() == [1.5, 0.0]
+    assert metrics["scores"]["raw"]["mIoU"] == 50
+
+
+def test_test_videos_that_were_trained_on_are_counted(tmp_path):
+    queries = [("a", "v", "test", (0, 1), 10), ("b", "w", "test", (0, 1), 10), ("c", "v", "train", (2, 4), 10)]
+    _write(tmp_path, queries, {})
+    run = tmp_path / "run.json"
+    run.write_text(json.dumps({"settings": {"train_split": "train"}}))
+    metrics = _evaluate(tmp_path, run=run)
+    assert (metrics["trained_on_videos"], metrics["train_split"]) == (1, "train")
+    assert _evaluate(tmp_path)["trained_on_videos"] == 0
 
 
 def test_an_unknown_split_is_named(tmp_path):

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.reference import evaluation_reference as reference
-from vmr.evaluation.metrics import METRICS, average, confidence_by_video, query_scores, score_sets
+from vmr.evaluation.metrics import average, query_scores, score_sets
 
 # Half seconds: sums of such numbers are exact in floating point, so that ties are ties for both.
 seconds = st.integers(0, 40).map(lambda value: value / 2)
@@ -57,26 +57,3 @@ def test_covered_scores_use_the_covered_queries_only():
     assert sets["raw_covered"]["mIoU"] == 50
     assert score_sets(values, covered_mask=np.zeros(3, dtype=bool))["raw_covered"] is None
     assert list(score_sets(values, covered_mask=None)) == ["raw"]
-
-
-def test_intervals_repeat_hold_the_score_and_draw_whole_videos():
-    rng = np.random.default_rng(3)
-    by_video = rng.random((60, len(METRICS)))
-    once = {"raw": by_video}
-    often = {"raw": np.repeat(by_video, 5, axis=0)}
-    names = [f"v{i}" for i in range(60)]
-    first = confidence_by_video(once, video_ids=names, seed=1)
-    assert first == confidence_by_video(once, video_ids=names, seed=1)
-    assert first != confidence_by_video(once, video_ids=names, seed=2)
-    low, high = first["raw"]["mIoU"]
-    assert low < 100 * by_video[:, -1].mean() < high
-    # Standard error of a mean of 60 uniform numbers: 28.9 / sqrt(60) = 3.7, thus about 14.6 from end to end.
-    assert 10 < high - low < 20
-    # Five equal queries in each video tell nothing new.
-    assert confidence_by_video(often, video_ids=np.repeat(names, 5).tolist(), seed=1)["raw"]["mIoU"] == pytest.approx(
-        [low, high]
-    )
-
-
-def test_one_video_has_no_interval():
-    assert confidence_by_video({"raw": np.zeros((3, 7))}, video_ids=["v"] * 3, seed=0) is None

@@ -1,0 +1,107 @@
+"""`vmr.evaluation.ground_truth` and the detection of formats: annotation files of every kind as queries to score."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from vmr.annotations.detect import detect_format
+from vmr.annotations.moments import MOMENT_COLUMNS, write_moments
+from vmr.errors import AnnotationError, EvaluationError
+from vmr.evaluation.ground_truth import load_ground_truth
+
+CHARADES = "AAAAA 1.0 9.5##a person sits.\nBBBBB 3 2##a dog runs.\n\nBBBBB 0 2##a dog barks.\nAAAAA 0 1##a door.\n"
+CAPTIONS = {
+    "v_a": {"duration": 8.0, "timestamps": [[0, 4], [5, 5], [2, 9]], "sentences": ["One.", "Two.", "Three."]},
+    "v_b": {"video_duration": 6.0, "timestamps": [[1, 2]], "sentences": ["Four."]},
+}
+
+
+@pytest.fixture
+def files(tmp_path):
+    (tmp_path / "charades_test.txt").write_text(CHARADES)
+    (tmp_path / "val_1.json").write_text(json.dumps(CAPTIONS))
+    (tmp_path / "val_2.json").write_text("\ufeff  " + json.dumps({"v_a": CAPTIONS["v_a"]}))
+    rows = [("train:1", "A", "train", 0.0, 1.0, 4.0, "x"), ("test:1", "A", "test", 0.0, 5.0, 4.0, "x, y")]
+    write_moments(pd.DataFrame(rows, columns=MOMENT_COLUMNS), tmp_path / "moments.csv")
+    (tmp_path / "durations.csv").write_text("id,length\nAAAAA,9.0\nA,3.0\n")
+    return tmp_path
+
+
+def _load(folder, *names, **more):
+    return load_ground_truth([str(folder / name) for name in names], **{"splits": []} | more)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("charades_test.txt", "charades_sta"),
+        ("val_1.json", "activitynet_captions"),
+        ("val_2.json", "activitynet_captions"),
+        ("moments.csv", "moments"),
+    ],
+)
+def test_formats_are_told_by_content(files, name, kind):
+    assert detect_format(files / name) == kind
+
+
+def test_a_file_of_no_known_format_is_named(files):
+    (files / "odd.tsv").write_text("video\tstart\tend\n")
+    with pytest.raises(AnnotationError, match=r"odd\.tsv: the format cannot be told.*begins with 'video"):
+        detect_format(files / "odd.tsv")
+
+
+def test_lines_of_charades_are_numbered_from_one_with_blank_and_empty_ones(files):
+    truth = _load(files, "charades_test.txt", durations=[files / "durations.csv"])
+    assert truth.queries["query_id"].tolist() == ["charades_test:1", "charades_test:4", "charades_test:5"]
+    assert truth.queries["clamped_end_sec"].tolist() == [9.0, 2.0, 1.0]
+    # The line without length is known and counted, though nobody can find it.
+    line = truth.finder.find({"query_id": "2"})
+    assert (line.is_scored, line.index) == (False, 0)
+    assert truth.finder.find({"video_id": "BBBBB", "index": 1}).query_id == "charades_test:4"
+    assert truth.finder.find({"video_id": "AAAAA", "index": 1}).query_id == "charades_test:5"
+    assert truth.facts[0]["not_scored"] == 1
+
+
+def test_sentences_of_captions_keep_their_place_in_the_list(files):
+    truth = _load(files, "val_1.json")
+    assert truth.queries["query_id"].tolist() == ["val_1:v_a:0", "val_1:v_a:2", "val_1:v_b:0"]
+    assert truth.queries["clamped_end_sec"].tolist() == [4.0, 8.0, 2.0]
+    assert truth.finder.find({"video_id": "v_a", "index": 2}).query_id == "val_1:v_a:2"
+    # Charades-CD calls it video_duration.
+    assert truth.queries["duration_sec"].tolist() == [8.0, 8.0, 6.0]
+
+
+def test_splits_are_named_by_the_option_or_the_file(files):
+    truth = load_ground_truth([f"one={files / 'val_1.json'}", str(files / "val_2.json")], splits=[])
+    assert sorted(set(truth.queries["split"])) == ["one", "val_2"]
+    assert truth.finder.find({"query_id": "v_a:0", "split": "one"}).query_id == "one:v_a:0"
+    assert len(_load(files, "val_1.json", "val_2.json", splits=["val_2"]).queries) == 2
+
+
+def test_a_path_with_an_equals_sign_is_a_path(files):
+    (files / "a=b").mkdir()
+    (files / "a=b" / "val.txt").write_text(CHARADES)
+    assert len(_load(files / "a=b", "val.txt").queries) == 3
+
+
+def test_a_table_of_moments_keeps_its_ids(files):
+    truth = _load(files, "moments.csv", splits=["test"], durations=[files / "durations.csv"])
+    assert truth.queries["query_id"].tolist() == ["test:1"]
+    assert truth.queries["clamped_end_sec"].tolist() == [4.0]  # its own duration comes first
+    assert truth.finder.find({"video_id": "A", "sentence": "X, Y", "split": "test"}).query_id == "test:1"
+
+
+@pytest.mark.parametrize(
+    ("names", "options", "said"),
+    [
+        (["moments.csv"], {}, r"moments\.csv: holds the splits test, train.*--splits"),
+        (["moments.csv"], {"splits": ["val"]}, "no queries in the split val; there are: train, test"),
+        (["val_1.json", "val_1.json"], {}, "val_1:v_a:0 is in more than one"),
+        (["charades_test.txt"], {"annotation_format": "activitynet_captions"}, "not JSON"),
+        (["gone.txt"], {}, r"gone\.txt: no such annotation file"),
+    ],
+)
+def test_what_cannot_be_scored_is_refused(files, names, options, said):
+    with pytest.raises((EvaluationError, AnnotationError), match=said):
+        _load(files, *names, **options)

@@ -1,0 +1,61 @@
+"""`vmr.evaluation.query_finder`: every way to name a query, and what is refused."""
+
+import pytest
+
+from vmr.evaluation.query_finder import BadRecordError, KnownQuery, QueryFinder
+
+QUERIES = [
+    KnownQuery("val_1:v:0", "v:0", "v", "val_1", 0, "A dog runs."),
+    KnownQuery("val_1:v:1", "v:1", "v", "val_1", 1, "It barks."),
+    KnownQuery("val_2:v:0", "v:0", "v", "val_2", 0, "a dog runs"),
+    KnownQuery("val_1:w:0", "w:0", "w", "val_1", 0, "A dog runs."),
+    KnownQuery("val_1:w:1", "w:1", "w", "val_1", 1, "A dog runs."),
+]
+
+
+@pytest.mark.parametrize(
+    ("record", "found"),
+    [
+        ({"query_id": "val_1:v:1"}, "val_1:v:1"),
+        ({"query_id": "v:1"}, "val_1:v:1"),
+        ({"query_id": "v:0", "split": "val_2"}, "val_2:v:0"),
+        ({"query_id": "v:1", "video_id": "v", "split": "val_1"}, "val_1:v:1"),
+        # Systems rewrite sentences; beside an id they say nothing.
+        ({"query_id": "v:1", "sentence": "it barks <eos>"}, "val_1:v:1"),
+        ({"video_id": "v", "index": 1}, "val_1:v:1"),
+        ({"video_id": "v", "index": 0, "split": "val_2"}, "val_2:v:0"),
+        ({"video_id": "w", "index": 1, "sentence": "a dog runs"}, "val_1:w:1"),
+        ({"video_id": "v", "sentence": "It barks."}, "val_1:v:1"),
+        ({"video_id": "v", "query": " IT  barks "}, "val_1:v:1"),
+        # As written, both are single; without case and punctuation they would be the same.
+        ({"video_id": "v", "sentence": "A dog runs."}, "val_1:v:0"),
+        ({"video_id": "v", "sentence": "a dog runs"}, "val_2:v:0"),
+    ],
+)
+def test_a_query_is_found(record, found):
+    assert QueryFinder(QUERIES).find(record).query_id == found
+
+
+@pytest.mark.parametrize(
+    ("record", "kind", "said"),
+    [
+        ({"query_id": "v:0"}, "unknown", 'ambiguous: it may be any of "val_1:v:0", "val_2:v:0". Give its query_id'),
+        ({"query_id": "v:7"}, "unknown", 'no query "v:7".*look like "val_1:v:0"'),
+        ({"query_id": "v:1", "video_id": "w"}, "unknown", 'has video_id "v" in the annotations, "w" here'),
+        ({"query_id": "v:1", "split": "val_2"}, "unknown", 'has split "val_1" in the annotations, "val_2" here'),
+        ({"query_id": 1.5}, "malformed", 'expected "query_id" with a text, found 1.5'),
+        ({"video_id": "v", "index": 0}, "unknown", "ambiguous"),
+        ({"video_id": "v", "index": 5}, "unknown", "no query with the index 5"),
+        ({"video_id": "w", "index": 1, "sentence": "It barks."}, "unknown", "no query"),
+        ({"video_id": "v", "index": True}, "malformed", '"index" or a "sentence"'),
+        ({"video_id": "w", "sentence": "A dog runs."}, "unknown", "ambiguous"),
+        ({"video_id": "v", "sentence": "A DOG RUNS."}, "unknown", "ambiguous"),
+        ({"video_id": "v", "sentence": "It barks.", "split": "val_2"}, "unknown", 'in the split "val_2"'),
+        ({"video_id": 3, "index": 1}, "malformed", 'expected "query_id"'),
+        ({}, "malformed", 'expected "query_id"'),
+    ],
+)
+def test_no_query_or_several_are_refused(record, kind, said):
+    with pytest.raises(BadRecordError, match=said) as caught:
+        QueryFinder(QUERIES).find(record)
+    assert caught.value.kind == kind
