@@ -106,7 +106,8 @@ def _paired_interval(
     first: Sequence[dict[str, Any]], second: Sequence[dict[str, Any]]
 ) -> dict[str, list[float]] | None:
     sums = [
-        [videos for member in members if (videos := member.get("video_sums")) is not None] for members in (first, second)
+        [videos for member in members if (videos := member.get("video_sums")) is not None]
+        for members in (first, second)
     ]
     if len(sums[0]) < len(first) or len(sums[1]) < len(second):
         return None

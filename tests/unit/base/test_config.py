@@ -59,7 +59,11 @@ def test_a_dataset_of_other_videos_takes_their_settings(values):
         (["datasets", "../evil"], {}, r"\.\./evil"),
         (["datasets", "charades", "further"], ["charades_dc"], r"no dataset `charades_dc`; did you mean `charades_cd`"),
         (["datasets", "charades", "further"], ["demo"], r"two splits of one name"),
-        (["datasets", "charades_cd", "videos_of"], "activitynet_cd", r"no dataset `activitynet_cd` with videos of its own"),
+        (
+            ["datasets", "charades_cd", "videos_of"],
+            "activitynet_cd",
+            r"no dataset `activitynet_cd` with videos of its own",
+        ),
         (["datasets", "charades_cd", "videos_of"], "charadez", r"did you mean `charades`"),
         (["datasets", "charades_cd", "shards"], 3, r"charades_cd\.shards: leave it out"),
         (["features", "c3d", "mode"], "continuous", r"only i3d has the mode"),

@@ -52,9 +52,7 @@ def _baselines(folder, table, **more):
     write_moments(table, folder / "moments.csv")
     output = folder / "baselines.json"
     arguments = {"train_split": "train", "splits": ["test"], "split_name": "test", "manifests": []} | more
-    compute_baselines(
-        moments=folder / "moments.csv", output=output, video_scores=folder / "baselines.csv", **arguments
-    )
+    compute_baselines(moments=folder / "moments.csv", output=output, video_scores=folder / "baselines.csv", **arguments)
     record = json.loads(output.read_text())
     return record, {tuple(row["window"]): row for row in record["rows"] if row["window"]}
 

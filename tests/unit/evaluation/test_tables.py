@@ -6,9 +6,11 @@ import re
 import statistics
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from vmr.errors import EvaluationError
+from vmr.evaluation.bootstrap import VideoSums, covered_scores, write_video_scores
 from vmr.evaluation.metrics import METRICS
 from vmr.evaluation.table_rows import published_rows
 from vmr.evaluation.tables import TABLE_COLUMNS, make_table
@@ -20,7 +22,8 @@ def _scores(value):
     return {name: value + i for i, name in enumerate(METRICS)}
 
 
-def _metrics(folder, *, seed=0, value=30.0, name=None, covered=10, **more):
+def _metrics(folder, *, seed=0, value=30.0, name=None, covered=10, hits=None, **more):
+    """A record of scores; `hits` writes sums by video too: right answers of each of five videos' two queries."""
     record = {
         "dataset": "toy",
         "method": "ci_mha",
@@ -35,15 +38,25 @@ def _metrics(folder, *, seed=0, value=30.0, name=None, covered=10, **more):
         "videos": 5,
         "covered_videos": 4,
         "scores": {kind: _scores(value) for kind in ("raw", "clamped", "raw_covered", "clamped_covered")},
-        "confidence": {"raw": {name: [value, value + 4] for name in METRICS}},
         "run": {"chosen_epoch": 10 + seed, "reason": "highest of validation"},
     } | more
     path = folder / f"{name or record['method'] + '_' + str(seed)}.json"
+    if hits is not None:
+        record["video_scores"] = f"{path.stem}.csv"
+        videos = _videos(hits, covered=[2 * number < covered for number in range(5)])
+        record["scores"]["raw"] = covered_scores(videos, np.ones(5, dtype=bool))["raw"]
+        write_video_scores(path.with_suffix(".csv"), [videos])
     path.write_text(json.dumps(record))
     return path
 
 
-def _baselines(folder, **more):
+def _videos(hits, *, covered=(True,) * 5, names="vwxyz"):
+    sums = np.repeat(np.array(hits, dtype=float)[:, None], len(METRICS), axis=1)
+    queries = np.full(len(hits), 2)
+    return VideoSums(tuple(names), queries, np.array(covered), {"raw": sums, "clamped": sums + 0.25})
+
+
+def _baselines(folder, *, hits=None, **more):
     rows = [
         {"window": None, "criteria": [], "scores": {"raw": _scores(3), "clamped": _scores(3)}},
         {"window": [0, 0.3], "criteria": ["R@1,IoU=0.5"], "scores": {"raw": _scores(15), "clamped": _scores(15)}},
@@ -58,11 +71,14 @@ def _baselines(folder, **more):
         "rows": rows,
     }
     path = folder / "baselines.json"
+    if hits is not None:
+        record["video_scores"] = "baselines.csv"
+        write_video_scores(folder / "baselines.csv", [_videos(own) for own in hits])
     path.write_text(json.dumps(record | more))
     return path
 
 
-def _table(folder, metrics, *, baselines=(), published=None, dataset="toy"):
+def _table(folder, metrics, *, baselines=(), published=None, dataset="toy", further=()):
     make_table(
         metrics=list(metrics),
         baselines=list(baselines),
@@ -70,6 +86,7 @@ def _table(folder, metrics, *, baselines=(), published=None, dataset="toy"):
         output_csv=folder / "table.csv",
         output_md=folder / "table.md",
         dataset=dataset,
+        further=list(further),
     )
     with (folder / "table.csv").open(newline="") as file:
         return list(csv.DictReader(file)), (folder / "table.md").read_text()
@@ -221,6 +238,108 @@ def test_published_figures_are_checked(tmp_path, content):
     (tmp_path / "published.csv").write_text(content)
     with pytest.raises(EvaluationError, match=r"published\.csv"):
         published_rows(tmp_path / "published.csv")
+
+
+def _section(text, title):
+    return text[text.index(f"## {title}\n") :].split("\n## ")[0]
+
+
+def _cells(section, start):
+    line = next(line for line in section.splitlines() if line.startswith(f"| {start}"))
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_the_effect_of_the_segmentation_task_by_hand(tmp_path):
+    # Right answers of the five videos' two queries: 7, 8 and 8 of 10 with it; 5, 6 and 4 without.
+    with_it = [[2, 2, 1, 1, 1], [2, 2, 2, 1, 1], [2, 2, 2, 2, 0]]
+    without = [[1, 1, 1, 1, 1], [2, 1, 1, 1, 1], [2, 2, 0, 0, 0]]
+    metrics = [
+        _metrics(tmp_path, method=method, seed=seed, hits=hits)
+        for method, runs in (("ci_mha", with_it), ("ci_mha_wo_ms", without))
+        for seed, hits in enumerate(runs)
+    ]
+    _, text = _table(tmp_path, metrics, published=PUBLISHED / "charades.csv")
+    section = _section(text, "Effects")
+    title = "Effect of the segmentation task (CI-MHA minus CI-MHA w/o MS)"
+    cells = _cells(section, title)
+    assert cells[1:4] == ["test", "i3d, stride 8", "3"]
+    # Differences by seed 20, 20 and 40 points: mean 26.67, standard error 11.547 / sqrt(3) = 6.67.
+    assert [cell.split(" [")[0] for cell in cells[4:]] == ["+26.67 ± 6.67"] * 4
+    # Differences by video (means over seeds, of 2 queries) are 1/3, 2/3, 1, 2/3, 0: no draw leaves [0, 50].
+    low, high = map(float, re.search(r"\[(.+), (.+)\]", cells[4]).groups())
+    assert 0 < low < 26.67 < high < 50
+    # Table 1 of the paper: 35.27 - 31.39, 54.68 - 52.41, 69.87 - 62.78.
+    printed = next(line for line in section.splitlines() if "as printed by Yu et al. 2021" in line)
+    assert re.findall(r"[+-][\d.]+", printed) == ["+3.88", "+2.27", "+7.09"]
+    assert "cross interaction" not in section
+
+
+def test_methods_with_other_settings_or_seeds_are_not_paired(tmp_path):
+    one = [_metrics(tmp_path, seed=seed, value=30.0 + seed) for seed in (0, 1, 2)]
+    mha = [_metrics(tmp_path, method="mha", seed=seed, value=20.0) for seed in (1, 2, 3)]
+    cross = "Effect of the cross interaction (CI-MHA minus MHA)"
+    section = _section(_table(tmp_path, one + mha)[1], "Effects")
+    # Seeds 1 and 2 are common: differences 11 and 12.
+    assert _cells(section, cross)[3:5] == ["2", "+11.50 ± 0.50"]
+    assert "Only the seeds that both methods have" in section
+    other = [_metrics(tmp_path, method="mha", seed=seed, alignment="pad") for seed in (0, 1, 2)]
+    assert "## Effects" not in _table(tmp_path, one + other)[1]
+
+
+def test_one_seed_has_an_effect_without_an_error(tmp_path):
+    metrics = [_metrics(tmp_path, value=30.0), _metrics(tmp_path, method="ci_mha_wo_ms", value=32.0)]
+    cells = _cells(_section(_table(tmp_path, metrics)[1], "Effects"), "Effect of the segmentation task")
+    assert cells[3:] == ["1", "-2.00", "-2.00", "-2.00", "-2.00"]
+
+
+def test_intervals_are_those_of_the_mean_over_seeds(tmp_path):
+    # Each seed alone is right in some videos and wrong in others; together they are half right everywhere.
+    metrics = [_metrics(tmp_path, seed=0, hits=[2, 0, 2, 0, 1]), _metrics(tmp_path, seed=1, hits=[0, 2, 0, 2, 1])]
+    _, text = _table(tmp_path, metrics, baselines=[_baselines(tmp_path, hits=[[0] * 5, [2] * 5, [1] * 5])])
+    section = _section(text, "Confidence over test videos")
+    assert _cells(section, "CI-MHA")[3:] == ["50.00 [50.00, 50.00]"] * 4
+    assert _cells(section, "Best constant window [0.00, 0.30]")[3].endswith("[100.00, 100.00]")
+    alone = _section(_table(tmp_path, metrics[:1])[1], "Confidence over test videos")
+    assert _cells(alone, "CI-MHA")[3] != "50.00 [50.00, 50.00]"
+
+
+def test_baselines_are_scored_on_the_covered_videos_too(tmp_path):
+    metrics = [_metrics(tmp_path, covered=4, hits=[2, 1, 0, 0, 0])]  # the first two videos are covered
+    blind = [[0, 0, 2, 2, 2], [2, 1, 0, 0, 0], [1] * 5]
+    _, text = _table(tmp_path, metrics, baselines=[_baselines(tmp_path, hits=blind)])
+    section = _section(text, "Only the queries whose video has features")
+    assert _cells(section, "Random")[3:5] == ["4", "0.00"]
+    # 3 of the 4 covered queries; clamped, a quarter more in each video.
+    assert _cells(section, "Best constant window")[3:] == ["4", *["75.00"] * 4, *["87.50"] * 4]
+
+
+def test_scores_by_video_of_other_queries_are_refused(tmp_path):
+    metrics = [_metrics(tmp_path, seed=0, hits=[1] * 5), _metrics(tmp_path, seed=1, hits=[1] * 5)]
+    write_video_scores(tmp_path / "ci_mha_1.csv", [_videos([1] * 5, names="vwxy!")])
+    with pytest.raises(EvaluationError, match=r"ci_mha_0\.json and .*ci_mha_1\.json: their scores by video"):
+        _table(tmp_path, metrics)
+    (tmp_path / "ci_mha_1.csv").unlink()
+    with pytest.raises(EvaluationError, match=r"ci_mha_1\.csv: the scores by video cannot be read"):
+        _table(tmp_path, metrics)
+
+
+def test_splits_of_a_further_dataset_are_rows_that_say_what_they_were_trained_on(tmp_path):
+    cd = {"dataset": "toy_cd", "split": "cd_test_ood", "train_split": "cd_train", "queries": 8, "covered": 8}
+    metrics = [_metrics(tmp_path, train_split="train"), _metrics(tmp_path, name="cd", **cd)]
+    rows, text = _table(tmp_path, metrics, further=["toy_cd"])
+    assert [(row["split"], row["queries"], row["source"].split("; ")[-1]) for row in rows] == [
+        ("test", "10", "trained on train"),
+        ("cd_test_ood", "8", "trained on cd_train"),
+    ]
+    assert "- CI-MHA, i3d, stride 8, trained on cd_train: epoch 10 (seed 0)." in text
+    assert "trained on" not in _table(tmp_path, metrics[:1])[0][0]["source"]
+    with pytest.raises(EvaluationError, match="belong to the dataset toy_cd, the table to toy"):
+        _table(tmp_path, metrics)
+
+
+def test_test_videos_that_were_trained_on_are_told(tmp_path):
+    _, text = _table(tmp_path, [_metrics(tmp_path, trained_on_videos=3)])
+    assert "3 of the 5 test videos of test were trained on too: the scores there are too good." in text
 
 
 def _paper_table(shared_data, number):
