@@ -150,6 +150,7 @@ def test_scores_by_video_add_up_to_the_scores(tmp_path):
 
 def test_test_videos_that_were_trained_on_are_counted(tmp_path):
     queries = [("a", "v", "test", (0, 1), 10), ("b", "w", "test", (0, 1), 10), ("c", "v", "train", (2, 4), 10)]
+    queries.append(("d", "x", "train", (2, 4), 10))
     _write(tmp_path, queries, {})
     run = tmp_path / "run.json"
     run.write_text(json.dumps({"settings": {"train_split": "train"}}))
