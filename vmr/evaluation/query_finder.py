@@ -135,7 +135,7 @@ class QueryFinder:
             )
         ids = ", ".join(short(own.query_id) for own in found[:5]) + (", ..." if len(found) > 5 else "")
         raise BadRecordError(
-            f"the query {what} is ambiguous: it may be any of {ids}. Give its query_id (or the split, where they differ)",
+            f"the query {what} is ambiguous: it may be any of {ids}. Give its query_id, or the split where they differ",
             "unknown",
         )
 
