@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-reduced test check format lock bench clean
+.PHONY: help setup demo demo-reduced test check format lock bench bench-features bench-training clean
 
 BIN := .venv/bin
 CORES ?= all
@@ -47,8 +47,16 @@ lock: setup ## compile the locks and the schema again (newest versions)
 	@$(BIN)/python -m uv pip compile -q --universal --python-version 3.11 --generate-hashes envs/uv.in -o envs/uv.txt
 	@$(BIN)/vmr config schema > workflow/schemas/config.schema.json
 
-bench: setup ## measure speed and memory; writes benchmarks/results
-	@for script in benchmarks/*.py; do echo "$$script"; $(BIN)/python $$script || exit 1; done
+bench: bench-features bench-training ## measure speed and memory; writes benchmarks/results
+
+VIDEOS ?= ../shared/data/videos
+bench-features: setup ## decoding, frame store, a window, a video, a shard, memory (VIDEOS=folder with 3MSZA.mp4)
+	@$(BIN)/python benchmarks/i3d_speed.py --video $(VIDEOS)/3MSZA.mp4
+	@$(BIN)/python benchmarks/extraction.py --video $(VIDEOS)/3MSZA.mp4
+	@$(BIN)/python benchmarks/frame_store.py $(VIDEOS)/3MSZA.mp4 $(VIDEOS)/v_ZNVhz7ctTq0.mp4
+
+bench-training: setup ## a training step
+	@$(BIN)/python benchmarks/training_step.py
 
 clean: ## remove what can be made again (work/, logs/, results/), keep data/
 	@rm -rf work logs results
