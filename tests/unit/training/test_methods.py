@@ -75,6 +75,7 @@ def test_from_training_to_scores(data, tmp_path: Path, method: str) -> None:
     evaluate_predictions(
         predictions=tmp_path / "p.jsonl", moments=data.moments, manifests=[], splits=["test"], split_name="test",
         output=tmp_path / "m.json", run=tmp_path / "run.json", labels={"dataset": "synthetic", "features": "i3d"},
+        video_scores=tmp_path / "v.csv",
     )  # fmt: skip
     scores = json.loads((tmp_path / "m.json").read_text())
     assert (scores["method"], scores["covered"]) == (method, 18)
