@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import shutil
-from collections.abc import Callable, Iterable
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,10 @@ import h5py
 
 from vmr.errors import ShardError
 from vmr.files import atomic_path, sha256_json
+
+logger = logging.getLogger(__name__)
+
+_FINISHED = "finished_for"  # attribute of a final file: digest of the settings and inputs that it was made from
 
 
 def shard_of(video_id: str, shards: int) -> int:
@@ -32,25 +39,62 @@ def shard_of(video_id: str, shards: int) -> int:
     return int.from_bytes(hashlib.sha256(video_id.encode("utf-8")).digest()[:8], "big") % shards
 
 
+@contextmanager
+def writing(path: Path | str) -> Iterator[None]:
+    """Turn what the system says when `path` cannot be written into one clear error.
+
+    Raises:
+        ShardError: the disk is full, a limit is reached or the folder cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise ShardError(
+            f"{path}: cannot be written ({error.strerror or error}). Free some space or choose another folder, and "
+            "start again: the videos that were finished are kept."
+        ) from error
+
+
 class PartialShard:
-    """The finished videos of a shard that is not complete yet.
+    """The finished videos of a shard that is not complete yet. Several threads may add to it.
 
     Args:
         path: the final HDF5 file.
         settings: everything that determines the content (configuration, digest of the code, weights). Parts
             left by a run with other settings are thrown away.
+
+    Raises:
+        ShardError: the disk is full or the folder cannot be written.
     """
 
     def __init__(self, path: Path | str, *, settings: dict[str, Any]) -> None:
         self.path = Path(path)
         self.folder = self.path.with_name(self.path.name + ".parts")
-        key = sha256_json(settings)
+        self._key = sha256_json(settings)
+        self._adding = threading.Lock()
         key_file = self.folder / "settings.sha256"
-        if self.folder.exists() and (not key_file.exists() or key_file.read_text() != key):
-            shutil.rmtree(self.folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with atomic_path(key_file) as temporary:
-            temporary.write_text(key)
+        with writing(self.path):
+            if self.folder.exists() and (not key_file.exists() or key_file.read_text() != self._key):
+                shutil.rmtree(self.folder)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            for leftover in self.folder.glob(".*"):  # what a killed run was writing
+                leftover.unlink()
+            with atomic_path(key_file) as temporary:
+                temporary.write_text(self._key)
+
+    def is_finished(self, fingerprints: dict[str, str]) -> bool:
+        """Whether the final file is there and was made with these settings from these inputs, without failures.
+
+        A run that is killed in its last moments, with everything written, is then not repeated.
+
+        Args:
+            fingerprints: of every video of the shard, see `done`.
+        """
+        try:
+            with h5py.File(self.path, "r") as final:
+                return bool(final.attrs.get(_FINISHED) == self._digest(fingerprints))
+        except OSError:
+            return False
 
     def done(self, video_id: str, fingerprint: str) -> dict[str, Any] | None:
         """The row kept with a finished video, or None when it must be done (again).
@@ -62,11 +106,16 @@ class PartialShard:
         part = self._part(video_id)
         if not part.exists():
             return None
-        with h5py.File(part, "r") as file:
-            if file.attrs["fingerprint"] != fingerprint:
-                return None
-            row: dict[str, Any] = json.loads(file.attrs["row"])
-            return row
+        try:
+            with h5py.File(part, "r") as file:
+                if file.attrs["fingerprint"] != fingerprint:
+                    return None
+                row: dict[str, Any] = json.loads(file.attrs["row"])
+                return row
+        except (OSError, KeyError, ValueError) as error:
+            # After a loss of power a renamed file can be empty.
+            logger.warning("%s: the part of %s is damaged (%s) and is made again", part, video_id, error)
+            return None
 
     def add(
         self,
@@ -81,24 +130,30 @@ class PartialShard:
         Raises:
             ShardError: the disk is full or the folder cannot be written.
         """
-        try:
-            with atomic_path(self._part(video_id)) as temporary, h5py.File(temporary, "w") as file:
-                file.attrs["fingerprint"] = fingerprint
-                file.attrs["video_id"] = video_id
-                file.attrs["row"] = json.dumps(row, ensure_ascii=False)
-                if write is not None:
-                    write(file)
-        except OSError as error:
-            raise self._cannot_write(error) from error
+        with (
+            writing(self.path),
+            self._adding,
+            atomic_path(self._part(video_id)) as temporary,
+            h5py.File(temporary, "w") as file,
+        ):
+            file.attrs["fingerprint"] = fingerprint
+            file.attrs["video_id"] = video_id
+            file.attrs["row"] = json.dumps(row, ensure_ascii=False)
+            if write is not None:
+                write(file)
 
-    def finish(self, video_ids: Iterable[str], *, attributes: dict[str, Any]) -> list[dict[str, Any]]:
-        """Gather the parts into the final file and remove them.
+    def finish(
+        self, video_ids: Iterable[str], *, attributes: dict[str, Any], fingerprints: dict[str, str] | None = None
+    ) -> list[dict[str, Any]]:
+        """Gather the parts into the final file, which appears under its name when it is complete.
 
         A dataset or group ``name`` at the top of the part of video ``id`` becomes ``name/id`` of the final file.
 
         Args:
             video_ids: the videos of the shard; every one must have been added.
             attributes: attributes of the final file; dictionaries and lists are stored as JSON text.
+            fingerprints: marks the file as finished for these inputs, see `is_finished`; None when some videos failed
+                and a later run should try them again.
 
         Returns:
             The rows of the videos, in sorted order of their ids.
@@ -107,17 +162,20 @@ class PartialShard:
             ShardError: the disk is full or the folder cannot be written.
         """
         rows: list[dict[str, Any]] = []
-        try:
-            with atomic_path(self.path) as temporary, h5py.File(temporary, "w") as final:
+        # Among the parts, so that a killed run leaves no half file beside the final one.
+        temporary = self.folder / f".final{self.path.suffix}"
+        with writing(self.path), _removed_on_failure(temporary):
+            with h5py.File(temporary, "w") as final:
                 for name, value in attributes.items():
                     final.attrs[name] = json.dumps(value, sort_keys=True) if isinstance(value, dict | list) else value
+                if fingerprints is not None:
+                    final.attrs[_FINISHED] = self._digest(fingerprints)
                 for video_id in sorted(video_ids):
                     with h5py.File(self._part(video_id), "r") as part:
                         rows.append(json.loads(part.attrs["row"]))
                         for name in part:
                             part.copy(part[name], final.require_group(name), name=video_id)
-        except OSError as error:
-            raise self._cannot_write(error) from error
+            temporary.replace(self.path)
         return rows
 
     def clear(self) -> None:
@@ -128,8 +186,14 @@ class PartialShard:
         # A digest, since ids may hold characters or lengths that file systems refuse.
         return self.folder / f"{hashlib.sha256(video_id.encode('utf-8')).hexdigest()[:32]}.h5"
 
-    def _cannot_write(self, error: OSError) -> ShardError:
-        return ShardError(
-            f"{self.path}: cannot be written ({error}). Free some space or choose another folder, and start "
-            "again: the videos that were finished are kept."
-        )
+    def _digest(self, fingerprints: dict[str, str]) -> str:
+        return sha256_json({"settings": self._key, "inputs": fingerprints})
+
+
+@contextmanager
+def _removed_on_failure(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise

@@ -29,8 +29,9 @@ STAGES = {
     "render_demo": Stage(("vmr.annotations.demo",)),
     "prepare_asset": Stage(("vmr.assets.prepare",)),
     "parse_annotations": Stage(("vmr.annotations.parse",)),
-    "probe_videos": Stage(("vmr.video.probe",)),
-    "decode_frames": Stage(("vmr.video.decode",)),
+    # With the processes that these start, which nothing imports.
+    "probe_videos": Stage(("vmr.video.probe", "vmr.video.ffprobe_server")),
+    "decode_frames": Stage(("vmr.video.decode", "vmr.video.ffprobe_server", "vmr.video.decord_server")),
     **{
         stage: Stage(("vmr.features.extract",), ("vmr.errors", "vmr.provenance", *others))
         for stage, others in _OTHER_EXTRACTORS.items()

@@ -21,7 +21,7 @@ from vmr.features.read_ahead import End, Failure, Piece, read_ahead
 from vmr.features.store import VideoFeatures, write_video
 from vmr.files import atomic_path, sha256_json
 from vmr.provenance import library_versions
-from vmr.shard import PartialShard
+from vmr.shard import PartialShard, writing
 from vmr.video.frames import FrameStore
 from vmr.video.manifest import read_manifest
 
@@ -94,6 +94,10 @@ def extract_shard(
         present = set(store.video_ids)
     shard = PartialShard(output, settings=provenance)
     fingerprints = {str(row["video_id"]): _fingerprint(row) for row in rows.to_dict("records")}
+    if statuses.exists() and shard.is_finished(fingerprints):
+        log.info("%s is finished already; delete it to extract its features again", output)
+        shard.clear()
+        return
     todo: list[str] = []
     for row in rows.to_dict("records"):
         video_id = str(row["video_id"])
@@ -118,9 +122,11 @@ def extract_shard(
             f"{output}: {len(failed)} of {decoded} decoded videos failed, more than max_failed_share = "
             f"{max_failed_share} allows. First: {shown}. Mend the cause or raise the share; finished videos are kept."
         )
-    table = pd.DataFrame(shard.finish(fingerprints, attributes={"provenance": provenance}), columns=STATUS_COLUMNS)
-    with atomic_path(statuses) as temporary:
+    table = pd.DataFrame([by_id[video_id] for video_id in sorted(by_id)], columns=STATUS_COLUMNS)
+    # Before the features, whose presence then says that all is done.
+    with writing(statuses), atomic_path(statuses) as temporary:
         table.to_csv(temporary, index=False)
+    shard.finish(by_id, attributes={"provenance": provenance}, fingerprints=None if failed else fingerprints)
     shard.clear()
     log.info("%s: %s", output, table["status"].value_counts().to_dict())
 

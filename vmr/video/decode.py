@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import logging
 import queue
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import pandas as pd
 from tqdm import tqdm
 
 from vmr.errors import ShardError, VideoError
 from vmr.provenance import library_versions
-from vmr.shard import PartialShard
-from vmr.video.ffprobe import Prober, require_program
+from vmr.shard import PartialShard, writing
+from vmr.video.ffprobe import require_program
 from vmr.video.frames import FrameInfo, write_video
 from vmr.video.manifest import DECODED_COLUMNS, read_manifest, write_manifest
+from vmr.video.processes import Helpers
 from vmr.video.reader import DecodedVideo, Picture, decode_video
 from vmr.video.stream import ENCODER, SCALING, check_encoder, ffmpeg_version
 
 logger = logging.getLogger(__name__)
 
+_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 _SHOWN = 10  # failures that an error lists; the manifest holds all
 
 
@@ -75,22 +76,31 @@ def decode_frames(
     }
     rows = [_plain(row) for row in read_manifest([manifest]).astype(object).to_dict("records")]
     shard = PartialShard(output, settings=settings)
-    outcomes = {row["video_id"]: _outcome_before(shard, row) for row in rows}
-    pending = [row for row in rows if outcomes[row["video_id"]] is None]
+    fingerprints = {row["video_id"]: _fingerprint(row) for row in rows}
+    if decoded_manifest.exists() and shard.is_finished(fingerprints):
+        logger.info("%s is finished already; delete it to decode its videos again", output)
+        shard.clear()
+        return
+    before = {row["video_id"]: _outcome_before(shard, row) for row in rows}
+    outcomes = {video_id: outcome for video_id, outcome in before.items() if outcome is not None}
+    pending = [row for row in rows if row["video_id"] not in outcomes]
     if pending:
         check_encoder()
-    task = _Task(fps=fps, short_side=short_side, timeout_sec=timeout_sec, folder=shard.folder)
+    task = _Task(fps=fps, short_side=short_side, timeout_sec=timeout_sec, shard=shard)
     with tqdm(total=len(rows), initial=len(rows) - len(pending), desc="decoding", unit="video", disable=None) as bar:
-        for row, result in _decode_all(pending, task=task, workers=workers):
-            outcomes[row["video_id"]] = _keep(shard, row, result, task=task)
+        for outcome in _decode_all(pending, task=task, workers=workers):
+            outcomes[outcome["video_id"]] = outcome
             bar.update()
     _refuse_too_many_failures(list(outcomes.values()), output=output, max_failed_share=max_failed_share)
     provenance = {
         **settings,
         "versions": {"ffmpeg": ffmpeg_version(), **library_versions(["decord", "ffmpeg-python", "h5py", "numpy"])},
     }
-    kept = shard.finish(outcomes, attributes={"provenance": provenance})
+    kept = [outcomes[video_id] for video_id in sorted(outcomes)]
+    # Before the frame store, whose presence then says that all is done.
     write_manifest(kept, decoded_manifest, columns=DECODED_COLUMNS)
+    failed = any(outcomes[row["video_id"]]["status"] == "bad" for row in pending)
+    shard.finish(outcomes, attributes={"provenance": provenance}, fingerprints=None if failed else fingerprints)
     shard.clear()
     _log_outcomes(kept, output)
 
@@ -100,10 +110,7 @@ class _Task:
     fps: float
     short_side: int
     timeout_sec: float
-    folder: Path
-
-    def stream_file(self, video_id: str) -> Path:
-        return self.folder / f"{hashlib.sha256(video_id.encode('utf-8')).hexdigest()[:32]}.h264"
+    shard: PartialShard
 
 
 def _plain(row: dict[Any, Any]) -> dict[str, Any]:
@@ -126,33 +133,65 @@ def _outcome_before(shard: PartialShard, row: dict[str, Any]) -> dict[str, Any] 
     return {**kept, "path": row["path"]} if kept is not None and kept["status"] == "ok" else None
 
 
-def _decode_all(
-    rows: list[dict[str, Any]], *, task: _Task, workers: int
-) -> Iterator[tuple[dict[str, Any], DecodedVideo | VideoError]]:
-    probers: queue.SimpleQueue[Prober] = queue.SimpleQueue()
+def _decode_all(rows: list[dict[str, Any]], *, task: _Task, workers: int) -> Iterator[dict[str, Any]]:
+    """Rows after decoding, in the order in which the videos get ready; each is kept by then."""
+    idle: queue.SimpleQueue[Helpers] = queue.SimpleQueue()
     with ExitStack() as stack, ThreadPoolExecutor(workers) as pool:
         for _ in range(min(workers, len(rows))):
-            probers.put(stack.enter_context(Prober()))
-        waiting = iter(rows)
-        running: dict[Future[DecodedVideo | VideoError], dict[str, Any]] = {}
+            idle.put(stack.enter_context(Helpers()))
+        running = {pool.submit(_decode_one, row, task, idle) for row in rows}
         try:
-            while True:
-                # Not all at once: finished streams wait on disk until they are taken.
-                while len(running) < 2 * workers and (row := next(waiting, None)) is not None:
-                    running[pool.submit(_decode_one, row, task, probers)] = row
-                if not running:
-                    return
-                finished = wait(running, return_when=FIRST_COMPLETED).done
+            while running:
+                finished, running = wait(running, return_when=FIRST_COMPLETED)
                 # What is finished is handed on before a failure of the shard ends the loop.
                 for future in sorted(finished, key=lambda done: done.exception() is not None):
-                    yield running.pop(future), future.result()
+                    yield future.result()
         finally:
             for future in running:
                 future.cancel()
 
 
-def _decode_one(row: dict[str, Any], task: _Task, probers: queue.SimpleQueue[Prober]) -> DecodedVideo | VideoError:
-    prober = probers.get()
+def _decode_one(row: dict[str, Any], task: _Task, idle: queue.SimpleQueue[Helpers]) -> dict[str, Any]:
+    """Decode a video and keep it: a worker takes the next one when this one is safe, so that a kill costs one each."""
+    helpers = idle.get()
+    try:
+        with (
+            writing(task.shard.path),
+            tempfile.NamedTemporaryFile(dir=task.shard.folder, prefix=".", suffix=".h264") as stream_file,
+        ):
+            return _decode_and_keep(row, task, helpers, Path(stream_file.name))
+    finally:
+        idle.put(helpers)
+
+
+def _decode_and_keep(row: dict[str, Any], task: _Task, helpers: Helpers, stream_file: Path) -> dict[str, Any]:
+    try:
+        result = _decode(row, task, helpers, stream_file)
+    except VideoError as error:
+        outcome = {**row, "status": "bad", "reason": str(error), "decoder": "", "decoded_frames": 0, "note": ""}
+        logger.warning("%s: %s", row["path"], error)
+        task.shard.add(row["video_id"], fingerprint=_fingerprint(row), row=outcome)
+        return outcome
+    outcome = {**row, "decoder": result.decoder, "decoded_frames": result.num_frames, "note": result.note}
+    info = FrameInfo(
+        num_frames=result.num_frames,
+        width=result.width,
+        height=result.height,
+        fps=task.fps,
+        duration_sec=result.duration_sec,
+        start_sec=float(row["start_sec"] or 0.0),
+    )
+    with stream_file.open("rb") as stream:
+        task.shard.add(
+            row["video_id"],
+            fingerprint=_fingerprint(row),
+            row=outcome,
+            write=lambda part: write_video(part, stream, info),
+        )
+    return outcome
+
+
+def _decode(row: dict[str, Any], task: _Task, helpers: Helpers, target: Path) -> DecodedVideo:
     try:
         picture = Picture(
             path=Path(row["path"]),
@@ -162,57 +201,24 @@ def _decode_one(row: dict[str, Any], task: _Task, probers: queue.SimpleQueue[Pro
             duration_sec=float(row["duration_sec"]),
         )
         return decode_video(
-            prober,
+            helpers,
             picture,
-            target=task.stream_file(row["video_id"]),
+            target=target,
             fps=task.fps,
             short_side=task.short_side,
             timeout_sec=task.timeout_sec * max(1.0, picture.duration_sec / 60),
         )
-    except VideoError as error:
-        return error
     except (OSError, ValueError, TypeError, LookupError, ArithmeticError) as error:
+        if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+            raise
         # Whatever a strange file provokes in us, the other videos of the shard go on.
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            raise ShardError(f"{task.folder}: the disk is full. Free some space and start again.") from error
         logger.exception("%s: unexpected failure", row["video_id"])
-        return VideoError(f"unexpected {type(error).__name__}: {error}")
-    finally:
-        probers.put(prober)
+        raise VideoError(f"unexpected {type(error).__name__}: {error}") from error
 
 
-def _keep(
-    shard: PartialShard, row: dict[str, Any], result: DecodedVideo | VideoError, *, task: _Task
-) -> dict[str, Any]:
-    video_id, stream_file = row["video_id"], task.stream_file(row["video_id"])
-    if isinstance(result, VideoError):
-        outcome = {**row, "status": "bad", "reason": str(result), "decoder": "", "decoded_frames": 0, "note": ""}
-        logger.warning("%s: %s", row["path"], result)
-        shard.add(video_id, fingerprint=_fingerprint(row), row=outcome)
-    else:
-        outcome = {**row, "decoder": result.decoder, "decoded_frames": result.num_frames, "note": result.note}
-        info = FrameInfo(
-            num_frames=result.num_frames,
-            width=result.width,
-            height=result.height,
-            fps=task.fps,
-            duration_sec=result.duration_sec,
-            start_sec=float(row["start_sec"] or 0.0),
-        )
-        stream = stream_file.read_bytes()
-
-        def write(part: h5py.File) -> None:
-            write_video(part, stream, info)
-
-        shard.add(video_id, fingerprint=_fingerprint(row), row=outcome, write=write)
-    stream_file.unlink(missing_ok=True)
-    return outcome
-
-
-def _refuse_too_many_failures(outcomes: list[dict[str, Any] | None], *, output: Path, max_failed_share: float) -> None:
-    known = [outcome for outcome in outcomes if outcome is not None]
-    bad = [outcome for outcome in known if outcome["status"] == "bad"]
-    present = sum(outcome["status"] != "missing" for outcome in known)
+def _refuse_too_many_failures(outcomes: list[dict[str, Any]], *, output: Path, max_failed_share: float) -> None:
+    bad = [outcome for outcome in outcomes if outcome["status"] == "bad"]
+    present = sum(outcome["status"] != "missing" for outcome in outcomes)
     if len(bad) <= max_failed_share * present:
         return
     listed = "".join(f"\n  {outcome['path']}: {outcome['reason']}" for outcome in bad[:_SHOWN])

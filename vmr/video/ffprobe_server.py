@@ -7,10 +7,13 @@ runs in a process group of its own that the client kills as a whole. Not importe
 from __future__ import annotations
 
 import json
+import resource
 import sys
 from typing import Any
 
 import ffmpeg
+
+from vmr.video.pipes import MEMORY_LIMIT
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
@@ -34,5 +37,6 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))  # its ffprobes inherit it
     for line in sys.stdin:
         print(json.dumps(answer(json.loads(line))), flush=True)

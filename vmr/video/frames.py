@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
 import h5py
 import numpy as np
 import numpy.typing as npt
 
 from vmr.errors import ShardError
-from vmr.video.stream import GOP_FRAMES, check_stream, decoded_frames
+from vmr.video.stream import GOP_FRAMES, StreamScan, decoded_frames
 
 _GROUP = "videos"
+_WRITE_BYTES = 8 << 20
 
 
 @dataclass(frozen=True)
@@ -162,20 +164,27 @@ class FrameStore:
         return self._file[_GROUP][video_id]
 
 
-def write_video(part: h5py.File, stream: bytes, info: FrameInfo) -> None:
-    """Put the encoded frames of a video into its part of a shard.
+def write_video(part: h5py.File, stream: IO[bytes], info: FrameInfo) -> None:
+    """Put the encoded frames of a video into its part of a shard, in bounded memory.
 
     Args:
         part: the HDF5 file of this video, as `PartialShard.add` hands it over.
-        stream: the encoded frames.
+        stream: the encoded frames, a file open for reading.
         info: their facts.
 
     Raises:
         ShardError: the stream holds another number of frames.
     """
-    offsets = check_stream(stream, num_frames=info.num_frames)
+    size = stream.seek(0, os.SEEK_END)
+    stream.seek(0)
     group = part.create_group(_GROUP)
-    group.create_dataset("stream", data=np.frombuffer(stream, np.uint8))
-    group.create_dataset("group_offsets", data=offsets)
+    kept = group.create_dataset("stream", shape=(size,), dtype=np.uint8)
+    scan = StreamScan()
+    while data := stream.read(_WRITE_BYTES):
+        kept[scan.size : scan.size + len(data)] = np.frombuffer(data, np.uint8)
+        scan.feed(data)
+    if scan.num_frames != info.num_frames:
+        raise ShardError(f"the encoder kept {scan.num_frames} frames of {info.num_frames}; decode them again.")
+    group.create_dataset("group_offsets", data=scan.group_offsets())
     for name, value in vars(info).items():
         group.attrs[name] = value

@@ -12,6 +12,7 @@ import pandas as pd
 
 from vmr.errors import VideoError
 from vmr.files import atomic_path
+from vmr.shard import writing
 
 logger = logging.getLogger(__name__)
 
@@ -49,9 +50,12 @@ def write_manifest(rows: Iterable[dict[str, Any]], path: Path | str, *, columns:
         rows: dictionaries by column; what a row lacks stays empty.
         path: the CSV.
         columns: `MANIFEST_COLUMNS` or `DECODED_COLUMNS`.
+
+    Raises:
+        ShardError: the disk is full or the folder cannot be written.
     """
     table = pd.DataFrame(list(rows), columns=list(columns), dtype=object)
-    with atomic_path(path) as temporary:
+    with writing(path), atomic_path(path) as temporary:
         table.to_csv(temporary, index=False, encoding="utf-8", lineterminator="\n")
 
 

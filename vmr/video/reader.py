@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
-import subprocess
-import sys
-import tempfile
-import time
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import ffmpeg
 import numpy as np
 
-from vmr.errors import ShardError, VideoError
-from vmr.video.ffprobe import Prober, child_environment
-from vmr.video.stream import RESIZING, count_frames, encoded_output
+from vmr.errors import VideoError
+from vmr.video.processes import Helpers, Pipeline, last_words
+from vmr.video.stream import RESIZING, StreamScan, encoded_output
 from vmr.video.timeline import Timeline, read_timeline, steps_in
 
 _FRAME_LINE = re.compile(rb"\] n: *\d+ pts: *\S+ pts_time:(\S+)")
-_COMPLAINT = re.compile(r"error|invalid|fail|cannot|unsupported|unknown", re.IGNORECASE)
-_DECORD_NOISE = re.compile(r"\[\d\d:\d\d:\d\d\] \S+:\d+: |\(-?\d+ vs\. -?\d+\) | @ 0x[0-9a-f]+")
 # Beyond this the packets contradict the container, as when a clock is reset in the middle of a recording.
 _MAX_STRETCH = 1.5
 _MISSING_END_SEC = 0.25  # lengths are rounded up by a frame or so, and sound lasts a little longer
 _MAX_SIDE = 8192
 _RESIZE_ABOVE = 2.5  # times the area that is kept
+_READ_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -82,14 +75,14 @@ def kept_size(width: int, height: int, *, short_side: int) -> tuple[int, int]:
 
 
 def decode_video(
-    prober: Prober, picture: Picture, *, target: Path, fps: float, short_side: int, timeout_sec: float
+    helpers: Helpers, picture: Picture, *, target: Path, fps: float, short_side: int, timeout_sec: float
 ) -> DecodedVideo:
     """Decode a video to `fps` frames a second and encode them into `target`.
 
     Frame i is the last one whose presentation time is at or before i / fps after the beginning of the timeline.
 
     Args:
-        prober: runs ffprobe.
+        helpers: the processes that probe and decode.
         picture: the file and its probed facts.
         target: file for the encoded stream.
         fps: frames a second to keep.
@@ -98,9 +91,10 @@ def decode_video(
 
     Raises:
         VideoError: neither decoder gives frames.
-        ShardError: the disk is full, or ffmpeg or its H.264 encoder is missing.
+        ShardError: ffmpeg is missing.
+        OSError: the disk is full.
     """
-    timeline = read_timeline(prober, picture.path, timeout_sec=timeout_sec)
+    timeline = read_timeline(helpers.prober, picture.path, timeout_sec=timeout_sec)
     if timeline.end_sec > _MAX_STRETCH * picture.duration_sec + 10:
         raise VideoError(
             f"the time stamps run to {timeline.end_sec:.1f} s, but the file declares {picture.duration_sec:.1f} s"
@@ -109,11 +103,14 @@ def decode_video(
     note = timeline.doubt
     if not note:
         try:
-            return job.result(_decode_with_decord(job, timeout_sec=timeout_sec), decoder="decord", note="")
+            return job.result(_decode_with_decord(job, helpers, timeout_sec=timeout_sec), decoder="decord", note="")
         except VideoError as error:
             note = str(error)
-    decoded = _decode_with_ffmpeg(job, timeout_sec=timeout_sec)
-    return job.result(decoded[0], decoder="ffmpeg", note="; ".join(filter(None, [note, decoded[1]])))
+    try:
+        kept, own_note = _decode_with_ffmpeg(job, timeout_sec=timeout_sec)
+    except VideoError as error:
+        raise VideoError(f"{error} (before that: {note})") from error
+    return job.result(kept, decoder="ffmpeg", note="; ".join(filter(None, [note, own_note])))
 
 
 @dataclass(frozen=True)
@@ -125,10 +122,17 @@ class _Job:
     size: tuple[int, int]
 
     def encode(self, frames: Any, *, num_frames: int) -> Any:
-        width, height = self.size
-        return encoded_output(
-            frames, path=str(self.target), width=width, height=height, num_frames=num_frames, fps=self.fps
-        )
+        return encoded_output(frames, width=self.size[0], height=self.size[1], num_frames=num_frames, fps=self.fps)
+
+    def keep(self, pipeline: Pipeline) -> tuple[int, bytes]:
+        """Write what the encoder gives; number of frames, and what was said."""
+        scan = StreamScan()
+        buffer = memoryview(bytearray(_READ_BYTES))
+        with self.target.open("wb") as file:
+            while got := pipeline.readinto(buffer):
+                scan.feed(buffer[:got])
+                file.write(buffer[:got])
+        return scan.num_frames, pipeline.finish()
 
     def result(self, num_frames: int, *, decoder: str, note: str) -> DecodedVideo:
         end = self.timeline.end_sec
@@ -145,32 +149,47 @@ class _Job:
         )
 
 
-def _decode_with_decord(job: _Job, *, timeout_sec: float) -> int:
-    timeline = job.timeline
-    indices = timeline.frame_indices(job.fps)
-    # Measured: for small pictures the encoder resizes faster than decord; large ones are slow to hand over in full.
-    # decord resizes before it turns the picture, so turned ones are always handed over in full.
-    native = (job.picture.width, job.picture.height)
-    resize = not job.picture.rotation and math.prod(native) > _RESIZE_ABOVE * math.prod(job.size)
-    given = job.size if resize else native
+def hands_over_native(picture: Picture, size: tuple[int, int]) -> bool:
+    """Whether a decoder hands frames over in full instead of resizing them itself.
+
+    Measured: small pictures are resized faster by the encoder; large ones are slow to hand over in full. decord
+    resizes before it turns the picture, so turned ones are always handed over in full.
+    """
+    return bool(picture.rotation) or picture.width * picture.height <= _RESIZE_ABOVE * math.prod(size)
+
+
+def decord_plan(
+    picture: Picture, timeline: Timeline, *, fps: float, size: tuple[int, int], timeout_sec: float, threads: int = 1
+) -> tuple[dict[str, Any], tuple[int, int]]:
+    """What decord is to do (see `vmr.video.decord_server`), and width and height of the frames that it gives."""
+    indices = timeline.frame_indices(fps)
+    native = hands_over_native(picture, size)
+    given = (picture.width, picture.height) if native else size
     plan = {
-        "path": str(job.picture.path.absolute()),
+        "path": str(picture.path.absolute()),
         "times_sec": timeline.times_sec.tolist(),
         "repeats": np.bincount(indices, minlength=len(timeline.times_sec)).tolist(),
         "width": given[0],
         "height": given[1],
-        "resize": resize,
+        "resize": not native,
         "timeout_sec": timeout_sec,
+        "threads": threads,
     }
-    source = {"format": "rawvideo", "pix_fmt": "rgb24", "s": f"{given[0]}x{given[1]}", "framerate": job.fps}
-    frames = ffmpeg.input("pipe:0", **source)
-    encode = job.encode(frames.video, num_frames=len(indices))
-    with tempfile.NamedTemporaryFile("w", suffix=".json", encoding="utf-8") as plan_file:
-        json.dump(plan, plan_file)
-        plan_file.flush()
-        decode = [sys.executable, "-m", "vmr.video.decord_child", plan_file.name]
-        _run([decode, _command(encode, "error")], timeout_sec=timeout_sec)
-    return len(indices)
+    return plan, given
+
+
+def _decode_with_decord(job: _Job, helpers: Helpers, *, timeout_sec: float) -> int:
+    plan, (width, height) = decord_plan(job.picture, job.timeline, fps=job.fps, size=job.size, timeout_sec=timeout_sec)
+    steps = sum(plan["repeats"])
+    source = {"format": "rawvideo", "pix_fmt": "rgb24", "s": f"{width}x{height}", "framerate": job.fps}
+    encode = job.encode(ffmpeg.input("pipe:0", **source).video, num_frames=steps)
+    with Pipeline(timeout_sec=timeout_sec) as pipeline:
+        pipeline.add_decord(helpers.decord, plan)
+        pipeline.add_command(_command(encode, "error"))
+        kept, _ = job.keep(pipeline)
+    if kept != steps:
+        raise VideoError(f"decord's frames gave {kept} of {steps} steps")
+    return kept
 
 
 def _decode_with_ffmpeg(job: _Job, *, timeout_sec: float) -> tuple[int, str]:
@@ -190,12 +209,13 @@ def _decode_with_ffmpeg(job: _Job, *, timeout_sec: float) -> tuple[int, str]:
     frames = frames.filter("scale", *job.size, flags=RESIZING).filter("format", "rgb24")
     steps = timeline.num_steps(job.fps)
     encode = job.encode(frames, num_frames=steps)
-    log = _run([_command(encode.global_args("-copyts"), "info")], timeout_sec=timeout_sec)
+    with Pipeline(timeout_sec=timeout_sec) as pipeline:
+        pipeline.add_command(_command(encode.global_args("-copyts"), "info"))
+        kept, log = job.keep(pipeline)
     times = [float(found) for found in _FRAME_LINE.findall(log) if found != b"NOPTS"]
     if not times:
-        raise VideoError(f"no frame can be decoded: {_last_words(log)}")
+        raise VideoError(f"no frame can be decoded: {last_words(log)}")
     decoded_end = max(times) - (timeline.origin_sec if timeline.has_times else min(times)) + timeline.last_duration_sec
-    kept = count_frames(job.target.read_bytes())
     note = "" if len(times) >= len(timeline.times_sec) else f"{len(times)} of {len(timeline.times_sec)} frames decode"
     if kept < min(steps, steps_in(decoded_end, job.fps)):
         note = "; ".join(filter(None, [note, f"only {kept} of {steps} steps could be filled"]))
@@ -207,64 +227,3 @@ def _command(output: Any, level: str) -> list[str]:
     if "pipe:0" in command:
         command.remove("-nostdin")
     return command
-
-
-def _run(commands: list[list[str]], *, timeout_sec: float) -> bytes:
-    """Run a pipeline, each command's output going to the next one; the last one's messages.
-
-    Raises:
-        VideoError: a command fails, or the time is over; nothing is left running.
-        ShardError: the disk is full or a program is missing.
-    """
-    deadline = time.monotonic() + timeout_sec
-    processes: list[subprocess.Popen[bytes]] = []
-    with ExitStack() as stack:
-        logs = [stack.enter_context(tempfile.TemporaryFile()) for _ in commands]
-        try:
-            for command, log in zip(commands, logs, strict=True):
-                source = processes[-1].stdout if processes else subprocess.DEVNULL
-                target = subprocess.DEVNULL if log is logs[-1] else subprocess.PIPE
-                processes.append(
-                    subprocess.Popen(command, stdin=source, stdout=target, stderr=log, env=child_environment())
-                )
-                if not isinstance(source, int) and source is not None:
-                    # Ours must be closed, or the first command would never learn that the second has gone.
-                    source.close()
-            for process in reversed(processes):
-                process.wait(timeout=max(0.0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired as error:
-            raise VideoError(f"decoding took longer than {timeout_sec:.0f} s") from error
-        except FileNotFoundError as error:
-            raise ShardError(f"{error.filename} was not found on the PATH. Install ffmpeg.") from error
-        finally:
-            for process in processes:
-                process.kill()
-                process.wait()
-        messages = [_content(log) for log in logs]
-    _raise_failure(processes, messages)
-    return messages[-1]
-
-
-def _content(log: IO[bytes]) -> bytes:
-    log.seek(0)
-    return log.read()
-
-
-def _raise_failure(processes: list[subprocess.Popen[bytes]], messages: list[bytes]) -> None:
-    if any(b"No space left on device" in message for message in messages):
-        raise ShardError("the disk is full. Free some space and start again: finished videos are kept.")
-    for process, message in zip(processes, messages, strict=True):
-        if process.returncode < 0:
-            raise VideoError(f"the decoder was killed by signal {-process.returncode}: {_last_words(message)}")
-        if process.returncode:
-            raise VideoError(_last_words(message))
-
-
-def _last_words(message: bytes) -> str:
-    lines = [line.strip() for line in message.decode("utf-8", errors="replace").splitlines() if line.strip()]
-    # ffmpeg ends with "Conversion failed!", whatever it was; the reason is somewhere above.
-    telling = [line for line in lines if _COMPLAINT.search(line) and line != "Conversion failed!"]
-    if not lines:
-        return "it ended without a word"
-    # The clock and the stray numbers in decord's messages would make every manifest differ from the last.
-    return _DECORD_NOISE.sub("", (telling or lines)[-1])[:300]

@@ -6,7 +6,7 @@ named explicitly, so that what is read back does not depend on what the source v
 
 from __future__ import annotations
 
-import itertools
+import re
 import subprocess
 import tempfile
 import threading
@@ -35,18 +35,16 @@ ENCODER: dict[str, Any] = {
     "sc_threshold": 0,
     "x264-params": "aud=1",
 }
-_FRAME_START = b"\x00\x00\x00\x01\x09"
-_GOP_START = b"\x00\x00\x00\x01\x67"  # parameter sets come right after the delimiter of a key frame
-_DELIMITER_BYTES = 6
+_UNIT = re.compile(rb"\x00\x00\x00\x01([\x09\x67])")  # the beginning of a delimiter or of a parameter set
+_DELIMITER, _UNIT_BYTES = b"\x09", 5
 _FEED_BYTES = 1 << 20
 
 
-def encoded_output(frames: Any, *, path: str, width: int, height: int, num_frames: int, fps: float) -> Any:
-    """Node of ffmpeg-python that resizes RGB frames and encodes them into the compact stream.
+def encoded_output(frames: Any, *, width: int, height: int, num_frames: int, fps: float) -> Any:
+    """Node of ffmpeg-python that resizes RGB frames and encodes them into the compact stream, on standard output.
 
     Args:
         frames: node whose frames, in RGB, are to be kept.
-        path: the file to write.
         width: of the kept frames, even.
         height: of the kept frames, even.
         num_frames: at most so many frames.
@@ -54,7 +52,7 @@ def encoded_output(frames: Any, *, path: str, width: int, height: int, num_frame
     """
     kept = frames.filter("scale", width, height, out_color_matrix="bt601", out_range="tv", flags=SCALING)
     options = {**ENCODER, "format": "h264", "r": fps, "frames:v": num_frames, "threads": 1, "map_metadata": -1}
-    return kept.output(path, **options).overwrite_output()
+    return kept.output("pipe:1", **options)
 
 
 def check_encoder() -> None:
@@ -64,7 +62,7 @@ def check_encoder() -> None:
         ShardError: libx264 does not encode a test picture.
     """
     picture = ffmpeg.input("color=size=64x64:rate=25:duration=0.04", format="lavfi")
-    output = encoded_output(picture, path="-", width=64, height=64, num_frames=1, fps=25)
+    output = encoded_output(picture, width=64, height=64, num_frames=1, fps=25)
     trial = subprocess.run(
         ffmpeg.compile(output.global_args("-nostdin", "-v", "error")), capture_output=True, check=False
     )
@@ -81,37 +79,43 @@ def ffmpeg_version() -> str:
     return printed[2] if len(printed) > 2 else "unknown"
 
 
-def count_frames(stream: bytes) -> int:
-    """Number of frames in an encoded stream, without decoding it."""
-    return stream.count(_FRAME_START)
+class StreamScan:
+    """Counts the frames of an encoded stream and finds its groups of pictures while the bytes pass by.
 
-
-def check_stream(stream: bytes, *, num_frames: int) -> npt.NDArray[np.int64]:
-    """Count the frames of an encoded stream and find its groups of pictures.
-
-    Args:
-        stream: the bytes.
-        num_frames: how many frames it must hold.
-
-    Returns:
-        Offsets in bytes of the groups: group k begins at frame k * `GOP_FRAMES`. Only the first one, 0, when the
-        groups are not regular (reading then starts at the beginning).
-
-    Raises:
-        ShardError: another number of frames.
+    Attributes:
+        num_frames: frames so far.
+        size: bytes so far.
     """
-    found = count_frames(stream)
-    if found != num_frames:
-        raise ShardError(f"the encoder kept {found} frames of {num_frames}; is the disk full?")
-    offsets = []
-    position = stream.find(_GOP_START)
-    while position >= 0:
-        offsets.append(position - _DELIMITER_BYTES)
-        position = stream.find(_GOP_START, position + 1)
-    bounds = [*offsets, len(stream)]
-    frames = [stream.count(_FRAME_START, begin, end) for begin, end in itertools.pairwise(bounds)]
-    regular = bool(offsets) and offsets[0] == 0 and all(count == GOP_FRAMES for count in frames[:-1])
-    return np.array(offsets if regular else [0], dtype=np.int64)
+
+    def __init__(self) -> None:
+        self.num_frames = self.size = 0
+        self._groups: list[tuple[int, int]] = []  # offset in bytes, first frame
+        self._frame_offset = 0
+        self._tail = b""
+
+    def feed(self, data: bytes | memoryview) -> None:
+        """Take the next bytes, however they are cut."""
+        joined = self._tail + data
+        begin = self.size - len(self._tail)
+        for found in _UNIT.finditer(joined):
+            if found.group(1) == _DELIMITER:
+                self.num_frames += 1
+                self._frame_offset = begin + found.start()
+            else:
+                # Parameter sets come right after the delimiter of a key frame.
+                self._groups.append((self._frame_offset, self.num_frames - 1))
+        self.size += len(data)
+        # A mark may continue in the next bytes; one that is complete is too long to fit in here.
+        self._tail = joined[-_UNIT_BYTES + 1 :]
+
+    def group_offsets(self) -> npt.NDArray[np.int64]:
+        """Offsets in bytes of the groups: group k begins at frame k * `GOP_FRAMES`.
+
+        Only the first one, 0, when the groups are not regular (reading then starts at the beginning).
+        """
+        regular = all(frame == number * GOP_FRAMES for number, (_, frame) in enumerate(self._groups))
+        offsets = [offset for offset, _ in self._groups]
+        return np.array(offsets if regular and offsets[:1] == [0] else [0], dtype=np.int64)
 
 
 def decoded_frames(
@@ -158,7 +162,7 @@ def decoded_frames(
             raise ShardError("ffmpeg was not found on the PATH. Install it (`apt-get install ffmpeg`).") from error
         assert process.stdin is not None and process.stdout is not None
         failures: list[Exception] = []
-        enlarge_pipe(process.stdout)
+        enlarge_pipe(process.stdout.fileno())
         feeder = threading.Thread(target=_feed, args=(process.stdin, read_bytes, size, failures), daemon=True)
         feeder.start()
         try:

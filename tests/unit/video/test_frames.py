@@ -1,4 +1,5 @@
 import gc
+import io
 import subprocess
 import time
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from vmr.errors import ShardError
 from vmr.shard import PartialShard
 from vmr.video.frames import FrameInfo, FrameStore, write_video
-from vmr.video.stream import GOP_FRAMES, check_stream, decoded_frames
+from vmr.video.stream import GOP_FRAMES, StreamScan, decoded_frames
 
 FRAMES = 2 * GOP_FRAMES + 4
 
@@ -26,7 +27,7 @@ def store_file(stream, tmp_path):
     shard = PartialShard(tmp_path / "frames.h5", settings={})
     info = FrameInfo(num_frames=FRAMES, width=128, height=64, fps=24.0, duration_sec=FRAMES / 24, start_sec=1.4)
     for video_id in ("b", "a"):
-        shard.add(video_id, fingerprint="", row={}, write=lambda part: write_video(part, stream, info))
+        shard.add(video_id, fingerprint="", row={}, write=lambda part: write_video(part, io.BytesIO(stream), info))
     shard.finish(["b", "a"], attributes={"provenance": {"fps": 24.0}})
     shard.clear()
     return shard.path
@@ -98,11 +99,29 @@ def test_errors_name_the_store_and_the_video(store_file, tmp_path):
         FrameStore(tmp_path / "other.h5")
 
 
-def test_a_stream_with_another_number_of_frames_is_refused(stream):
-    assert check_stream(stream, num_frames=FRAMES).tolist()[0] == 0
-    assert len(check_stream(stream, num_frames=FRAMES)) == 3
-    with pytest.raises(ShardError, match=f"kept {FRAMES} frames of {FRAMES + 1}"):
-        check_stream(stream, num_frames=FRAMES + 1)
+@pytest.mark.parametrize("cut", [1, 5, 7, 1 << 20])
+def test_frames_and_groups_are_counted_however_the_bytes_are_cut(stream, cut):
+    scan = StreamScan()
+    for begin in range(0, len(stream), cut):
+        scan.feed(stream[begin : begin + cut])
+    assert (scan.num_frames, scan.size) == (FRAMES, len(stream))
+    key_frames = [offset for offset in range(len(stream)) if stream.startswith(b"\0\0\0\1\x09\x10\0\0\0\1\x67", offset)]
+    assert scan.group_offsets().tolist() == key_frames and len(key_frames) == 3
+
+
+def test_irregular_groups_are_read_from_the_beginning(render_clip):
+    scan = StreamScan()
+    scan.feed(render_clip("clip.h264", "-c:v", "libx264", "-g", 7, "-x264-params", "aud=1").read_bytes())
+    assert scan.num_frames == 48 and scan.group_offsets().tolist() == [0]
+
+
+def test_a_stream_with_another_number_of_frames_is_refused(stream, tmp_path):
+    info = FrameInfo(num_frames=FRAMES + 1, width=128, height=64, fps=24.0, duration_sec=1.0, start_sec=0.0)
+    with (
+        h5py.File(tmp_path / "part.h5", "w") as part,
+        pytest.raises(ShardError, match=f"kept {FRAMES} frames of {FRAMES + 1}"),
+    ):
+        write_video(part, io.BytesIO(stream), info)
 
 
 def test_a_damaged_store_is_noticed(store_file):

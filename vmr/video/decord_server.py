@@ -1,0 +1,106 @@
+"""Process that decodes videos with decord, each in a child of its own, and writes the chosen frames, raw, to a pipe.
+
+decord can abort, hang or leak: a child dies with its video, and by itself when its time is over. The server, which
+has imported decord and numpy and opened nothing, forks it in a few milliseconds; starting Python anew takes 0.4 s.
+Nothing imports this; `vmr.video.processes` runs it with ``python -m``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import socket
+import sys
+from typing import Any
+
+import decord
+import numpy as np
+
+from vmr.video.pipes import MEMORY_LIMIT, enlarge_pipe
+
+_TOLERANCE_SEC = 5e-3  # decord keeps time stamps as 32-bit floats
+
+
+def write_frames(plan: dict[str, Any], target: int) -> str:
+    """Decode sequentially to the very last frame and write each chosen one as often as the plan says.
+
+    Decoding to the end, though the last frames may not be needed, shows whether any frame is missing: a gap in the
+    middle moves all later frames, and decord does not tell.
+
+    Args:
+        plan: `path`, `times_sec` of all frames, `repeats` of each frame, `width` and `height` of what to write,
+            `resize` (whether decord is to bring the frames to that size; else they must have it), and `threads`.
+        target: descriptor that takes the raw RGB frames.
+
+    Returns:
+        Why the frames cannot be trusted, or an empty string.
+    """
+    decord.logging.set_level(decord.logging.FATAL)
+    size = {"width": plan["width"], "height": plan["height"]} if plan["resize"] else {}
+    reader = decord.VideoReader(plan["path"], ctx=decord.cpu(0), num_threads=plan["threads"], **size)
+    times = np.asarray(plan["times_sec"], dtype=np.float64)
+    if len(reader) != len(times):
+        return f"decord counts {len(reader)} frames, the packets {len(times)}"
+    stamps = np.sort(reader.get_frame_timestamp(range(len(times)))[:, 0].astype(np.float64))
+    if np.abs((stamps - stamps[0]) - (times - times[0])).max() > _TOLERANCE_SEC:
+        return "decord reads other time stamps than the packets have"
+    enlarge_pipe(target)
+    for index, repeats in enumerate(plan["repeats"]):
+        frame = reader.next().asnumpy()
+        if frame.shape != (plan["height"], plan["width"], 3):
+            return f"decord gives {frame.shape[1]}x{frame.shape[0]}, not {plan['width']}x{plan['height']}, at {index}"
+        for _ in range(repeats):
+            data = memoryview(frame).cast("B")
+            while data:
+                data = data[os.write(target, data) :]
+    return ""
+
+
+def _decode(plan_file: int, target: int, log: int) -> None:
+    """Life of a child: standard output and error belong to the log, whatever the libraries print; never returns."""
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    try:
+        with os.fdopen(plan_file, "rb") as file:
+            plan = json.load(file)
+        # Both hold even when the one who asked is gone: SIGALRM kills a thread that hangs inside the decoder too.
+        signal.alarm(int(plan["timeout_sec"]) + 1)
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
+        reason = write_frames(plan, target)
+    except BrokenPipeError:
+        reason = ""  # the reader has gone and says why itself
+    except (decord.DECORDError, StopIteration) as error:
+        lines = [line for line in str(error).strip().splitlines() if line.strip()]
+        reason = f"decord: {lines[0] if lines else 'the frames end early'}"
+    except BaseException as error:
+        reason = f"decord: {type(error).__name__}: {error}"
+    os.write(2, f"\n{reason}\n".encode())
+    # No clean-up: the destructors of a decoder in disorder can hang.
+    os._exit(1 if reason else 0)
+
+
+def main() -> None:
+    """Decode one video after another until the client closes the connection, which is standard input."""
+    connection = socket.socket(fileno=os.dup(0))
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    while True:
+        request, descriptors, _, _ = socket.recv_fds(connection, 1, 3)
+        if not request:
+            return
+        child = os.fork()
+        if child == 0:
+            connection.close()
+            _decode(*descriptors)
+        for descriptor in descriptors:
+            os.close(descriptor)
+        _, status = os.waitpid(child, 0)
+        connection.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (BrokenPipeError, ConnectionResetError):
+        sys.exit(0)

@@ -1,0 +1,245 @@
+"""Processes that decode and encode a video, joined by pipes: bounded in time and memory, none left behind.
+
+Whatever becomes of this process, even SIGKILL, its children end by themselves: their output has no reader any more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import resource
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from types import TracebackType
+from typing import IO, Any
+
+from vmr.errors import ShardError, VideoError
+from vmr.video.ffprobe import Prober, child_environment
+from vmr.video.pipes import MEMORY_LIMIT, enlarge_pipe
+
+_COMPLAINT = re.compile(r"error|invalid|fail|cannot|unsupported|unknown", re.IGNORECASE)
+_DECORD_NOISE = re.compile(r"\[\d\d:\d\d:\d\d\] \S+:\d+: |\(-?\d+ vs\. -?\d+\) | @ 0x[0-9a-f]+")
+_DEATH_SEC = 10.0  # how long a process that has closed its output may take to end
+
+
+class DecordServer:
+    """Client of `vmr.video.decord_server`, started when it is needed. One video at a time."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._connection: socket.socket | None = None
+
+    def decode(self, plan: dict[str, Any], *, target: int, log: int) -> None:
+        """Begin to decode a video.
+
+        Args:
+            plan: see `vmr.video.decord_server.write_frames`, and `timeout_sec`, after which the child kills itself.
+            target: descriptor that takes the frames; ours may be closed afterwards.
+            log: descriptor that takes what is said.
+        """
+        if self._process is None or self._process.poll() is not None:
+            self._start()
+        assert self._connection is not None
+        with tempfile.TemporaryFile("w+", encoding="utf-8") as file:
+            json.dump(plan, file)
+            file.seek(0)
+            # A server that died in between answers by silence, in `exit_code`.
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                socket.send_fds(self._connection, [b"+"], [file.fileno(), target, log])
+
+    def exit_code(self, *, timeout_sec: float) -> int | None:
+        """Exit code of the child, negative for a signal; None when the time is over.
+
+        Raises:
+            VideoError: the server itself died.
+        """
+        assert self._connection is not None
+        if not _readable(self._connection.fileno(), timeout_sec):
+            return None
+        answer = b""
+        with contextlib.suppress(ConnectionResetError):
+            answer = self._connection.recv(16)
+        if not answer.endswith(b"\n"):
+            raise VideoError("decord's process died")
+        return int(answer)
+
+    def close(self) -> None:
+        """Kill the server with whatever it runs."""
+        process, self._process = self._process, None
+        if process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _start(self) -> None:
+        self.close()
+        self._connection, theirs = socket.socketpair()
+        # One thread: a process that forks must have no other.
+        environment = {**child_environment(), "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "vmr.video.decord_server"],
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env=environment,
+                start_new_session=True,
+            )
+
+
+class Helpers:
+    """The lasting processes that one worker needs: one that probes, one that decodes with decord."""
+
+    def __init__(self) -> None:
+        self.prober = Prober()
+        self.decord = DecordServer()
+
+    def __enter__(self) -> Helpers:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.prober.close()
+        self.decord.close()
+
+
+class Pipeline:
+    """Decord, an ffmpeg command, or one into the other; the last one's output is read here.
+
+    Args:
+        timeout_sec: seconds that may be spent in waiting for output.
+    """
+
+    def __init__(self, *, timeout_sec: float) -> None:
+        self._timeout_sec = self._left_sec = timeout_sec
+        self._stack = ExitStack()
+        self._logs: list[IO[bytes]] = []
+        self._server: DecordServer | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._output: int | None = None
+
+    def __enter__(self) -> Pipeline:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._server is not None:  # never heard of its end
+            self._server.close()
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+        self._close_output()
+        self._stack.close()
+
+    def add_decord(self, server: DecordServer, plan: dict[str, Any]) -> None:
+        """Begin with decord's frames; before any command."""
+        self._output, target = os.pipe()
+        try:
+            self._server = server
+            server.decode(plan, target=target, log=self._new_log().fileno())
+        finally:
+            os.close(target)
+        enlarge_pipe(self._output)
+
+    def add_command(self, command: list[str]) -> None:
+        """Start a command that reads what there is so far and writes to its standard output.
+
+        Raises:
+            ShardError: its program is not installed.
+        """
+        source = subprocess.DEVNULL if self._output is None else self._output
+        try:
+            self._process = subprocess.Popen(
+                command, stdin=source, stdout=subprocess.PIPE, stderr=self._new_log(), bufsize=0
+            )
+        except FileNotFoundError as error:
+            raise ShardError(f"{error.filename} was not found on the PATH. Install ffmpeg.") from error
+        with contextlib.suppress(AttributeError, ProcessLookupError):  # Linux only
+            resource.prlimit(self._process.pid, resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
+        # Ours must be closed, or the first process would never learn that the second has gone.
+        self._close_output()
+        assert self._process.stdout is not None
+        self._output = os.dup(self._process.stdout.fileno())
+        self._process.stdout.close()
+        enlarge_pipe(self._output)
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Read what is there, at least a byte; 0 at the end.
+
+        Raises:
+            VideoError: the time is over.
+        """
+        assert self._output is not None
+        begin = time.monotonic()
+        ready = _readable(self._output, max(0.0, self._left_sec))
+        self._left_sec -= time.monotonic() - begin
+        if not ready:
+            raise VideoError(f"decoding took longer than {self._timeout_sec:.0f} s")
+        return os.readv(self._output, [buffer])
+
+    def finish(self) -> bytes:
+        """Wait for the processes, which have closed their output; what the last one said.
+
+        Raises:
+            VideoError: one failed.
+        """
+        codes: list[int] = []
+        if self._server is not None:
+            code = self._server.exit_code(timeout_sec=max(self._left_sec, 0.0) + _DEATH_SEC)
+            if code is None:
+                raise VideoError("decord does not end")
+            self._server = None
+            codes.append(code)
+        if self._process is not None:
+            try:
+                codes.append(self._process.wait(timeout=_DEATH_SEC))
+            except subprocess.TimeoutExpired as error:
+                raise VideoError("ffmpeg does not end") from error
+        said = b""
+        for code, log in zip(codes, self._logs, strict=True):
+            log.seek(0)
+            said = log.read()
+            if code < 0:
+                raise VideoError(f"the decoder was killed by signal {-code}: {last_words(said)}")
+            if code:
+                raise VideoError(last_words(said))
+        return said
+
+    def _new_log(self) -> IO[bytes]:
+        log = self._stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 (the stack closes it)
+        self._logs.append(log)
+        return log
+
+    def _close_output(self) -> None:
+        if self._output is not None:
+            os.close(self._output)
+            self._output = None
+
+
+def last_words(message: bytes) -> str:
+    """The line of a program's messages that says best why it failed, without what differs from run to run."""
+    lines = [line.strip() for line in message.decode("utf-8", errors="replace").splitlines() if line.strip()]
+    # ffmpeg ends with "Conversion failed!", whatever it was; the reason is somewhere above.
+    telling = [line for line in lines if _COMPLAINT.search(line) and line != "Conversion failed!"]
+    if not lines:
+        return "it ended without a word"
+    return _DECORD_NOISE.sub("", (telling or lines)[-1])[:300]
+
+
+def _readable(descriptor: int, timeout_sec: float) -> bool:
+    waiting = select.poll()  # `select` refuses descriptors beyond 1023
+    waiting.register(descriptor, select.POLLIN)
+    return bool(waiting.poll(timeout_sec * 1000))
