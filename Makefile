@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-reduced test check format lock bench bench-features bench-training clean
+.PHONY: help setup demo demo-reduced test faults check format lock bench bench-features bench-training clean
 
 BIN := .venv/bin
 CORES ?= all
@@ -27,6 +27,9 @@ demo-reduced: setup ## the same with fewer videos and epochs, in work/reduced (f
 
 test: setup ## all tests, in parallel
 	@$(BIN)/pytest -n auto
+
+faults: setup ## bad videos, kills at twenty moments, a full disk, hanging decoders
+	@VMR_ALL_FAULTS=1 $(BIN)/pytest tests/faults --durations=5
 
 check: setup ## lint, formatting, types, one-way imports, rules
 	$(BIN)/ruff check .

@@ -22,6 +22,7 @@ import h5py
 
 from vmr.errors import ShardError
 from vmr.files import atomic_path, sha256_json
+from vmr.hdf5 import new_hdf5
 
 logger = logging.getLogger(__name__)
 
@@ -134,7 +135,7 @@ class PartialShard:
             writing(self.path),
             self._adding,
             atomic_path(self._part(video_id)) as temporary,
-            h5py.File(temporary, "w") as file,
+            new_hdf5(temporary) as file,
         ):
             file.attrs["fingerprint"] = fingerprint
             file.attrs["video_id"] = video_id
@@ -165,7 +166,7 @@ class PartialShard:
         # Among the parts, so that a killed run leaves no half file beside the final one.
         temporary = self.folder / f".final{self.path.suffix}"
         with writing(self.path), _removed_on_failure(temporary):
-            with h5py.File(temporary, "w") as final:
+            with new_hdf5(temporary) as final:
                 for name, value in attributes.items():
                     final.attrs[name] = json.dumps(value, sort_keys=True) if isinstance(value, dict | list) else value
                 if fingerprints is not None:

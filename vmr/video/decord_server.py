@@ -42,15 +42,15 @@ def write_frames(plan: dict[str, Any], target: int) -> str:
     reader = decord.VideoReader(plan["path"], ctx=decord.cpu(0), num_threads=plan["threads"], **size)
     times = np.asarray(plan["times_sec"], dtype=np.float64)
     if len(reader) != len(times):
-        return f"decord counts {len(reader)} frames, the packets {len(times)}"
+        return f"it counts {len(reader)} frames, the packets {len(times)}"
     stamps = np.sort(reader.get_frame_timestamp(range(len(times)))[:, 0].astype(np.float64))
     if np.abs((stamps - stamps[0]) - (times - times[0])).max() > _TOLERANCE_SEC:
-        return "decord reads other time stamps than the packets have"
+        return "it reads other time stamps than the packets have"
     enlarge_pipe(target)
     for index, repeats in enumerate(plan["repeats"]):
         frame = reader.next().asnumpy()
         if frame.shape != (plan["height"], plan["width"], 3):
-            return f"decord gives {frame.shape[1]}x{frame.shape[0]}, not {plan['width']}x{plan['height']}, at {index}"
+            return f"it gives {frame.shape[1]}x{frame.shape[0]}, not {plan['width']}x{plan['height']}, at {index}"
         for _ in range(repeats):
             data = memoryview(frame).cast("B")
             while data:
@@ -73,9 +73,9 @@ def _decode(plan_file: int, target: int, log: int) -> None:
         reason = ""  # the reader has gone and says why itself
     except (decord.DECORDError, StopIteration) as error:
         lines = [line for line in str(error).strip().splitlines() if line.strip()]
-        reason = f"decord: {lines[0] if lines else 'the frames end early'}"
+        reason = lines[0] if lines else "the frames end early"
     except BaseException as error:
-        reason = f"decord: {type(error).__name__}: {error}"
+        reason = f"{type(error).__name__}: {error}"
     os.write(2, f"\n{reason}\n".encode())
     # No clean-up: the destructors of a decoder in disorder can hang.
     os._exit(1 if reason else 0)

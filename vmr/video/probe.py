@@ -18,6 +18,9 @@ from vmr.video.timeline import read_timeline, stream_end
 
 logger = logging.getLogger(__name__)
 
+# 8192 x 8192, more than twice 8K: what damaged headers declare beyond it would cost gigabytes a frame.
+MAX_PIXELS = 1 << 26
+
 
 def probe_videos(
     *, moments: Path, videos: Path, shard: int, shards: int, output: Path, timeout_sec: float = 60
@@ -91,6 +94,10 @@ def probe_video(prober: Prober, path: Path, *, timeout_sec: float) -> dict[str, 
             raise VideoError("ffprobe does not know the video codec")
         if not (row["width"] > 0 and row["height"] > 0):
             raise VideoError("the size of the picture is unknown: the file may be cut off or damaged")
+        if row["width"] * row["height"] > MAX_PIXELS:
+            raise VideoError(
+                f"the picture of {row['width']}x{row['height']} has more than {MAX_PIXELS // 10**6} million pixels"
+            )
         if row["duration_sec"] is None or row["num_frames"] == 0:
             timeline = read_timeline(prober, path, timeout_sec=timeout_sec)
             row |= {"duration_sec": timeline.end_sec, "num_frames": len(timeline.times_sec)}

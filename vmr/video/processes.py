@@ -25,13 +25,18 @@ from vmr.errors import ShardError, VideoError
 from vmr.video.ffprobe import Prober, child_environment
 from vmr.video.pipes import MEMORY_LIMIT, enlarge_pipe
 
-_COMPLAINT = re.compile(r"error|invalid|fail|cannot|unsupported|unknown", re.IGNORECASE)
+# A message of ffmpeg's libraries or of the program itself; its lists of streams and their metadata can say anything.
+_COMPLAINT = re.compile(
+    r"(?=\[[^\]]+ @ 0x|Error|Cannot|Invalid|Unsupported|file:).*(error|invalid|fail|cannot|unsupported)", re.I
+)
+# How ffmpeg ends, whatever it was; the reason is above.
+_EPILOGUE = ("Conversion failed!", "Error marking filters", "Output file is empty", "video:0kB", "frame= ")
 _DECORD_NOISE = re.compile(r"\[\d\d:\d\d:\d\d\] \S+:\d+: |\(-?\d+ vs\. -?\d+\) | @ 0x[0-9a-f]+")
 _DEATH_SEC = 10.0  # how long a process that has closed its output may take to end
 
 
 class DecordServer:
-    """Client of `vmr.video.decord_server`, started when it is needed. One video at a time."""
+    """Client of `vmr.video.decord_server`. One video at a time."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
@@ -45,8 +50,7 @@ class DecordServer:
             target: descriptor that takes the frames; ours may be closed afterwards.
             log: descriptor that takes what is said.
         """
-        if self._process is None or self._process.poll() is not None:
-            self._start()
+        self.start()
         assert self._connection is not None
         with tempfile.TemporaryFile("w+", encoding="utf-8") as file:
             json.dump(plan, file)
@@ -82,7 +86,10 @@ class DecordServer:
             self._connection.close()
             self._connection = None
 
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Start the server if it does not run; returns before it is ready."""
+        if self._process is not None and self._process.poll() is None:
+            return
         self.close()
         self._connection, theirs = socket.socketpair()
         # One thread: a process that forks must have no other.
@@ -106,6 +113,7 @@ class Helpers:
         self.decord = DecordServer()
 
     def __enter__(self) -> Helpers:
+        self.decord.start()  # imports while the first video is probed
         return self
 
     def __exit__(
@@ -196,26 +204,21 @@ class Pipeline:
         Raises:
             VideoError: one failed.
         """
-        codes: list[int] = []
+        said = b""
         if self._server is not None:
             code = self._server.exit_code(timeout_sec=max(self._left_sec, 0.0) + _DEATH_SEC)
             if code is None:
                 raise VideoError("decord does not end")
             self._server = None
-            codes.append(code)
+            said = _content(self._logs[0])
+            _refuse(code, "decord", said.rstrip().rpartition(b"\n")[2])  # its reason comes last
         if self._process is not None:
             try:
-                codes.append(self._process.wait(timeout=_DEATH_SEC))
+                code = self._process.wait(timeout=_DEATH_SEC)
             except subprocess.TimeoutExpired as error:
                 raise VideoError("ffmpeg does not end") from error
-        said = b""
-        for code, log in zip(codes, self._logs, strict=True):
-            log.seek(0)
-            said = log.read()
-            if code < 0:
-                raise VideoError(f"the decoder was killed by signal {-code}: {last_words(said)}")
-            if code:
-                raise VideoError(last_words(said))
+            said = _content(self._logs[-1])
+            _refuse(code, "ffmpeg", said)
         return said
 
     def _new_log(self) -> IO[bytes]:
@@ -230,13 +233,29 @@ class Pipeline:
 
 
 def last_words(message: bytes) -> str:
-    """The line of a program's messages that says best why it failed, without what differs from run to run."""
+    r"""The line of a program's messages that says best why it failed, without what differs from run to run.
+
+    >>> last_words(b"[h264 @ 0x55d4] Invalid NAL unit size.\nError marking filters as finished\nConversion failed!")
+    '[h264] Invalid NAL unit size.'
+    """
     lines = [line.strip() for line in message.decode("utf-8", errors="replace").splitlines() if line.strip()]
-    # ffmpeg ends with "Conversion failed!", whatever it was; the reason is somewhere above.
-    telling = [line for line in lines if _COMPLAINT.search(line) and line != "Conversion failed!"]
+    lines = [line for line in lines if not line.startswith(_EPILOGUE)] or lines
+    telling = [line for line in lines if _COMPLAINT.match(line)]
     if not lines:
         return "it ended without a word"
-    return _DECORD_NOISE.sub("", (telling or lines)[-1])[:300]
+    return _DECORD_NOISE.sub("", (telling or lines[-1:])[0])[:300]
+
+
+def _refuse(code: int, program: str, said: bytes) -> None:
+    if code < 0:
+        raise VideoError(f"{program} was killed by signal {-code}: {last_words(said)}")
+    if code:
+        raise VideoError(f"{program}: {last_words(said)}")
+
+
+def _content(log: IO[bytes]) -> bytes:
+    log.seek(0)
+    return log.read()
 
 
 def _readable(descriptor: int, timeout_sec: float) -> bool:

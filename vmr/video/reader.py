@@ -197,6 +197,8 @@ def _decode_with_ffmpeg(job: _Job, *, timeout_sec: float) -> tuple[int, str]:
     # The `fps` filter rounds time stamps up to the next step, so that a step shows the last frame at or before it.
     origin = f"{timeline.origin_sec * 1e6:.0f}" if timeline.has_times else "STARTPTS"
     shifted = f"PTS-({origin})-{timeline.rounding_sec * 1e6:.0f}"
+    if timeline.frame_sec:
+        shifted = f"N*{timeline.frame_sec * 1e6!r}"
     # Without reinit_filter=0, a picture that changes its size would make the `fps` filter count from zero again.
     options = {"threads": 1, "protocol_whitelist": "file", "reinit_filter": 0}
     frames = ffmpeg.input(f"file:{job.picture.path.absolute()}", **options)
@@ -213,6 +215,8 @@ def _decode_with_ffmpeg(job: _Job, *, timeout_sec: float) -> tuple[int, str]:
         pipeline.add_command(_command(encode.global_args("-copyts"), "info"))
         kept, log = job.keep(pipeline)
     times = [float(found) for found in _FRAME_LINE.findall(log) if found != b"NOPTS"]
+    if timeline.frame_sec:
+        times = [number * timeline.frame_sec for number, _ in enumerate(_FRAME_LINE.findall(log))]
     if not times:
         raise VideoError(f"no frame can be decoded: {last_words(log)}")
     decoded_end = max(times) - (timeline.origin_sec if timeline.has_times else min(times)) + timeline.last_duration_sec

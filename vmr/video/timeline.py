@@ -33,6 +33,8 @@ class Timeline:
         container_end_sec: when the file, sound included, ends by the container's word; 0 when it says nothing.
         has_times: whether the packets carry presentation times; where they do not (AVI with reordered frames), the
             times here are those of decoding, and the first frame shown begins the timeline.
+        frame_sec: how long each frame lasts when the packets carry no times at all (a bare stream), so that frames can
+            only be counted; else 0.
         doubt: why the packets do not say for certain which decoded frame is which; empty when they do.
     """
 
@@ -44,6 +46,7 @@ class Timeline:
     origin_sec: float
     container_end_sec: float
     has_times: bool
+    frame_sec: float
     doubt: str
 
     def num_steps(self, fps: float) -> int:
@@ -111,7 +114,7 @@ def timeline_of_packets(
         container_end_sec: when the file ends by the container's word, from the beginning of its timeline.
 
     Raises:
-        VideoError: there is no packet to show.
+        VideoError: there is no packet to show, or nothing says when.
     """
     numerator, _, denominator = stream.get("time_base", "1/1000").partition("/")
     tick_sec = int(numerator) / int(denominator or 1)
@@ -126,7 +129,14 @@ def timeline_of_packets(
         doubts.append("presentation time stamps are missing")
     if is_mirrored(stream):
         doubts.append("the picture is to be mirrored")
-    ticks = np.array([packet.get("pts", packet.get("dts", 0)) for packet in shown], dtype=np.float64)
+    ticks = np.array([packet.get("pts", packet.get("dts", np.nan)) for packet in shown], dtype=np.float64)
+    frame_sec = 0.0
+    if np.isnan(ticks).all():
+        frame_sec = shown[0].get("duration", 0) * tick_sec
+        if frame_sec <= 0:
+            raise VideoError("the packets have neither time stamps nor a rate: nothing says when a frame is shown")
+    for number in np.flatnonzero(np.isnan(ticks)):
+        ticks[number] = ticks[number - 1] + shown[number - 1].get("duration", 0) if number else 0.0
     order = np.argsort(ticks, kind="stable")
     times = ticks[order] * tick_sec - origin_sec
     gaps = np.diff(times)
@@ -144,6 +154,7 @@ def timeline_of_packets(
         origin_sec=origin_sec,
         container_end_sec=container_end_sec,
         has_times=has_times,
+        frame_sec=frame_sec,
         doubt="; ".join(doubts),
     )
 
