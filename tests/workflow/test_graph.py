@@ -2,8 +2,13 @@
 
 import json
 import re
+from typing import get_args
 
 import pytest
+
+from vmr.names import MethodName
+
+METHODS = get_args(MethodName)
 
 
 def test_charades_goes_from_videos_to_the_table(planned, charades_annotations):
@@ -96,11 +101,11 @@ def test_a_dataset_of_ones_own_needs_a_section_and_nothing_else(planned, workdir
         "test_splits": {"test": "test"},
         "extractors": ["i3d", "c3d"],
         "shards": 3,
-        "overrides": {"training": {"seeds": [7], "methods": ["ci_mha"]}},
+        "overrides": {"training": {"seeds": [7], "methods": list(METHODS)}},
     }
     jobs = planned("results/mine_table.csv", overrides={"datasets": {"mine": section}})
     assert jobs["extract_i3d"] == jobs["extract_c3d"] == jobs["decode_frames"] == 3
-    assert jobs["train"] == jobs["evaluate"] == 2
+    assert jobs["train"] == jobs["evaluate"] == 2 * len(METHODS)
     assert "fetch_annotations" not in jobs
 
 

@@ -23,8 +23,8 @@ SCORE_COLUMNS = {
 PUBLISHED_COLUMNS = ["method", "features", "source", "split", *SCORE_COLUMNS, "note"]
 # In the order of the table: what sees only half, then the neighbours by their years, then the paper's own rows.
 METHOD_TITLES = {
-    "ci_mha_query_blind": "CI-MHA, query-blind",
-    "ci_mha_video_blind": "CI-MHA, video-blind",
+    "ci_mha_query_blind": "Query-blind CI-MHA",
+    "ci_mha_video_blind": "Video-blind CI-MHA",
     "excl": "ExCL (ours)",
     "vslnet": "VSLNet (ours)",
     "lgi": "LGI (ours)",

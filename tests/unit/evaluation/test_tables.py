@@ -155,7 +155,7 @@ def test_neighbours_and_blind_rows_are_named_and_explained(tmp_path):
     metrics = [_metrics(tmp_path, method=method, alignment=None) for method in methods]
     rows, text = _table(tmp_path, metrics)
     assert [row["method"] for row in rows] == [
-        "CI-MHA, query-blind", "CI-MHA, video-blind", "ExCL (ours)", "VSLNet (ours)", "LGI (ours)", "MHA", "CI-MHA",
+        "Query-blind CI-MHA", "Video-blind CI-MHA", "ExCL (ours)", "VSLNet (ours)", "LGI (ours)", "MHA", "CI-MHA",
     ]  # fmt: skip
     assert rows[2]["source"] == "computed here"
     assert "Blind rows are CI-MHA" in text
