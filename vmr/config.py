@@ -8,16 +8,18 @@ import re
 from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from vmr.errors import ConfigError
 from vmr.names import (
+    FORMATS_WITH_DURATIONS,
     Alignment,
     AnnotationFormat,
     Device,
     ExtractorName,
+    ImportLayout,
     MethodName,
     Mode,
     Padding,
@@ -33,7 +35,8 @@ Model = TypeVar("Model", bound=BaseModel)
 
 # What a dataset with `videos_of` takes from that one.
 _BORROWED = ("videos", "extractors", "shards")
-DATASET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_NAME = "[A-Za-z0-9][A-Za-z0-9_-]*"
+DATASET_NAME = re.compile(_NAME)
 
 
 class Section(BaseModel):
@@ -79,6 +82,62 @@ class ExtractorSettings(Section):
     max_failed_share: Annotated[
         Share, Field(description="Share of a shard's decoded videos that may fail before the job fails.")
     ] = 0.5
+
+
+class ImportSettings(Section):
+    """Features that somebody made already, taken instead of decoding; see `vmr.features.importers`."""
+
+    source: Annotated[str, Field(description="The HDF5 file, or the folder of .npy, .npz or .pt files.", min_length=1)]
+    layout: Annotated[ImportLayout, Field(description="A dataset (or group) per video, or a file per video.")]
+    fps: Annotated[
+        float | None,
+        Field(gt=0, description="Frames a second that they were made at; empty: steps are spread over each video."),
+    ] = None
+    stride: Annotated[float | None, Field(gt=0, description="Frames between two features; given with fps.")] = None
+    window: Annotated[
+        float | None, Field(gt=0, description="Frames that a feature sees, where only whole windows were used.")
+    ] = None
+    kind: Annotated[str, Field(description="Name of the features in paths and tables.", pattern=f"^{_NAME}$")] = (
+        "imported"
+    )
+    max_failed_share: Annotated[
+        Share, Field(description="Share of the videos found that may be unusable before the job fails.")
+    ] = 0.5
+
+    @model_validator(mode="after")
+    def _fps_and_stride(self) -> ImportSettings:
+        if (self.fps is None) != (self.stride is None):
+            raise ValueError("fps and stride are given both or neither: a step lasts stride / fps seconds")
+        return self
+
+
+class FeatureSettings(Section):
+    """How features are made: a section for each extractor in use, or what is taken instead."""
+
+    i3d: ExtractorSettings | None = None
+    c3d: ExtractorSettings | None = None
+    i3d_r50: ExtractorSettings | None = None
+    slow_r50: ExtractorSettings | None = None
+    import_: Annotated[
+        ImportSettings | None,
+        Field(alias="import", description="Take features that are at hand; only in a dataset's overrides."),
+    ] = None
+
+    @model_validator(mode="after")
+    def _continuous_is_i3d(self) -> FeatureSettings:
+        for name, extractor in self.extractors.items():
+            if extractor.mode == "continuous" and name != "i3d":
+                raise ValueError(f"{name}.mode: only i3d has the mode `continuous`")
+        return self
+
+    @property
+    def extractors(self) -> dict[ExtractorName, ExtractorSettings]:
+        """The sections of extractors that there are."""
+        sections = {name: getattr(self, name) for name in get_args(ExtractorName)}
+        return {name: section for name, section in sections.items() if section is not None}
+
+    def __getitem__(self, name: ExtractorName) -> ExtractorSettings:
+        return self.extractors[name]
 
 
 class QuerySettings(Section):
@@ -166,7 +225,9 @@ class DatasetSettings(Section):
     durations: Annotated[
         list[str], Field(description="CSV files with columns id and length (s); without any, ffprobe's durations.")
     ] = []
-    videos: Annotated[str, Field(description="Folder of the video files, named by the ids.")]
+    videos: Annotated[
+        str | None, Field(description="Folder of the video files, named by the ids; needless for imported features.")
+    ] = None
     videos_of: Annotated[
         str | None,
         Field(description="Dataset whose videos and features these annotations use; its settings hold here too."),
@@ -211,6 +272,17 @@ class DatasetSettings(Section):
         return value
 
     @model_validator(mode="after")
+    def _rendered_into_a_folder(self) -> DatasetSettings:
+        if self.render and self.videos is None:
+            raise ValueError("videos: a rendered dataset needs the folder to render into")
+        return self
+
+    @property
+    def has_durations(self) -> bool:
+        """Whether the annotations tell how long videos are, so that no video must be asked."""
+        return bool(self.durations) or self.annotation_format in FORMATS_WITH_DURATIONS
+
+    @model_validator(mode="after")
     def _splits_exist(self) -> DatasetSettings:
         for name in [self.train_split, *(split for splits in self.test_splits.values() for split in splits)]:
             if name not in self.annotations:
@@ -222,18 +294,11 @@ class Settings(Section):
     """The sections that apply to one dataset, its overrides merged in."""
 
     video: VideoSettings = VideoSettings()
-    features: dict[ExtractorName, ExtractorSettings]
+    features: FeatureSettings
     queries: QuerySettings = QuerySettings()
     model: ModelSettings = ModelSettings()
     training: TrainingSettings = TrainingSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
-
-    @model_validator(mode="after")
-    def _continuous_is_i3d(self) -> Settings:
-        for name, extractor in self.features.items():
-            if extractor.mode == "continuous" and name != "i3d":
-                raise ValueError(f"features.{name}.mode: only i3d has the mode `continuous`")
-        return self
 
 
 class Config(Settings):
@@ -279,6 +344,12 @@ class Config(Settings):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _imports_belong_to_datasets(self) -> Config:
+        if self.features.import_ is not None:
+            raise ValueError("features.import holds for one dataset: write it into `overrides: {features: ...}` there")
+        return self
+
     @field_validator("datasets")
     @classmethod
     def _dataset_names(cls, value: dict[str, DatasetSettings]) -> dict[str, DatasetSettings]:
@@ -301,15 +372,38 @@ class Config(Settings):
                 f"config.yaml has no dataset `{name}`{_nearest(name, list(self.datasets))}. "
                 f"There are: {', '.join(self.datasets)}; add a section under `datasets`."
             )
-        merged = self.model_dump(exclude={"datasets"})
+        merged = self.model_dump(exclude={"datasets"}, by_alias=True)
         if source := self.datasets[name].videos_of:
             merged = _merge(merged, self.datasets[source].overrides)
         merged = _merge(merged, self.datasets[name].overrides)
         settings = _validated(Settings, merged, f"datasets.{name}.overrides")
-        for extractor in self.datasets[name].extractors:
-            if extractor not in settings.features:
-                raise ConfigError(f"datasets.{name}.extractors: no section `features.{extractor}` in config.yaml.")
+        if self.datasets[name].videos_of and "import" in self.datasets[name].overrides.get("features", {}):
+            raise ConfigError(
+                f"datasets.{name}.overrides.features.import: its features are those of {self.datasets[name].videos_of}; "
+                "import them there."
+            )
+        if settings.features.import_ is None:
+            for extractor in self.datasets[name].extractors:
+                if extractor not in settings.features.extractors:
+                    raise ConfigError(f"datasets.{name}.extractors: no section `features.{extractor}` in config.yaml.")
+            if self.datasets[name].videos is None:
+                raise ConfigError(
+                    f"datasets.{name}.videos: no folder of videos is named. Name it, or take features that you hold by "
+                    "`overrides: {features: {import: {source: ..., layout: ...}}}`."
+                )
         return settings
+
+    def feature_kinds(self, name: str) -> list[str]:
+        """Names of the features that a dataset is trained on: its extractors, or the kind that it imports.
+
+        Args:
+            name: a key of `datasets`.
+
+        Raises:
+            ConfigError: as `for_dataset`.
+        """
+        imported = self.for_dataset(name).features.import_
+        return [imported.kind] if imported else list(self.datasets[name].extractors)
 
 
 def load_config(values: Mapping[str, Any]) -> Config:

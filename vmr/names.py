@@ -4,6 +4,7 @@ from typing import Literal
 
 AnnotationFormat = Literal["charades_sta", "activitynet_captions"]
 ExtractorName = Literal["i3d", "c3d", "i3d_r50", "slow_r50"]
+ImportLayout = Literal["hdf5", "npy_folder"]
 MethodName = Literal[
     "mha", "ci_mha_wo_ms", "ci_mha", "excl", "vslnet", "lgi", "ci_mha_query_blind", "ci_mha_video_blind"
 ]
@@ -13,3 +14,6 @@ Padding = Literal["edge", "valid"]
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "float32", "bfloat16"]
 Selection = Literal["validation", "test"]
+
+# Formats whose files say how long each video is.
+FORMATS_WITH_DURATIONS: tuple[AnnotationFormat, ...] = ("activitynet_captions",)

@@ -73,7 +73,7 @@ def show_config(
 
     config = read_config(path)
     shown = config.for_dataset(dataset) if dataset else config
-    typer.echo(yaml.safe_dump(shown.model_dump(), sort_keys=False, allow_unicode=True), nl=False)
+    typer.echo(yaml.safe_dump(shown.model_dump(by_alias=True), sort_keys=False, allow_unicode=True), nl=False)
 
 
 @config_app.command("schema")

@@ -14,7 +14,7 @@ from vmr.cli.groups import Manifests, Moments, Output, app
 def baselines(
     *,
     moments: Moments,
-    manifests: Manifests,
+    manifests: Manifests = [],  # noqa: B006
     train_split: str = "train",
     splits: Annotated[list[str], typer.Option(help="Splits to unite.")],
     split_name: Annotated[str, typer.Option(help="Name of the union in tables.")],

@@ -32,7 +32,7 @@ def train(
     moments: Moments,
     features: Features,
     queries: Queries,
-    manifests: Manifests,
+    manifests: Manifests = [],  # noqa: B006
     output_dir: Annotated[Path, typer.Option(help="Folder of the run.")],
     method: MethodName = "ci_mha",
     seed: int = 0,
@@ -100,7 +100,7 @@ def evaluate_run(
     moments: Moments,
     features: Features,
     queries: Queries,
-    manifests: Manifests,
+    manifests: Manifests = [],  # noqa: B006
     splits: Annotated[list[str], typer.Option(help="Splits to unite.")],
     split_name: Annotated[str, typer.Option(help="Name of the union in tables.")],
     top: int = 5,

@@ -17,24 +17,25 @@ import h5py
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float32, Float64
+from jaxtyping import Float, Float64
 from tqdm import tqdm
 
 from vmr.annotations.moments import read_moments, video_durations
 from vmr.errors import FeatureError
 from vmr.features.store import END, FEATURES, GROUPS, START, VideoFeatures
 from vmr.files import atomic_path, sha256_file
+from vmr.names import ImportLayout
 from vmr.provenance import library_versions
 from vmr.video.manifest import read_manifest
 
 log = logging.getLogger(__name__)
 
-LAYOUTS = ("hdf5", "npy_folder")
+LAYOUTS: tuple[ImportLayout, ...] = ("hdf5", "npy_folder")
 COVERAGE_COLUMNS = ["video_id", "status", "reason", "steps"]
 _SUFFIXES = (".npy", ".npz", ".pt")
 _GROUP_DATASET = "c3d_features"
 _REASONS_SHOWN = 5
-_Reader = Callable[[str], Float32[np.ndarray, "N D"] | None]
+_Reader = Callable[[str], Float[np.ndarray, "N D"] | None]
 
 
 def import_features(
@@ -51,7 +52,7 @@ def import_features(
     kind: str = "imported",
     max_failed_share: float = 0.5,
 ) -> None:
-    """Take features made elsewhere into a feature file like our own.
+    """Take features made elsewhere into a feature file like our own; half precision stays what it is.
 
     Args:
         source: the HDF5 file or the folder.
@@ -90,7 +91,7 @@ def import_features(
                     continue
                 duration = durations.get(video_id, float("nan"))
                 start, end = _seconds(len(features), duration=duration, fps=fps, stride=stride, window=window)
-                video = VideoFeatures(features, start, end)
+                video = VideoFeatures(features.astype(np.float32), start, end)
             except FeatureError as error:
                 rows.append({"video_id": video_id, "status": "bad", "reason": str(error), "steps": 0})
                 continue
@@ -171,8 +172,8 @@ def _names(video_id: str) -> tuple[str, ...]:
     return (video_id, f"v_{video_id}", video_id.removeprefix("v_"))
 
 
-def _two_dimensional(array: object) -> Float32[np.ndarray, "N D"]:
-    """(N, D) float32 from (N, D) or from (N, D, 1, 1) and the like.
+def _two_dimensional(array: object) -> Float[np.ndarray, "N D"]:
+    """(N, D) from (N, D) or from (N, D, 1, 1) and the like; in half precision where it was, else in single.
 
     Raises:
         FeatureError: it is no array of numbers of that form.
@@ -183,7 +184,7 @@ def _two_dimensional(array: object) -> Float32[np.ndarray, "N D"]:
         array = array.reshape(array.shape[0], *(size for size in array.shape[1:] if size > 1))
     if array.ndim != 2 or not array.size:
         raise FeatureError(f"expected features of shape (steps, numbers), found {array.shape}")
-    return array.astype(np.float32)
+    return array if array.dtype == np.float16 else array.astype(np.float32)
 
 
 @contextmanager
@@ -193,7 +194,7 @@ def _hdf5_reader(source: Path) -> Iterator[_Reader]:
     except OSError as error:
         raise FeatureError(f"{source}: not a readable HDF5 file ({error}).") from error
 
-    def read(video_id: str) -> Float32[np.ndarray, "N D"] | None:
+    def read(video_id: str) -> Float[np.ndarray, "N D"] | None:
         node = next((file[name] for name in _names(video_id) if name in file), None)
         if isinstance(node, h5py.Group):
             if _GROUP_DATASET not in node and len(node) != 1:
@@ -213,7 +214,7 @@ def _folder_reader(source: Path) -> Iterator[_Reader]:
     if not source.is_dir():
         raise FeatureError(f"{source}: no such folder of feature files.")
 
-    def read(video_id: str) -> Float32[np.ndarray, "N D"] | None:
+    def read(video_id: str) -> Float[np.ndarray, "N D"] | None:
         candidates = (source / f"{name}{suffix}" for name in _names(video_id) for suffix in _SUFFIXES)
         path = next((candidate for candidate in candidates if candidate.is_file()), None)
         if path is None:

@@ -168,14 +168,14 @@ class FeatureStore:
         return found
 
     def get(self, video_id: str) -> VideoFeatures:
-        """Features of one video.
+        """Features of one video, in single precision whatever the file holds.
 
         Raises:
             FeatureError: the video has none, its shard is missing or damaged, or its values are unusable.
         """
-        arrays = [self._dataset(group, video_id)[()] for group in GROUPS]
+        features, start_sec, end_sec = (self._dataset(group, video_id)[()] for group in GROUPS)
         try:
-            return VideoFeatures(*arrays)
+            return VideoFeatures(np.asarray(features, dtype=np.float32), start_sec, end_sec)
         except FeatureError as error:
             raise FeatureError(f"{self.path}: {video_id}: {error}. Make or import its features again.") from error
 

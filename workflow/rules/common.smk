@@ -29,24 +29,29 @@ except ConfigError as error:
 
 DATASETS = CONFIG.datasets
 SETTINGS = {name: CONFIG.for_dataset(name) for name in DATASETS}
+KINDS = {name: CONFIG.feature_kinds(name) for name in DATASETS}
+IMPORTS = {
+    name: settings.features.import_
+    for name, settings in SETTINGS.items()
+    if settings.features.import_
+}
 CONDA = "../../envs/vmr.yaml"
 ASSETS = "data/assets"
 
 
+def one_of(names):
+    """Pattern of a wildcard that is one of these names, and of nothing when there is none."""
+    return "|".join(map(re.escape, sorted(names))) or "(?!)"
+
+
 wildcard_constraints:
-    dataset="|".join(map(re.escape, DATASETS)),
-    extractor="i3d_r50|slow_r50|i3d|c3d",
+    dataset=one_of(DATASETS),
+    extractor=one_of({kind for kinds in KINDS.values() for kind in kinds}),
     method="ci_mha_query_blind|ci_mha_video_blind|ci_mha_wo_ms|ci_mha|vslnet|excl|lgi|mha",
     shard=r"\d+",
     seed=r"\d+",
-    split="|".join(
-        sorted(
-            {
-                re.escape(name)
-                for dataset in DATASETS.values()
-                for name in dataset.test_splits
-            }
-        )
+    split=one_of(
+        {name for dataset in DATASETS.values() for name in dataset.test_splits}
     ),
 
 
@@ -94,6 +99,23 @@ def per_shard(pattern):
             shard=range(dataset_of(wildcards).shards),
             allow_missing=True,
         )
+
+    return files
+
+
+def manifests(pattern):
+    """Input function: the manifests of a dataset's videos, as `pattern` names those of decoded ones.
+
+    Imported features are made without the videos: these are asked only for durations that nothing else tells.
+    """
+
+    def files(wildcards):
+        dataset = dataset_of(wildcards)
+        if wildcards.dataset not in IMPORTS:
+            return per_shard(pattern)(wildcards)
+        if dataset.has_durations or dataset.videos is None:
+            return []
+        return per_shard("work/{dataset}/videos/shard_{shard}.csv")(wildcards)
 
     return files
 

@@ -7,7 +7,7 @@ rule evaluate:
         moments="work/{dataset}/annotations/moments.csv",
         features=features_file,
         queries="work/{dataset}/queries/queries.h5",
-        manifests=per_shard("work/{dataset}/frames/shard_{shard}.csv"),
+        manifests=manifests("work/{dataset}/frames/shard_{shard}.csv"),
     output:
         predictions="work/{dataset}/runs/{extractor}/{method}/seed_{seed}/predictions_{split}.jsonl",
         metrics="work/{dataset}/runs/{extractor}/{method}/seed_{seed}/metrics_{split}.json",
@@ -38,7 +38,7 @@ rule evaluate:
 rule compute_baselines:
     input:
         moments="work/{dataset}/annotations/moments.csv",
-        manifests=per_shard("work/{dataset}/videos/shard_{shard}.csv"),
+        manifests=manifests("work/{dataset}/videos/shard_{shard}.csv"),
     output:
         scores="work/{dataset}/baselines/{split}.json",
         video_scores="work/{dataset}/baselines/{split}.csv",

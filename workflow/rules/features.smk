@@ -109,6 +109,8 @@ rule merge_features:
         "logs/{dataset}/merge_features/{extractor}.log",
     benchmark:
         "work/{dataset}/benchmarks/merge_features/{extractor}.tsv"
+    wildcard_constraints:
+        dataset=one_of(set(DATASETS) - set(IMPORTS)),
     conda:
         CONDA
     resources:
@@ -121,4 +123,33 @@ rule merge_features:
         code=STAGES["merge_features"].digest(),
     shell:
         "python -m vmr merge-features {params.shards} {params.statuses} --moments {input.moments} {params.options}"
+        " --output {output.features} --coverage {output.coverage} > {log} 2>&1"
+
+
+rule import_features:
+    input:
+        source=lambda wildcards: imported(wildcards).source,
+        moments="work/{dataset}/annotations/moments.csv",
+        manifests=manifests("work/{dataset}/videos/shard_{shard}.csv"),
+    output:
+        features="work/{dataset}/features/{extractor}.h5",
+        coverage="work/{dataset}/features/{extractor}_coverage.csv",
+    log:
+        "logs/{dataset}/import_features/{extractor}.log",
+    benchmark:
+        "work/{dataset}/benchmarks/import_features/{extractor}.tsv"
+    wildcard_constraints:
+        dataset=one_of(IMPORTS),
+    conda:
+        CONDA
+    resources:
+        mem_mb=growing(4000),
+        runtime=240,
+    params:
+        manifests=lambda wildcards, input: repeated("--manifests", input.manifests),
+        options=lambda wildcards: options(imported(wildcards), "source"),
+        fingerprint=import_fingerprint,
+        code=STAGES["import_features"].digest(),
+    shell:
+        "python -m vmr features import {input.source:q} {params.options} --moments {input.moments} {params.manifests}"
         " --output {output.features} --coverage {output.coverage} > {log} 2>&1"

@@ -58,8 +58,19 @@ FINGERPRINTS = {
         else folder_fingerprints(dataset.videos, shards=dataset.shards)
     )
     for name, dataset in DATASETS.items()
-    if not dataset.render and not dataset.videos_of
+    if dataset.videos and not dataset.render and not dataset.videos_of
 }
+
+
+def imported(wildcards):
+    """The section of the features that the job's dataset imports."""
+    return IMPORTS[wildcards.dataset]
+
+
+def import_fingerprint(wildcards):
+    """Digest of what a folder of features holds: its own time does not change with its files."""
+    folder = Path(imported(wildcards).source)
+    return folder_fingerprints(folder, shards=1)[0] if folder.is_dir() else "file"
 
 
 def video_listing(wildcards):
@@ -188,7 +199,7 @@ def table_metrics(kind):
             for file in expand(
                 "work/{dataset}/runs/{extractor}/{method}/seed_{seed}/" + kind,
                 dataset=name,
-                extractor=DATASETS[name].extractors,
+                extractor=KINDS[name],
                 method=SETTINGS[name].training.methods,
                 seed=SETTINGS[name].training.seeds,
                 split=DATASETS[name].test_splits,

@@ -6,7 +6,7 @@ rule train:
         moments="work/{dataset}/annotations/moments.csv",
         features=features_file,
         queries="work/{dataset}/queries/queries.h5",
-        manifests=per_shard("work/{dataset}/frames/shard_{shard}.csv"),
+        manifests=manifests("work/{dataset}/frames/shard_{shard}.csv"),
     output:
         checkpoint="work/{dataset}/runs/{extractor}/{method}/seed_{seed}/checkpoint.safetensors",
         history="work/{dataset}/runs/{extractor}/{method}/seed_{seed}/history.csv",

@@ -1,13 +1,16 @@
 from copy import deepcopy
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
 
-from vmr.config import load_config, read_config, schema_text
+from vmr.config import FeatureSettings, load_config, read_config, schema_text
 from vmr.errors import ConfigError
+from vmr.names import ExtractorName
 
 ROOT = Path(__file__).parents[3]
+OVERRIDES = ["datasets", "charades", "overrides", "features"]
 
 
 @pytest.fixture
@@ -66,7 +69,13 @@ def test_a_dataset_of_other_videos_takes_their_settings(values):
         ),
         (["datasets", "charades_cd", "videos_of"], "charadez", r"did you mean `charades`"),
         (["datasets", "charades_cd", "shards"], 3, r"charades_cd\.shards: leave it out"),
-        (["features", "c3d", "mode"], "continuous", r"only i3d has the mode"),
+        (["features", "c3d", "mode"], "continuous", r"features: .*c3d\.mode: only i3d has the mode"),
+        (["features", "i4d"], {}, r"features\.i4d: there is no such setting; did you mean `i3d`"),
+        (["features", "import"], {"source": "x.h5", "layout": "hdf5"}, r"holds for one dataset"),
+        (OVERRIDES, {"import": {"source": "x.h5", "layot": "hdf5"}}, r"features\.import\.layot.*`layout`"),
+        (OVERRIDES, {"import": {"source": "x.h5", "layout": "csv"}}, r"features\.import\.layout: .*'npy_folder'"),
+        (OVERRIDES, {"import": {"source": "x", "layout": "hdf5", "fps": 24}}, r"both or neither"),
+        (OVERRIDES, {"import": {"source": "x", "layout": "hdf5", "kind": "a/b"}}, r"features\.import\.kind"),
         (["model", "heads"], 7, r"divisible"),
         (["training", "seeds"], [1, 1], r"twice"),
         (["video", "fps"], "fast", r"video\.fps.*found: 'fast'"),
@@ -75,10 +84,42 @@ def test_a_dataset_of_other_videos_takes_their_settings(values):
 def test_what_is_wrong_is_named(values, path, value, message):
     section = values
     for key in path[:-1]:
-        section = section[key]
+        section = section.setdefault(key, {})
     section[path[-1]] = value
     with pytest.raises(ConfigError, match=message):
         load_config(values)
+
+
+HELD = {"source": "held/c3d.hdf5", "layout": "hdf5"}
+
+
+def test_imported_features_take_the_place_of_extractors_and_videos(values):
+    section = values["datasets"]["activitynet"]
+    del section["videos"]
+    section["overrides"] = {"features": {"import": HELD | {"fps": 30, "stride": 16, "kind": "c3d_official"}}}
+    config = load_config(values)
+    assert config.for_dataset("activitynet").features.import_.fps == 30
+    assert config.feature_kinds("activitynet") == ["c3d_official"]
+    assert config.feature_kinds("charades") == ["i3d"]
+    # The general settings have no import, and those of another dataset get none.
+    assert config.features.import_ is None and config.for_dataset("charades").features.import_ is None
+
+
+def test_videos_are_needed_unless_features_are_imported(values):
+    del values["datasets"]["charades"]["videos"]
+    with pytest.raises(ConfigError, match=r"datasets\.charades\.videos: no folder of videos is named.*import"):
+        load_config(values)
+
+
+def test_formats_that_tell_durations(values):
+    datasets = load_config(values).datasets
+    assert datasets["activitynet"].has_durations and datasets["charades"].has_durations
+    values["datasets"]["charades"]["durations"] = []
+    assert not load_config(values).datasets["charades"].has_durations
+
+
+def test_every_extractor_has_its_section():
+    assert set(get_args(ExtractorName)) == set(FeatureSettings.model_fields) - {"import_"}
 
 
 def test_an_unknown_dataset_names_the_nearest(values):

@@ -66,6 +66,16 @@ def test_the_official_activitynet_file(folder):
         assert len(store.provenance["source_sha256"]) == 64
 
 
+def test_half_precision_takes_half_the_space_and_is_read_as_single(folder):
+    np.save(folder / "npy" / "one.npy", features(30).astype(np.float16))
+    np.save(folder / "npy" / "two.npy", features(60).astype(np.float64))
+    with run(folder, folder / "npy", "npy_folder") as store:
+        assert store.get("v_one").features.dtype == np.float32
+        np.testing.assert_array_equal(store.get("v_one").features, features(30))
+    with h5py.File(folder / "out.h5") as file:
+        assert file["features/v_one"].dtype == np.float16 and file["features/two"].dtype == np.float32
+
+
 def test_counts_that_do_not_fit_the_duration_are_refused(folder):
     np.save(folder / "npy" / "one.npy", features(30))
     np.save(folder / "npy" / "two.npy", features(30))  # half of 20 s

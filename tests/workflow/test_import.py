@@ -1,0 +1,94 @@
+"""Features that are at hand instead of videos: what is planned, and a real run from files of numbers to a table."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+STEPS = 30
+KINDS = ("fractal", "wave", "counter", "noise", "tiles")
+
+
+def section(**changed):
+    """A dataset without any video."""
+    return {
+        "title": "Held",
+        "annotation_format": "charades_sta",
+        "annotations": {"train": "held/train.txt", "test": "held/test.txt"},
+        "durations": ["held/durations.csv"],
+        "test_splits": {"test": "test"},
+        "overrides": {
+            "queries": {"vectors": "held/glove.txt"},
+            "model": {"hidden": 16, "query_hidden": 8, "heads": 2},
+            "training": {"methods": ["ci_mha"], "seeds": [0], "epochs": 2, "batch_size": 8, "device": "cpu"},
+            "features": {"import": {"source": "held/npy", "layout": "npy_folder", "fps": 24, "stride": 8, "kind": "lgi"}},
+        },
+    } | changed  # fmt: skip
+
+
+@pytest.fixture
+def held(workdir):
+    """Ten videos of 10 s (30 steps of 8 frames at 24 a second), an event in each, as .npy files and annotations."""
+    random = np.random.default_rng(3)
+    folder = workdir / "held"
+    (folder / "npy").mkdir(parents=True)
+    directions = random.normal(size=(len(KINDS), 8))
+    lines = {"train": [], "test": []}
+    for number in range(10):
+        kind = number % len(KINDS)
+        features = random.normal(size=(STEPS, 8)) * 0.1
+        features[6:15] += directions[kind]
+        # Half of the files have ActivityNet's prefix, which the annotations lack.
+        np.save(folder / "npy" / f"{'v_' if number % 2 else ''}video{number}.npy", features.astype(np.float32))
+        lines["test" if number >= 8 else "train"].append(f"video{number} 2.0 5.0##the {KINDS[kind]} appears.\n")
+    for split, own in lines.items():
+        (folder / f"{split}.txt").write_text("".join(own))
+    (folder / "durations.csv").write_text("id,length\n" + "".join(f"video{number},10.0\n" for number in range(10)))
+    words = [
+        f"{word} {' '.join(f'{x:.3f}' for x in random.normal(size=6))}" for word in ("the", "appears", ".", *KINDS)
+    ]
+    (folder / "glove.txt").write_text("\n".join(words) + "\n")
+
+
+def test_no_job_touches_a_video(planned, held):
+    assert planned("results/mine_table.csv", overrides={"datasets": {"mine": section()}}) == {
+        "parse_annotations": 1,
+        "import_features": 1,
+        "embed_queries": 1,
+        "train": 1,
+        "evaluate": 1,
+        "compute_baselines": 1,
+        "make_table": 1,
+    }
+
+
+def test_an_import_takes_the_place_of_a_shipped_datasets_extractors(planned, charades_annotations, workdir):
+    (workdir / "i3d.h5").write_bytes(b"")
+    overrides = {"features": {"import": {"source": "i3d.h5", "layout": "hdf5"}}}
+    jobs = planned("results/charades_table.csv", overrides={"datasets": {"charades": {"overrides": overrides}}})
+    assert jobs["import_features"] == 1
+    assert not {"probe_videos", "decode_frames", "extract_i3d", "merge_features"} & set(jobs)
+
+
+def test_videos_are_asked_only_for_durations_that_nothing_else_tells(planned, held):
+    mine = section(durations=[], videos="held/videos", shards=3)
+    jobs = planned("results/mine_table.csv", overrides={"datasets": {"mine": mine}})
+    assert jobs["probe_videos"] == 3 and "decode_frames" not in jobs
+
+
+@pytest.mark.slow
+def test_from_files_of_numbers_to_a_table(snakemake, held, workdir):
+    overrides = {"datasets": {"mine": section()}}
+    snakemake("--", "results/mine_table.csv", overrides=overrides)
+    with (workdir / "results" / "mine_table.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    trained = [row for row in rows if row["method"] == "CI-MHA"]
+    assert [row["features"] for row in trained] == ["lgi"]
+    assert (trained[0]["queries"], trained[0]["coverage"]) == ("2", "100.00")
+    run = json.loads((workdir / "work/mine/runs/lgi/ci_mha/seed_0/run.json").read_text())
+    assert run["features"]["step_times"] == "stride / fps" and run["counts"]["annotated_videos"] == 8
+    # A file that changes in place leaves its folder's time as it was.
+    np.save(workdir / "held" / "npy" / "video0.npy", np.ones((STEPS, 9), dtype=np.float32))
+    planned = snakemake("--dry-run", "--", "results/mine_table.csv", overrides=overrides).stdout
+    assert "rule import_features" in planned and "rule parse_annotations" not in planned
