@@ -22,7 +22,6 @@ from i3d_speed import processor_name
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from torch.utils.data import DataLoader, Dataset
-from vmr.model.build import build_network
 
 from vmr.annotations.moments import clamp_spans, read_moments, validation_videos, video_durations
 from vmr.data.collate import Collator, training_batches
@@ -30,6 +29,7 @@ from vmr.data.samples import Samples, build_samples
 from vmr.data.videos import VideoSteps, load_videos, pool_steps
 from vmr.features.store import FeatureStore
 from vmr.files import write_json
+from vmr.model.build import build_network
 from vmr.model.encoders import BiLSTM
 from vmr.model.losses import Targets
 from vmr.provenance import library_versions

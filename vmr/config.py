@@ -8,41 +8,28 @@ import re
 from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from vmr.errors import ConfigError
+from vmr.feature_sections import NAME, FeatureSettings, Positive, Probability, Section, Share, SimulateSettings
 from vmr.names import (
     FORMATS_WITH_DURATIONS,
     Alignment,
     AnnotationFormat,
     Device,
     ExtractorName,
-    ImportLayout,
     MethodName,
-    Mode,
-    Padding,
     Precision,
     Selection,
 )
-
-Positive = Annotated[int, Field(gt=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Probability = Annotated[float, Field(ge=0, lt=1)]
 
 Model = TypeVar("Model", bound=BaseModel)
 
 # What a dataset with `videos_of` takes from that one.
 _BORROWED = ("videos", "extractors", "shards")
-_NAME = "[A-Za-z0-9][A-Za-z0-9_-]*"
-DATASET_NAME = re.compile(_NAME)
-
-
-class Section(BaseModel):
-    """A part of the configuration; unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+DATASET_NAME = re.compile(NAME)
 
 
 class VideoSettings(Section):
@@ -57,87 +44,6 @@ class VideoSettings(Section):
     max_failed_share: Annotated[
         Share, Field(description="Share of a shard's present videos that may fail before the job fails.")
     ] = 0.5
-
-
-class ExtractorSettings(Section):
-    """How one kind of features is made. Unset numbers take the extractor's own (the paper's) values."""
-
-    weights: Annotated[str, Field(description="Name of an asset (`vmr assets list`) or path of a file.")]
-    window: Annotated[int, Field(gt=0, description="Frames that a feature sees.")]
-    stride: Annotated[int, Field(gt=0, description="Frames between two features.")]
-    mode: Annotated[Mode, Field(description="Exact windows, or one pass over the video (i3d only).")] = "windows"
-    padding: Annotated[Padding, Field(description="Replicate the first and last frame, or use full windows only.")] = (
-        "edge"
-    )
-    device: Annotated[Device, Field(description="auto: CUDA when there, else the CPU.")] = "auto"
-    dtype: Annotated[Precision, Field(description="auto: bfloat16 where the hardware multiplies it natively.")] = "auto"
-    batch_size: Annotated[int | None, Field(gt=0, description="Windows at once; empty: by memory.")] = None
-    pca_components: Annotated[
-        int | None, Field(gt=0, description="Reduce to so many numbers by a PCA fitted on training videos.")
-    ] = None
-    pca: Annotated[
-        str | None, Field(description="A PCA made elsewhere (.npz or HDF5: mean, components); empty: fit one.")
-    ] = None
-    mean: Annotated[str | None, Field(description="c3d: path of the Sports-1M mean clip (.npy), if at hand.")] = None
-    max_failed_share: Annotated[
-        Share, Field(description="Share of a shard's decoded videos that may fail before the job fails.")
-    ] = 0.5
-
-
-class ImportSettings(Section):
-    """Features that somebody made already, taken instead of decoding; see `vmr.features.importers`."""
-
-    source: Annotated[str, Field(description="The HDF5 file, or the folder of .npy, .npz or .pt files.", min_length=1)]
-    layout: Annotated[ImportLayout, Field(description="A dataset (or group) per video, or a file per video.")]
-    fps: Annotated[
-        float | None,
-        Field(gt=0, description="Frames a second that they were made at; empty: steps are spread over each video."),
-    ] = None
-    stride: Annotated[float | None, Field(gt=0, description="Frames between two features; given with fps.")] = None
-    window: Annotated[
-        float | None, Field(gt=0, description="Frames that a feature sees, where only whole windows were used.")
-    ] = None
-    kind: Annotated[str, Field(description="Name of the features in paths and tables.", pattern=f"^{_NAME}$")] = (
-        "imported"
-    )
-    max_failed_share: Annotated[
-        Share, Field(description="Share of the videos found that may be unusable before the job fails.")
-    ] = 0.5
-
-    @model_validator(mode="after")
-    def _fps_and_stride(self) -> ImportSettings:
-        if (self.fps is None) != (self.stride is None):
-            raise ValueError("fps and stride are given both or neither: a step lasts stride / fps seconds")
-        return self
-
-
-class FeatureSettings(Section):
-    """How features are made: a section for each extractor in use, or what is taken instead."""
-
-    i3d: ExtractorSettings | None = None
-    c3d: ExtractorSettings | None = None
-    i3d_r50: ExtractorSettings | None = None
-    slow_r50: ExtractorSettings | None = None
-    import_: Annotated[
-        ImportSettings | None,
-        Field(alias="import", description="Take features that are at hand; only in a dataset's overrides."),
-    ] = None
-
-    @model_validator(mode="after")
-    def _continuous_is_i3d(self) -> FeatureSettings:
-        for name, extractor in self.extractors.items():
-            if extractor.mode == "continuous" and name != "i3d":
-                raise ValueError(f"{name}.mode: only i3d has the mode `continuous`")
-        return self
-
-    @property
-    def extractors(self) -> dict[ExtractorName, ExtractorSettings]:
-        """The sections of extractors that there are."""
-        sections = {name: getattr(self, name) for name in get_args(ExtractorName)}
-        return {name: section for name, section in sections.items() if section is not None}
-
-    def __getitem__(self, name: ExtractorName) -> ExtractorSettings:
-        return self.extractors[name]
 
 
 class QuerySettings(Section):
@@ -250,6 +156,7 @@ class DatasetSettings(Section):
         str | None, Field(description="Asset that the folder of videos is fetched from when there is none.")
     ] = None
     render: Annotated[RenderSettings | None, Field(description="Render the dataset into its folders.")] = None
+    simulate: Annotated[SimulateSettings | None, Field(description="Simulate the features that are imported.")] = None
     overrides: Annotated[
         dict[str, dict[str, Any]], Field(description="Settings of the sections below that differ for this dataset.")
     ] = {}
@@ -275,6 +182,24 @@ class DatasetSettings(Section):
     def _rendered_into_a_folder(self) -> DatasetSettings:
         if self.render and self.videos is None:
             raise ValueError("videos: a rendered dataset needs the folder to render into")
+        return self
+
+    @model_validator(mode="after")
+    def _simulated_is_labelled(self) -> DatasetSettings:
+        if self.simulate is None:
+            return self
+        if self.published:
+            raise ValueError("published: figures of real features do not belong beside simulated ones; leave it out")
+        if self.annotation_format != "charades_sta" or len(self.durations) != 1:
+            raise ValueError("a simulated dataset has annotation_format charades_sta and one file of durations")
+        if "simulated" not in self.title:
+            raise ValueError(f"title: tables of simulated features must say so; `simulated` is not in {self.title!r}")
+        several = [split for split, files in self.annotations.items() if len(files) != 1]
+        unknown = [split for split in self.simulate.videos if split not in self.annotations]
+        if several or unknown:
+            raise ValueError(
+                f"simulate writes one file for each split of annotations; wrong: {', '.join(several + unknown)}"
+            )
         return self
 
     @property
@@ -377,11 +302,11 @@ class Config(Settings):
             merged = _merge(merged, self.datasets[source].overrides)
         merged = _merge(merged, self.datasets[name].overrides)
         settings = _validated(Settings, merged, f"datasets.{name}.overrides")
-        if self.datasets[name].videos_of and "import" in self.datasets[name].overrides.get("features", {}):
+        if source and "import" in self.datasets[name].overrides.get("features", {}):
             raise ConfigError(
-                f"datasets.{name}.overrides.features.import: its features are those of {self.datasets[name].videos_of}; "
-                "import them there."
+                f"datasets.{name}.overrides.features.import: its features are those of {source}; import them there."
             )
+        self._check_simulation(name, settings)
         if settings.features.import_ is None:
             for extractor in self.datasets[name].extractors:
                 if extractor not in settings.features.extractors:
@@ -392,6 +317,34 @@ class Config(Settings):
                     "`overrides: {features: {import: {source: ..., layout: ...}}}`."
                 )
         return settings
+
+    def _check_simulation(self, name: str, settings: Settings) -> None:
+        simulate, held = self.datasets[name].simulate, settings.features.import_
+        if simulate is None:
+            return
+        source = self.datasets.get(simulate.source)
+        if source is None or source.simulate:
+            real = [other for other, section in self.datasets.items() if not section.simulate]
+            raise ConfigError(
+                f"datasets.{name}.simulate.source: no real dataset `{simulate.source}`"
+                f"{_nearest(simulate.source, real)}."
+            )
+        absent = [split for split in self.datasets[name].annotations if split not in source.annotations]
+        if absent:
+            raise ConfigError(
+                f"datasets.{name}.annotations: {simulate.source} has no split {', '.join(absent)}; it has: "
+                f"{', '.join(source.annotations)}."
+            )
+        if held is None or held.layout != "hdf5" or not held.kind.startswith("simulated"):
+            raise ConfigError(
+                f"datasets.{name}.overrides.features.import: a simulated dataset imports the HDF5 file that is "
+                "simulated, with a kind that begins with `simulated`, so that every table says what it is."
+            )
+        if held.fps is None or held.stride is None or held.stride != int(held.stride):
+            raise ConfigError(
+                f"datasets.{name}.overrides.features.import: fps and a whole stride are needed, since features are "
+                "simulated at them."
+            )
 
     def feature_kinds(self, name: str) -> list[str]:
         """Names of the features that a dataset is trained on: its extractors, or the kind that it imports.

@@ -36,6 +36,7 @@ STAGES = {
         stage: Stage(("vmr.features.extract",), ("vmr.errors", "vmr.provenance", *others))
         for stage, others in _OTHER_EXTRACTORS.items()
     },
+    "simulate": Stage(("vmr.simulation.simulate",)),
     "import_features": Stage(("vmr.features.importers",)),
     "merge_features": Stage(("vmr.features.merge",)),
     "embed_queries": Stage(("vmr.queries.embed",)),

@@ -2,11 +2,18 @@
 
 import csv
 import json
+import re
+import shlex
 
+import h5py
 import numpy as np
 import pytest
+from typer.testing import CliRunner
+
+from vmr.cli import app
 
 STEPS = 30
+FOLDER = {"source": "held/npy", "layout": "npy_folder", "fps": 24, "stride": 8, "kind": "lgi"}
 KINDS = ("fractal", "wave", "counter", "noise", "tiles")
 
 
@@ -22,7 +29,7 @@ def section(**changed):
             "queries": {"vectors": "held/glove.txt"},
             "model": {"hidden": 16, "query_hidden": 8, "heads": 2},
             "training": {"methods": ["ci_mha"], "seeds": [0], "epochs": 2, "batch_size": 8, "device": "cpu"},
-            "features": {"import": {"source": "held/npy", "layout": "npy_folder", "fps": 24, "stride": 8, "kind": "lgi"}},
+            "features": {"import": FOLDER},
         },
     } | changed  # fmt: skip
 
@@ -92,3 +99,36 @@ def test_from_files_of_numbers_to_a_table(snakemake, held, workdir):
     np.save(workdir / "held" / "npy" / "video0.npy", np.ones((STEPS, 9), dtype=np.float32))
     planned = snakemake("--dry-run", "--", "results/mine_table.csv", overrides=overrides).stdout
     assert "rule import_features" in planned and "rule parse_annotations" not in planned
+
+
+@pytest.mark.parametrize("dataset", ["charades_sim", "charades_sim_small"])
+def test_simulated_features_come_from_the_sentences_alone(planned, charades_annotations, dataset):
+    # 3 methods x 5 seeds; the real annotations are parsed for the simulation, then its own
+    assert planned(f"results/{dataset}_table.csv") == {
+        "parse_annotations": 2,
+        f"simulate_{dataset}": 1,
+        "import_features": 1,
+        "prepare_asset": 1,
+        "embed_queries": 1,
+        "train": 15,
+        "evaluate": 15,
+        "compute_baselines": 1,
+        "make_table": 1,
+    }
+
+
+def test_the_rule_of_a_simulation_runs(snakemake, charades_annotations, workdir, monkeypatch):
+    recipe = {"dim": 16, "rank": 8, "noise": [0.5, 1.0], "videos": {"train": 1, "test": 1}}
+    overrides = {"datasets": {"charades_sim_small": {"simulate": recipe}}}
+    target = "work/charades_sim_small/simulated/features.h5"
+    planned = snakemake("--dry-run", "--printshellcmds", "--", target, overrides=overrides).stdout
+    monkeypatch.chdir(workdir)
+    monkeypatch.setattr("logging.basicConfig", lambda **_: None)
+    for command in re.findall(r"python -m vmr (.*?) +> logs", planned):
+        result = CliRunner().invoke(app, shlex.split(command))
+        assert result.exit_code == 0, result.output
+    with h5py.File(target) as file:
+        assert {name: file[name].shape for name in file if name == "CCCCC"} == {"CCCCC": (12, 16)}  # 4 s
+        assert len(file) == 2 and json.loads(file.attrs["provenance"])["recipe"]["noise"] == [0.5, 1.0]
+    assert (workdir / target).with_name("test.txt").read_text() == "CCCCC 0.5 2.5##a person opens a door.\n"
+    assert "CCCCC,4.0" in (workdir / target).with_name("durations.csv").read_text()

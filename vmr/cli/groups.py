@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from vmr.errors import VmrError
+from vmr.errors import ConfigError, VmrError
 
 
 class _Commands(TyperGroup):
@@ -55,3 +55,11 @@ def _main(
 ) -> None:
     level = logging.WARNING if quiet else logging.INFO
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+
+
+def assignment(entry: str, option: str) -> tuple[str, str]:
+    """Name and value of an option of the form NAME=VALUE."""
+    name, separator, value = entry.partition("=")
+    if not separator or not name or not value:
+        raise ConfigError(f"{option} {entry}: expected NAME=VALUE.")
+    return name, value

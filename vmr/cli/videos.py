@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vmr.cli.groups import Moments, Output, app
-from vmr.errors import ConfigError
+from vmr.cli.groups import Moments, Output, app, assignment
 from vmr.names import AnnotationFormat
 
 
@@ -50,11 +49,11 @@ def parse_annotations(
 
     files: dict[str, list[Path]] = {}
     for entry in annotations:
-        split, value = _assignment(entry, "--annotations")
+        split, value = assignment(entry, "--annotations")
         files.setdefault(split, []).append(Path(value))
     counts: dict[str, dict[str, int]] = {}
     for entry in expected:
-        name, value = _assignment(entry, "--expected")
+        name, value = assignment(entry, "--expected")
         split, _, count = name.partition(":")
         counts.setdefault(split, {})[count] = int(value)
     parse_annotations(
@@ -110,10 +109,3 @@ def decode_frames(
         max_failed_share=max_failed_share,
         code_digest=STAGES["decode_frames"].digest(),
     )
-
-
-def _assignment(entry: str, option: str) -> tuple[str, str]:
-    name, separator, value = entry.partition("=")
-    if not separator or not name or not value:
-        raise ConfigError(f"{option} {entry}: expected NAME=VALUE.")
-    return name, value

@@ -10,8 +10,9 @@ import logging
 import pickle
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -35,7 +36,7 @@ COVERAGE_COLUMNS = ["video_id", "status", "reason", "steps"]
 _SUFFIXES = (".npy", ".npz", ".pt")
 _GROUP_DATASET = "c3d_features"
 _REASONS_SHOWN = 5
-_Reader = Callable[[str], Float[np.ndarray, "N D"] | None]
+FeatureReader = Callable[[str], Float[np.ndarray, "N D"] | None]
 
 
 def import_features(
@@ -71,16 +72,13 @@ def import_features(
         FeatureError: the source cannot be read, none or too many of its videos are usable (a wrong stride or frame
             rate shows so), or vectors differ in length.
     """
-    if layout not in LAYOUTS:
-        raise FeatureError(f"layout is one of {', '.join(LAYOUTS)}, found {layout!r}")
     if (fps is None) != (stride is None) or (fps is not None and fps <= 0) or (stride is not None and stride <= 0):
         raise FeatureError(f"fps and stride are both given and positive, or both left out; found {fps} and {stride}")
     table = read_moments(moments)
     durations = video_durations(table, read_manifest(manifests) if manifests else None)
     rows: list[dict[str, object]] = []
     dim: int | None = None
-    opened = _hdf5_reader(source) if layout == "hdf5" else _folder_reader(source)
-    with opened as read, atomic_path(output) as temporary, h5py.File(temporary, "w") as file:
+    with open_source(source, layout) as read, atomic_path(output) as temporary, h5py.File(temporary, "w") as file:
         for group in GROUPS:
             file.create_group(group)
         for video_id in tqdm(sorted(table["video_id"].unique()), desc="import", unit="video", disable=None):
@@ -90,7 +88,7 @@ def import_features(
                     rows.append({"video_id": video_id, "status": "missing", "reason": f"not in {source}", "steps": 0})
                     continue
                 duration = durations.get(video_id, float("nan"))
-                start, end = _seconds(len(features), duration=duration, fps=fps, stride=stride, window=window)
+                start, end = step_times(len(features), duration=duration, fps=fps, stride=stride, window=window)
                 video = VideoFeatures(features.astype(np.float32), start, end)
             except FeatureError as error:
                 rows.append({"video_id": video_id, "status": "bad", "reason": str(error), "steps": 0})
@@ -112,6 +110,7 @@ def import_features(
                 "mode": "imported",
                 "source": source.name,
                 "source_sha256": sha256_file(source) if source.is_file() else None,
+                "source_provenance": _told_by(source) if layout == "hdf5" else None,
                 "layout": layout,
                 "fps": fps,
                 "stride": stride,
@@ -144,10 +143,24 @@ def _check(report: pd.DataFrame, source: Path, max_failed_share: float) -> None:
         log.warning("%s: %d of %d videos found are unusable. First: %s", source, len(bad), found, shown)
 
 
-def _seconds(
+def step_times(
     steps: int, *, duration: float, fps: float | None, stride: float | None, window: float | None
 ) -> tuple[Float64[np.ndarray, "N"], Float64[np.ndarray, "N"]]:
-    """Interval of each step; refuses a count that does not fit the duration."""
+    """Interval of each step of features that were made elsewhere.
+
+    Args:
+        steps: how many there are.
+        duration: of the video in seconds; NaN when unknown.
+        fps: frames a second that they were made at; None to spread them evenly.
+        stride: frames between two steps.
+        window: frames that a step sees, where only whole windows were used.
+
+    Returns:
+        Beginning and end of each step in seconds.
+
+    Raises:
+        FeatureError: the count does not fit the duration, or neither duration nor rate is known.
+    """
     known = bool(np.isfinite(duration) and duration > 0)
     if fps is None or stride is None:
         if not known:
@@ -166,6 +179,16 @@ def _seconds(
     edges = np.arange(steps + 1, dtype=np.float64) * step
     edges = np.minimum(edges, duration) if known else edges
     return edges[:-1], edges[1:]
+
+
+def _told_by(source: Path) -> dict[str, Any] | None:
+    """What an HDF5 file says of its making, where it does so as our own files do."""
+    with h5py.File(source, "r", locking=False) as file:
+        try:
+            told = json.loads(file.attrs["provenance"])
+        except (KeyError, TypeError, ValueError):
+            return None
+    return told if isinstance(told, dict) else None
 
 
 def _names(video_id: str) -> tuple[str, ...]:
@@ -187,8 +210,26 @@ def _two_dimensional(array: object) -> Float[np.ndarray, "N D"]:
     return array if array.dtype == np.float16 else array.astype(np.float32)
 
 
+def open_source(source: Path, layout: str) -> AbstractContextManager[FeatureReader]:
+    """Open features that were made elsewhere.
+
+    Args:
+        source: the HDF5 file or the folder.
+        layout: one of `LAYOUTS`.
+
+    Returns:
+        A context whose value reads a video: (steps, numbers), or None where the source has none.
+
+    Raises:
+        FeatureError: there is no such layout or source; reading a video, that it is no array of that form.
+    """
+    if layout not in LAYOUTS:
+        raise FeatureError(f"layout is one of {', '.join(LAYOUTS)}, found {layout!r}")
+    return _hdf5_reader(source) if layout == "hdf5" else _folder_reader(source)
+
+
 @contextmanager
-def _hdf5_reader(source: Path) -> Iterator[_Reader]:
+def _hdf5_reader(source: Path) -> Iterator[FeatureReader]:
     try:
         file = h5py.File(source, "r", locking=False)
     except OSError as error:
@@ -210,7 +251,7 @@ def _hdf5_reader(source: Path) -> Iterator[_Reader]:
 
 
 @contextmanager
-def _folder_reader(source: Path) -> Iterator[_Reader]:
+def _folder_reader(source: Path) -> Iterator[FeatureReader]:
     if not source.is_dir():
         raise FeatureError(f"{source}: no such folder of feature files.")
 

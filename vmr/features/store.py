@@ -173,11 +173,20 @@ class FeatureStore:
         Raises:
             FeatureError: the video has none, its shard is missing or damaged, or its values are unusable.
         """
-        features, start_sec, end_sec = (self._dataset(group, video_id)[()] for group in GROUPS)
+        features, start_sec, end_sec = self.arrays(video_id)
         try:
             return VideoFeatures(np.asarray(features, dtype=np.float32), start_sec, end_sec)
         except FeatureError as error:
             raise FeatureError(f"{self.path}: {video_id}: {error}. Make or import its features again.") from error
+
+    def arrays(self, video_id: str) -> tuple[Any, Any, Any]:
+        """Features, starts and ends of a video's steps as they lie in the file, unchecked.
+
+        Raises:
+            FeatureError: the video has none, or its shard is missing or damaged.
+        """
+        features, start_sec, end_sec = (self._dataset(group, video_id)[()] for group in GROUPS)
+        return features, start_sec, end_sec
 
     def _has(self, group: str, video_id: str) -> bool:
         # Asks for the link itself: h5py's `in` follows it, and a video of a lost shard would seem never extracted.

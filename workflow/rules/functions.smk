@@ -8,6 +8,7 @@ FETCHED = {
     if not Path(file).exists()
 }
 RENDERED = {name: dataset for name, dataset in DATASETS.items() if dataset.render}
+SIMULATED = {name: dataset for name, dataset in DATASETS.items() if dataset.simulate}
 
 
 def fetched_file(wildcards):
@@ -85,6 +86,22 @@ def shard_fingerprint(wildcards):
         FINGERPRINTS[wildcards.dataset][int(wildcards.shard)]
         if wildcards.dataset in FINGERPRINTS
         else "rendered"
+    )
+
+
+def simulate_options(name):
+    """Files to write and the recipe of a simulated dataset; steps are as long as the import takes them for."""
+    dataset, held = DATASETS[name], IMPORTS[name]
+    files = [f"{split}={files[0]}" for split, files in dataset.annotations.items()]
+    videos = [f"{split}={number}" for split, number in dataset.simulate.videos.items()]
+    return " ".join(
+        [
+            repeated("--annotations", files),
+            repeated("--videos", videos),
+            repeated("--noise", dataset.simulate.noise),
+            options(dataset.simulate, "source", "videos", "noise"),
+            f"--fps {held.fps} --stride {int(held.stride)}",
+        ]
     )
 
 

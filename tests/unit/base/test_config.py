@@ -5,8 +5,9 @@ from typing import get_args
 import pytest
 import yaml
 
-from vmr.config import FeatureSettings, load_config, read_config, schema_text
+from vmr.config import load_config, read_config, schema_text
 from vmr.errors import ConfigError
+from vmr.feature_sections import FeatureSettings
 from vmr.names import ExtractorName
 
 ROOT = Path(__file__).parents[3]
@@ -20,7 +21,8 @@ def values():
 
 def test_the_shipped_configuration_is_right(values):
     config = load_config(values)
-    assert {"charades", "charades_cd", "activitynet", "activitynet_cd", "demo"} <= set(config.datasets)
+    known = {"charades", "charades_cd", "activitynet", "activitynet_cd", "demo", "charades_sim", "charades_sim_small"}
+    assert known <= set(config.datasets)
     assert config.datasets["activitynet"].test_splits["val_1+val_2"] == ["val_1", "val_2"]
     # Section 3.2 of the paper
     assert config.training.batch_size == 100
@@ -116,6 +118,37 @@ def test_formats_that_tell_durations(values):
     assert datasets["activitynet"].has_durations and datasets["charades"].has_durations
     values["datasets"]["charades"]["durations"] = []
     assert not load_config(values).datasets["charades"].has_durations
+
+
+SIMULATED = ["datasets", "charades_sim"]
+IMPORT = [*SIMULATED, "overrides", "features", "import"]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ([*SIMULATED, "title"], "Charades-STA", r"`simulated` is not in 'Charades-STA'"),
+        ([*SIMULATED, "published"], "workflow/published/charades.csv", r"published: .*do not belong beside simulated"),
+        ([*SIMULATED, "simulate", "source"], "charade", r"no real dataset `charade`; did you mean `charades`"),
+        ([*SIMULATED, "simulate", "source"], "charades_sim_small", r"no real dataset `charades_sim_small`"),
+        ([*SIMULATED, "simulate", "videos"], {"val": 3}, r"one file for each split.*wrong: val"),
+        ([*SIMULATED, "simulate", "noise"], [], r"simulate\.noise"),
+        ([*SIMULATED, "annotations", "val"], "val.txt", r"charades has no split val; it has: train, test"),
+        ([*IMPORT, "kind"], "i3d", r"with a kind that begins with `simulated`"),
+        ([*IMPORT, "stride"], 2.5, r"a whole stride"),
+    ],
+)
+def test_simulated_datasets_are_labelled_and_complete(values, path, value, message):
+    test_what_is_wrong_is_named(values, path, value, message)
+
+
+def test_the_small_simulation(values):
+    config = load_config(values)
+    assert config.datasets["charades_sim_small"].simulate.videos == {"train": 1200, "test": 400}
+    small, full = config.for_dataset("charades_sim_small"), config.for_dataset("charades_sim")
+    assert (small.model.max_steps, small.model.hidden, small.model.query_hidden) == (64, 128, 64)
+    assert (full.model.max_steps, full.model.hidden) == (128, 512)
+    assert config.feature_kinds("charades_sim") == ["simulated"]
 
 
 def test_every_extractor_has_its_section():

@@ -1,0 +1,250 @@
+"""A dataset with one fault of each kind, and the same without any."""
+
+import copy
+import json
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from vmr.cli import app
+from vmr.config import load_config
+from vmr.doctor.examine import examine
+from vmr.errors import AnnotationError
+from vmr.video.manifest import MANIFEST_COLUMNS, write_manifest
+
+SECTION = {
+    "title": "Mine",
+    "annotation_format": "charades_sta",
+    "annotations": {"train": "train.txt", "test": "test.txt"},
+    "durations": ["durations.csv"],
+    "videos": "videos",
+    "test_splits": {"test": "test"},
+}
+EXTRACTORS = {"i3d": {"weights": "i3d_kinetics400_rgb", "window": 64, "stride": 8}}
+HELD = {"source": "held", "layout": "npy_folder", "fps": 24, "stride": 8}
+VIDEOS = ("a", "b", "c", "d")
+
+
+class Dataset:
+    """Files of a dataset of four videos of 10 s in a folder, and its configuration."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.section = copy.deepcopy(SECTION)
+        self.lines = {
+            "train": ["a 0.0 4.0##a person sits.", "b 1.0 5.0##a dog runs."],
+            "test": ["c 2.0 9.0##it rains."],
+        }
+        self.lines["test"].append("d 2.0 11.0##the sun shines.")
+        self.seconds = dict.fromkeys(VIDEOS, 10.0)
+        (folder / "videos").mkdir()
+        for video_id in VIDEOS:
+            (folder / "videos" / f"{video_id}.mp4").write_bytes(b"film")
+        random = np.random.default_rng(0)
+        self.features = {video_id: random.normal(size=(30, 6)).astype(np.float32) for video_id in VIDEOS}
+        self.rows = {video_id: {"status": "ok", "duration_sec": 10.0, "fps": 24.0} for video_id in VIDEOS}
+
+    @property
+    def config(self):
+        return {"datasets": {"mine": self.section}, "features": EXTRACTORS}
+
+    def write_annotations(self):
+        for split, lines in self.lines.items():
+            (self.folder / f"{split}.txt").write_text("\n".join(lines) + "\n")
+        text = "".join(f"{video_id},{seconds}\n" for video_id, seconds in self.seconds.items())
+        (self.folder / "durations.csv").write_text("id,length\n" + text)
+
+    def write_manifest(self):
+        rows = [{"video_id": video_id} | row for video_id, row in self.rows.items()]
+        write_manifest(rows, self.folder / "work/mine/videos/shard_0.csv", columns=MANIFEST_COLUMNS)
+
+    def write_store(self):
+        path = self.folder / "work/mine/features/i3d.h5"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with h5py.File(path, "w") as file:
+            file.attrs["provenance"] = json.dumps({"extractor": "i3d", "dim": 6})
+            for video_id, features in self.features.items():
+                file[f"features/{video_id}"] = features
+                file[f"start_sec/{video_id}"] = np.arange(len(features)) / 3
+                file[f"end_sec/{video_id}"] = np.arange(1, len(features) + 1) / 3
+
+    def write_held(self):
+        self.section["overrides"] = {"features": {"import": HELD}}
+        (self.folder / "held").mkdir()
+        for video_id, features in self.features.items():
+            np.save(self.folder / "held" / f"v_{video_id}.npy", features)
+
+    def findings(self):
+        self.write_annotations()
+        findings = examine(load_config(self.config), "mine")
+        return {finding.check: finding for finding in findings}
+
+    def wrong(self):
+        return {name: finding.examples for name, finding in self.findings().items() if finding.level == "wrong"}
+
+
+@pytest.fixture
+def dataset(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return Dataset(tmp_path)
+
+
+def test_nothing_is_wrong_with_a_sound_dataset(dataset):
+    dataset.write_manifest()
+    dataset.write_store()
+    findings = dataset.findings()
+    assert {finding.level for finding in findings.values()} == {"ok", "note"}
+    # One second past the end is as usual: worth knowing, not wrong.
+    assert [name for name, finding in findings.items() if finding.level == "note"] == [
+        "annotations: a little past the end"
+    ]
+    assert findings["annotations: a little past the end"].examples == ("test:2 (d): 2 to 11 s of 10.00 s",)
+
+
+def test_what_is_not_made_yet_is_not_checked(dataset):
+    findings = dataset.findings()
+    assert findings["features (i3d)"].level == "skipped"
+    assert "snakemake --cores all work/mine/features/i3d.h5" in findings["features (i3d)"].examples[0]
+    assert findings["videos: frame rate"].level == "skipped"
+
+
+def test_annotations(dataset):
+    dataset.lines["train"] += [
+        "a 0.0 4.0##A person sits",  # line 1 again
+        "b 3.0 2.0##a dog barks.",
+        "b 3 to 4##a dog barks.",
+        "b 4.0 11.7##a dog runs away.",
+        "b 10.0 10.5##a cat comes.",
+        "e 1.0 2.0##of unknown length.",
+    ]
+    dataset.lines["test"].append("a 1.0 2.0##a person stands.")
+    (dataset.folder / "videos" / "e.mp4").write_bytes(b"film")
+    assert dataset.wrong() == {
+        "annotations: malformed lines": ("train.txt:5: the start 'to' is not a number of seconds",),
+        "annotations: past the end": (
+            "train:6 (b): 4 to 11.7 s of 10.00 s",
+            "train:7 (b): 10 to 10.5 s of 10.00 s",
+        ),
+        "annotations: same annotation twice": ("train:3 is train:1: a, 'A person sits'",),
+        "annotations: video in training and test": ("a",),
+        "annotations: unknown duration": ("e",),
+    }
+    assert dataset.findings()["annotations: start at or after the end"].count == 1
+
+
+def test_videos(dataset):
+    (dataset.folder / "videos" / "c.mp4").unlink()
+    dataset.rows["a"] |= {"duration_sec": 14.0}
+    dataset.rows["b"] |= {"status": "bad", "reason": "no video stream"}
+    dataset.rows["c"] = {"status": "missing"}
+    dataset.rows["d"] |= {"fps": 6.0}
+    dataset.write_manifest()
+    assert dataset.wrong() == {
+        "videos: missing": ("c",),
+        "videos: broken": ("b: no video stream",),
+        "videos: length against duration": ("a: 14.00 s, annotated 10.00 s",),
+    }
+    assert dataset.findings()["videos: frame rate"].examples == ("d: 6.000",)
+
+
+def spoil(features):
+    features["a"][[2, 5], 3] = np.nan
+    features["b"][4:7] = 0.0
+    features["c"] = features["c"][:20]
+
+
+def test_extracted_features(dataset):
+    spoil(dataset.features)
+    del dataset.features["d"]
+    dataset.write_store()
+    assert dataset.wrong() == {
+        "features (i3d): missing": ("d",),
+        "features (i3d): NaN or infinity": ("a: 2 of 30 steps",),
+        "features (i3d): constant rows": ("b: 3 of 30 steps have equal numbers",),
+        "features (i3d): length against duration": ("c: its 20 steps end at 6.67 s, its duration is 10.00 s",),
+    }
+
+
+def test_imported_features_are_read_at_their_source(dataset):
+    spoil(dataset.features)
+    dataset.features["d"][:] = dataset.features["d"][0]
+    dataset.write_held()
+    dataset.section.pop("videos")
+    assert dataset.wrong() == {
+        "features (imported): NaN or infinity": ("a: 2 of 30 steps",),
+        "features (imported): constant rows": (
+            "b: 3 of 30 steps have equal numbers",
+            "d: its 30 steps are all the same",
+        ),
+        "features (imported): length against duration": (
+            "c: 20 steps of 0.333 s are 6.67 s, its duration is 10.00 s: expected about 30 steps",
+        ),
+    }
+
+
+def test_one_video_under_two_names_and_a_file_that_is_no_array(dataset):
+    dataset.features["d"] = dataset.features["b"].copy()
+    dataset.write_held()
+    (dataset.folder / "held" / "v_a.npy").write_text("text")
+    (dataset.folder / "held" / "v_c.npy").unlink()
+    wrong = dataset.wrong()
+    assert wrong.pop("features (imported): unusable")[0].startswith("a: v_a.npy: cannot be read as an array")
+    assert wrong == {
+        "features (imported): missing": ("c",),
+        "features (imported): identical in two videos": ("d is b",),
+    }
+
+
+def test_features_at_the_videos_own_rate(dataset):
+    # 10 s at 30 frames a second are 38 steps of 8 frames, at 24 they would be 30.
+    dataset.features["a"] = np.random.default_rng(1).normal(size=(38, 6))
+    dataset.rows["a"]["fps"] = 30.0
+    dataset.rows["b"]["fps"] = 30.0  # its features were made from frames at 24 a second
+    dataset.write_manifest()
+    dataset.write_held()
+    wrong = dataset.wrong()
+    assert wrong["features (imported): frame rate"] == (
+        "a: 38 steps of 8 frames are 10.00 s at its 30.00 frames a second, not at 24",
+    )
+
+
+def test_the_command_prints_a_line_a_check_and_tells_by_its_exit_code(dataset):
+    dataset.write_annotations()
+    dataset.write_store()
+    (dataset.folder / "config.yaml").write_text(yaml.safe_dump(dataset.config))
+    result = CliRunner().invoke(app, ["doctor", "mine"])
+    assert result.exit_code == 0, result.output
+    assert "mine: nothing is wrong." in result.output
+    (dataset.folder / "videos" / "c.mp4").unlink()
+    result = CliRunner().invoke(app, ["doctor", "mine", "--config", "config.yaml"])
+    assert result.exit_code == 1
+    line = next(line for line in result.output.splitlines() if "videos: missing" in line)
+    assert line.split()[:4] == ["wrong", "videos:", "missing", "1"] and " c. 3 of 4 are in videos" in line
+    assert result.output.splitlines()[-1] == "mine: 1 checks found something wrong."
+    result = CliRunner().invoke(app, ["doctor", "mien"])
+    assert result.exit_code == 1 and "did you mean `mine`" in result.output
+
+
+def test_annotations_that_the_workflow_fetches_are_asked_for(dataset):
+    dataset.section["fetch"] = {"train.txt": "charades_sta_train"}
+    with pytest.raises(AnnotationError, match=r"train\.txt: not there yet; `snakemake --cores 1 work/mine/annotations"):
+        examine(load_config(dataset.config), "mine")
+
+
+def test_charades_sta_itself_has_nothing_wrong(shared_data, tmp_path):
+    folder = shared_data / "charades_sta"
+    section = SECTION | {
+        "annotations": {split: str(folder / f"charades_sta_{split}.txt") for split in ("train", "test")},
+        "durations": [str(folder / f"Charades_v1_{split}.csv") for split in ("train", "test")],
+    }
+    findings = examine(load_config({"datasets": {"mine": section}, "features": EXTRACTORS}), "mine", work=tmp_path)
+    wrong = [finding for finding in findings if finding.level == "wrong"]
+    # 5,338 and 1,334 videos, none of which is here; two are named only in lines with start >= end.
+    assert [(finding.check, finding.count) for finding in wrong] == [("videos: missing", 6670)]
+    notes = {finding.check: finding.count for finding in findings if finding.level == "note"}
+    # 1,805 + 562 lines end after their video, three of them with start >= end (so not in the table of moments).
+    assert notes == {"annotations: start at or after the end": 4, "annotations: a little past the end": 2364}

@@ -1,0 +1,138 @@
+"""Checks of features: what lacks, values that cannot be meant, lengths, and one video under two names."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Float
+from tqdm import tqdm
+
+from vmr.doctor.findings import Finding, found
+from vmr.errors import FeatureError
+
+_FITS = 0.05  # a count of steps fits a duration and rate when it is off by less
+
+
+@dataclass(frozen=True)
+class HeldFeatures:
+    """Features as the checks see them.
+
+    Attributes:
+        name: of the features, for messages.
+        open: gives a reader: the array of a video as it lies there, None for a video without; FeatureError for one
+            that is no array.
+        check_length: refuses a number of steps, the first argument, that does not fit a video, the second, by a
+            FeatureError.
+        advice: what to do about videos that have none.
+        fps: rate at which imported features are said to have been made, with stride; None when not said.
+        stride: frames between two steps.
+    """
+
+    name: str
+    open: Callable[[], AbstractContextManager[Callable[[str], Float[np.ndarray, "..."] | None]]]
+    check_length: Callable[[int, str], None]
+    advice: str
+    fps: float | None = None
+    stride: float | None = None
+
+
+@dataclass
+class _Found:
+    missing: list[str] = field(default_factory=list)
+    unusable: list[str] = field(default_factory=list)
+    not_finite: list[str] = field(default_factory=list)
+    constant: list[str] = field(default_factory=list)
+    length: list[str] = field(default_factory=list)
+    rate: list[str] = field(default_factory=list)
+    same: list[str] = field(default_factory=list)
+
+
+def check_features(
+    held: HeldFeatures, video_ids: Iterable[str], rates: Mapping[str, tuple[float, float]]
+) -> list[Finding]:
+    """Read the features of every video and judge them.
+
+    Args:
+        held: the features.
+        video_ids: annotated videos.
+        rates: frame rate and duration in seconds of the videos that have been probed.
+    """
+    result = _Found()
+    first: dict[bytes, str] = {}
+    wanted = sorted(set(video_ids))
+    with held.open() as read:
+        for video_id in tqdm(wanted, desc=f"check {held.name}", unit="video", disable=None):
+            try:
+                features = read(video_id)
+            except FeatureError as error:
+                result.unusable.append(f"{video_id}: {error}")
+                continue
+            if features is None:
+                result.missing.append(video_id)
+                continue
+            _check_values(features, video_id, result)
+            _check_times(len(features), video_id, held, rates.get(video_id), result)
+            digest = hashlib.blake2b(np.ascontiguousarray(features).data, digest_size=16).digest()
+            other = first.setdefault(digest, video_id)
+            if other != video_id:
+                result.same.append(f"{video_id} is {other}")
+    prefix = f"features ({held.name}): "
+    return [
+        found(prefix + "missing", result.missing, f"{len(wanted):,} videos are annotated. {held.advice}"),
+        found(prefix + "unusable", result.unusable, "Expected an array of numbers, (steps, numbers). Make them again."),
+        found(
+            prefix + "length against duration",
+            result.length,
+            "Are stride and frame rate right, and is it the same video? Such videos are left out.",
+        ),
+        found(
+            prefix + "frame rate",
+            result.rate,
+            "The steps fit the video's own rate: extract from frames at a constant rate, or import without fps and "
+            "stride, so that steps are spread over the duration.",
+        ),
+        found(prefix + "NaN or infinity", result.not_finite, "Make the features of these videos again."),
+        found(
+            prefix + "constant rows",
+            result.constant,
+            "Zeros or a still picture: black frames, a decoder that failed, or padding taken for features.",
+        ),
+        found(
+            prefix + "identical in two videos",
+            result.same,
+            "One video under two names, or a file copied by mistake: scores count it twice, or train on test.",
+        ),
+    ]
+
+
+def _check_values(features: Float[np.ndarray, "N D"], video_id: str, result: _Found) -> None:
+    finite = np.isfinite(features).all(axis=1)
+    if not finite.all():
+        result.not_finite.append(f"{video_id}: {int((~finite).sum())} of {len(features)} steps")
+    flat = finite & (features == features[:, :1]).all(axis=1)
+    if features.shape[1] > 1 and flat.any():
+        result.constant.append(f"{video_id}: {int(flat.sum())} of {len(features)} steps have equal numbers")
+    elif len(features) > 1 and finite.all() and (features == features[:1]).all():
+        result.constant.append(f"{video_id}: its {len(features)} steps are all the same")
+
+
+def _check_times(
+    steps: int, video_id: str, held: HeldFeatures, rate: tuple[float, float] | None, result: _Found
+) -> None:
+    try:
+        held.check_length(steps, video_id)
+    except FeatureError as error:
+        result.length.append(f"{video_id}: {error}")
+    if rate is None or held.fps is None or held.stride is None:
+        return
+    fps, duration_sec = rate
+    frames = steps * held.stride
+    fits_own = abs(frames - fps * duration_sec) < _FITS * fps * duration_sec + held.stride
+    fits_said = abs(frames - held.fps * duration_sec) < _FITS * held.fps * duration_sec + held.stride
+    if fits_own and not fits_said:
+        result.rate.append(
+            f"{video_id}: {steps} steps of {held.stride:g} frames are {duration_sec:.2f} s at its {fps:.2f} frames a "
+            f"second, not at {held.fps:g}"
+        )

@@ -1,0 +1,128 @@
+"""Sections of `config.yaml` about features: extracted, imported or simulated."""
+
+from __future__ import annotations
+
+from typing import Annotated, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from vmr.names import Device, ExtractorName, ImportLayout, Mode, Padding, Precision
+
+NAME = "[A-Za-z0-9][A-Za-z0-9_-]*"  # of datasets and kinds of features: they become parts of paths
+Positive = Annotated[int, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Probability = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Section(BaseModel):
+    """A part of the configuration; unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class ExtractorSettings(Section):
+    """How one kind of features is made. Unset numbers take the extractor's own (the paper's) values."""
+
+    weights: Annotated[str, Field(description="Name of an asset (`vmr assets list`) or path of a file.")]
+    window: Annotated[int, Field(gt=0, description="Frames that a feature sees.")]
+    stride: Annotated[int, Field(gt=0, description="Frames between two features.")]
+    mode: Annotated[Mode, Field(description="Exact windows, or one pass over the video (i3d only).")] = "windows"
+    padding: Annotated[Padding, Field(description="Replicate the first and last frame, or use full windows only.")] = (
+        "edge"
+    )
+    device: Annotated[Device, Field(description="auto: CUDA when there, else the CPU.")] = "auto"
+    dtype: Annotated[Precision, Field(description="auto: bfloat16 where the hardware multiplies it natively.")] = "auto"
+    batch_size: Annotated[int | None, Field(gt=0, description="Windows at once; empty: by memory.")] = None
+    pca_components: Annotated[
+        int | None, Field(gt=0, description="Reduce to so many numbers by a PCA fitted on training videos.")
+    ] = None
+    pca: Annotated[
+        str | None, Field(description="A PCA made elsewhere (.npz or HDF5: mean, components); empty: fit one.")
+    ] = None
+    mean: Annotated[str | None, Field(description="c3d: path of the Sports-1M mean clip (.npy), if at hand.")] = None
+    max_failed_share: Annotated[
+        Share, Field(description="Share of a shard's decoded videos that may fail before the job fails.")
+    ] = 0.5
+
+
+class ImportSettings(Section):
+    """Features that somebody made already, taken instead of decoding; see `vmr.features.importers`."""
+
+    source: Annotated[str, Field(description="The HDF5 file, or the folder of .npy, .npz or .pt files.", min_length=1)]
+    layout: Annotated[ImportLayout, Field(description="A dataset (or group) per video, or a file per video.")]
+    fps: Annotated[
+        float | None,
+        Field(gt=0, description="Frames a second that they were made at; empty: steps are spread over each video."),
+    ] = None
+    stride: Annotated[float | None, Field(gt=0, description="Frames between two features; given with fps.")] = None
+    window: Annotated[
+        float | None, Field(gt=0, description="Frames that a feature sees, where only whole windows were used.")
+    ] = None
+    kind: Annotated[str, Field(description="Name of the features in paths and tables.", pattern=f"^{NAME}$")] = (
+        "imported"
+    )
+    max_failed_share: Annotated[
+        Share, Field(description="Share of the videos found that may be unusable before the job fails.")
+    ] = 0.5
+
+    @model_validator(mode="after")
+    def _fps_and_stride(self) -> ImportSettings:
+        if (self.fps is None) != (self.stride is None):
+            raise ValueError("fps and stride are given both or neither: a step lasts stride / fps seconds")
+        return self
+
+
+class FeatureSettings(Section):
+    """How features are made: a section for each extractor in use, or what is taken instead."""
+
+    i3d: ExtractorSettings | None = None
+    c3d: ExtractorSettings | None = None
+    i3d_r50: ExtractorSettings | None = None
+    slow_r50: ExtractorSettings | None = None
+    import_: Annotated[
+        ImportSettings | None,
+        Field(alias="import", description="Take features that are at hand; only in a dataset's overrides."),
+    ] = None
+
+    @model_validator(mode="after")
+    def _continuous_is_i3d(self) -> FeatureSettings:
+        for name, extractor in self.extractors.items():
+            if extractor.mode == "continuous" and name != "i3d":
+                raise ValueError(f"{name}.mode: only i3d has the mode `continuous`")
+        return self
+
+    @property
+    def extractors(self) -> dict[ExtractorName, ExtractorSettings]:
+        """The sections of extractors that there are."""
+        sections = {name: getattr(self, name) for name in get_args(ExtractorName)}
+        return {name: section for name, section in sections.items() if section is not None}
+
+    def __getitem__(self, name: ExtractorName) -> ExtractorSettings:
+        return self.extractors[name]
+
+
+class SimulateSettings(Section):
+    """A dataset whose features are simulated from the sentences of another; not in the paper.
+
+    The numbers are those of `vmr.simulation.planting.Recipe`, which tells what each does.
+    """
+
+    source: Annotated[str, Field(description="The dataset whose moments are taken.")]
+    videos: Annotated[dict[str, Positive], Field(description="Videos of a split; all of those not named.")] = {}
+    seed: Annotated[int, Field(ge=0, description="Another one gives other directions, noise and jitter.")] = 0
+    dim: Annotated[int, Field(gt=0, description="Numbers of a feature.")] = 1024
+    rank: Annotated[int, Field(gt=0, description="Length of the hidden space of words and noise.")] = 128
+    window: Annotated[int, Field(gt=0, description="Frames over which meaning and noise are averaged.")] = 64
+    strength: Annotated[float, Field(gt=0, description="Length of a moment's meaning.")] = 2.0
+    noise: Annotated[
+        list[Annotated[float, Field(ge=0)]],
+        Field(min_length=1, description="Levels of the noise, one of them for each video."),
+    ] = [0.25, 0.5, 0.75]
+    scene: Annotated[float, Field(ge=0, description="Spread of what all steps of a video share.")] = 0.5
+    jitter: Annotated[float, Field(ge=0, description="Spread of planted boundaries, share of a moment's length.")] = (
+        0.15
+    )
+    word_share: Annotated[Share, Field(description="Chance that a content word can be seen in its moment.")] = 0.8
+    distractors: Annotated[
+        int, Field(ge=0, description="Moments a video that show words where they do not belong.")
+    ] = 2

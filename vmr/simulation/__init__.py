@@ -1,0 +1,1 @@
+"""Features made from sentences alone, for comparing methods without any video."""
