@@ -1,11 +1,19 @@
 """Clips whose frames carry their own number, as a bar code of eight blocks, so that no text has to be read."""
 
+import json
 import subprocess
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 
+from vmr.video.probe import probe_video
+from vmr.video.processes import Helpers
+from vmr.video.reader import DecodedVideo, Picture, decode_video
+from vmr.video.stream import decoded_frames
+
 WIDTH, HEIGHT, BITS = 128, 64, 8
+STEPS = 24  # a second
 
 
 def bar_code(number: int) -> np.ndarray:
@@ -39,3 +47,45 @@ def render(path: Path, *options: object, fps: str = "24", frames: int | None = N
     encode = ["-pix_fmt", "yuv420p", "-threads", "1", *options, path]
     ffmpeg(*source, *encode, data=raw)
     return path
+
+
+def decode(helpers: Helpers, path: Path, *, short_side: int = HEIGHT) -> tuple[DecodedVideo, np.ndarray]:
+    """Result of decoding and the frames kept, (n, H, W, 3)."""
+    row = probe_video(helpers.prober, path, timeout_sec=20)
+    assert row["status"] == "ok", row["reason"]
+    picture = Picture(path, row["width"], row["height"], row["rotation"], row["duration_sec"])
+    target = path.with_suffix(".kept")
+    decoded = decode_video(helpers, picture, target=target, fps=STEPS, short_side=short_side, timeout_sec=20)
+    stream = target.read_bytes()
+    chunks = decoded_frames(lambda a, b: stream[a:b], size=len(stream), width=decoded.width, height=decoded.height)
+    frames = np.concatenate(list(chunks))
+    assert len(frames) == decoded.num_frames
+    return decoded, frames
+
+
+def shown(times: list[Fraction], numbers: range | list[int], steps: int) -> list[int]:
+    """Slow reference: what a player shows at each step, given the exact time of each frame."""
+    order = sorted(zip(times, numbers, strict=True))
+    chosen = []
+    for step in range(steps):
+        due = [number for time, number in order if time <= Fraction(step, STEPS)]
+        chosen.append(due[-1] if due else order[0][1])
+    return chosen
+
+
+def presented(path: Path, *, fps: int) -> list[Fraction]:
+    """Times at which ffprobe's own decoder presents the frames, from the first one: for clips that were cut.
+
+    The clip has the rate `fps`; times are put on its grid, since containers and ffprobe round them.
+    """
+    command = ["ffprobe", "-v", "error", "-select_streams", "v:0", "-show_entries", "frame=pts_time", "-of", "json"]
+    listed = json.loads(subprocess.run([*command, path], stdout=subprocess.PIPE, check=True).stdout)
+    times = [Fraction(frame["pts_time"]) for frame in listed["frames"]]
+    return [Fraction(round((time - times[0]) * fps), fps) for time in times]
+
+
+def packets(path: Path) -> list[tuple[int, int]]:
+    """Position and size in bytes of each packet of a file's video, in the order of the file."""
+    command = ["ffprobe", "-v", "error", "-select_streams", "v", "-show_entries", "packet=pos,size", "-of", "json"]
+    listed = json.loads(subprocess.run([*command, path], stdout=subprocess.PIPE, check=True).stdout)
+    return [(int(packet["pos"]), int(packet["size"])) for packet in listed["packets"]]

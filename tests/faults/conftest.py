@@ -1,7 +1,6 @@
 """Shards of bad and good videos, and the stages run on them as a user or a workflow would."""
 
 import contextlib
-import importlib.util
 import json
 import os
 import signal
@@ -15,6 +14,7 @@ from types import ModuleType
 import pandas as pd
 import pytest
 import torch
+from faults import corpus
 from safetensors.torch import save_file
 from typer.testing import CliRunner, Result
 
@@ -26,10 +26,6 @@ from vmr.video.manifest import MANIFEST_COLUMNS, write_manifest
 from vmr.video.probe import probe_video
 
 collect_ignore = ["faulty_decord"]  # not to be imported here in place of the real one
-_SPEC = importlib.util.spec_from_file_location("vmr_tests_corpus", Path(__file__).with_name("corpus.py"))
-corpus = importlib.util.module_from_spec(_SPEC)
-sys.modules["vmr_tests_corpus"] = corpus
-_SPEC.loader.exec_module(corpus)
 
 
 @pytest.fixture(scope="session")

@@ -1,14 +1,10 @@
 """Videos that are broken in every way that we know of, and good ones among them, made with ffmpeg and a seed."""
 
-import importlib.util
 import struct
 from pathlib import Path
 
+import clips
 import numpy as np
-
-_SPEC = importlib.util.spec_from_file_location("vmr_tests_clips", Path(__file__).parents[1] / "clips.py")
-clips = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(clips)
 
 FRAMES = 12
 FAST = ["-c:v", "libx264", "-preset", "ultrafast"]

@@ -1,14 +1,9 @@
 """A disk that gets full: one clear error, no half file, and success with more space, without doing videos again."""
 
-import importlib.util
 import subprocess
-from pathlib import Path
 
 import pytest
-
-_SPEC = importlib.util.spec_from_file_location("vmr_tests_kills", Path(__file__).with_name("test_kills.py"))
-kills = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(kills)
+from faults import test_kills as kills
 
 
 @pytest.fixture

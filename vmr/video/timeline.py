@@ -16,6 +16,9 @@ from vmr.video.ffprobe import Prober, choose_stream, is_mirrored, seconds, timel
 # Containers round time stamps to their ticks: half a millisecond in Matroska. A frame that is due at a step's very
 # instant must not be missed because its time stamp was rounded up; more than half a millisecond is a real delay.
 _MAX_ROUNDING_SEC = 0.5e-3
+# In these decord loses the first group of pictures and repeats the last frame instead, which moves every frame (seen
+# with 0.6.0 and any codec).
+_WITHOUT_INDEX = ("mpegts", "mpeg")
 _PACKETS = "packet=stream_index,pts,dts,duration,flags"
 
 
@@ -96,14 +99,19 @@ def read_timeline(prober: Prober, path: Path | str, *, timeout_sec: float) -> Ti
         [packet for packet in described.get("packets", []) if packet.get("stream_index") == stream["index"]],
         stream=stream,
         origin_sec=origin_sec,
-        container_end_sec=(seconds(container.get("duration")) or 0.0)
-        + max(0.0, seconds(container.get("start_time")) or 0.0)
-        - origin_sec,
+        # Containers that declare a length count it from zero on their own clock.
+        container_end_sec=(seconds(container.get("duration")) or 0.0) - max(0.0, origin_sec),
+        container=container.get("format_name", ""),
     )
 
 
 def timeline_of_packets(
-    packets: list[dict[str, Any]], *, stream: dict[str, Any], origin_sec: float, container_end_sec: float = 0.0
+    packets: list[dict[str, Any]],
+    *,
+    stream: dict[str, Any],
+    origin_sec: float,
+    container_end_sec: float = 0.0,
+    container: str = "",
 ) -> Timeline:
     """Timeline of a stream.
 
@@ -112,6 +120,7 @@ def timeline_of_packets(
         stream: as ffprobe describes it.
         origin_sec: where the file's timeline begins on its own clock.
         container_end_sec: when the file ends by the container's word, from the beginning of its timeline.
+        container: its name, as ffprobe gives it.
 
     Raises:
         VideoError: there is no packet to show, or nothing says when.
@@ -122,6 +131,8 @@ def timeline_of_packets(
     if not shown:
         raise VideoError("the video stream has no packets")
     doubts = []
+    if container in _WITHOUT_INDEX:
+        doubts.append("its container has no index")
     if len(shown) < len(packets):
         doubts.append("an edit list hides some frames")
     has_times = all("pts" in packet for packet in shown)

@@ -1,13 +1,29 @@
 """Fixtures that render small clips of numbered frames and read the numbers again."""
 
-import importlib.util
 from pathlib import Path
 
+import clips
 import pytest
 
-_SPEC = importlib.util.spec_from_file_location("vmr_tests_clips", Path(__file__).parents[2] / "clips.py")
-clips = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(clips)
+from vmr.errors import VideoError
+from vmr.video import reader
+from vmr.video.processes import Helpers
+
+
+@pytest.fixture(scope="module")
+def helpers():
+    with Helpers() as running:
+        yield running
+
+
+@pytest.fixture
+def refuse_decord(monkeypatch):
+    """Makes decord fail, so that ffmpeg steps in."""
+
+    def refuse(*_, **__):
+        raise VideoError("decord: was told to fail")
+
+    return lambda: monkeypatch.setattr(reader, "_decode_with_decord", refuse)
 
 
 @pytest.fixture

@@ -1,0 +1,213 @@
+"""The frame on display at each step is chosen, whatever the rate, container, codec and clock, by both decoders.
+
+Every frame carries its number. Where a file is cut so that its own frames say what is to be shown, ffprobe's decoder,
+frame by frame, is the reference; elsewhere the exact times of the frames are.
+"""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from clips import STEPS, decode, packets, presented, shown
+
+from vmr.video.probe import probe_video
+
+RATES = ["6", "12", "15000/1001", "981/50", "24000/1001", "24", "25", "30000/1001", "30", "60"]
+# A group of pictures every half a second: a decoder that loses one is found out.
+X264 = ["-c:v", "libx264", "-bf", 2, "-g", 12]
+OPEN_X264 = ["-c:v", "libx264", "-x264-params", "open-gop=1:keyint=12:min-keyint=12:bframes=3:b-adapt=0:scenecut=0"]
+OPEN_X265 = ["-c:v", "libx265", "-x265-params", "open-gop=1:keyint=12:bframes=3:scenecut=0:log-level=none:pools=1"]
+MPEG2 = ["-c:v", "mpeg2video", "-bf", 2, "-g", 12, "-q:v", 2]  # its groups are open
+MPEG4 = ["-c:v", "mpeg4", "-bf", 2, "-g", 12, "-q:v", 2]
+
+
+@pytest.fixture(params=["first", "ffmpeg"])
+def decoder(request, refuse_decord):
+    """Which decoder is tried: the one that comes first for such a file, then ffmpeg in any case."""
+    if request.param == "ffmpeg":
+        refuse_decord()
+    return request.param
+
+
+def expected(fps, steps, *, count=None):
+    count = count or round(2 * Fraction(fps))
+    return shown([number / Fraction(fps) for number in range(count)], range(count), steps)
+
+
+@pytest.mark.parametrize("fps", RATES)
+def test_every_rate(helpers, render_clip, read_numbers, decoder, fps):
+    decoded, frames = decode(helpers, render_clip("clip.mp4", *X264, fps=fps))
+    if decoder == "first":
+        assert (decoded.decoder, decoded.note) == ("decord", "")
+    else:
+        assert (decoded.decoder, decoded.note) == ("ffmpeg", "decord: was told to fail")
+    # ceil(duration * 24): 48 steps for 2.0 s, 49 for the 2.002 s of the 1001-rates.
+    assert decoded.num_frames == -(-round(2 * Fraction(fps)) * STEPS // Fraction(fps))
+    assert read_numbers(frames) == expected(fps, len(frames))
+
+
+@pytest.mark.parametrize("fps", RATES)
+def test_every_rate_with_time_stamps_rounded_to_milliseconds(helpers, render_clip, read_numbers, fps):
+    numbers = read_numbers(decode(helpers, render_clip("clip.mkv", *X264, fps=fps))[1])
+    if fps == "24":
+        # 1/24 s is written as 0.042: the frame is due at its step all the same, and never one step late.
+        assert numbers == list(range(48))
+    for step, number in enumerate(numbers):
+        # Matroska cannot say it more exactly than to a millisecond.
+        assert number / Fraction(fps) <= Fraction(step, STEPS) + Fraction(1, 1000)
+        assert number == numbers[-1] or (number + 1) / Fraction(fps) > Fraction(step, STEPS) - Fraction(1, 1000)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("mov", X264),
+        ("flv", X264),
+        ("ts", X264),
+        ("avi", X264),
+        ("mpeg4.avi", MPEG4),
+        ("mpeg2.ts", MPEG2),
+        ("mpeg2.mpg", MPEG2),
+        ("mpeg2.mkv", MPEG2),
+        ("open.mp4", OPEN_X264),
+        ("open.265.mp4", OPEN_X265),
+        ("open.265.ts", OPEN_X265),
+        ("fragmented.mp4", [*X264, "-movflags", "frag_keyframe+empty_moov"]),
+        ("without edit list.mp4", [*X264, "-use_editlist", 0]),
+        ("webm", ["-c:v", "libvpx", "-g", 12, "-b:v", "1M"]),
+        ("wmv", ["-c:v", "wmv2", "-g", 12, "-q:v", 2]),
+        ("still.mkv", ["-c:v", "mjpeg", "-q:v", 2, "-pix_fmt", "yuvj420p"]),
+    ],
+)
+def test_every_container_and_codec(helpers, render_clip, read_numbers, decoder, name, options):
+    decoded, frames = decode(helpers, render_clip(f"clip.{name}", *options, fps="25"))
+    assert read_numbers(frames) == expected("25", 48), decoded
+    assert "ends at" not in decoded.note
+
+
+@pytest.mark.parametrize("container", ["mp4", "mkv", "ts", "flv"])
+def test_a_clock_that_does_not_begin_at_zero(helpers, render_clip, run_ffmpeg, read_numbers, decoder, container):
+    path = render_clip(f"whole.{container}", *X264, fps="25").with_name(f"later.{container}")
+    run_ffmpeg("-i", path.with_stem("whole"), "-c", "copy", "-output_ts_offset", 1.5, path)
+    assert probe_video(helpers.prober, path, timeout_sec=20)["start_sec"] > 1
+    decoded, frames = decode(helpers, path)
+    assert read_numbers(frames) == expected("25", 48)
+    assert "ends at" not in decoded.note, "nothing is missing"
+
+
+def test_variable_frame_rate(helpers, render_clip, read_numbers, decoder):
+    # Frame n at n * (n + 1) / 300 s: gaps grow from 6.7 to 200 ms, and the last frame stays.
+    variable = ["-vf", "settb=1/3000,setpts=N*(N+1)*10", "-vsync", "vfr", "-enc_time_base", "1/3000"]
+    _, frames = decode(helpers, render_clip("clip.mp4", *variable, *X264, frames=30))
+    times = [Fraction(number * (number + 1), 300) for number in range(30)]
+    assert len(frames) > 2.9 * STEPS
+    assert read_numbers(frames) == shown(times, range(30), len(frames))
+
+
+def test_a_gap_in_the_time_stamps(helpers, render_clip, read_numbers, decoder):
+    # A camera that stood still: after frame 19 nothing for a second.
+    gap = ["-vf", "settb=1/3000,setpts=N*100+gte(N\\,20)*3000", "-vsync", "vfr", "-enc_time_base", "1/3000"]
+    _, frames = decode(helpers, render_clip("clip.mp4", *gap, *X264, frames=40))
+    times = [Fraction(number, 30) + (number >= 20) for number in range(40)]
+    assert read_numbers(frames) == shown(times, range(40), 56)
+
+
+@pytest.mark.parametrize("begin", [0.7, 0.85])  # at a frame, and between two
+@pytest.mark.parametrize("options", [X264, OPEN_X264, OPEN_X265])
+def test_edit_lists(helpers, render_clip, run_ffmpeg, read_numbers, options, begin):
+    whole = render_clip("whole.mp4", *options, fps="30")
+    path = whole.with_name("cut.mp4")
+    run_ffmpeg("-ss", begin, "-i", whole, "-c", "copy", path)  # begins between key frames: the rest is hidden
+    decoded, frames = decode(helpers, path)
+    assert "edit list" in decoded.note
+    times = presented(path, fps=30)
+    first = 60 - len(times)
+    assert read_numbers(frames) == shown(times, range(first, 60), len(frames))
+    assert 0 <= first / 30 - begin < 0.2 and abs(len(frames) - len(times) * STEPS / 30) <= 1
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "begin"), [("mkv", OPEN_X264, 0.85), ("265.mkv", OPEN_X265, 0.85), ("ts", MPEG2, 1.0)]
+)
+def test_open_groups_cut_at_a_key_frame(helpers, render_clip, run_ffmpeg, read_numbers, decoder, name, options, begin):
+    # The frames that are shown before the key frame refer to the group that was cut away: nobody can decode them.
+    whole = render_clip(f"whole.{name}", *options, fps="30")
+    path = whole.with_name(f"cut.{name}")
+    run_ffmpeg("-ss", begin, "-i", whole, "-c", "copy", path)
+    decoded, frames = decode(helpers, path)
+    times = presented(path, fps=30)
+    first = 60 - len(times)
+    assert first in (12, 24, 36)
+    assert read_numbers(frames) == shown(times, range(first, 60), len(frames))
+    assert "frames decode" in decoded.note
+
+
+def test_a_picture_that_begins_after_the_sound(helpers, render_clip, run_ffmpeg, read_numbers, decoder):
+    silent = render_clip("silent.mp4", *X264, fps="30")
+    path = silent.with_name("late.mp4")
+    sound = ["-f", "lavfi", "-i", "sine=d=3"]
+    run_ffmpeg("-itsoffset", "0.5", "-i", silent, *sound, "-map", "0", "-map", "1", "-c:v", "copy", path)
+    _, frames = decode(helpers, path)
+    times = [Fraction(1, 2) + Fraction(number, 30) for number in range(60)]
+    assert len(frames) == 60
+    assert read_numbers(frames) == shown(times, range(60), len(frames))
+
+
+@pytest.mark.parametrize("degrees", [90, 180, 270])
+def test_rotation(helpers, render_clip, run_ffmpeg, read_numbers, decoder, degrees):
+    upright = render_clip("upright.mp4", frames=12)
+    path = upright.with_name("turned.mp4")
+    run_ffmpeg("-i", upright, "-c", "copy", "-metadata:s:v:0", f"rotate={degrees}", path)
+    if probe_video(helpers.prober, path, timeout_sec=20)["rotation"] == 0:  # ffmpeg 6 and later
+        run_ffmpeg("-display_rotation", degrees, "-i", upright, "-c", "copy", path)
+    rotation = probe_video(helpers.prober, path, timeout_sec=20)["rotation"]
+    assert rotation in (degrees, 360 - degrees)  # versions of ffmpeg mean it differently; what the file says counts
+    decoded, frames = decode(helpers, path)
+    assert decoded.decoder == ("decord" if decoder == "first" else "ffmpeg"), decoded.note
+    # A player turns the picture clockwise: turning it back must give the bar code again.
+    assert read_numbers(np.rot90(frames, rotation // 90, axes=(1, 2))) == list(range(12))
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [("mp4", X264), ("mkv", X264), ("ts", X264), ("open.mp4", OPEN_X264), ("open.mkv", OPEN_X265)]
+)
+def test_a_truncated_tail(helpers, render_clip, read_numbers, decoder, name, options):
+    path = render_clip(f"clip.{name}", *options, "-movflags", "+faststart")
+    position, size = packets(path)[30]
+    path.write_bytes(path.read_bytes()[: position + size // 2])
+    decoded, frames = decode(helpers, path)
+    numbers = read_numbers(frames)
+    assert 24 <= len(numbers) < 40
+    # The frame that the cut goes through, and those that refer to it, repeat the one before.
+    assert numbers[:-5] == list(range(len(numbers) - 5))
+    assert numbers == sorted(numbers) and numbers[-1] < len(numbers)
+    if name != "ts":  # which does not declare how long it is
+        assert "the picture ends at" in decoded.note and decoded.note.endswith("of 2.00 s")
+
+
+def test_a_frame_lost_in_the_middle_does_not_move_the_others(helpers, render_clip, read_numbers):
+    path = render_clip("clip.mp4", "-c:v", "libx264", "-g", 1)
+    position, size = packets(path)[20]
+    content = bytearray(path.read_bytes())
+    content[position : position + size] = bytes(size)
+    path.write_bytes(content)
+    decoded, frames = decode(helpers, path)
+    assert decoded.decoder == "ffmpeg" and "47 of 48 frames decode" in decoded.note
+    assert read_numbers(frames) == [*range(20), 19, *range(21, 48)]
+
+
+def test_a_still_end_is_left_to_ffmpeg_since_decord_repeats_the_last_frame_for_lost_ones(
+    helpers, render_clip, run_ffmpeg, read_numbers
+):
+    path = render_clip("moving.mkv", "-c:v", "ffv1", frames=12).with_name("still.mkv")
+    run_ffmpeg("-i", path.with_name("moving.mkv"), "-vf", "tpad=stop_mode=clone:stop=4", "-c:v", "ffv1", path)
+    decoded, frames = decode(helpers, path)
+    assert decoded.decoder == "ffmpeg" and "the last frames are the same" in decoded.note
+    assert read_numbers(frames) == [*range(12), *[11] * 4]
+
+
+def test_a_bare_stream_without_any_time(helpers, render_clip, read_numbers):
+    path = render_clip("clip.h264", *X264).rename(render_clip("clip.mp4").with_name("bare.mp4"))
+    decoded, frames = decode(helpers, path)
+    assert read_numbers(frames) == list(range(48))
+    assert decoded.decoder == "ffmpeg" and "presentation time stamps are missing" in decoded.note
