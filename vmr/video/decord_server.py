@@ -56,7 +56,7 @@ def write_frames(plan: dict[str, Any], target: int) -> str:
             data = memoryview(frame).cast("B")
             while data:
                 data = data[os.write(target, data) :]
-    if len(times) > 1 and np.array_equal(frame, previous):
+    if frame is not None and previous is not None and np.array_equal(frame, previous):
         # For frames that it lost anywhere decord repeats the last one. So does a still picture, but seldom exactly.
         return "the last frames are the same: some may be lost"
     return ""
