@@ -82,6 +82,9 @@ class TrainingSettings(Section):
     methods: Annotated[list[MethodName], Field(min_length=1)] = ["mha", "ci_mha_wo_ms", "ci_mha"]
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [0, 1, 2, 3, 4]
     learning_rate: Annotated[float, Field(gt=0)] = 1e-4
+    learning_rates: Annotated[
+        dict[MethodName, Annotated[float, Field(gt=0)]], Field(description="Of methods that learn better at another.")
+    ] = {}
     batch_size: Positive = 100
     epochs: Annotated[int, Field(gt=0, description="At most so many.")] = 100
     patience: Annotated[int, Field(gt=0, description="Stop after so many epochs without a better validation.")] = 20

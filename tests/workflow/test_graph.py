@@ -109,6 +109,15 @@ def test_a_dataset_of_ones_own_needs_a_section_and_nothing_else(planned, workdir
     assert "fetch_annotations" not in jobs
 
 
+def test_a_method_may_have_a_learning_rate_of_its_own(snakemake, charades_annotations):
+    runs = [f"work/charades/runs/i3d/{method}/seed_0/run.json" for method in ("excl", "lgi")]
+    overrides = {"training": {"learning_rate": 0.0002, "learning_rates": {"excl": 0.001}}}
+    text = snakemake("--dry-run", "--printshellcmds", "--", *runs, overrides=overrides).stdout
+    commands = [line for line in text.splitlines() if "vmr train " in line]
+    rates = {re.search(r"--method (\w+)", line)[1]: re.findall(r"--learning-rates? (\S+)", line) for line in commands}
+    assert rates == {"excl": ["0.001"], "lgi": ["0.0002"]}
+
+
 def test_one_stage_alone(planned, charades_annotations):
     assert planned("work/charades/videos/shard_3.csv") == {"parse_annotations": 1, "probe_videos": 1}
 

@@ -163,17 +163,24 @@ def extract_gpus(extractor):
 def train_options(wildcards):
     """Sizes of the network and settings of its training."""
     settings, dataset = settings_of(wildcards), dataset_of(wildcards)
+    # Only the method's own: another's must not train it anew.
+    training = settings.training
+    learning_rate = training.learning_rates.get(
+        wildcards.method, training.learning_rate
+    )
+    left_out = ("methods", "seeds", "threads", "learning_rate", "learning_rates")
     test_splits = sorted(
         {split for splits in dataset.test_splits.values() for split in splits}
     )
     return " ".join(
         [
             options(settings.model),
-            options(settings.training, "methods", "seeds", "threads"),
+            options(training, *left_out),
+            f"--learning-rate {learning_rate}",
             f"--train-split {dataset.train_split}",
             (
                 repeated("--test-splits", test_splits)
-                if settings.training.selection == "test"
+                if training.selection == "test"
                 else ""
             ),
         ]

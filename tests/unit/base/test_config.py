@@ -61,6 +61,8 @@ def test_a_dataset_of_other_videos_takes_their_settings(values):
         (["datasets", "demo", "overrides", "model"], {"hedden": 1}, r"demo\.overrides.*(?s:.)*hedden.*`hidden`"),
         (["datasets", "charades", "test_splits"], {"test": "tests"}, r"no annotations for the split `tests`"),
         (["datasets", "charades", "extractors"], ["i4d"], r"extractors\.0"),
+        (["training", "learning_rates"], {"excel": 0.1}, r"training\.learning_rates\.excel"),
+        (["training", "learning_rates"], {"excl": 0}, r"training\.learning_rates\.excl: .*greater than 0"),
         (["datasets", "../evil"], {}, r"\.\./evil"),
         (["datasets", "charades", "further"], ["charades_dc"], r"no dataset `charades_dc`; did you mean `charades_cd`"),
         (["datasets", "charades", "further"], ["demo"], r"two splits of one name"),
