@@ -41,8 +41,9 @@ def annotation_options(wildcards):
 
 def listing_of(dataset):
     """Where it is noted what a folder of videos held after the workflow made it."""
-    name = "videos.sha256" if dataset.render else "videos.listed"
-    return str(Path(dataset.videos).parent / name)
+    folder = Path(dataset.videos)
+    listed = folder.with_name(f"{folder.name}.listed")
+    return str(folder.with_name("videos.sha256") if dataset.render else listed)
 
 
 # Datasets whose videos the workflow fetches; a folder that a user brought has no listing, and is left alone.
@@ -221,7 +222,7 @@ def table_metrics(kind):
             file
             for name in tabled(wildcards)
             for file in expand(
-                "work/{dataset}/runs/{extractor}/{method}/seed_{seed}/" + kind,
+                f"work/{{dataset}}/runs/{{extractor}}/{{method}}/seed_{{seed}}/{kind}",
                 dataset=name,
                 extractor=KINDS[name],
                 method=SETTINGS[name].training.methods,

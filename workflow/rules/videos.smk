@@ -19,7 +19,7 @@ for name, dataset in FETCHED_VIDEOS.items():
             runtime=1440,
         params:
             asset=dataset.fetch_videos,
-            folder=dataset.videos,
+            folder=lambda wildcards, output: Path(output.listing).with_suffix(""),
             shards=dataset.shards,
             cache=f"{ASSETS}/downloads",
         shell:
