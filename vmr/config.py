@@ -16,6 +16,7 @@ from vmr.errors import ConfigError
 from vmr.feature_sections import NAME, FeatureSettings, Positive, Probability, Section, Share, SimulateSettings
 from vmr.names import (
     FORMATS_WITH_DURATIONS,
+    SIMULATED,
     Alignment,
     AnnotationFormat,
     Device,
@@ -195,8 +196,8 @@ class DatasetSettings(Section):
             raise ValueError("published: figures of real features do not belong beside simulated ones; leave it out")
         if self.annotation_format != "charades_sta" or len(self.durations) != 1:
             raise ValueError("a simulated dataset has annotation_format charades_sta and one file of durations")
-        if "simulated" not in self.title:
-            raise ValueError(f"title: tables of simulated features must say so; `simulated` is not in {self.title!r}")
+        if SIMULATED not in self.title:
+            raise ValueError(f"title: tables of simulated features must say so; `{SIMULATED}` is not in {self.title!r}")
         several = [split for split, files in self.annotations.items() if len(files) != 1]
         unknown = [split for split in self.simulate.videos if split not in self.annotations]
         if several or unknown:
@@ -338,10 +339,10 @@ class Config(Settings):
                 f"datasets.{name}.annotations: {simulate.source} has no split {', '.join(absent)}; it has: "
                 f"{', '.join(source.annotations)}."
             )
-        if held is None or held.layout != "hdf5" or not held.kind.startswith("simulated"):
+        if held is None or held.layout != "hdf5" or not held.kind.startswith(SIMULATED):
             raise ConfigError(
                 f"datasets.{name}.overrides.features.import: a simulated dataset imports the HDF5 file that is "
-                "simulated, with a kind that begins with `simulated`, so that every table says what it is."
+                f"simulated, with a kind that begins with `{SIMULATED}`, so that every table says what it is."
             )
         if held.fps is None or held.stride is None or held.stride != int(held.stride):
             raise ConfigError(

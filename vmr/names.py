@@ -15,5 +15,8 @@ Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "float32", "bfloat16"]
 Selection = Literal["validation", "test"]
 
+# How kinds of features that are no features of videos begin; tables are labelled by it.
+SIMULATED = "simulated"
+
 # Formats whose files say how long each video is.
 FORMATS_WITH_DURATIONS: tuple[AnnotationFormat, ...] = ("activitynet_captions",)

@@ -8,6 +8,11 @@ from collections.abc import Sequence
 from vmr.evaluation.metrics import recall_name
 from vmr.evaluation.table_rows import METHOD_TITLES, SCORE_COLUMNS, Row
 
+SIMULATED_NOTE = (
+    "**Simulated features**: no video was seen. What sentences say was planted, weakly, in numbers as long as "
+    "features of real videos. The rows compare methods with each other; they say nothing about real videos and "
+    "do not belong beside published figures."
+)
 _BLIND = [title for method, title in METHOD_TITLES.items() if method.endswith("_blind")]
 
 

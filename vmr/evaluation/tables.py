@@ -6,6 +6,7 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
+from vmr.errors import EvaluationError
 from vmr.evaluation.table_rows import (
     METHOD_TITLES,
     SCORE_COLUMNS,
@@ -17,6 +18,7 @@ from vmr.evaluation.table_rows import (
 from vmr.evaluation.table_runs import trained_rows
 from vmr.evaluation.table_text import table_text
 from vmr.files import atomic_path
+from vmr.names import SIMULATED
 
 TABLE_COLUMNS = [
     *("method", "features", "source", "split"),
@@ -60,6 +62,10 @@ def make_table(
     """
     printed = [] if published is None else published_rows(published)
     computed = [*baseline_rows(baselines), *trained_rows(metrics, datasets=[dataset, *further])]
+    if printed and any(row.features.startswith(SIMULATED) for row in computed):
+        raise EvaluationError(
+            f"{published}: figures of real features do not belong beside simulated ones. Leave out the published file."
+        )
     check_queries(computed)
     rows = [*printed, *_ordered(computed)]
     with atomic_path(output_csv) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:

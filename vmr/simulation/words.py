@@ -1,4 +1,4 @@
-"""What a sentence says, as directions: a fixed random one for each content word."""
+"""What a sentence says, as directions: a fixed random one for each content word, shared by its inflections."""
 
 import functools
 import hashlib
@@ -8,25 +8,51 @@ from jaxtyping import Float64
 
 from vmr.queries.tokenize import tokenize
 
+_ENDINGS = ("ing", "ed", "es", "s")
+_SHORTEST_ROOT = 3
+
 
 def content_words(sentence: str) -> list[str]:
-    """Words of a sentence that can be seen in a video: no stop words of spaCy, no punctuation, each once.
+    """Roots of the words of a sentence that can be seen in its moment, each once.
+
+    Left out are stop words of spaCy and punctuation. The word `person` stays, which most sentences of Charades-STA
+    have: it marks moments without telling them apart, as movement does in real videos.
 
     Args:
         sentence: any text with a word in it.
 
     Returns:
-        Lower-case words in their order; of a sentence of stop words alone all of its words.
+        `root` of the words, in their order; of a sentence that has nothing else all of its words.
 
     >>> content_words("A person opens the door, then another door.")
-    ['person', 'opens', 'door']
-    >>> content_words("They do it.")
-    ['they', 'do', 'it']
+    ['person', 'open', 'door']
+    >>> content_words("It is what it is.")
+    ['it', 'is', 'what']
     """
     from spacy.lang.en.stop_words import STOP_WORDS
 
-    words = list(dict.fromkeys(word for word in tokenize(sentence) if word.isalpha()))
-    return [word for word in words if word not in STOP_WORDS] or words
+    words = [word for word in tokenize(sentence) if word.isalpha()]
+    seen = [word for word in words if word not in STOP_WORDS]
+    return list(dict.fromkeys(map(root, seen or words)))
+
+
+def root(word: str) -> str:
+    """A word without its English ending, cut so that most inflections agree; it need not be a word itself.
+
+    A model of lemmas would have to be downloaded, and one root for two words does little harm here.
+
+    >>> [root(word) for word in ("opens", "opening", "opened", "closes", "closing", "put", "putting", "tidies", "tidy")]
+    ['open', 'open', 'open', 'clos', 'clos', 'put', 'put', 'tidi', 'tidi']
+    """
+    for ending in _ENDINGS:
+        if word.endswith(ending) and len(word) - len(ending) >= _SHORTEST_ROOT:
+            word = word.removesuffix(ending)
+            break
+    if len(word) > _SHORTEST_ROOT and word[-1] == word[-2]:
+        word = word[:-1]
+    if len(word) > _SHORTEST_ROOT and word.endswith("e"):
+        word = word[:-1]
+    return word[:-1] + "i" if word.endswith("y") else word
 
 
 def generator(*key: object) -> np.random.Generator:

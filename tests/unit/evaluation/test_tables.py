@@ -121,6 +121,16 @@ def test_own_datasets_have_no_published_rows(tmp_path):
     assert "published" not in text
 
 
+def test_simulated_features_are_labelled_and_stay_apart_from_published_figures(tmp_path):
+    metrics = [_metrics(tmp_path, features="simulated")]
+    rows, text = _table(tmp_path, metrics, baselines=[_baselines(tmp_path)])
+    assert rows[-1]["features"] == "simulated"
+    assert text.split("\n\n")[1].startswith("**Simulated features**: no video was seen.")
+    with pytest.raises(EvaluationError, match="figures of real features do not belong beside simulated ones"):
+        _table(tmp_path, metrics, published=PUBLISHED / "charades.csv")
+    assert "imulated" not in _table(tmp_path, [_metrics(tmp_path)])[1]
+
+
 def test_labels_that_must_be_seen(tmp_path):
     metrics = [
         _metrics(tmp_path, method="mha", selection="test"),
