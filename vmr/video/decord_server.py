@@ -1,4 +1,4 @@
-"""Process that decodes videos with decord, each in a child of its own, and writes the chosen frames, raw, to a pipe.
+"""Process that decodes videos with decord, each in a child of its own, and hands over the chosen frames, raw.
 
 decord can abort, hang or leak: a child dies with its video, and by itself when its time is over. The server, which
 has imported decord and numpy and opened nothing, forks it in a few milliseconds; starting Python anew takes 0.4 s.
@@ -13,26 +13,42 @@ import resource
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import decord
 import numpy as np
+import numpy.typing as npt
 
 from vmr.video.pipes import MEMORY_LIMIT, enlarge_pipe
+from vmr.video.ring import ring_writer
 
 _TOLERANCE_SEC = 5e-3  # decord keeps time stamps as 32-bit floats
 
 
-def write_frames(plan: dict[str, Any], target: int) -> str:
-    """Decode sequentially to the very last frame and write each chosen one as often as the plan says.
+class _Borrowed:
+    """A frame of decord as numpy takes it without a copy: decord knows an older form of the protocol."""
+
+    def __init__(self, frame: Any) -> None:
+        self._capsule = frame.to_dlpack()
+
+    def __dlpack__(self, **_: Any) -> Any:
+        return self._capsule
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 1, 0
+
+
+def hand_over_frames(plan: dict[str, Any], put: Callable[[npt.NDArray[Any]], None]) -> str:
+    """Decode sequentially to the very last frame and hand over each chosen one as often as the plan says.
 
     Decoding to the end, though the last frames may not be needed, shows whether any frame is missing: a gap in the
     middle moves all later frames, and decord does not tell.
 
     Args:
-        plan: `path`, `times_sec` of all frames, `repeats` of each frame, `width` and `height` of what to write,
+        plan: `path`, `times_sec` of all frames, `repeats` of each frame, `width` and `height` of what to hand over,
             `resize` (whether decord is to bring the frames to that size; else they must have it), and `threads`.
-        target: descriptor that takes the raw RGB frames.
+        put: takes an RGB frame, (H, W, 3).
 
     Returns:
         Why the frames cannot be trusted, or an empty string.
@@ -46,23 +62,31 @@ def write_frames(plan: dict[str, Any], target: int) -> str:
     stamps = np.sort(reader.get_frame_timestamp(range(len(times)))[:, 0].astype(np.float64))
     if np.abs((stamps - stamps[0]) - (times - times[0])).max() > _TOLERANCE_SEC:
         return "it reads other time stamps than the packets have"
-    enlarge_pipe(target)
     frame = None
     for index, repeats in enumerate(plan["repeats"]):
-        frame, previous = reader.next().asnumpy(), frame
+        frame, previous = np.from_dlpack(_Borrowed(reader.next())), frame
         if frame.shape != (plan["height"], plan["width"], 3):
             return f"it gives {frame.shape[1]}x{frame.shape[0]}, not {plan['width']}x{plan['height']}, at {index}"
         for _ in range(repeats):
-            data = memoryview(frame).cast("B")
-            while data:
-                data = data[os.write(target, data) :]
+            put(frame)
     if frame is not None and previous is not None and np.array_equal(frame, previous):
         # For frames that it lost anywhere decord repeats the last one. So does a still picture, but seldom exactly.
         return "the last frames are the same: some may be lost"
     return ""
 
 
-def _decode(plan_file: int, target: int, log: int) -> None:
+def _pipe_writer(target: int) -> Callable[[npt.NDArray[Any]], None]:
+    enlarge_pipe(target)
+
+    def put(frame: npt.NDArray[Any]) -> None:
+        data = frame.data.cast("B")
+        while data:
+            data = data[os.write(target, data) :]
+
+    return put
+
+
+def _decode(plan_file: int, log: int, target: int, *ring: int) -> None:
     """Life of a child: standard output and error belong to the log, whatever the libraries print; never returns."""
     os.dup2(log, 1)
     os.dup2(log, 2)
@@ -70,9 +94,14 @@ def _decode(plan_file: int, target: int, log: int) -> None:
         with os.fdopen(plan_file, "rb") as file:
             plan = json.load(file)
         # Both hold even when the one who asked is gone: SIGALRM kills a thread that hangs inside the decoder too.
-        signal.alarm(int(plan["timeout_sec"]) + 1)
+        signal.alarm(int(plan["alarm_sec"]) + 1)
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
-        reason = write_frames(plan, target)
+        if ring:
+            put, close = ring_writer(target, *ring, width=plan["width"], height=plan["height"])
+            reason = hand_over_frames(plan, put)
+            close()
+        else:
+            reason = hand_over_frames(plan, _pipe_writer(target))
     except BrokenPipeError:
         reason = ""  # the reader has gone and says why itself
     except (decord.DECORDError, StopIteration) as error:
@@ -90,7 +119,7 @@ def main() -> None:
     connection = socket.socket(fileno=os.dup(0))
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     while True:
-        request, descriptors, _, _ = socket.recv_fds(connection, 1, 3)
+        request, descriptors, _, _ = socket.recv_fds(connection, 1, 5)
         if not request:
             return
         child = os.fork()

@@ -24,6 +24,7 @@ from typing import IO, Any
 from vmr.errors import ShardError, VideoError
 from vmr.video.ffprobe import Prober, child_environment
 from vmr.video.pipes import MEMORY_LIMIT, enlarge_pipe
+from vmr.video.ring import FrameRing
 
 # A message of ffmpeg's libraries or of the program itself; its lists of streams and their metadata can say anything.
 _COMPLAINT = re.compile(
@@ -42,13 +43,14 @@ class DecordServer:
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: socket.socket | None = None
 
-    def decode(self, plan: dict[str, Any], *, target: int, log: int) -> None:
+    def decode(self, plan: dict[str, Any], *, log: int, target: int, ring: FrameRing | None = None) -> None:
         """Begin to decode a video.
 
         Args:
-            plan: see `vmr.video.decord_server.write_frames`, and `timeout_sec`, after which the child kills itself.
-            target: descriptor that takes the frames; ours may be closed afterwards.
-            log: descriptor that takes what is said.
+            plan: see `vmr.video.decord_server.hand_over_frames`, and `alarm_sec`, after which the child kills itself.
+            log: descriptor that takes what is said; this and the next may be closed afterwards.
+            target: descriptor that takes the frames, or with a ring, a byte for each slot.
+            ring: takes the frames.
         """
         self.start()
         assert self._connection is not None
@@ -57,7 +59,8 @@ class DecordServer:
             file.seek(0)
             # A server that died in between answers by silence, in `exit_code`.
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                socket.send_fds(self._connection, [b"+"], [file.fileno(), target, log])
+                more = [] if ring is None else [ring.memory, ring.free]
+                socket.send_fds(self._connection, [b"+"], [file.fileno(), log, target, *more])
 
     def exit_code(self, *, timeout_sec: float) -> int | None:
         """Exit code of the child, negative for a signal; None when the time is over.
@@ -152,12 +155,12 @@ class Pipeline:
         self._close_output()
         self._stack.close()
 
-    def add_decord(self, server: DecordServer, plan: dict[str, Any]) -> None:
-        """Begin with decord's frames; before any command."""
+    def add_decord(self, server: DecordServer, plan: dict[str, Any], *, ring: FrameRing | None = None) -> None:
+        """Begin with decord's frames, before any command; with a ring they are there, and bytes for its slots here."""
         self._output, target = os.pipe()
         try:
             self._server = server
-            server.decode(plan, target=target, log=self._new_log().fileno())
+            server.decode(plan, log=self._new_log().fileno(), target=target, ring=ring)
         finally:
             os.close(target)
         enlarge_pipe(self._output)

@@ -172,7 +172,7 @@ def decord_plan(
         "width": given[0],
         "height": given[1],
         "resize": not native,
-        "timeout_sec": timeout_sec,
+        "alarm_sec": timeout_sec,
         "threads": threads,
     }
     return plan, given
@@ -207,8 +207,11 @@ def _decode_with_ffmpeg(job: _Job, *, timeout_sec: float) -> tuple[int, str]:
     if timeline.last_duration_sec > 1 / job.fps:
         frames = frames.filter("tpad", stop_mode="clone", stop_duration=timeline.last_duration_sec)
     frames = frames.filter("fps", job.fps, round="up", start_time=0)
-    # Through RGB, by the very conversion that decord does, whatever matrix and range the source declares.
-    frames = frames.filter("scale", *job.size, flags=RESIZING).filter("format", "rgb24")
+    # Through RGB, by the very conversion that decord does, whatever matrix and range the source declares; it is fast
+    # for equal sizes only.
+    if not hands_over_native(job.picture, job.size):
+        frames = frames.filter("scale", *job.size, flags=RESIZING).filter("format", "yuv420p")
+    frames = frames.filter("scale", flags=RESIZING).filter("format", "rgb24")
     steps = timeline.num_steps(job.fps)
     encode = job.encode(frames, num_frames=steps)
     with Pipeline(timeout_sec=timeout_sec) as pipeline:
