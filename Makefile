@@ -55,6 +55,7 @@ bench: bench-features bench-training ## measure speed and memory; writes benchma
 VIDEOS ?= ../shared/data/videos
 bench-features: setup ## decoding, frame store, a window, a video, a shard, memory (VIDEOS=folder with 3MSZA.mp4)
 	@$(BIN)/python benchmarks/i3d_speed.py --video $(VIDEOS)/3MSZA.mp4
+	@$(BIN)/python benchmarks/decoding.py $(VIDEOS)/3MSZA.mp4
 	@$(BIN)/python benchmarks/extraction.py --video $(VIDEOS)/3MSZA.mp4
 	@$(BIN)/python benchmarks/frame_store.py $(VIDEOS)/3MSZA.mp4 $(VIDEOS)/v_ZNVhz7ctTq0.mp4
 
