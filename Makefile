@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-reduced test faults check format lock bench bench-features bench-training clean
+.PHONY: help setup demo demo-reduced test faults test-slurm test-slurm-faults check format lock bench bench-features bench-training clean
 
 BIN := .venv/bin
 CORES ?= all
@@ -8,7 +8,7 @@ SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
 
 setup: .venv/ready ## make .venv from the locks, see to ffmpeg
 	@command -v ffmpeg >/dev/null && command -v ffprobe >/dev/null || envs/setup.sh
@@ -30,6 +30,14 @@ test: setup ## all tests, in parallel
 
 faults: setup ## bad videos, kills at twenty moments, a full disk, hanging decoders
 	@VMR_ALL_FAULTS=1 $(BIN)/pytest tests/faults --durations=5
+
+test-slurm: setup ## the workflow on a Slurm of our own (as root on Debian; skipped elsewhere)
+	@envs/slurm.sh
+	@VMR_SLURM=1 $(BIN)/pytest tests/slurm -rs --durations=3
+
+test-slurm-faults: setup ## the same, with lost nodes, cancelled and requeued jobs, too little memory, a killed head
+	@envs/slurm.sh
+	@VMR_SLURM=1 VMR_ALL_FAULTS=1 $(BIN)/pytest tests/slurm -rs --durations=8
 
 check: setup ## lint, formatting, types, one-way imports, rules
 	$(BIN)/ruff check .

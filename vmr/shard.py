@@ -8,15 +8,17 @@ writer can leave unreadable, is never written in place.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import logging
+import os
 import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import h5py
 
@@ -59,6 +61,9 @@ def writing(path: Path | str) -> Iterator[None]:
 class PartialShard:
     """The finished videos of a shard that is not complete yet. Several threads may add to it.
 
+    One process works on a shard at a time; another one waits until it has ended. A cluster's jobs outlive the
+    Snakemake that began them: without this, the job of a second Snakemake would throw away what the first is writing.
+
     Args:
         path: the final HDF5 file.
         settings: everything that determines the content (configuration, digest of the code, weights). Parts
@@ -73,6 +78,8 @@ class PartialShard:
         self.folder = self.path.with_name(self.path.name + ".parts")
         self._key = sha256_json(settings)
         self._adding = threading.Lock()
+        # Held until this object or the process ends.
+        self._alone = _alone_at(self.path)
         key_file = self.folder / "settings.sha256"
         with writing(self.path):
             if self.folder.exists() and (not key_file.exists() or key_file.read_text() != self._key):
@@ -180,8 +187,12 @@ class PartialShard:
         return rows
 
     def clear(self) -> None:
-        """Remove the parts: call it once everything that is derived from the rows is on disk."""
+        """Remove the parts and let others go on: call it once everything derived from the rows is on disk."""
         shutil.rmtree(self.folder, ignore_errors=True)
+        if self._alone is not None:
+            Path(self._alone.name).unlink(missing_ok=True)
+            self._alone.close()
+            self._alone = None
 
     def _part(self, video_id: str) -> Path:
         # A digest, since ids may hold characters or lengths that file systems refuse.
@@ -189,6 +200,29 @@ class PartialShard:
 
     def _digest(self, fingerprints: dict[str, str]) -> str:
         return sha256_json({"settings": self._key, "inputs": fingerprints})
+
+
+def _alone_at(path: Path) -> IO[bytes] | None:
+    """An open file whose lock no other process has; None where the file system knows no locks."""
+    lock = path.with_name(f".{path.name}.lock")
+    while True:
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = lock.open("ab")
+        try:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                logger.info("%s: another process works on it; waiting until it has ended", path)
+                fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:
+            logger.warning("%s: no locks on this file system (%s); start nothing twice at a time", path, error)
+            file.close()
+            return None
+        # Whoever had the lock before may have removed the file, and a third one have made it anew.
+        if lock.exists() and os.path.samestat(os.fstat(file.fileno()), lock.stat()):
+            return file
+        file.close()
 
 
 @contextmanager

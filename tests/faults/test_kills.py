@@ -131,4 +131,5 @@ def test_parts_of_an_earlier_run_are_found(tmp_path):
     shard.finish(["a"], attributes={}, fingerprints={"a": "1"})
     assert shard.is_finished({"a": "1"})
     assert not shard.is_finished({"a": "2"}) and not shard.is_finished({"a": "1", "b": "1"})
+    shard.clear()
     assert not PartialShard(tmp_path / "s.h5", settings={"other": 1}).is_finished({"a": "1"})

@@ -1,4 +1,7 @@
 import json
+import subprocess
+import sys
+import threading
 
 import h5py
 import numpy as np
@@ -74,3 +77,33 @@ def test_a_disk_that_refuses_is_one_clear_error(tmp_path):
     with pytest.raises(ShardError, match=r"s\.h5.*No space left.*Free some space"):
         shard.add("a", fingerprint="1", row={}, write=full)
     assert shard.done("a", "1") is None
+
+
+def test_one_process_at_a_time_works_on_a_shard(tmp_path):
+    path = tmp_path / "s.h5"
+    hold = (
+        "import sys, time; from vmr.shard import PartialShard\n"
+        f"shard = PartialShard({str(path)!r}, settings={{}})\n"
+        "shard.add('a', fingerprint='1', row={'video_id': 'a'})\n"
+        "print('holds', flush=True); sys.stdin.read()"
+    )
+    other = subprocess.Popen([sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert other.stdout.readline() == "holds\n"
+    came = []
+    waiting = threading.Thread(target=lambda: came.append(PartialShard(path, settings={"stride": 4})), daemon=True)
+    waiting.start()
+    waiting.join(timeout=0.5)
+    # Other settings would have thrown away the part that the other process has finished.
+    assert not came and len(list((tmp_path / "s.h5.parts").glob("*.h5"))) == 1
+    other.kill()
+    waiting.join(timeout=20)
+    assert len(came) == 1 and came[0].done("a", "1") is None
+
+
+def test_a_file_system_without_locks_is_only_warned_about(tmp_path, monkeypatch, caplog):
+    def unsupported(file, operation):
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr("fcntl.flock", unsupported)
+    put(PartialShard(tmp_path / "s.h5", settings={}), "a", 1.0)
+    assert "no locks on this file system" in caplog.text

@@ -1,0 +1,91 @@
+"""What clusters do to jobs: each time the right table comes out, and nothing finished is extracted again."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+from slurm.conftest import ROOT, TABLE, Run
+
+pytestmark = [
+    pytest.mark.timeout(900),
+    pytest.mark.skipif("VMR_ALL_FAULTS" not in os.environ, reason="takes ten minutes: `make test-slurm-faults`"),
+]
+
+
+@pytest.fixture
+def decoded(undisturbed, tmp_path):
+    """A folder in which everything up to the decoded frames is done, as Snakemake's own records say too."""
+    folder = tmp_path / "run"
+    shutil.copytree(undisturbed.folder, folder, ignore=shutil.ignore_patterns("locks", "snakemake.log"))
+    for name in ("results", "work/demo/features", "work/demo/runs", "logs/demo/extract_i3d", "logs/slurm"):
+        shutil.rmtree(folder / name)
+    return folder
+
+
+def check(run, undisturbed):
+    run.finish()
+    expected = pd.read_csv(undisturbed.folder / TABLE)
+    pd.testing.assert_frame_equal(pd.read_csv(run.folder / TABLE), expected)
+
+
+def test_a_node_goes_down(cluster, decoded, undisturbed):
+    run = Run(cluster, decoded)
+    job, finished = run.extracting()
+    cluster.kill_node(job["node"], job=job["id"])
+    try:
+        check(run, undisturbed)
+    finally:
+        cluster.start_node(job["node"])
+    assert run.finished_before() >= finished
+    ended = next(each for each in cluster.jobs() if each["id"] == job["id"] or "extract_i3d" in each["comment"])
+    assert ended
+
+
+def test_a_job_is_cancelled(cluster, decoded, undisturbed):
+    run = Run(cluster, decoded)
+    job, finished = run.extracting()
+    cluster.call("scancel", job["id"])
+    check(run, undisturbed)
+    assert run.finished_before() >= finished
+
+
+def test_a_job_is_requeued(cluster, decoded, undisturbed):
+    run = Run(cluster, decoded)
+    job, finished = run.extracting()
+    cluster.call("scontrol", "requeue", job["id"])
+    check(run, undisturbed)
+    assert run.finished_before() >= finished
+
+
+def test_too_little_memory_and_more_at_the_next_attempt(cluster, decoded, undisturbed):
+    run = Run(cluster, decoded, "--set-resources", "extract_i3d:mem_mb=300*attempt**4")
+    check(run, undisturbed)
+    extractions = [
+        details
+        for job in cluster.jobs()
+        if f"WorkDir={decoded}\n" in (details := cluster.call("scontrol", "show", "job", job["id"]))
+        and "extract_i3d" in job["comment"]
+    ]
+    asked = [details.split("mem=")[1].split(",")[0] for details in extractions]
+    states = [details.split("JobState=")[1].split()[0] for details in extractions]
+    assert sorted(zip(asked, states, strict=True)) == [("300M", "OUT_OF_MEMORY"), ("4800M", "COMPLETED")]
+
+
+def test_the_head_is_killed_and_started_again(cluster, decoded, undisturbed):
+    first = Run(cluster, decoded)
+    job, finished = first.extracting()
+    first.process.send_signal(signal.SIGKILL)
+    first.process.wait()
+    # Its job goes on, as on a real cluster. The second one for the same shard waits for it.
+    unlock = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", decoded, "--unlock"]
+    subprocess.run([*map(str, unlock), "--configfile", str(ROOT / "config.yaml")], check=True, capture_output=True)
+    second = Run(cluster, decoded)
+    check(second, undisturbed)
+    state = cluster.call("scontrol", "show", "job", job["id"]).split("JobState=")[1].split()[0]
+    assert state == "COMPLETED"
+    assert finished
+    assert "is finished already" in (decoded / "logs/demo/extract_i3d/0.log").read_text()

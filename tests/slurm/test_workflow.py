@@ -1,0 +1,36 @@
+"""The whole workflow through the profile for Slurm, without a fault."""
+
+import pandas as pd
+import pytest
+
+pytestmark = pytest.mark.timeout(900)
+
+
+def test_the_table_comes_out(undisturbed):
+    table = pd.read_csv(undisturbed.folder / "results/demo_table.csv")
+    computed = table[table["method"] == "CI-MHA"]
+    assert len(computed) == 1
+    assert computed.filter(like="R1@").notna().all().all()
+
+
+def test_each_job_ran_once_and_only_downloads_ran_on_the_head_node(undisturbed):
+    comments = [job["comment"] for job in undisturbed.cluster.jobs() if job["state"] == "COMPLETED"]
+    rules = sorted(comment.removeprefix("rule_").split("_wildcards_")[0] for comment in comments)
+    assert len([rule for rule in rules if "extract_i3d" in rule]) == 1
+    assert not [rule for rule in rules if "prepare_asset" in rule]
+    log = (undisturbed.folder / "logs/demo/extract_i3d/0.log").read_text()
+    assert log.count("8 videos, 8 decoded, 0 of them finished before") == 1, "started more than once"
+
+
+def test_extraction_and_training_ask_for_a_card_and_the_rest_does_not(undisturbed):
+    asked = {}
+    for job in undisturbed.cluster.jobs():
+        details = undisturbed.cluster.call("scontrol", "show", "job", job["id"])
+        asked.setdefault("gpu" in details.split("Comment=")[0], set()).add(job["comment"].split("_wildcards_")[0])
+    assert {rule.removeprefix("rule_") for rule in asked[True]} == {"extract_i3d", "train"}
+
+
+def test_logs_lie_where_the_documentation_says(undisturbed):
+    for name in ("parse_annotations.log", "decode_frames/0.log", "extract_i3d/0.log", "train/i3d_ci_mha_0.log"):
+        assert (undisturbed.folder / "logs/demo" / name).exists(), name
+    assert (undisturbed.folder / "work/demo/benchmarks/extract_i3d/0.tsv").exists()
