@@ -27,6 +27,7 @@ from vmr.annotations.moments import clamp_spans, read_moments, validation_videos
 from vmr.data.collate import Collator, training_batches
 from vmr.data.samples import Samples, build_samples
 from vmr.data.videos import VideoSteps, load_videos, pool_steps
+from vmr.devices import choose_device
 from vmr.features.store import FeatureStore
 from vmr.files import write_json
 from vmr.model.build import build_network
@@ -34,7 +35,7 @@ from vmr.model.encoders import BiLSTM
 from vmr.model.losses import Targets
 from vmr.provenance import library_versions
 from vmr.queries.store import QueryStore
-from vmr.training.hardware import autocast, describe, resolve_device, resolve_precision
+from vmr.training.hardware import autocast, describe, resolve_precision
 from vmr.training.inference import predict_batch, ranked_spans
 
 
@@ -196,7 +197,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "training_epoch.json")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    device = resolve_device(options.device)
+    device = choose_device(options.device)
     precision = resolve_precision("auto", device, width=options.hidden)
     table = read_moments(options.work / "annotations" / "moments.csv")
     table = clamp_spans(table, video_durations(table, None))

@@ -17,10 +17,11 @@ import torch
 from torch import nn
 
 from vmr.data.collate import Batch
+from vmr.devices import choose_device
 from vmr.files import write_json
 from vmr.model.ci_mha import CiMha
 from vmr.model.losses import moment_loss
-from vmr.training.hardware import autocast, cpu_has_bfloat16, describe, resolve_device
+from vmr.training.hardware import autocast, cpu_has_bfloat16, describe
 from vmr.training.inference import predict_batch
 
 # batch: queries; videos: different videos among them (Charades-STA: nearly all differ; demo: six queries a video).
@@ -109,7 +110,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    device = resolve_device(arguments.device)
+    device = choose_device(arguments.device)
     results = {
         name: {precision: measure(case, precision, device, arguments.repeats) for precision in ("float32", "bfloat16")}
         for name, case in CASES.items()

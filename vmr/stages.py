@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from vmr.provenance import code_digest
 
+# Texts of errors, records, and which of several cards is taken.
+_WITHOUT = ("vmr.errors", "vmr.provenance", "vmr.devices")
 _OTHER_EXTRACTORS = {
     "extract_i3d": ("vmr.features.c3d", "vmr.features.backbones"),
     "extract_c3d": ("vmr.features.i3d", "vmr.features.backbones"),
@@ -18,7 +20,7 @@ class Stage:
     """The modules that a stage enters, and imported ones that cannot change what it gives."""
 
     entries: tuple[str, ...]
-    without: tuple[str, ...] = ("vmr.errors", "vmr.provenance")
+    without: tuple[str, ...] = _WITHOUT
 
     def digest(self) -> str:
         """Digest of the stage's code, see `vmr.provenance.code_digest`."""
@@ -32,10 +34,7 @@ STAGES = {
     # With the processes that these start, which nothing imports.
     "probe_videos": Stage(("vmr.video.probe", "vmr.video.ffprobe_server")),
     "decode_frames": Stage(("vmr.video.decode", "vmr.video.ffprobe_server", "vmr.video.decord_server")),
-    **{
-        stage: Stage(("vmr.features.extract",), ("vmr.errors", "vmr.provenance", *others))
-        for stage, others in _OTHER_EXTRACTORS.items()
-    },
+    **{stage: Stage(("vmr.features.extract",), (*_WITHOUT, *others)) for stage, others in _OTHER_EXTRACTORS.items()},
     "simulate": Stage(("vmr.simulation.simulate",)),
     "import_features": Stage(("vmr.features.importers",)),
     "merge_features": Stage(("vmr.features.merge",)),

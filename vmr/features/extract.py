@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from vmr.devices import claim_device
 from vmr.errors import FeatureError, VmrError
 from vmr.features.clips import step_seconds
 from vmr.features.encoders import Encoder
@@ -85,7 +86,7 @@ def extract_shard(
         stride=stride,
         mode=mode,
         padding=padding,
-        device=device,
+        device=str(claim_device(device)),
         dtype=dtype,
         batch_size=batch_size,
     )

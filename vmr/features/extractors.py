@@ -13,11 +13,12 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from vmr.devices import choose_device
 from vmr.errors import FeatureError
 from vmr.features import c3d, i3d
 from vmr.features.clips import Frames, WindowPlan, padded_sequence, plan_windows, resize_and_crop, slabs
 from vmr.features.encoders import Encoder, Stream, StreamEncoder, WindowEncoder
-from vmr.features.hardware import batch_that_fits, choose_device, choose_dtype
+from vmr.features.hardware import batch_that_fits, choose_dtype
 from vmr.features.networks import EXTRACTORS, Network, build_network
 from vmr.features.shared_windows import SharedWindows, can_share
 from vmr.features.streaming import StreamingFeatures

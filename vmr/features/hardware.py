@@ -1,4 +1,4 @@
-"""Where extraction runs: device, precision, and how much fits into its memory."""
+"""How extraction runs on a device: precision, and how much fits into its memory."""
 
 import torch
 
@@ -9,25 +9,6 @@ _CPU_BATCH = 4
 # 103, 26 and 77 MB, with their inputs, padded copies and the convolution's workspace). Too small a guess is mended by
 # halving the batch. C3D and the backbones take less.
 _BYTES_PER_WINDOW = 600 * 2**20
-
-
-def choose_device(device: str) -> torch.device:
-    """The device that a name means: ``"auto"`` is CUDA where there is one, else the CPU.
-
-    Raises:
-        FeatureError: CUDA is asked for and not there, or the name is none of ours.
-    """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if device == "cpu":
-        return torch.device("cpu")
-    if device.split(":")[0] == "cuda":
-        if not torch.cuda.is_available():
-            raise FeatureError(
-                f"device {device}: no CUDA device is visible to torch here. Set `device: auto` or `cpu`."
-            )
-        return torch.device(device)
-    raise FeatureError(f"device is auto, cpu or cuda, found {device!r}")
 
 
 def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:

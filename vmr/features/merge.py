@@ -15,8 +15,8 @@ from jaxtyping import Float32
 from tqdm import tqdm
 
 from vmr.annotations.moments import read_moments
+from vmr.devices import choose_device
 from vmr.errors import FeatureError
-from vmr.features.hardware import choose_device
 from vmr.features.pca import Pca, PcaFitter, read_pca
 from vmr.features.store import END, FEATURES, GROUPS, START, FeatureStore
 from vmr.files import atomic_path, sha256_file

@@ -1,4 +1,4 @@
-"""Device and precision of a run: what `auto` means."""
+"""Precision of a run: what `auto` means on a device."""
 
 from __future__ import annotations
 
@@ -13,19 +13,6 @@ Precision = Literal["float32", "bfloat16"]
 
 # Below this width single precision is as fast on a CPU: a step is then spent on many small operations.
 _WORTHWHILE_WIDTH = 256
-
-
-def resolve_device(device: str) -> torch.device:
-    """The device to compute on: ``auto`` is CUDA where there is one, else the CPU.
-
-    Raises:
-        ConfigError: ``cuda`` was asked for and there is none, or the name is unknown.
-    """
-    if device not in ("auto", "cpu", "cuda"):
-        raise ConfigError(f"device is {device!r}; expected auto, cpu or cuda")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device is cuda, but torch finds no CUDA device. Set it to auto or cpu.")
-    return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 def resolve_precision(precision: str, device: torch.device, *, width: int) -> Precision:

@@ -14,13 +14,13 @@ from vmr.data.blind import EVALUATION_SEED, exchange_input
 from vmr.data.collate import Collator
 from vmr.data.samples import build_samples
 from vmr.data.videos import load_videos
+from vmr.devices import choose_device
 from vmr.errors import EvaluationError
 from vmr.features.store import FeatureStore
 from vmr.files import atomic_path
 from vmr.model.build import exchanged_input
 from vmr.queries.store import QueryStore
 from vmr.training.checkpoint import check_features, check_queries, load_checkpoint
-from vmr.training.hardware import resolve_device
 from vmr.training.inference import ranked_spans
 from vmr.video.manifest import read_manifest
 
@@ -63,7 +63,7 @@ def predict_run(
         CheckpointError: the checkpoint is damaged, or was trained on other features or word vectors.
         EvaluationError: the splits have no queries.
     """
-    where = resolve_device(device)
+    where = choose_device(device)
     model, info = load_checkpoint(checkpoint, device=where)
     table = read_moments(moments)
     manifest = read_manifest(list(manifests)) if manifests else None

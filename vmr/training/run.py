@@ -17,6 +17,7 @@ from vmr.annotations.moments import clamp_spans, read_moments, validation_videos
 from vmr.data.collate import Collator
 from vmr.data.samples import Samples, build_samples
 from vmr.data.videos import VideoSteps, load_videos
+from vmr.devices import claim_device
 from vmr.errors import ConfigError, TrainingError
 from vmr.features.store import FeatureStore
 from vmr.files import sha256_file, sha256_json, write_json
@@ -26,7 +27,7 @@ from vmr.names import Alignment, MethodName
 from vmr.provenance import code_digest, library_versions
 from vmr.queries.store import QueryStore
 from vmr.training.checkpoint import feature_kind, save_checkpoint
-from vmr.training.hardware import describe, resolve_device, resolve_precision
+from vmr.training.hardware import describe, resolve_precision
 from vmr.training.loop import CRITERION, LoopSettings, Progress, clear_state, fit
 from vmr.video.manifest import read_manifest
 
@@ -107,7 +108,7 @@ def train_run(
     _check_choice("alignment", alignment, ALIGNMENTS)
     _check_choice("selection", selection, ("validation", "test"))
     begin = time.time()
-    where = resolve_device(device)
+    where = claim_device(device)
     table = _clamped_moments(moments, manifests)
     train_rows = table[table["split"] == train_split]
     if train_rows.empty:
@@ -151,7 +152,7 @@ def train_run(
         "train_split": train_split, "test_splits": list(test_splits),
     }  # fmt: skip
     fingerprint = sha256_json(
-        [settings, str(where), torch.__version__, code_digest(["vmr.training.run"]), videos.digest]
+        [settings, where.type, torch.__version__, code_digest(["vmr.training.run"]), videos.digest]
         + [sha256_file(path) for path in (moments, queries)]
     )
     output_dir.mkdir(parents=True, exist_ok=True)

@@ -132,6 +132,14 @@ def statuses(manifest):
     return {row.video_id: (row.status, row.reason) for row in rows.itertuples()}
 
 
+def test_a_card_is_claimed_before_the_network_is_built(module, manifest, monkeypatch):
+    asked, built, build = [], [], extract.build_extractor
+    monkeypatch.setattr(extract, "claim_device", lambda name: asked.append(name) or torch.device("cuda:1"))
+    monkeypatch.setattr(extract, "build_extractor", lambda *a, device, **k: built.append(device) or build(*a, **k))
+    run(manifest, device="cuda")
+    assert asked == ["cuda"] and built == ["cuda:1"]
+
+
 @pytest.mark.parametrize("batch_size", [1, 3, None])
 def test_features_and_seconds_are_those_of_the_definition(module, manifest, batch_size):
     with run(manifest, batch_size=batch_size) as store:

@@ -63,6 +63,13 @@ def test_what_a_run_writes(data, tmp_path: Path) -> None:
     assert list((tmp_path / "tensorboard").iterdir())
 
 
+def test_a_card_is_claimed(data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("vmr.training.run.claim_device", lambda name: asked.append(name) or torch.device("cpu"))
+    train_run(**data.inputs(), output_dir=tmp_path, **(SMALL | {"epochs": 1, "device": "auto"}))
+    assert asked == ["auto"]
+
+
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_the_same_seed_gives_the_same_bits(data, tmp_path: Path, precision: str) -> None:
     before = torch.random.get_rng_state()

@@ -1,0 +1,130 @@
+"""Which device a stage computes on, and turns for processes that share a machine's cards.
+
+A scheduler that knows of cards gives each job its own. Where there is none, as on a workstation, jobs side by side
+would all take the first card: the stages that fill a card (extraction, training) claim one by a lock on a file that
+is named after it, and wait while all are taken. The lock ends with the process, however that ends.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from vmr.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+# Slurm names here the cards that it gave to the job: they are nobody else's, or shared on purpose.
+_ASSIGNED = ("SLURM_JOB_GPUS", "SLURM_STEP_GPUS")
+# Set by a user whose card is large enough for several jobs at a time.
+_SHARED = "VMR_SHARE_GPU"
+_LOOK_AGAIN_SEC = 1.0
+# Locks of this process, by the card's name: a second claim in one process must not wait for the first.
+_held: dict[str, int] = {}
+
+
+def choose_device(name: str) -> torch.device:
+    """The device that a name means: ``"auto"`` is CUDA where there is one, else the CPU.
+
+    Args:
+        name: ``"auto"``, ``"cpu"``, ``"cuda"`` or one card, such as ``"cuda:1"``.
+
+    Raises:
+        ConfigError: CUDA or a card is asked for and not there, or the name is none of these.
+    """
+    kind, _, number = name.partition(":")
+    if name not in ("auto", "cpu") and (kind != "cuda" or not (name == kind or number.isdecimal())):
+        raise ConfigError(f"device is {name!r}; expected auto, cpu or cuda")
+    available = torch.cuda.is_available()
+    if name == "auto":
+        return torch.device("cuda" if available else "cpu")
+    if kind == "cuda" and not available:
+        raise ConfigError(f"device is {name}, but torch finds no CUDA device. Set it to auto or cpu.")
+    if number and int(number) >= torch.cuda.device_count():
+        raise ConfigError(
+            f"device is {name}, but torch finds {torch.cuda.device_count()} CUDA devices, from cuda:0 on."
+        )
+    return torch.device(name)
+
+
+def claim_device(name: str) -> torch.device:
+    """The device that a name means, and on CUDA a card that no other process has claimed, until this process ends.
+
+    Waits while all are taken. A card that Slurm gave to the job is taken as it is, and so is any card where the
+    variable ``VMR_SHARE_GPU`` is set. The chosen card becomes torch's current one.
+
+    Args:
+        name: see `choose_device`; ``"cuda"`` and ``"auto"`` leave the choice among all visible cards.
+
+    Raises:
+        ConfigError: see `choose_device`.
+    """
+    device = choose_device(name)
+    if device.type != "cuda" or any(variable in os.environ for variable in (*_ASSIGNED, _SHARED)):
+        return device
+    indices = range(torch.cuda.device_count()) if device.index is None else [device.index]
+    # The same card has other numbers in processes that see others; its UUID stays.
+    cards = {index: str(getattr(torch.cuda.get_device_properties(index), "uuid", index)) for index in indices}
+    index = claim_card(cards, folder=Path(tempfile.gettempdir()))
+    torch.cuda.set_device(index)
+    log.info("cuda:%d (%s) is this process's until it ends", index, cards[index])
+    return torch.device("cuda", index)
+
+
+def claim_card(cards: Mapping[int, str], *, folder: Path) -> int:
+    """The number of the first card that no other process has; waits while all are taken.
+
+    Args:
+        cards: names, the same in every process, by number.
+        folder: of the locks; a disk of this machine, the same one for all users.
+    """
+    for index, card in cards.items():
+        if card in _held:
+            return index
+    waiting = False
+    while True:
+        for index, card in cards.items():
+            try:
+                lock = _lock(folder / f"vmr-gpu-{card}.lock")
+            except OSError as error:
+                log.warning("cards cannot be locked here (%s): see that no two jobs use one at a time", error)
+                return index
+            if lock is not None:
+                _held[card] = lock
+                return index
+        if not waiting:
+            log.info("every card is taken by another process (%s): waiting for one", ", ".join(cards.values()))
+        waiting = True
+        time.sleep(_LOOK_AGAIN_SEC)
+
+
+def release_cards() -> None:
+    """Let go of what this process has claimed."""
+    while _held:
+        os.close(_held.popitem()[1])
+
+
+def _lock(path: Path) -> int | None:
+    """An open file with the lock on it; None when another process has it."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        file = os.open(path, flags)
+    except FileNotFoundError:
+        # Only then O_CREAT: a shared folder may refuse it for the file of another user, though it may be read.
+        file = os.open(path, flags | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(file)
+        return None
+    except OSError:
+        os.close(file)
+        raise
+    return file
