@@ -111,9 +111,9 @@ class SimulateSettings(Section):
     videos: Annotated[dict[str, Positive], Field(description="Videos of a split; all of those not named.")] = {}
     seed: Annotated[int, Field(ge=0, description="Another one gives other directions, noise and jitter.")] = 0
     dim: Annotated[int, Field(gt=0, description="Numbers of a feature.")] = 1024
-    rank: Annotated[int, Field(gt=0, description="Length of the hidden space of words and noise.")] = 128
+    rank: Annotated[int, Field(gt=0, description="Length of the hidden space of words and noise.")] = 64
     window: Annotated[int, Field(gt=0, description="Frames over which meaning and noise are averaged.")] = 64
-    strength: Annotated[float, Field(gt=0, description="Length of a moment's meaning.")] = 2.0
+    strength: Annotated[float, Field(gt=0, description="Length of a moment's meaning.")] = 2.5
     noise: Annotated[
         list[Annotated[float, Field(ge=0)]],
         Field(min_length=1, description="Levels of the noise, one of them for each video."),

@@ -21,11 +21,11 @@ def simulate(
     videos: Annotated[list[str], typer.Option(help="split=NUMBER of videos; all of a split not named.")] = [],  # noqa: B006
     seed: int = 0,
     dim: int = 1024,
-    rank: Annotated[int, typer.Option(help="Length of the hidden space of words and noise.")] = 128,
+    rank: Annotated[int, typer.Option(help="Length of the hidden space of words and noise.")] = 64,
     fps: float = 24.0,
     stride: int = 8,
     window: int = 64,
-    strength: Annotated[float, typer.Option(help="Length of a moment's meaning in the hidden space.")] = 2.0,
+    strength: Annotated[float, typer.Option(help="Length of a moment's meaning in the hidden space.")] = 2.5,
     noise: Annotated[list[float], typer.Option(help="Levels of the noise; one for each video.")] = [0.25, 0.5, 0.75],  # noqa: B006
     scene: Annotated[float, typer.Option(help="Spread of what all steps of a video share.")] = 0.5,
     jitter: Annotated[float, typer.Option(help="Spread of planted boundaries, share of the length.")] = 0.15,

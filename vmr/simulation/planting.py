@@ -53,11 +53,11 @@ class Recipe:
 
     seed: int = 0
     dim: int = 1024
-    rank: int = 128
+    rank: int = 64
     fps: float = 24.0
     stride: int = 8
     window: int = 64
-    strength: float = 2.0
+    strength: float = 2.5
     noise: tuple[float, ...] = (0.25, 0.5, 0.75)
     scene: float = 0.5
     jitter: float = 0.15
