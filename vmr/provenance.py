@@ -13,13 +13,15 @@ from pathlib import Path
 import vmr
 
 _PACKAGE_ROOT = Path(vmr.__file__).parent
+_LOGGERS = ("log", "logger", "_LOG")  # what modules call theirs
 
 
 def code_digest(entries: Iterable[str], *, without: Iterable[str] = ()) -> str:
     """Digest of the code that stages run: their modules and every module of `vmr` that these import.
 
     Snakemake does not see edits inside the package; rules carry this digest among their parameters, so that a
-    changed stage runs again. It is blind to comments, layout and docstrings, so that those rerun nothing.
+    changed stage runs again. It is blind to comments, layout, docstrings and the words of errors and log messages, so
+    that those rerun nothing.
 
     Args:
         entries: dotted names of modules or packages, such as ``"vmr.video.probe"``.
@@ -72,7 +74,8 @@ def _analyse(path: Path) -> tuple[str, tuple[Path, ...]]:
     """A canonical form of a module's code, and the files of `vmr` that it imports, lazily or at its top."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     imported: set[str] = set()
-    for node in ast.walk(tree):
+    for node in list(ast.walk(tree)):
+        _leave_out_words(node)
         if isinstance(node, ast.Import):
             imported.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
@@ -84,6 +87,20 @@ def _analyse(path: Path) -> tuple[str, tuple[Path, ...]]:
                 node.body = body[1:] or [ast.Pass()]
     files = {file for name in imported if name.split(".")[0] == "vmr" for file in _module_file(name)}
     return ast.dump(tree), tuple(sorted(files))
+
+
+def _leave_out_words(node: ast.AST) -> None:
+    """Empty the strings of a `raise`, or of a statement that logs."""
+    said: ast.AST | None = None
+    if isinstance(node, ast.Raise):
+        said = node.exc
+    elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+        called = node.value.func
+        if isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name) and called.value.id in _LOGGERS:
+            said = node.value
+    for part in ast.walk(said) if said is not None else ():
+        if isinstance(part, ast.Constant) and isinstance(part.value, str):
+            part.value = ""
 
 
 def _module_file(name: str) -> list[Path]:

@@ -137,7 +137,7 @@ def imported_pca(wildcards):
     return [section.pca] if section.pca else []
 
 
-def merge_options(wildcards, input):
+def merge_options(wildcards):
     """How a dataset's features are merged and reduced."""
     section = settings_of(wildcards).features[wildcards.extractor]
     parts = [f"--train-split {dataset_of(wildcards).train_split}"]

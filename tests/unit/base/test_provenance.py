@@ -68,3 +68,22 @@ def test_versions_name_what_is_missing():
     versions = library_versions(["numpy", "no-such-package"])
     assert versions["no-such-package"] == "not installed"
     assert versions["numpy"][0].isdigit()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "same"),
+    [
+        ('raise ValueError(f"{name}: too long")', 'raise ValueError(f"{name} has too many")', True),
+        ('log.info("%d videos", 3)', 'log.info("videos: %d", 3)', True),
+        ('raise ValueError("x")', 'raise KeyError("x")', False),
+        ('log.info("%d videos", 3)', 'log.info("%d videos", 4)', False),
+        ('print("a")', 'print("b")', False),
+        ('raise ValueError(f"{name}: too long")', 'raise ValueError(f"{other}: too long")', False),
+    ],
+)
+def test_words_of_errors_and_logs_change_nothing_but_all_else_does(package, before, after, same):
+    folder, digest = package
+    (folder / "stage.py").write_text(f"def run():\n    {before}\n")
+    first = digest()
+    (folder / "stage.py").write_text(f"def run():\n    {after}\n")
+    assert (digest() == first) is same

@@ -1,0 +1,342 @@
+"""What reruns after a change: the table of docs/clusters.md, compared with what Snakemake plans.
+
+Every row of the matrix is a dataset of its own. All are made alike and then each is changed in one setting, so that
+two runs of Snakemake try them all. The files are empty: what is planned depends on their times and on Snakemake's own
+records of parameters and code, which `--touch` writes as a real run does.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import yaml
+
+from vmr.config import Config, DatasetSettings, Settings
+from vmr.shard import shard_of
+
+ROOT = Path(__file__).parents[2]
+SHARDS, SHARDS_OF_ADDED = 1, 3
+# Sourced by the shell of every job.
+STAGES = """
+python() {
+    while [ $# -gt 0 ]; do
+        case $1 in
+            --output-dir) mkdir -p "$2"; touch "$2"/checkpoint.safetensors "$2"/history.csv "$2"/run.json ;;
+            work/*|results/*) [ -e "$1" ] || touch "$1" ;;
+        esac
+        shift
+    done
+}
+"""
+EXTRACTORS = ("i3d", "c3d")
+
+# What a rule's rerun makes rerun, per kind of features where there is a job for each.
+TABLE = {"make_table"}
+
+
+def each(*rules):
+    return {f"{rule} {extractor}" for rule in rules for extractor in EXTRACTORS}
+
+
+EVALUATE = each("evaluate") | TABLE
+TRAIN = each("train") | EVALUATE
+BASELINES = {"compute_baselines"} | TABLE
+EMBED = {"embed_queries"} | TRAIN
+MERGE = {name: {f"{rule} {name}" for rule in ("merge_features", "train", "evaluate")} | TABLE for name in EXTRACTORS}
+EXTRACT = {name: {f"extract_{name}"} | MERGE[name] for name in EXTRACTORS}
+DECODE = {"decode_frames"} | EXTRACT["i3d"] | EXTRACT["c3d"]
+PROBE = {"probe_videos"} | BASELINES | DECODE
+PARSE = {"parse_annotations"} | EMBED | PROBE
+NOTHING: set[str] = set()
+
+# Setting (as in config.yaml, below a dataset's `overrides`): another value, and what must rerun.
+SETTINGS = {
+    "video.fps": (12.0, DECODE),
+    "video.short_side": (224, DECODE),
+    "video.probe_timeout_sec": (61.0, PROBE),
+    "video.decode_timeout_sec": (121.0, DECODE),
+    "video.max_failed_share": (0.4, DECODE),
+    **{
+        f"features.{name}.{key}": (value, EXTRACT[name])
+        for name in EXTRACTORS
+        for key, value in {
+            "weights": "other.safetensors", "window": 32, "stride": 4, "padding": "valid",
+            "dtype": "float32", "device": "cpu", "batch_size": 2, "max_failed_share": 0.4,
+        }.items()
+    },
+    "features.i3d.mode": ("continuous", EXTRACT["i3d"]),
+    "features.c3d.mean": ("mean.npy", EXTRACT["c3d"]),
+    "features.c3d.pca_components": (400, MERGE["c3d"]),
+    "features.c3d.pca": ("pca.npz", MERGE["c3d"]),
+    "queries.vectors": ("other.txt", EMBED),
+    "queries.max_words": (20, EMBED),
+    **{
+        f"model.{key}": (value, TRAIN)
+        for key, value in {
+            "hidden": 64, "query_hidden": 32, "heads": 2, "dropout": 0.3, "lstm_dropout": 0.3, "alignment": "pad",
+            "max_steps": 64, "segmentation_weight": 2.0,
+        }.items()
+    },
+    **{
+        f"training.{key}": (value, TRAIN)
+        for key, value in {
+            "learning_rate": 0.01, "learning_rates": {"ci_mha": 0.02}, "batch_size": 7, "epochs": 9, "patience": 3,
+            "gradient_clip": 0.5, "selection": "test", "validation_fraction": 0.2, "precision": "float32",
+            "device": "cpu",
+        }.items()
+    },
+    # Those of other methods and seeds stay as they are.
+    "training.methods": (["ci_mha", "mha"], each("train mha", "evaluate mha") | TABLE),
+    "training.seeds": ([0, 1], each("train seed 1", "evaluate seed 1") | TABLE),
+    "training.threads": (2, NOTHING),
+    "evaluation.top": (6, EVALUATE),
+    "evaluation.nms_threshold": (0.4, EVALUATE),
+    "evaluation.batch_size": (50, EVALUATE),
+}  # fmt: skip
+# The same for what stands in the dataset's own section.
+SECTION = {
+    "title": ("Another title", TABLE),
+    "annotation_format": ("activitynet_captions", PARSE),
+    "annotations": ({"train": ["data/train.txt"], "test": ["data/other.txt"]}, PARSE),
+    "durations": (["data/other.csv"], PARSE),
+    "videos": ("other_videos", PROBE),
+    "test_splits": (
+        {"test": ["test", "train"]},
+        {"compute_baselines"} | EVALUATE,
+    ),
+    "train_split": ("test", MERGE["c3d"] | MERGE["i3d"] | BASELINES),
+    "extractors": (["i3d"], TABLE),
+    "shards": (2, PROBE),
+    "published": ("published.csv", TABLE),
+    "expected_counts": ({"train": {"lines": 2}}, PARSE),
+}
+# These name where a dataset comes from: each has tests of its own in test_graph.py and test_import.py.
+OF_OTHER_DATASETS = {
+    "videos_of",
+    "further",
+    "fetch",
+    "fetch_videos",
+    "render",
+    "simulate",
+    "overrides",
+    "features.import_",
+}
+SAME_IN_ALL = {"features.i3d_r50", "features.slow_r50"}  # run by the code and options of i3d
+
+
+def is_section(kind):
+    return isinstance(kind, type) and hasattr(kind, "model_fields")
+
+
+def leaves(model, prefix=""):
+    """Every setting of a section, as `training.seeds`."""
+    for name, entry in model.model_fields.items():
+        section = next((kind for kind in (entry.annotation, *get_args(entry.annotation)) if is_section(kind)), None)
+        if section is not None:
+            yield from leaves(section, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
+def test_every_setting_has_its_row():
+    known = {name for name in leaves(Settings)} | set(leaves(DatasetSettings))
+    skipped = OF_OTHER_DATASETS | SAME_IN_ALL
+    known = {name for name in known if not any(name == each or name.startswith(f"{each}.") for each in skipped)}
+    # i3d and c3d have the same section; what has a meaning for one of them only is tried there.
+    only = {"features.i3d.mean", "features.i3d.pca", "features.i3d.pca_components", "features.c3d.mode"}
+    assert known - only == set(SETTINGS) | set(SECTION)
+    assert "datasets" in Config.model_fields
+
+
+def name_of(setting):
+    return "d_" + setting.replace(".", "_")
+
+
+ROWS = {**SETTINGS, **SECTION}
+# Rows that change a file instead of a setting.
+DATASETS = ["base", "added_video", "changed_annotations", *map(name_of, ROWS)]
+
+
+def section(name):
+    videos = f"videos_{name}" if name == "added_video" else "videos"
+    return {
+        "title": name,
+        "annotation_format": "charades_sta",
+        "annotations": {"train": [f"data/{name}_train.txt" if name == "changed_annotations" else "data/train.txt"],
+                        "test": ["data/test.txt"]},
+        "durations": ["data/lengths.csv"],
+        "videos": videos,
+        "test_splits": {"test": ["test"]},
+        "extractors": list(EXTRACTORS),
+        "shards": SHARDS_OF_ADDED if name == "added_video" else SHARDS,
+    }  # fmt: skip
+
+
+def configuration(names, *, changed):
+    """The shipped settings in small, and a dataset a row; with `changed`, each in its setting."""
+    datasets = {name: section(name) for name in names}
+    for setting, (value, _) in (ROWS if changed else {}).items():
+        target = datasets[name_of(setting)]
+        *parents, key = (["overrides"] if setting in SETTINGS else []) + setting.split(".")
+        for parent in parents:
+            target = target.setdefault(parent, {})
+        target[key] = value
+    extractor = {"weights": "weights.safetensors"}
+    return {
+        "datasets": datasets,
+        "features": {"i3d": {**extractor, "window": 64, "stride": 8},
+                     "c3d": {**extractor, "window": 16, "stride": 16, "pca_components": 500}},
+        "queries": {"vectors": "vectors.txt"},
+        "training": {"methods": ["ci_mha"], "seeds": [0]},
+    }  # fmt: skip
+
+
+def plan(folder, *arguments, changed=False, checkout=ROOT, tables=DATASETS):
+    """Run Snakemake for the tables of datasets; what it prints."""
+    config = folder / f"config_{len(tables)}_{checkout.name}.yaml"
+    config.write_text(yaml.safe_dump(configuration(tables, changed=changed)))
+    command = [sys.executable, "-m", "snakemake", "--snakefile", checkout / "Snakefile", "--directory", folder]
+    command += ["--configfile", config, "--cores", "8", "--nocolor", "--nolock", *arguments, "--"]
+    command += [f"results/{name}_table.csv" for name in tables]
+    environment = os.environ | {
+        "CUDA_VISIBLE_DEVICES": "",
+        "PYTHONPATH": str(checkout),
+        "BASH_ENV": str(folder / "stages.sh"),
+    }
+    result = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=environment, cwd=folder)
+    if result.returncode:
+        pytest.fail(f"snakemake failed:\n{result.stdout[-3000:]}\n{result.stderr[-3000:]}")
+    return result.stdout + result.stderr
+
+
+def jobs(text):
+    """The planned jobs of each dataset, `rule` or `rule extractor`, and the blocks that describe them."""
+    found = defaultdict(lambda: defaultdict(list))
+    for block in re.split(r"\n(?=rule |localrule )", text)[1:]:
+        rule = re.match(r"(?:local)?rule (\w+):", block)[1]
+        dataset = re.search(r"wildcards: .*dataset=(\w+)", block)
+        extractor = re.search(r"extractor=(\w+)", block)
+        if dataset:
+            found[dataset[1]][f"{rule} {extractor[1]}" if extractor else rule].append(block)
+    return found
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A folder in which the tables of all datasets are there and up to date."""
+    folder = tmp_path_factory.mktemp("finished")
+    (folder / "data").mkdir()
+    for name in ("train", "test", "other", "changed_annotations_train"):
+        (folder / "data" / f"{name}.txt").write_text("a 0.0 1.0##a person sits.\n")
+    files = ["data/lengths.csv", "data/other.csv", "weights.safetensors", "other.safetensors", "vectors.txt"]
+    for name in (*files, "other.txt", "mean.npy", "pca.npz", "published.csv"):
+        (folder / name).touch()
+    for name in ("videos", "videos_added_video", "other_videos"):
+        (folder / name).mkdir()
+        for video in ("a", "b"):
+            (folder / name / f"{video}.mp4").write_text(name)
+    (folder / "stages.sh").write_text(STAGES)
+    plan(folder)
+    return folder
+
+
+def test_nothing_reruns_without_a_change(finished):
+    assert not jobs(plan(finished, "--dry-run"))
+
+
+@pytest.fixture(scope="module")
+def after_changes(finished, tmp_path_factory):
+    """What is planned for each dataset once each is changed in its own way."""
+    folder = tmp_path_factory.mktemp("changed") / "work"
+    shutil.copytree(finished, folder, copy_function=shutil.copy2)
+    added = folder / "videos_added_video" / "new.mp4"
+    added.write_text("new")
+    changed = folder / "data" / "changed_annotations_train.txt"
+    changed.write_text("a 0.0 2.0##a person sits down.\n")
+    return jobs(plan(folder, "--dry-run", changed=True))
+
+
+def rules_of(planned):
+    """Names of what is planned; further methods and seeds by name, as the matrix has them."""
+    found = set()
+    for name, blocks in planned.items():
+        for block in blocks:
+            method, seed = re.search(r"method=(\w+)", block), re.search(r"seed=(\d+)", block)
+            if method and method[1] != "ci_mha":
+                found.add(name.replace(name.split()[-1], f"{method[1]}"))
+            elif seed and seed[1] != "0":
+                found.add(f"{name.split()[0]} seed {seed[1]}")
+            else:
+                found.add(name)
+    return found
+
+
+@pytest.mark.parametrize("setting", ROWS)
+def test_a_changed_setting_reruns_its_stages_and_those_after_them(after_changes, setting):
+    expected = ROWS[setting][1]
+    if setting in ("training.methods", "training.seeds"):  # jobs of a further run, for each kind of features
+        expected = {re.sub(r" (i3d|c3d)$", "", name) for name in expected}
+    assert rules_of(after_changes[name_of(setting)]) == expected
+
+
+def test_an_added_video_runs_its_shard_only(after_changes):
+    shard = shard_of("new", SHARDS_OF_ADDED)
+    planned = after_changes["added_video"]
+    for rule in ("probe_videos", "decode_frames", *(f"extract_{name}" for name in EXTRACTORS)):
+        assert [re.search(r"shard=(\d+)", block)[1] for block in planned[rule]] == [str(shard)], rule
+    assert rules_of(planned) == PROBE
+
+
+def test_changed_annotations_rerun_everything_after_them(after_changes):
+    assert rules_of(after_changes["changed_annotations"]) == PARSE
+    assert not after_changes["base"]
+
+
+# A file of the package: text in it and what it becomes, and what must rerun for every dataset.
+CODE = {
+    "a comment and a docstring": (
+        "vmr/evaluation/metrics.py", '"""', '"""# changed\n', NOTHING,
+    ),
+    "the text of an error": ("vmr/training/loop.py", "the loss is not a number at step", "NaN at step", NOTHING),
+    "the text of a log message": ("vmr/training/loop.py", "going on after epoch", "resuming after epoch", NOTHING),
+    "metrics": ("vmr/evaluation/metrics.py", "\nimport", "\nCHANGED = 1\nimport", EVALUATE | BASELINES),
+    "the loop": ("vmr/training/loop.py", "_STEPS_BETWEEN_CHECKS = 8", "_STEPS_BETWEEN_CHECKS = 9", TRAIN),
+    "the network": ("vmr/model/heads.py", "\nimport torch", "\nCHANGED = 1\nimport torch", TRAIN),
+    "i3d": ("vmr/features/i3d.py", "\nimport", "\nCHANGED = 1\nimport", EXTRACT["i3d"]),
+    "c3d": ("vmr/features/c3d.py", "\nimport", "\nCHANGED = 1\nimport", EXTRACT["c3d"]),
+    "the PCA": ("vmr/features/pca.py", "\nimport", "\nCHANGED = 1\nimport", MERGE["i3d"] | MERGE["c3d"]),
+    "words": ("vmr/queries/tokenize.py", "\nfrom", "\nCHANGED = 1\nfrom", EMBED),
+    "the clock of frames": ("vmr/video/timeline.py", "\nimport", "\nCHANGED = 1\nimport", PROBE),
+    "the table": ("vmr/evaluation/tables.py", "\nimport", "\nCHANGED = 1\nimport", TABLE),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def after_edits(finished, tmp_path_factory):
+    """What is planned for `base` after each edit of the package, each in a copy of the checkout."""
+
+    def planned(edit):
+        path, old, new, _ = CODE[edit]
+        checkout = tmp_path_factory.mktemp("checkout")
+        for name in ("vmr", "workflow"):
+            shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(ROOT / "Snakefile", checkout)
+        text = (checkout / path).read_text()
+        assert old in text
+        (checkout / path).write_text(text.replace(old, new, 1))
+        return jobs(plan(finished, "--dry-run", checkout=checkout, tables=["base"]))["base"]
+
+    with ThreadPoolExecutor(2) as pool:
+        return dict(zip(CODE, pool.map(planned, CODE), strict=True))
+
+
+@pytest.mark.parametrize("edit", CODE)
+def test_an_edit_reruns_the_stages_that_run_the_code(after_edits, edit):
+    assert rules_of(after_edits[edit]) == CODE[edit][3]
