@@ -117,6 +117,15 @@ class EvaluationSettings(Section):
     batch_size: Positive = 200
 
 
+class ReportSettings(Section):
+    """What the report shows of single queries."""
+
+    cases: Annotated[int, Field(ge=0, le=50, description="Best, median and worst queries shown, so many each.")] = 3
+    random_cases: Annotated[int, Field(ge=0, le=200, description="Queries drawn by chance.")] = 9
+    thumbnails: Annotated[int, Field(ge=0, le=24, description="Pictures of a film strip; 0: none.")] = 8
+    seed: Annotated[int, Field(ge=0, description="Of the draw.")] = 0
+
+
 class RenderSettings(Section):
     """A dataset that the workflow renders itself (the demo)."""
 
@@ -228,6 +237,7 @@ class Settings(Section):
     model: ModelSettings = ModelSettings()
     training: TrainingSettings = TrainingSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
+    report: ReportSettings = ReportSettings()
 
 
 class Config(Settings):

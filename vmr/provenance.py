@@ -48,6 +48,24 @@ def code_digest(entries: Iterable[str], *, without: Iterable[str] = ()) -> str:
     return digest.hexdigest()[:16]
 
 
+def files_digest(folders: Iterable[str], code: str) -> str:
+    """Digest of code together with files of the package that are no Python, such as templates.
+
+    Args:
+        folders: folders below the package, such as ``"report/templates"``.
+        code: what `code_digest` gave.
+
+    Returns:
+        16 hexadecimal digits.
+    """
+    digest = hashlib.sha256(code.encode())
+    for folder in folders:
+        for path in sorted(_PACKAGE_ROOT.joinpath(folder).iterdir()):
+            digest.update(f"{path.name}\0".encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
 def library_versions(packages: Iterable[str]) -> dict[str, str]:
     """Installed versions of the named distributions, and of Python, for the provenance of a file."""
     versions = {"python": platform.python_version()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vmr.provenance import code_digest
+from vmr.provenance import code_digest, files_digest
 
 # Texts of errors, records, and which of several cards is taken.
 _WITHOUT = ("vmr.errors", "vmr.provenance", "vmr.devices")
@@ -17,14 +17,16 @@ _OTHER_EXTRACTORS = {
 
 @dataclass(frozen=True)
 class Stage:
-    """The modules that a stage enters, and imported ones that cannot change what it gives."""
+    """The modules that a stage enters, imported ones that cannot change what it gives, and files that it reads."""
 
     entries: tuple[str, ...]
     without: tuple[str, ...] = _WITHOUT
+    files: tuple[str, ...] = ()  # folders of the package with files that are no code
 
     def digest(self) -> str:
-        """Digest of the stage's code, see `vmr.provenance.code_digest`."""
-        return code_digest(self.entries, without=self.without)
+        """Digest of the stage's code, see `vmr.provenance.code_digest`, and of its files."""
+        code = code_digest(self.entries, without=self.without)
+        return files_digest(self.files, code) if self.files else code
 
 
 STAGES = {
@@ -43,6 +45,8 @@ STAGES = {
     "evaluate": Stage(("vmr.training.predict", "vmr.evaluation.evaluate")),
     "compute_baselines": Stage(("vmr.evaluation.baselines",)),
     "make_table": Stage(("vmr.evaluation.tables",)),
+    "study_cases": Stage(("vmr.report.cases",)),
+    "make_report": Stage(("vmr.report.page",), files=("report/templates",)),
 }
 
 

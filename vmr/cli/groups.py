@@ -37,9 +37,11 @@ app = _group("Natural-language video moment retrieval: from raw videos to the CI
 assets_app = _group("Weights, word vectors and annotations that are fetched or embedded.")
 config_app = _group("The configuration.")
 features_app = _group("Feature files: look at them, compare them, import other people's.")
+report_app = _group("The report: one page with charts and case studies.")
 app.add_typer(assets_app, name="assets")
 app.add_typer(config_app, name="config")
 app.add_typer(features_app, name="features")
+app.add_typer(report_app, name="report")
 
 Manifests = Annotated[list[Path], typer.Option(help="Manifests of the videos, one a shard.")]
 Moments = Annotated[Path, typer.Option(help="Table of moments (moments.csv).")]

@@ -60,20 +60,37 @@ def make_table(
     Raises:
         EvaluationError: a file cannot be used, or scores that should be averaged do not belong together.
     """
-    printed = [] if published is None else published_rows(published)
-    computed = [*baseline_rows(baselines), *trained_rows(metrics, datasets=[dataset, *further])]
-    if printed and any(row.features.startswith(SIMULATED) for row in computed):
-        raise EvaluationError(
-            f"{published}: figures of real features do not belong beside simulated ones. Leave out the published file."
-        )
-    check_queries(computed)
-    rows = [*printed, *_ordered(computed)]
+    rows = gather_rows(metrics=metrics, baselines=baselines, published=published, datasets=[dataset, *further])
     with atomic_path(output_csv) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(TABLE_COLUMNS)
         writer.writerows(_cells(row) for row in rows if row.headline)
     with atomic_path(output_md) as temporary:
         temporary.write_text(table_text(rows, dataset=title or dataset), encoding="utf-8")
+
+
+def gather_rows(
+    *, metrics: Sequence[Path], baselines: Sequence[Path], published: Path | None, datasets: Sequence[str]
+) -> list[Row]:
+    """The rows of a table in their order: published ones, then split by split baselines and methods.
+
+    Args:
+        metrics: metrics.json of every method, seed and split.
+        baselines: JSON of `compute_baselines`, one a split.
+        published: CSV of published figures; None for a dataset without any.
+        datasets: names of the datasets whose metrics these are.
+
+    Raises:
+        EvaluationError: a file cannot be used, or scores that should be averaged do not belong together.
+    """
+    printed = [] if published is None else published_rows(published)
+    computed = [*baseline_rows(baselines), *trained_rows(metrics, datasets=datasets)]
+    if printed and any(row.features.startswith(SIMULATED) for row in computed):
+        raise EvaluationError(
+            f"{published}: figures of real features do not belong beside simulated ones. Leave out the published file."
+        )
+    check_queries(computed)
+    return [*printed, *_ordered(computed)]
 
 
 def _ordered(rows: list[Row]) -> list[Row]:

@@ -4,27 +4,47 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
 from vmr.annotations.moments import clamp_spans, read_moments, video_durations
 from vmr.data.blind import EVALUATION_SEED, exchange_input
 from vmr.data.collate import Collator
-from vmr.data.samples import build_samples
+from vmr.data.samples import Samples, build_samples
 from vmr.data.videos import load_videos
 from vmr.devices import choose_device
 from vmr.errors import EvaluationError
 from vmr.features.store import FeatureStore
 from vmr.files import atomic_path
 from vmr.model.build import exchanged_input
+from vmr.model.network import MomentNetwork
 from vmr.queries.store import QueryStore
 from vmr.training.checkpoint import check_features, check_queries, load_checkpoint
 from vmr.training.inference import ranked_spans
 from vmr.video.manifest import read_manifest
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class OpenRun:
+    """A checkpoint that is ready to answer.
+
+    Attributes:
+        model: its network.
+        collator: makes batches of the samples.
+        samples: queries whose videos have features.
+        rows: numbers of the samples that were asked for.
+    """
+
+    model: MomentNetwork[Any]
+    collator: Collator
+    samples: Samples
+    rows: list[int]
 
 
 def predict_run(
@@ -63,29 +83,21 @@ def predict_run(
         CheckpointError: the checkpoint is damaged, or was trained on other features or word vectors.
         EvaluationError: the splits have no queries.
     """
-    where = choose_device(device)
-    model, info = load_checkpoint(checkpoint, device=where)
-    table = read_moments(moments)
-    manifest = read_manifest(list(manifests)) if manifests else None
-    table = clamp_spans(table, video_durations(table, manifest))
-    table = table[table["split"].isin(list(splits))]
-    if table.empty:
-        raise EvaluationError(f"{moments}: no queries in the splits {', '.join(splits)}. Look at the annotations.")
-    store_of_queries = QueryStore(queries)
-    check_queries(checkpoint, info, store_of_queries.provenance)
-    with FeatureStore(features) as store:
-        check_features(checkpoint, info, store.provenance, dim=store.dim)
-        videos = load_videos(
-            store, table["video_id"], max_steps=info["sizes"]["max_steps"], device=where, scratch=output.parent
-        )
-    samples = build_samples(table, videos, store_of_queries, drop_empty=False)
-    log.info("%d of %d queries have features", len(samples), len(table))
-    exchanged = exchanged_input(info["sizes"]["method"])
-    if exchanged is not None and len(samples):
-        samples = exchange_input(samples, exchanged, seed=EVALUATION_SEED)
-    collator = Collator(videos, store_of_queries.vectors, device=where)
+    run = open_run(
+        checkpoint=checkpoint,
+        moments=moments,
+        features=features,
+        queries=queries,
+        manifests=manifests,
+        splits=splits,
+        device=device,
+        scratch=output.parent,
+    )
+    samples = run.samples
     lines = [""] * len(samples)
-    batches = ranked_spans(model, collator, samples, batch_size=batch_size, top=top, nms_threshold=nms_threshold)
+    batches = ranked_spans(
+        run.model, run.collator, samples, batch_size=batch_size, top=top, nms_threshold=nms_threshold
+    )
     with tqdm(total=len(samples), desc="predict", unit="query", disable=None) as bar:
         for rows, spans in batches:
             answers = zip(
@@ -98,3 +110,59 @@ def predict_run(
             bar.update(len(rows))
     with atomic_path(output) as temporary:
         temporary.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+
+
+def open_run(
+    *,
+    checkpoint: Path,
+    moments: Path,
+    features: Path,
+    queries: Path,
+    manifests: Sequence[Path],
+    splits: Sequence[str],
+    device: str,
+    scratch: Path,
+    query_ids: Collection[str] | None = None,
+) -> OpenRun:
+    """Load a checkpoint and what it answers about.
+
+    Args:
+        checkpoint: of a run.
+        moments: the table of moments.
+        features: the feature store.
+        queries: the query store.
+        manifests: video manifests, for durations; may be empty.
+        splits: which splits' queries.
+        device: auto, cpu or cuda.
+        scratch: folder for features that do not fit into memory.
+        query_ids: only these queries; a blind method gets for them what it gets among all queries of the splits.
+
+    Raises:
+        CheckpointError: the checkpoint is damaged, or was trained on other features or word vectors.
+        EvaluationError: the splits have no queries.
+    """
+    where = choose_device(device)
+    model, info = load_checkpoint(checkpoint, device=where)
+    exchanged = exchanged_input(info["sizes"]["method"])
+    table = read_moments(moments)
+    manifest = read_manifest(list(manifests)) if manifests else None
+    table = clamp_spans(table, video_durations(table, manifest))
+    table = table[table["split"].isin(list(splits))]
+    if table.empty:
+        raise EvaluationError(f"{moments}: no queries in the splits {', '.join(splits)}. Look at the annotations.")
+    if query_ids is not None and exchanged is None:
+        table = table[table["query_id"].isin(list(query_ids))]
+    store_of_queries = QueryStore(queries)
+    check_queries(checkpoint, info, store_of_queries.provenance)
+    with FeatureStore(features) as store:
+        check_features(checkpoint, info, store.provenance, dim=store.dim)
+        videos = load_videos(
+            store, table["video_id"], max_steps=info["sizes"]["max_steps"], device=where, scratch=scratch
+        )
+    samples = build_samples(table, videos, store_of_queries, drop_empty=False)
+    log.info("%d of %d queries have features", len(samples), len(table))
+    if exchanged is not None and len(samples):
+        samples = exchange_input(samples, exchanged, seed=EVALUATION_SEED)
+    wanted = None if query_ids is None else set(query_ids)
+    rows = [row for row, name in enumerate(samples.query_ids) if wanted is None or name in wanted]
+    return OpenRun(model, Collator(videos, store_of_queries.vectors, device=where), samples, rows)

@@ -89,35 +89,36 @@ def repeated(option, values):
     return " ".join(f"{option} {shlex.quote(str(value))}" for value in values)
 
 
+def shard_files(name, pattern):
+    """The files of `pattern` for every shard of a dataset."""
+    return expand(
+        pattern,
+        dataset=DATASETS[name].videos_of or name,
+        shard=range(DATASETS[name].shards),
+        allow_missing=True,
+    )
+
+
 def per_shard(pattern):
     """Input function: the files of `pattern` for every shard of the job's dataset."""
-
-    def files(wildcards):
-        return expand(
-            pattern,
-            dataset=source_of(wildcards),
-            shard=range(dataset_of(wildcards).shards),
-            allow_missing=True,
-        )
-
-    return files
+    return lambda wildcards: shard_files(wildcards.dataset, pattern)
 
 
-def manifests(pattern):
-    """Input function: the manifests of a dataset's videos, as `pattern` names those of decoded ones.
+def manifest_files(name, pattern):
+    """The manifests of a dataset's videos, as `pattern` names those of decoded ones.
 
     Imported features are made without the videos: these are asked only for durations that nothing else tells.
     """
+    if name not in IMPORTS:
+        return shard_files(name, pattern)
+    if DATASETS[name].has_durations or DATASETS[name].videos is None:
+        return []
+    return shard_files(name, "work/{dataset}/videos/shard_{shard}.csv")
 
-    def files(wildcards):
-        dataset = dataset_of(wildcards)
-        if wildcards.dataset not in IMPORTS:
-            return per_shard(pattern)(wildcards)
-        if dataset.has_durations or dataset.videos is None:
-            return []
-        return per_shard("work/{dataset}/videos/shard_{shard}.csv")(wildcards)
 
-    return files
+def manifests(pattern):
+    """Input function: the manifests of the job's dataset, see `manifest_files`."""
+    return lambda wildcards: manifest_files(wildcards.dataset, pattern)
 
 
 def asset_or_path(value, suffix):

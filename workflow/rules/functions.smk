@@ -245,3 +245,87 @@ def table_baselines(suffix):
         ]
 
     return files
+
+
+def case_runs(kind):
+    """Input function: a file of the run with the first seed of every method."""
+
+    def files(wildcards):
+        training = settings_of(wildcards).training
+        return expand(
+            f"work/{{dataset}}/runs/{{extractor}}/{{method}}/seed_{{seed}}/{kind}",
+            method=training.methods,
+            seed=min(training.seeds),
+            allow_missing=True,
+        )
+
+    return files
+
+
+def kept_frames(wildcards):
+    """The frame stores of the job's dataset, without those that were deleted after their videos were decoded.
+
+    Pictures are not worth decoding again. Imported features have none.
+    """
+    if source_of(wildcards) in IMPORTS:
+        return []
+    return [
+        file
+        for file in shard_files(
+            wildcards.dataset, "work/{dataset}/frames/shard_{shard}.h5"
+        )
+        if Path(file).exists() or not Path(file).with_suffix(".csv").exists()
+    ]
+
+
+def table_sources(wildcards):
+    """The datasets that have the videos of a table's datasets."""
+    return list(
+        dict.fromkeys(DATASETS[name].videos_of or name for name in tabled(wildcards))
+    )
+
+
+def table_manifests(wildcards):
+    """The manifests of all videos of a table's datasets."""
+    return [
+        file
+        for name in table_sources(wildcards)
+        for file in manifest_files(name, "work/{dataset}/frames/shard_{shard}.csv")
+    ]
+
+
+def table_coverage(wildcards):
+    """What became of every video, for each kind of features of a table."""
+    return [
+        f"work/{name}/features/{kind}_coverage.csv"
+        for name in table_sources(wildcards)
+        for kind in KINDS[name]
+    ]
+
+
+def coverage_names(wildcards):
+    """What a report calls the files of `table_coverage`."""
+    sources = table_sources(wildcards)
+    return [
+        f"{DATASETS[name].title}: {kind}" if len(sources) > 1 else kind
+        for name in sources
+        for kind in KINDS[name]
+    ]
+
+
+def table_cases(wildcards):
+    """The case studies of every split and kind of features of a table."""
+    return [
+        f"work/{name}/report/{kind}/cases_{split}.json"
+        for name in tabled(wildcards)
+        for split in DATASETS[name].test_splits
+        for kind in KINDS[name]
+    ]
+
+
+def benchmark_folders(wildcards):
+    """Where the benchmark files of a table's datasets lie."""
+    return [
+        f"work/{name}/benchmarks"
+        for name in dict.fromkeys([*table_sources(wildcards), *tabled(wildcards)])
+    ]

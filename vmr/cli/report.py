@@ -1,0 +1,98 @@
+"""Commands that make the report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vmr.cli.groups import Features, Manifests, Moments, Output, Queries, assignment, report_app
+from vmr.errors import ConfigError
+from vmr.names import Device
+
+
+@report_app.command()
+def cases(
+    *,
+    runs: Annotated[list[Path], typer.Option(help="Folders of evaluated runs, one a method.")],
+    split_name: Annotated[str, typer.Option(help="Name of the split in tables.")],
+    splits: Annotated[list[str], typer.Option(help="Splits that it unites.")],
+    moments: Moments,
+    features: Features,
+    queries: Queries,
+    manifests: Manifests = [],  # noqa: B006
+    frames: Annotated[list[Path], typer.Option(help="Frame stores, for film strips.")] = [],  # noqa: B006
+    dataset: Annotated[str, typer.Option(help="Name of the dataset.")],
+    features_label: Annotated[str, typer.Option(help="Name of the features in tables.")],
+    each: Annotated[int, typer.Option("--cases", min=0, help="Best, median and worst queries, so many each.")] = 3,
+    random_cases: Annotated[int, typer.Option(min=0, help="Queries drawn by chance.")] = 9,
+    thumbnails: Annotated[int, typer.Option(min=0, help="Pictures of a film strip.")] = 8,
+    seed: Annotated[int, typer.Option(min=0, help="Of the draw.")] = 0,
+    device: Device = "auto",
+    output: Output,
+) -> None:
+    """Choose queries, and gather film strips, spans and probabilities over time of each."""
+    from vmr.report.cases import study_cases
+
+    study_cases(
+        runs=runs,
+        split_name=split_name,
+        splits=splits,
+        moments=moments,
+        features=features,
+        queries=queries,
+        manifests=manifests,
+        frames=frames,
+        dataset=dataset,
+        features_label=features_label,
+        output=output,
+        each=each,
+        by_chance=random_cases,
+        thumbnails=thumbnails,
+        seed=seed,
+        device=device,
+    )
+
+
+@report_app.command()
+def page(
+    *,
+    dataset: Annotated[str, typer.Option(help="Name of the dataset.")],
+    title: Annotated[str | None, typer.Option(help="What the page calls it.")] = None,
+    metrics: Annotated[list[Path], typer.Option(help="metrics.json of each run and split, its other files beside it.")],
+    baselines: Annotated[list[Path], typer.Option(help="Baselines of each split.")] = [],  # noqa: B006
+    published: Annotated[Path | None, typer.Option(help="CSV of published figures.")] = None,
+    table: Annotated[Path, typer.Option(help="The readable table (.md).")],
+    moments: Annotated[list[str], typer.Option(help="DATASET=moments.csv, once for each dataset of the table.")],
+    manifests: Manifests = [],  # noqa: B006
+    coverage: Annotated[list[str], typer.Option(help="FEATURES=coverage.csv, for each kind of features.")] = [],  # noqa: B006
+    cases: Annotated[list[Path], typer.Option(help="What `vmr report cases` wrote.")] = [],  # noqa: B006
+    benchmarks: Annotated[list[Path], typer.Option(help="Folders of benchmark files.")] = [],  # noqa: B006
+    output: Output,
+) -> None:
+    """Make the page: one HTML file that opens offline."""
+    from vmr.report.page import make_report
+
+    make_report(
+        dataset=dataset,
+        title=title or dataset,
+        metrics=metrics,
+        baselines=baselines,
+        published=published,
+        table_text=table,
+        moments=_paths(moments, "--moments"),
+        manifests=manifests,
+        coverage=_paths(coverage, "--coverage"),
+        cases=cases,
+        benchmarks=benchmarks,
+        output=output,
+    )
+
+
+def _paths(entries: list[str], option: str) -> dict[str, Path]:
+    pairs = [assignment(entry, option) for entry in entries]
+    names = [name for name, _ in pairs]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"{option}: a name is given twice ({', '.join(names)}). Give each once.")
+    return {name: Path(path) for name, path in pairs}

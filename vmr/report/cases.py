@@ -1,0 +1,199 @@
+"""The stage that studies cases: chooses queries, and gathers what a reader wants to see of each."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from vmr.annotations.moments import read_moments
+from vmr.data.spans import temporal_iou
+from vmr.errors import EvaluationError
+from vmr.evaluation.evaluate import select_queries
+from vmr.evaluation.predictions import read_predictions
+from vmr.evaluation.table_rows import METHOD_TITLES, read_record
+from vmr.files import write_json
+from vmr.names import SIMULATED
+from vmr.provenance import code_digest
+from vmr.report.answers import first_spans
+from vmr.report.choice import choose_cases
+from vmr.report.curves import probability_curves
+from vmr.report.strips import film_strips
+
+log = logging.getLogger(__name__)
+
+_SPANS = 5
+
+
+def study_cases(
+    *,
+    runs: Sequence[Path],
+    split_name: str,
+    splits: Sequence[str],
+    moments: Path,
+    features: Path,
+    queries: Path,
+    manifests: Sequence[Path],
+    frames: Sequence[Path],
+    dataset: str,
+    features_label: str,
+    output: Path,
+    each: int = 3,
+    by_chance: int = 9,
+    thumbnails: int = 8,
+    seed: int = 0,
+    device: str = "auto",
+) -> None:
+    """Write the case studies of one split and kind of features as JSON.
+
+    The last method in the order of the table decides which queries are best, median and worst.
+
+    Args:
+        runs: folders of evaluated runs, one a method.
+        split_name: the split's name in the table.
+        splits: the splits that it unites.
+        moments: the table of moments.
+        features: the feature store.
+        queries: the query store.
+        manifests: video manifests, for durations; may be empty.
+        frames: frame stores for the pictures; empty, or gone, where there are none.
+        dataset: its name.
+        features_label: name of the features in tables.
+        output: the JSON file.
+        each: queries of each kind: best, median, worst.
+        by_chance: queries drawn at random.
+        thumbnails: pictures of a film strip; 0 for none.
+        seed: of the draw.
+        device: auto, cpu or cuda.
+
+    Raises:
+        EvaluationError: two runs are of one method, or predictions cannot be read.
+        CheckpointError: a checkpoint does not fit features or queries.
+    """
+    table = read_moments(moments)
+    chosen_from = select_queries(table, splits=list(splits), manifests=list(manifests), moments=moments)
+    answers, seeds = {}, {}
+    for run in _ordered(runs, split_name):
+        record = read_record(run / f"metrics_{split_name}.json", needed=("method", "seed"))
+        if record["method"] in answers:
+            raise EvaluationError(f"{run}: a second run of {record['method']}; give one of each method.")
+        answers[record["method"]] = read_predictions(run / f"predictions_{split_name}.jsonl", moments=table)
+        seeds[record["method"]] = (record["seed"], run)
+    decides = list(answers)[-1]
+    span_sec, iou = first_spans(answers[decides], chosen_from)
+    kinds = choose_cases(
+        iou,
+        miss=_misses(span_sec, chosen_from),
+        answered_mask=np.isfinite(span_sec).all(axis=1),
+        video_ids=chosen_from["video_id"].tolist(),
+        each=each,
+        by_chance=by_chance,
+        seed=seed,
+    )
+    rows = chosen_from.iloc[list(kinds)]
+    curves = {
+        method: probability_curves(
+            checkpoint=run / "checkpoint.safetensors",
+            moments=moments,
+            features=features,
+            queries=queries,
+            manifests=manifests,
+            splits=splits,
+            query_ids=set(rows["query_id"]),
+            device=device,
+            scratch=output.parent,
+        )
+        if len(rows)
+        else {}
+        for method, (_, run) in seeds.items()
+    }
+    strips = film_strips(frames, rows["video_id"], count=thumbnails)
+    cases = [
+        _case(row, own, answers=answers, curves=curves)
+        for row, own in zip(rows.to_dict("records"), kinds.values(), strict=True)
+    ]
+    write_json(
+        output,
+        {
+            "dataset": dataset,
+            "split": split_name,
+            "features": features_label,
+            "decides": decides,
+            "seeds": {method: number for method, (number, _) in seeds.items()},
+            "queries": len(chosen_from),
+            "answered": int(np.isfinite(span_sec).all(axis=1).sum()),
+            "draw_seed": seed,
+            "strips": strips,
+            "no_strips": _why_no_strips(features_label, rows["video_id"], strips, frames, thumbnails),
+            "cases": cases,
+            "provenance": {"code": code_digest(["vmr.report.cases"])},
+        },
+    )
+    log.info("%s, %s: %d cases, pictures of %d videos", split_name, features_label, len(cases), len(strips))
+
+
+def _ordered(runs: Sequence[Path], split_name: str) -> list[Path]:
+    order = list(METHOD_TITLES)
+
+    def rank(run: Path) -> int:
+        method = read_record(run / f"metrics_{split_name}.json", needed=("method",))["method"]
+        return order.index(method) if method in order else len(order)
+
+    return sorted(runs, key=rank)
+
+
+def _misses(span_sec: Float[np.ndarray, "Q 2"], queries: pd.DataFrame) -> Float[np.ndarray, " Q"]:
+    """Seconds by which start and end are off, as a share of the video where its duration is known."""
+    truth = queries[["start_sec", "end_sec"]].to_numpy(np.float64)
+    scale = queries["duration_sec"].fillna(1.0).to_numpy(np.float64)
+    misses: Float[np.ndarray, " Q"] = np.nan_to_num(np.abs(span_sec - truth).sum(axis=1) / scale, nan=np.inf)
+    return misses
+
+
+def _case(
+    row: Mapping[Any, Any],
+    kinds: Sequence[str],
+    *,
+    answers: Mapping[str, Mapping[str, Float[np.ndarray, "K 2"]]],
+    curves: Mapping[str, Mapping[str, dict[str, list[float]]]],
+) -> dict[str, Any]:
+    truth = np.array([row["start_sec"], row["end_sec"]])
+    methods = {}
+    for method, own in answers.items():
+        spans = own.get(row["query_id"], np.empty((0, 2)))[:_SPANS]
+        methods[method] = {
+            "spans": np.round(spans, 3).tolist(),
+            "iou": round(float(temporal_iou(spans[0], truth)), 4) if len(spans) else None,
+            "curves": curves[method].get(row["query_id"]),
+        }
+    duration = row["duration_sec"]
+    return {
+        "query_id": row["query_id"],
+        "video_id": row["video_id"],
+        "sentence": row["sentence"],
+        "kinds": list(kinds),
+        "truth": truth.tolist(),
+        "duration_sec": float(duration) if np.isfinite(duration) else None,
+        "methods": methods,
+    }
+
+
+def _why_no_strips(
+    features: str, video_ids: pd.Series[str], strips: Mapping[str, Any], frames: Sequence[Path], thumbnails: int
+) -> str:
+    """The reason why some videos have no pictures; empty where all have."""
+    without = set(video_ids) - set(strips)
+    if not without:
+        return ""
+    if features.startswith(SIMULATED):
+        return "No pictures: the features are simulated, no video was seen."
+    if not thumbnails:
+        return "No pictures: film strips are switched off (report.thumbnails)."
+    if not any(path.exists() for path in frames):
+        return "No pictures: no decoded frames are at hand (the features were imported, or the frames deleted)."
+    return f"No pictures of {len(without)} of the videos: their frames are not in the frame store."

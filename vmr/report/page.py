@@ -1,0 +1,226 @@
+"""The stage that makes the report: one page that holds everything it shows."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import pandas as pd
+
+from vmr.errors import EvaluationError
+from vmr.evaluation.tables import gather_rows
+from vmr.files import atomic_path
+from vmr.names import SIMULATED
+from vmr.provenance import code_digest, library_versions
+from vmr.report.answers import Group, read_groups
+from vmr.report.case_view import CURVE_SCALE, case_views
+from vmr.report.charts import bias_charts, iou_charts, recall_chart, recall_charts, title_of
+from vmr.report.costs import stage_costs
+from vmr.report.coverage import read_coverage
+from vmr.report.history import history_charts
+from vmr.report.provenance import flat, read_history, read_run, run_rows, settings_rows
+from vmr.report.svg import swatch
+from vmr.report.table_view import score_charts, table_view, text_of_table, windows_of
+
+log = logging.getLogger(__name__)
+
+MAX_BYTES = 15_000_000
+# What the pictures may take; the rest is charts, curves and tables.
+_PICTURE_BYTES = 9_000_000
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+def make_report(
+    *,
+    dataset: str,
+    title: str,
+    metrics: Sequence[Path],
+    baselines: Sequence[Path],
+    published: Path | None,
+    table_text: Path,
+    moments: Mapping[str, Path],
+    manifests: Sequence[Path],
+    coverage: Mapping[str, Path],
+    cases: Sequence[Path],
+    benchmarks: Sequence[Path],
+    output: Path,
+) -> None:
+    """Write the report as one HTML file below `MAX_BYTES` that loads nothing from elsewhere.
+
+    Args:
+        dataset: its name.
+        title: what the page calls it.
+        metrics: ``metrics_{split}.json`` of every run, with predictions, history and record of the run beside it.
+        baselines: JSON of `compute_baselines`, one a split.
+        published: CSV of published figures; None for a dataset without any.
+        table_text: the readable table, whose notes are taken over.
+        moments: table of moments by dataset; more than one where further datasets follow in the table.
+        manifests: of the videos, for durations; may be empty.
+        coverage: ``{extractor}_coverage.csv`` by what the page calls it; may be empty.
+        cases: what `study_cases` wrote, for any of the splits; may be empty.
+        benchmarks: folders of benchmark files; missing ones hold nothing.
+        output: the page.
+
+    Raises:
+        EvaluationError: a file cannot be used, files contradict each other, or the page would be too large.
+    """
+    rows = gather_rows(metrics=metrics, baselines=baselines, published=published, datasets=list(moments))
+    groups = read_groups(metrics, moments=moments, manifests=manifests)
+    windows = windows_of(rows)
+    studies = [_read_study(path) for path in cases]
+    left_out = drop_pictures(studies, limit=_PICTURE_BYTES)
+    views = [
+        view
+        for i, study in enumerate(studies)
+        for view in case_views(study, group=_name(study, groups), number_of_group=i)
+    ]
+    methods = list(dict.fromkeys(method for group in groups for method in group.runs))
+    content = {
+        "dataset": dataset,
+        "title": title,
+        "simulated": any(group.features.startswith(SIMULATED) for group in groups),
+        "untrained": any(not run.metrics.get("trained", True) for group in groups for run in _runs(group)),
+        "one_seed": all(len(runs) == 1 for group in groups for runs in group.runs.values()),
+        "methods": [{"key": method, "title": title_of(method), "swatch": swatch(f"m-{method}")} for method in methods],
+        "summaries": [_summary(group) for group in groups],
+        "table": table_view(rows),
+        "score_charts": score_charts(rows),
+        "table_text": text_of_table(table_text),
+        "groups": [_charts(group, windows.get(group.split), several=len(groups) > 1) for group in groups],
+        "coverage": read_coverage(coverage),
+        "costs": stage_costs(list(benchmarks)),
+        "studies": studies,
+        "study_names": [_name(study, groups) for study in studies],
+        "deciders": [title_of(study["decides"]) for study in studies],
+        "cases": views,
+        "curve_scale": f"{CURVE_SCALE:g}",
+        "left_out_pictures": left_out,
+        "provenance": [_provenance(group) for group in groups],
+        "made_by": {
+            "code": code_digest(["vmr.report.page"]),
+            **library_versions(["vmr", "jinja2", "numpy", "pandas"]),
+        },
+    }
+    text = _render(content)
+    size = len(text.encode("utf-8"))
+    if size > MAX_BYTES:
+        raise EvaluationError(
+            f"{output}: the report would have {size / 1e6:.1f} MB, more than {MAX_BYTES / 1e6:.0f}. Choose fewer case "
+            "studies or pictures (report.cases, report.random_cases, report.thumbnails)."
+        )
+    with atomic_path(output) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    log.info("%s: %.2f MB, %d case studies", output, size / 1e6, len(views))
+
+
+def drop_pictures(studies: Sequence[dict[str, Any]], *, limit: int) -> int:
+    """Take film strips out of the last case studies until the pictures of all have at most `limit` bytes.
+
+    Returns:
+        Number of strips taken out.
+    """
+    dropped, total = 0, 0
+    for study in studies:
+        kept = {}
+        for video_id, strip in study["strips"].items():
+            size = sum(map(len, strip["pictures"]))
+            if total + size <= limit:
+                kept[video_id] = strip
+                total += size
+        dropped += len(study["strips"]) - len(kept)
+        if len(kept) < len(study["strips"]):
+            study["no_strips"] = "No pictures: the page would be too large."
+        study["strips"] = kept
+    return dropped
+
+
+def _render(content: Mapping[str, Any]) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    files = {name: (_TEMPLATES / name).read_text(encoding="utf-8") for name in ("style.css", "filter.js")}
+    return environment.get_template("report.html").render(content, style=files["style.css"], script=files["filter.js"])
+
+
+def _read_study(path: Path) -> dict[str, Any]:
+    try:
+        study = json.loads(path.read_text(encoding="utf-8"))
+        missing = [name for name in ("split", "features", "cases", "strips") if name not in study]
+        if missing:
+            raise ValueError(f"{missing[0]} is missing")
+    except (OSError, ValueError, TypeError) as error:
+        raise EvaluationError(f"{path}: the case studies cannot be read ({error}). Study them again.") from error
+    return dict(study)
+
+
+def _runs(group: Group) -> list[Any]:
+    return [run for runs in group.runs.values() for run in runs]
+
+
+def _group_name(group: Group, *, several: bool) -> str:
+    return f"{group.split}, {group.features}" if several else group.split
+
+
+def _name(study: Mapping[str, Any], groups: Sequence[Group]) -> str:
+    return f"{study['split']}, {study['features']}" if len(groups) > 1 else str(study["split"])
+
+
+def _summary(group: Group) -> dict[str, Any]:
+    """What stands at the top of the page about a group."""
+    best = max(group.runs, key=lambda method: group.ious(method).mean())
+    covered = float(group.answered_mask.mean())
+    return {
+        "split": group.split,
+        "features": group.features,
+        "queries": len(group.queries),
+        "videos": int(group.queries["video_id"].nunique()),
+        "coverage": 100.0 * covered,
+        "best": title_of(best),
+        "seeds": len(group.runs[best]),
+        "recall": 100.0 * float(group.hits(best, 0.5).mean()),
+        "miou": 100.0 * float(group.ious(best).mean()),
+    }
+
+
+def _charts(group: Group, window: Any, *, several: bool) -> dict[str, Any]:
+    words = np.array([len(sentence.split()) for sentence in group.queries["sentence"]], dtype=np.float64)
+    histories: dict[str, list[tuple[int, pd.DataFrame, int | None]]] = {}
+    for run in _runs(group):
+        record = read_run(run.folder)
+        history = (run.seed, read_history(run.folder), record.get("chosen_epoch"))
+        histories.setdefault(run.method, []).append(history)
+    return {
+        "name": _group_name(group, several=several),
+        "split": group.split,
+        "features": group.features,
+        "history": history_charts(histories),
+        "recall": recall_chart(group, window),
+        "iou": iou_charts(group),
+        "by": recall_charts(group, words=words),
+        "bias": bias_charts(group),
+        "window": window.name if window is not None else "",
+    }
+
+
+def _provenance(group: Group) -> dict[str, Any]:
+    runs = [(run.method, run.seed, read_run(run.folder)) for run in _runs(group)]
+    first = {method: read_run(own[0].folder) for method, own in group.runs.items()}
+    record = next(iter(first.values()))
+    return {
+        "name": f"{group.split}, {group.features}",
+        "settings": settings_rows(first),
+        "runs": run_rows(runs),
+        "features": flat(record.get("features") or {}),
+        "queries": flat(record.get("queries") or {}),
+        "versions": flat(record.get("versions") or {}),
+        "counts": flat(record.get("counts") or {}),
+    }

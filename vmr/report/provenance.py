@@ -1,0 +1,113 @@
+"""Settings and provenance of the runs, out of their own records, as tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from vmr.errors import EvaluationError
+from vmr.report.charts import title_of
+
+_OWN = ("method", "seed")
+
+
+def read_run(folder: Path) -> dict[str, Any]:
+    """The record of a training run.
+
+    Raises:
+        EvaluationError: it is missing or no such record.
+    """
+    path = folder / "run.json"
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(record, dict):
+            raise ValueError("not an object")
+    except (OSError, ValueError) as error:
+        raise EvaluationError(f"{path}: the record of the run cannot be read ({error}). Train again.") from error
+    return record
+
+
+def read_history(folder: Path) -> pd.DataFrame:
+    """Loss and validation of every epoch of a run; an untrained run has none.
+
+    Raises:
+        EvaluationError: the file is missing or not such a table.
+    """
+    path = folder / "history.csv"
+    try:
+        table = pd.read_csv(path)
+        if "epoch" not in table:
+            raise ValueError("the column epoch is missing")
+    except (OSError, ValueError) as error:
+        raise EvaluationError(f"{path}: the history cannot be read ({error}). Train again.") from error
+    return table
+
+
+def settings_rows(records: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Settings by name; where methods differ, every method's own.
+
+    Args:
+        records: `run.json` of one run of each method.
+    """
+    names = dict.fromkeys(name for record in records.values() for name in record.get("settings", {}))
+    rows = []
+    for name in names:
+        if name in _OWN:
+            continue
+        values = {method: plain(record.get("settings", {}).get(name)) for method, record in records.items()}
+        if len(set(values.values())) == 1:
+            rows.append((name, next(iter(values.values()))))
+        else:
+            rows.append((name, "; ".join(f"{title_of(method)}: {value}" for method, value in values.items())))
+    return rows
+
+
+def run_rows(runs: Sequence[tuple[str, int, Mapping[str, Any]]]) -> list[list[str]]:
+    """A line a run: method, seed, trained weights, seconds, epochs, device and why its epoch was chosen.
+
+    Args:
+        runs: method, seed and `run.json`.
+    """
+    return [
+        [
+            title_of(method),
+            str(seed),
+            f"{record.get('parameters', 0):,}",
+            f"{record.get('seconds', 0.0):,.0f}",
+            str(record.get("epochs_run", "–")),
+            str(record.get("chosen_epoch", "–")),
+            ", ".join(plain(record.get(name)) for name in ("device", "precision")),
+            str(record.get("reason") or "–") if record.get("trained", True) else "not trained",
+        ]
+        for method, seed, record in runs
+    ]
+
+
+def flat(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Entries of nested mappings by their dotted names.
+
+    >>> flat({"a": 1, "b": {"c": None}})
+    [('a', '1'), ('b.c', '–')]
+    """
+    rows: list[tuple[str, str]] = []
+    for name, own in value.items():
+        if isinstance(own, Mapping):
+            rows += flat(own, f"{prefix}{name}.")
+        else:
+            rows.append((f"{prefix}{name}", plain(own)))
+    return rows
+
+
+def plain(value: Any) -> str:
+    """A value as a reader would write it."""
+    if value is None or value == []:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,0 +1,68 @@
+"""Film strips: a few small pictures of a video, as text that a page can hold."""
+
+from __future__ import annotations
+
+import base64
+import io
+import logging
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from vmr.errors import ShardError
+from vmr.video.frames import FrameStore
+
+log = logging.getLogger(__name__)
+
+HEIGHT = 96  # pixels: about 3 kB a picture, still sharp at the size it is shown
+_QUALITY = 55
+
+
+def film_strips(stores: Sequence[Path], video_ids: Iterable[str], *, count: int) -> dict[str, dict[str, Any]]:
+    """Pictures from the middle of equal parts of each video.
+
+    Args:
+        stores: frame stores, one a shard; those that are not there any more are passed over.
+        video_ids: the videos wanted.
+        count: pictures of each video; 0 for none.
+
+    Returns:
+        By id, for videos that have frames: `duration_sec`, `times` (s) and `pictures`, WebP as data URIs.
+    """
+    wanted = sorted(set(video_ids)) if count else []
+    strips: dict[str, dict[str, Any]] = {}
+    for path in stores:
+        if not path.exists() or len(strips) == len(wanted):
+            continue
+        with FrameStore(path) as store:
+            for video_id in wanted:
+                if video_id in store and video_id not in strips:
+                    try:
+                        strips[video_id] = _strip(store, video_id, count)
+                    except ShardError as error:
+                        log.warning("%s: no pictures (%s)", video_id, error)
+    return strips
+
+
+def _strip(store: FrameStore, video_id: str, count: int) -> dict[str, Any]:
+    info = store.info(video_id)
+    frames = [min(int((part + 0.5) / count * info.num_frames), info.num_frames - 1) for part in range(count)]
+    pictures = []
+    for frame in frames:
+        (array,) = store.read(video_id, start=frame, stop=frame + 1)
+        pictures.append(picture_uri(array[0]))
+    times = [round(frame / info.fps, 2) for frame in frames]
+    return {"duration_sec": round(info.duration_sec, 3), "times": times, "pictures": pictures}
+
+
+def picture_uri(frame: npt.NDArray[np.uint8]) -> str:
+    """A frame, (H, W, 3) RGB, shrunk to `HEIGHT` and written as a data URI."""
+    image = Image.fromarray(frame)
+    size = (max(1, round(image.width * HEIGHT / image.height)), HEIGHT)
+    buffer = io.BytesIO()
+    image.resize(size, Image.Resampling.LANCZOS).save(buffer, format="WEBP", quality=_QUALITY, method=6)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
