@@ -87,3 +87,15 @@ def test_words_of_errors_and_logs_change_nothing_but_all_else_does(package, befo
     first = digest()
     (folder / "stage.py").write_text(f"def run():\n    {after}\n")
     assert (digest() == first) is same
+
+
+def test_files_that_are_no_code_count_too(monkeypatch, tmp_path):
+    from vmr import provenance
+
+    (tmp_path / "templates").mkdir()
+    (tmp_path / "templates" / "page.html").write_text("<p>one</p>")
+    monkeypatch.setattr(provenance, "_PACKAGE_ROOT", tmp_path)
+    first = provenance.files_digest(["templates"], "code")
+    assert first == provenance.files_digest(["templates"], "code") != provenance.files_digest(["templates"], "other")
+    (tmp_path / "templates" / "page.html").write_text("<p>two</p>")
+    assert provenance.files_digest(["templates"], "code") != first

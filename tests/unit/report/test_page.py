@@ -1,0 +1,220 @@
+"""The page: well-formed, self-contained, small, safe from what it shows, and whole with pieces missing."""
+
+import json
+import re
+from html.parser import HTMLParser
+
+import pandas as pd
+import pytest
+
+from vmr.errors import EvaluationError
+from vmr.report import page
+from vmr.report.page import drop_pictures, make_report
+
+HOSTILE = "<script>alert('x')</script> \"quoted\" & <b>bold</b> appears"
+_VOID = {"meta", "img", "input", "br", "link"}
+_PICTURE = "data:image/webp;base64,UklGRh4AAABXRUJQVlA4TBEAAAAvAAAAAAfQ//73v/+BiOh/AAA="
+
+
+class _Page(HTMLParser):
+    """Checks that every element is closed in its turn, and gathers what tests ask for."""
+
+    def __init__(self, text):
+        super().__init__(convert_charrefs=True)
+        self.open, self.elements, self.words = [], [], []
+        self.feed(text)
+        self.close()
+        assert not self.open, f"left open: {self.open}"
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+        if tag not in _VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+
+    def handle_endtag(self, tag):
+        assert self.open and self.open[-1] == tag, f"</{tag}> closes {self.open[-3:]} at {self.getpos()}"
+        self.open.pop()
+
+    def handle_data(self, data):
+        if not self.open or self.open[-1] not in ("style", "script"):
+            self.words.append(data)
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    @property
+    def text(self):
+        return re.sub(r"\s+", " ", " ".join(self.words))
+
+
+def _case_file(path, made, *, pictures=True, features="synthetic"):
+    """A case study written by hand, whose query is hostile."""
+    curves = {"start_sec": [0.0, 1.0], "end_sec": [1.0, 2.0], "start": [0.9, 0.1], "end": [0.2, 0.8], "inside": [1, 0]}
+    methods = {
+        "ci_mha": {"spans": [[0.0, 2.0]], "iou": 0.5, "curves": curves},
+        "lgi": {"spans": [], "iou": None, "curves": None},
+    }
+    video = "<img src=x onerror=alert(1)>"
+    case = {
+        "query_id": "test:1", "video_id": video, "sentence": HOSTILE, "kinds": ["worst", "random"],
+        "truth": [0.0, 1.0], "duration_sec": 2.0, "methods": methods,
+    }  # fmt: skip
+    strips = {video: {"duration_sec": 2.0, "times": [0.5, 1.5], "pictures": [_PICTURE] * 2}} if pictures else {}
+    study = {
+        "dataset": "toy", "split": "test", "features": features, "decides": "ci_mha",
+        "seeds": {"ci_mha": 0, "lgi": 0}, "queries": 30, "answered": 24, "draw_seed": 0, "strips": strips,
+        "no_strips": "" if pictures else "No pictures: the features are simulated, no video was seen.", "cases": [case],
+    }  # fmt: skip
+    path.write_text(json.dumps(study))
+    return path
+
+
+def _make(made, folder, **more):
+    output = folder / "toy_report.html"
+    make_report(**made.sources() | {"output": output} | more)
+    return output.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def benchmarks(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("benchmarks")
+    (folder / "train").mkdir()
+    header = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
+    for name, line in (("a", "10.5\t0:00:10\t700.0"), ("b", "20.0\t0:00:20\t900.5")):
+        (folder / "train" / f"{name}.tsv").write_text(f"{header}{line}\t1\t1\t1\t0\t0\t50\t5.5\n")
+    (folder / "parse.tsv").write_text(f"{header}0.2\t0:00:00\t-\t-\t-\t-\t-\t-\t-\t-\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def text(made, benchmarks, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("page")
+    return _make(made, folder, cases=[_case_file(folder / "cases.json", made)], benchmarks=[benchmarks])
+
+
+def test_the_page_is_well_formed_and_every_reference_stays_inside(text):
+    found = _Page(text)
+    ids = [attributes["id"] for _, attributes in found.elements if "id" in attributes]
+    assert len(set(ids)) == len(ids)
+    for _, attributes in found.elements:
+        for name in ("src", "href", "srcset", "action", "data", "poster", "xlink:href"):
+            value = attributes.get(name)
+            assert value is None or value.startswith(("data:image/", "#")), value
+        assert not [name for name in attributes if name.startswith("on")]
+    assert {link["href"][1:] for link in found.all("a")} <= set(ids)
+    assert not found.all("link") and "@import" not in text and "url(" not in text
+    assert not re.search(r"https?://", text)
+    assert len(text.encode()) < page.MAX_BYTES
+
+
+def test_hostile_text_stays_text(text):
+    assert "<script>alert" not in text and "<img src=x" not in text and "<b>bold" not in text and "<video>" not in text
+    found = _Page(text)
+    assert len(found.all("script")) == 1
+    assert HOSTILE in " ".join(found.words)
+    (case,) = [own for own in found.all("article") if own["class"] == "case"]
+    assert case["data-text"] == f"{HOSTILE} <img src=x onerror=alert(1)>".lower()
+    assert "Toy <i>data</i>" in found.text
+
+
+def test_charts_and_pictures_have_words_for_those_who_do_not_see_them(text):
+    found = _Page(text)
+    named = [own for own in found.all("svg") if own.get("aria-hidden") != "true"]
+    assert len(named) >= 20
+    assert all(own["role"] == "img" and len(own["aria-label"]) > 10 for own in named)
+    assert [own["alt"] for own in found.all("img")][1] == "Frame of <img src=x onerror=alert(1)> at 1.5 s"
+    assert "P_start highest (0.90) at 0.0 s; P_end highest (0.80) at 2.0 s" in " ".join(
+        own.get("aria-label", "") for own in named
+    )
+
+
+def test_scores_of_the_page_are_those_of_the_table(made, text):
+    table = pd.read_csv(made.folder / "table.csv")
+    shown = _Page(text).text
+    for value in table[["R1@0.7", "R1@0.5", "R1@0.3", "mIoU"]].to_numpy().ravel():
+        assert f"{value:.2f}" in shown
+    record = json.loads(made.metrics[0].read_text())
+    low, high = record["confidence"]["raw"]["mIoU"]
+    assert low < high  # of one seed; the page prints those of the mean over seeds
+    assert re.search(r"± \d+\.\d\d \d+\.\d–\d+\.\d", shown)
+
+
+def test_failed_videos_are_counted_by_reason(text):
+    shown = _Page(text).text
+    assert "4 of 26 videos of all splits have features" in shown
+    assert "bad ….mp4: no <video> stream 1 test009" in shown
+    assert "missing no file of this name 21" in shown and "lost19" in shown
+
+
+def test_costs_are_summed_by_stage(text):
+    # 10.5 + 20 seconds, the longer of them, twice 5.5 of the processor, the larger memory.
+    assert re.search(r"train 2 30\.5 20\.0 11\.0 9(00|01)", _Page(text).text)
+    assert re.search(r"parse 1 0\.2 0\.2 – –", _Page(text).text)
+
+
+def test_settings_and_provenance_are_told(text):
+    shown = _Page(text).text
+    assert "query_hidden 8" in shown and "exchanged" in shown
+    assert "Query-blind CI-MHA: query" in shown
+    assert re.search(r"vectors_sha256 [0-9a-f]{64}", shown)
+
+
+def test_missing_pieces_are_said_to_be_missing(made, tmp_path):
+    shown = _Page(_make(made, tmp_path, coverage={})).text
+    assert "No case studies" in shown and "No list of videos" in shown and "No benchmark files" in shown
+    study = _case_file(tmp_path / "cases.json", made, pictures=False)
+    assert "no video was seen" in _Page(_make(made, tmp_path, cases=[study])).text
+
+
+def test_one_seed_untrained_and_simulated_are_said(made, tmp_path):
+    run = made.runs["lgi", 0]
+    for name in ("predictions_test.jsonl", "video_scores_test.csv"):
+        (tmp_path / name).write_bytes((run / name).read_bytes())
+    (tmp_path / "history.csv").write_text("epoch\n")
+    (tmp_path / "run.json").write_text(json.dumps({"trained": False, "settings": {}}))
+    record = json.loads((run / "metrics_test.json").read_text()) | {"trained": False, "features": "simulated"}
+    (tmp_path / "metrics_test.json").write_text(json.dumps(record))
+    shown = _Page(_make(made, tmp_path, metrics=[tmp_path / "metrics_test.json"])).text
+    assert "Simulated features. No video was seen" in shown
+    assert "Untrained. Some rows" in shown and "One seed." in shown and "No history" in shown
+
+
+def test_the_same_again_gives_the_same_bytes(made, tmp_path):
+    assert _make(made, tmp_path) == _make(made, tmp_path)
+
+
+def test_too_many_pictures_are_left_out_and_said(made, tmp_path, monkeypatch):
+    study = json.loads(_case_file(tmp_path / "cases.json", made).read_text())
+    assert drop_pictures([study], limit=2 * len(_PICTURE)) == 0 and study["strips"]
+    assert drop_pictures([study], limit=2 * len(_PICTURE) - 1) == 1
+    assert study["strips"] == {} and "too large" in study["no_strips"]
+    monkeypatch.setattr(page, "MAX_BYTES", 1000)
+    with pytest.raises(EvaluationError, match=r"report would have .* MB.*report\.cases"):
+        _make(made, tmp_path)
+    assert not (tmp_path / "toy_report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda made, folder: {"moments": {"other": made.data.moments}}, "belong to the dataset toy"),
+        (lambda made, folder: {"cases": [folder / "absent.json"]}, "absent.json: the case studies cannot be read"),
+        (lambda made, folder: {"coverage": {"i3d": folder / "absent.csv"}}, "absent.csv: the coverage cannot be read"),
+        (lambda made, folder: {"table_text": folder / "absent.md"}, "absent.md: the readable table cannot be read"),
+    ],
+)
+def test_what_cannot_be_used_is_one_clear_error(made, tmp_path, change, message):
+    with pytest.raises(EvaluationError, match=message):
+        _make(made, tmp_path, **change(made, tmp_path))
+
+
+def test_predictions_that_were_not_scored_are_refused(made, tmp_path):
+    run = made.runs["ci_mha", 0]
+    for name in ("metrics_test.json", "video_scores_test.csv", "run.json", "history.csv"):
+        (tmp_path / name).write_bytes((run / name).read_bytes())
+    (tmp_path / "predictions_test.jsonl").write_text("")
+    with pytest.raises(EvaluationError, match=r"the predictions beside it score 0\.00 mIoU, the record says"):
+        _make(made, tmp_path, metrics=[tmp_path / "metrics_test.json"])
