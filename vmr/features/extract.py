@@ -169,7 +169,7 @@ def _extract_all(
             if not item.last:
                 continue
             try:
-                video = _video_features(torch.cat(parts), item, padding=extractor.padding)
+                video = video_features(torch.cat(parts), item, padding=extractor.padding)
                 if item.video_id in compared:
                     cosine = cosine_to_exact_window(extractor, store, item.video_id, video)
                     video = replace(video, exact_cosine=cosine)
@@ -193,7 +193,17 @@ def _extract_all(
         )
 
 
-def _video_features(features: Tensor, piece: Piece, *, padding: str) -> VideoFeatures:
+def video_features(features: Tensor, piece: Piece, *, padding: str) -> VideoFeatures:
+    """Features of a video with the seconds of their steps.
+
+    Args:
+        features: of all steps, (N, D).
+        piece: any piece of the video.
+        padding: of the extractor.
+
+    Raises:
+        FeatureError: there are more or fewer steps than were planned, or a number is not finite.
+    """
     plan = piece.plan
     if len(features) != plan.steps:
         raise FeatureError(f"expected {plan.steps} steps for {plan.num_frames} frames, found {len(features)}")

@@ -1,0 +1,127 @@
+"""Commands for one query on one video: export, locate, serve."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vmr.cli.groups import Output, app
+from vmr.errors import ConfigError
+from vmr.names import Device
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+    from vmr.locate.answers import Answer
+    from vmr.locate.extraction import Progress
+
+ModelPath = Annotated[Path, typer.Option(help="Model that `vmr export` wrote.", envvar="VMR_MODEL")]
+CachePath = Annotated[Path | None, typer.Option(help="Folder of features made before.", envvar="VMR_CACHE")]
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="Folder of a trained run (checkpoint.safetensors, run.json).")],
+    *,
+    output: Output,
+    assets: Annotated[Path, typer.Option(help="Folder with word vectors and weights.")] = Path("data/assets"),
+    vectors: Annotated[Path | None, typer.Option(help="Word vectors, if elsewhere.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="The extractor's weights, if elsewhere.")] = None,
+    mean: Annotated[Path | None, typer.Option(help="C3D's mean clip, if training had one.")] = None,
+    features: Annotated[Path | None, typer.Option(help="Merged feature file with the PCA, if there is one.")] = None,
+    most_words: Annotated[int, typer.Option(help="Words to take along, the most frequent.", min=1)] = 400_000,
+) -> None:
+    """Write a trained run as one file that `locate` and `serve` take."""
+    from vmr.locate.export import export_run
+
+    export_run(
+        run=run,
+        output=output,
+        assets=assets,
+        vectors=vectors,
+        weights=weights,
+        mean=mean,
+        features=features,
+        most_words=most_words,
+    )
+
+
+@app.command()
+def locate(
+    things: Annotated[list[str], typer.Argument(metavar="VIDEO... QUERY...", help="Video files, then sentences.")],
+    *,
+    model: ModelPath = Path("model.safetensors"),
+    top: Annotated[int, typer.Option(help="Most moments of each answer.", min=1, max=100)] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line instead of text.")] = False,
+    curve: Annotated[bool, typer.Option(help="With --json: the probabilities of every step too.")] = False,
+    plot: Annotated[Path | None, typer.Option(help="Picture of the curves to write (.png, .svg, .pdf).")] = None,
+    clip: Annotated[Path | None, typer.Option(help="Best moment as a video to write; numbered where several.")] = None,
+    features: Annotated[Path | None, typer.Option(help="Features at hand, instead of making them.")] = None,
+    cache: CachePath = None,
+    device: Device = "auto",
+) -> None:
+    """Find the moments of videos that sentences mean."""
+    import json
+
+    from tqdm import tqdm
+
+    from vmr.locate.answers import clock
+
+    videos, queries = _videos_and_queries(things, any_name=features is not None)
+
+    from vmr.locate.drawing import cut_clip, plot_answers
+    from vmr.locate.locator import Locator
+
+    locator = Locator.load(model, cache=cache, device=device, features=features)
+    answers: list[Answer] = []
+    for video in videos:
+        with tqdm(desc=video.name, unit="step", leave=False, disable=None) as bar:
+            found = locator.locate_all(video, queries, top=top, progress=_shown(bar, video.name))
+        for answer in found:
+            answers.append(answer)
+            if as_json:
+                typer.echo(json.dumps(answer.plain(curve=curve), ensure_ascii=False))
+                continue
+            typer.echo(f"{answer.video}: {answer.query}")
+            for moment in answer.moments:
+                typer.echo(f"  {clock(moment.start_sec)} - {clock(moment.end_sec)}   {moment.score:.3f}")
+            if answer.unknown_words:
+                typer.echo(f"  words without a meaning to this model: {', '.join(answer.unknown_words)}")
+            if answer.left_out_words:
+                typer.echo(f"  too long; left out: {' '.join(answer.left_out_words)}")
+    if plot is not None:
+        plot_answers(answers, plot)
+    if clip is not None:
+        for number, answer in enumerate(answers, start=1):
+            if answer.moments:
+                best = answer.moments[0]
+                named = clip if len(answers) == 1 else clip.with_stem(f"{clip.stem}-{number}")
+                cut_clip(Path(answer.video), best.start_sec, best.end_sec, named)
+
+
+def _videos_and_queries(things: list[str], *, any_name: bool) -> tuple[list[Path], list[str]]:
+    """Leading arguments that name videos, and the sentences after them."""
+    from vmr.video.manifest import VIDEO_EXTENSIONS
+
+    count = 0
+    for thing in things:
+        if not (Path(thing).is_file() or Path(thing).suffix.lower() in VIDEO_EXTENSIONS or (any_name and not count)):
+            break
+        count += 1
+    if not count:
+        raise ConfigError(f"{things[0]}: there is no such video. Videos come first, then sentences in quotes.")
+    if count == len(things):
+        raise ConfigError('no query was given. Videos come first, then sentences: vmr locate VIDEO "a sentence".')
+    return [Path(thing) for thing in things[:count]], things[count:]
+
+
+def _shown(bar: Any, name: str) -> Progress:
+    def show(what: str, done: int, total: int) -> None:
+        bar.set_description(f"{name}: {what}")
+        bar.total = total or None
+        bar.n = done
+        bar.refresh()
+
+    return show

@@ -1,0 +1,98 @@
+"""What a query on a video gives, as plain values; nothing here imports torch."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A stretch of time that a query may mean.
+
+    Attributes:
+        start_sec: its start.
+        end_sec: its end.
+        score: the larger the better, in [0, 1]: P_start * P_end, for long videos made comparable between stretches
+            (`vmr.locate.stretches`). Scores of different queries or videos say little beside each other.
+    """
+
+    start_sec: float
+    end_sec: float
+    score: float
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What the network says of every step.
+
+    Attributes:
+        start_sec: start of each step in seconds.
+        end_sec: its end.
+        start: probability that the moment starts in the step.
+        end: probability that it ends in the step.
+        inside: probability that the step lies inside the moment; None for methods without that task.
+    """
+
+    start_sec: Float[np.ndarray, N]
+    end_sec: Float[np.ndarray, N]
+    start: Float[np.ndarray, N]
+    end: Float[np.ndarray, N]
+    inside: Float[np.ndarray, N] | None
+
+    def plain(self, *, digits: int = 4) -> dict[str, list[float] | None]:
+        """As lists of rounded numbers, for JSON."""
+        return {
+            name: None if values is None else [round(float(value), digits) for value in values]
+            for name, values in vars(self).items()
+        }
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The moments of a video that a query may mean, best first.
+
+    Attributes:
+        video: the video as it was named.
+        query: the sentence.
+        duration_sec: seconds of the video that were looked at.
+        moments: best first.
+        curve: what the network says of every step.
+        stretches: pieces that the video was looked at in; 1: as a whole.
+        unknown_words: words of the query without a vector.
+        left_out_words: words after the last that the network reads.
+    """
+
+    video: str
+    query: str
+    duration_sec: float
+    moments: list[Moment]
+    curve: Curve
+    stretches: int = 1
+    unknown_words: list[str] = field(default_factory=list)
+    left_out_words: list[str] = field(default_factory=list)
+
+    def plain(self, *, curve: bool = False) -> dict[str, Any]:
+        """As plain values, for JSON; the curve only when asked for, since it is long."""
+        values = {name: value for name, value in vars(self).items() if name not in ("moments", "curve")}
+        values["duration_sec"] = round(self.duration_sec, 3)
+        values["moments"] = [{name: round(value, 4) for name, value in asdict(each).items()} for each in self.moments]
+        if curve:
+            values["curve"] = self.curve.plain()
+        return values
+
+
+def clock(seconds: float) -> str:
+    """Seconds as a player shows them, with tenths.
+
+    >>> clock(5.25), clock(3725.0)
+    ('0:05.2', '1:02:05.0')
+    """
+    tenths = round(seconds * 10)
+    minutes, rest = divmod(tenths, 600)
+    hours, minutes = divmod(minutes, 60)
+    head = f"{hours}:{minutes:02d}" if hours else f"{minutes}"
+    return f"{head}:{rest / 10:04.1f}"

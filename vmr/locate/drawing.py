@@ -1,0 +1,78 @@
+"""Pictures and clips of answers."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from vmr.errors import VideoError
+from vmr.files import atomic_path
+from vmr.locate.answers import Answer, clock
+
+# Okabe and Ito's colours, told apart by people with any kind of colour vision.
+_BLUE, _ORANGE, _GREEN, _GREY = "#0072B2", "#D55E00", "#009E73", "#8a8a8a"
+_CLIP_TIMEOUT_SEC = 600.0
+
+
+def plot_answers(answers: Sequence[Answer], path: Path) -> None:
+    """Draw the curves of answers and their moments, one row each, into a picture (PNG, SVG or PDF by its suffix).
+
+    Raises:
+        VideoError: the suffix names no kind of picture.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 1.2 + 2.0 * len(answers)), layout="constrained")
+    rows = figure.subplots(len(answers), 1, squeeze=False)[:, 0]
+    for axes, answer in zip(rows, answers, strict=True):
+        curve = answer.curve
+        edges = [*curve.start_sec, curve.end_sec[-1]]
+        if curve.inside is not None:
+            axes.stairs(curve.inside, edges, fill=True, color=_BLUE, alpha=0.3, label="inside")
+        axes.stairs(curve.start, edges, color=_GREEN, linewidth=1.6, label="start")
+        axes.stairs(curve.end, edges, color=_ORANGE, linewidth=1.6, linestyle=(0, (4, 2)), label="end")
+        for rank, moment in enumerate(answer.moments, start=1):
+            height = 1.04 + 0.09 * rank
+            axes.plot([moment.start_sec, moment.end_sec], [height] * 2, color="black" if rank == 1 else _GREY, lw=4)
+            axes.annotate(f"{rank}", (moment.end_sec, height), (4, -3), textcoords="offset points", fontsize=8)
+        axes.set(xlim=(0, answer.duration_sec), ylim=(0, 1.1 + 0.09 * (len(answer.moments) + 1)), yticks=[0, 0.5, 1])
+        axes.set_title(f"{Path(answer.video).name}: {answer.query}", loc="left", fontsize=10)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.xaxis.set_major_formatter(lambda seconds, _: clock(seconds).removesuffix(".0"))
+    rows[0].legend(loc="upper right", fontsize=8, ncols=3, frameon=False, bbox_to_anchor=(1, 1.25))
+    if path.suffix.lower() not in (".png", ".svg", ".pdf"):
+        raise VideoError(f"{path}: pictures end in .png, .svg or .pdf.")
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=130)
+
+
+def cut_clip(video: Path, start_sec: float, end_sec: float, path: Path) -> None:
+    """Cut a moment out of a video, encoded anew so that it begins and ends at the very frame.
+
+    Args:
+        video: the file.
+        start_sec: start in seconds from the beginning of the video.
+        end_sec: end in seconds.
+        path: the file to write; its suffix names the container (.mp4, .mkv, .mov).
+
+    Raises:
+        VideoError: ffmpeg is missing or fails.
+    """
+    if path.suffix.lower() not in (".mp4", ".mkv", ".mov"):
+        raise VideoError(f"{path}: clips end in .mp4, .mkv or .mov.")
+    with atomic_path(path) as temporary:
+        command = ["ffmpeg", "-v", "error", "-nostdin", "-y", "-protocol_whitelist", "file"]
+        command += ["-ss", f"{start_sec:.3f}", "-i", f"file:{video.absolute()}", "-t", f"{end_sec - start_sec:.3f}"]
+        command += ["-map", "0:v:0", "-map", "0:a:0?", "-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2", "-c:v", "libx264"]
+        command += ["-crf", "20", "-preset", "veryfast", "-pix_fmt", "yuv420p", "-c:a", "aac"]
+        command += ["-movflags", "+faststart", f"file:{temporary.absolute()}"]
+        try:
+            done = subprocess.run(command, capture_output=True, timeout=_CLIP_TIMEOUT_SEC, check=False)
+        except FileNotFoundError as error:
+            raise VideoError("ffmpeg was not found on the PATH. Install it (`apt-get install ffmpeg`).") from error
+        except subprocess.TimeoutExpired as error:
+            raise VideoError(f"{video}: cutting {path} took longer than {_CLIP_TIMEOUT_SEC:.0f} s.") from error
+        if done.returncode:
+            said = done.stderr.decode(errors="replace").strip().splitlines()
+            raise VideoError(f"{video}: ffmpeg cannot cut {path} ({said[-1][:200] if said else 'no reason given'}).")

@@ -1,0 +1,141 @@
+"""From the folder of a trained run to one file that answers queries on any machine."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vmr.errors import CheckpointError
+from vmr.features.pca import read_pca
+from vmr.files import sha256_file
+from vmr.locate.model_file import write_model
+from vmr.locate.words import read_word_table
+from vmr.model.build import exchanged_input
+from vmr.provenance import library_versions
+from vmr.training.checkpoint import load_checkpoint
+from vmr.training.run import CHECKPOINT_FILE, RUN_FILE
+
+log = logging.getLogger(__name__)
+
+_COPIED = ("sizes", "feature_kind", "queries", "method", "seed", "trained", "chosen_epoch", "selection")
+
+
+def export_run(
+    *,
+    run: Path,
+    output: Path,
+    assets: Path = Path("data/assets"),
+    vectors: Path | None = None,
+    weights: Path | None = None,
+    mean: Path | None = None,
+    features: Path | None = None,
+    most_words: int = 400_000,
+) -> None:
+    """Write a trained run as one file: network, normalisation, words, extractor with its weights, its settings.
+
+    Nothing in the file is code: tensors, and bytes of files whose digests are known from training.
+
+    Args:
+        run: folder with `checkpoint.safetensors` and `run.json`.
+        output: the file to write (safetensors).
+        assets: folder in which word vectors and weights are looked for by the names that training recorded.
+        vectors: the word vectors, if they lie elsewhere.
+        weights: the extractor's weights, if they lie elsewhere.
+        mean: C3D's mean clip, if training used one.
+        features: the merged feature file, or a PCA made elsewhere: needed where features were reduced.
+        most_words: so many words from the beginning of the file of vectors go into the file; all of GloVe 6B.
+
+    Raises:
+        CheckpointError: the run is incomplete, of a blind method, or a file is not the one it was trained with.
+    """
+    checkpoint = run / CHECKPOINT_FILE
+    network, info = load_checkpoint(checkpoint)
+    try:
+        record = json.loads((run / RUN_FILE).read_text(encoding="utf-8"))
+        provenance: dict[str, Any] = record["features"]
+    except (OSError, ValueError, KeyError) as error:
+        raise CheckpointError(
+            f"{run / RUN_FILE}: cannot be read ({error}); it tells how features were made. Train again."
+        ) from error
+    if record.get("fingerprint") != info.get("fingerprint"):
+        raise CheckpointError(f"{run}: {RUN_FILE} and {CHECKPOINT_FILE} are of different runs. Train again.")
+    if exchanged_input(info["sizes"]["method"]) is not None:
+        raise CheckpointError(f"{run}: {info['method']} is blind on purpose and cannot answer. Export another method.")
+    if not info.get("trained", True):
+        log.warning("%s was NOT TRAINED (no training video had features): its answers are chance", run)
+    path = vectors or assets / str(info["queries"]["vectors"])
+    _check_digest(path, info["queries"]["vectors_sha256"], run=run, option="--vectors")
+    table = read_word_table(path, most=most_words, max_words=int(info["queries"]["max_words"]))
+    write_model(
+        output,
+        network,
+        table,
+        info={
+            **{name: info[name] for name in _COPIED if name in info},
+            "features": provenance,
+            "checkpoint_sha256": sha256_file(checkpoint),
+            "words": len(table.words),
+            "versions": library_versions(["vmr", "torch", "safetensors", "spacy"]),
+        },
+        files=_extractor_files(provenance, assets, weights, mean, run=run),
+        pca=_pca(provenance, features, run=run),
+    )
+    log.info("%s: %s, %d words, %.0f MB", output, info["method"], len(table.words), output.stat().st_size / 1e6)
+
+
+def _extractor_files(
+    provenance: dict[str, Any], assets: Path, weights: Path | None, mean: Path | None, *, run: Path
+) -> dict[str, bytes]:
+    recorded = provenance.get("weights")
+    if not isinstance(recorded, dict) or not provenance.get("frames"):
+        log.warning(
+            "%s was trained on imported features (%s): the model can be asked about such features (`--features`), not "
+            "about videos",
+            run,
+            provenance.get("extractor"),
+        )
+        return {}
+    path = weights or assets / str(recorded["file"])
+    _check_digest(path, recorded["sha256"], run=run, option="--weights")
+    if path.suffix != ".safetensors":
+        raise CheckpointError(f"{path}: is no safetensors file and may hold code; convert it first, and train with it.")
+    files = {"weights": path.read_bytes()}
+    digest = provenance.get("mean")
+    if isinstance(digest, str) and len(digest) == hashlib.sha256().digest_size * 2:
+        if mean is None:
+            raise CheckpointError(f"{run}: its C3D features had a mean clip. Name the file with --mean.")
+        _check_digest(mean, digest, run=run, option="--mean")
+        files["mean"] = mean.read_bytes()
+    return files
+
+
+def _pca(provenance: dict[str, Any], features: Path | None, *, run: Path) -> dict[str, torch.Tensor]:
+    wanted = provenance.get("pca")
+    if not isinstance(wanted, dict):
+        return {}
+    if features is None:
+        raise CheckpointError(
+            f"{run}: its features were reduced to {wanted['components']} numbers by a PCA. Name the merged feature "
+            "file that holds it with --features."
+        )
+    found = read_pca(features, components=int(wanted["components"]))
+    if len(found.mean) != int(wanted["input_dim"]):
+        raise CheckpointError(f"{features}: a PCA of {len(found.mean)} numbers; {wanted['input_dim']} were expected.")
+    return {"mean": torch.from_numpy(found.mean), "components": torch.from_numpy(found.components)}
+
+
+def _check_digest(path: Path, digest: str, *, run: Path, option: str) -> None:
+    try:
+        found = sha256_file(path)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror}). Name the file with {option}.") from error
+    if found != digest:
+        raise CheckpointError(
+            f"{path}: is not the file that {run} was trained with (sha256 {found[:12]}, expected {digest[:12]}). Name "
+            f"the right one with {option}."
+        )

@@ -1,0 +1,175 @@
+"""Features of one video file, made as the workflow makes them: probed, decoded to the frame store, extracted."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import logging
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from vmr.errors import FeatureError, VideoError
+from vmr.features.extract import video_features
+from vmr.features.extractors import Extractor, build_extractor
+from vmr.features.pca import Pca
+from vmr.features.read_ahead import End, Failure, read_ahead
+from vmr.features.store import VideoFeatures
+from vmr.files import atomic_path
+from vmr.locate.model_file import ModelFile
+from vmr.provenance import code_digest
+from vmr.stages import STAGES, extract_stage
+from vmr.video.decode import decode_frames
+from vmr.video.ffprobe import Prober
+from vmr.video.manifest import MANIFEST_COLUMNS, read_manifest, write_manifest
+from vmr.video.probe import probe_video
+
+log = logging.getLogger(__name__)
+
+# Called with what is being done, how much of it is done and how much there is (0: unknown).
+Progress = Callable[[str, int, int], None]
+_ID = "video"
+_PROBE_TIMEOUT_SEC, _DECODE_TIMEOUT_SEC = 60.0, 120.0
+_RECIPE = ("extractor", "window", "stride", "mode", "padding", "fps", "crop", "resize", "input", "feature", "mean")
+
+
+def recipe(info: dict[str, Any]) -> dict[str, Any]:
+    """Everything that features depend on besides the video, for the cache: settings, weights and code.
+
+    Args:
+        info: of an exported model.
+
+    Raises:
+        FeatureError: it was trained on imported features, of which nobody knows how they are made.
+    """
+    made = info["features"]
+    if not made.get("frames") or not isinstance(made.get("weights"), dict):
+        raise FeatureError(
+            f"the model was trained on imported features ({made.get('extractor')}), so that it cannot look at a video "
+            "itself. Give features of the same kind with --features."
+        )
+    frames = made["frames"]
+    return {
+        **{name: made.get(name) for name in _RECIPE},
+        "weights": made["weights"]["sha256"],
+        "pca": made.get("pca"),
+        "frames": {name: frames.get(name) for name in ("fps", "short_side", "encoder", "scaling", "frame_choice")},
+        "code": [STAGES["decode_frames"].digest(), STAGES[extract_stage(made["extractor"])].digest()],
+        "here": code_digest(["vmr.locate.extraction"], without=["vmr.errors", "vmr.provenance", "vmr.locate.words"]),
+    }
+
+
+class VideoFeaturizer:
+    """Makes features of video files with the extractor of an exported model, one at a time.
+
+    Args:
+        model: the model.
+        folder: the cache, for the extractor's files and for decoded frames.
+        device: auto, cpu or cuda.
+    """
+
+    def __init__(self, model: ModelFile, *, folder: Path, device: str = "auto") -> None:
+        recipe(model.info)  # refuses models of imported features
+        self._model, self._folder, self._device = model, folder, device
+        self._extractor: Extractor | None = None
+        self._lock = threading.Lock()
+
+    def __call__(self, video: Path, progress: Progress) -> VideoFeatures:
+        """Features of a file, in bounded memory whatever its length.
+
+        Args:
+            video: the file.
+            progress: told how far it is.
+
+        Raises:
+            VideoError: it is missing or cannot be decoded, with the reason.
+            FeatureError: it has no usable features.
+        """
+        with self._lock:
+            progress("looking at the file", 0, 0)
+            if not video.is_file():
+                raise VideoError(f"{video}: there is no such file.")
+            with Prober() as prober:
+                row = {"video_id": _ID, **probe_video(prober, video, timeout_sec=_PROBE_TIMEOUT_SEC)}
+            if row["status"] != "ok":
+                raise VideoError(f"{video}: {row['reason']}. Try another file, or convert it with ffmpeg.")
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=self._folder, prefix="decoding-") as name:
+                frames = self._decode(video, row, Path(name), progress)
+                return self._extract(video, frames, progress)
+
+    def _decode(self, video: Path, row: dict[str, Any], folder: Path, progress: Progress) -> Path:
+        progress("decoding", 0, 0)
+        made = self._model.info["features"]["frames"]
+        write_manifest([row], folder / "probed.csv", columns=MANIFEST_COLUMNS)
+        decode_frames(
+            manifest=folder / "probed.csv",
+            output=folder / "frames.h5",
+            decoded_manifest=folder / "decoded.csv",
+            fps=float(made["fps"]),
+            short_side=int(made["short_side"]),
+            timeout_sec=_DECODE_TIMEOUT_SEC,
+            max_failed_share=1.0,
+        )
+        decoded = read_manifest([folder / "decoded.csv"]).iloc[0]
+        if decoded["status"] != "ok":
+            raise VideoError(f"{video}: {decoded['reason']}. Try another file, or convert it with ffmpeg.")
+        if decoded["note"]:
+            log.warning("%s: %s", video, decoded["note"])
+        return folder / "frames.h5"
+
+    def _extract(self, video: Path, frames: Path, progress: Progress) -> VideoFeatures:
+        extractor = self._extractor = self._extractor or self._build()
+        encoder, parts, done = None, [], 0
+        with read_ahead(extractor, frames, [_ID]) as pieces:
+            while True:
+                item = pieces.get()
+                if isinstance(item, End):
+                    raise item.error or FeatureError(f"{video}: the reader ended before the video did.")
+                if isinstance(item, Failure):
+                    raise FeatureError(f"{video}: {item.reason}")
+                encoder = encoder or extractor.encoder(item.plan)
+                parts.append(encoder.push(item.frames(), last=item.last).cpu())
+                done += len(parts[-1])
+                progress("features", done, item.plan.steps)
+                if item.last:
+                    found = video_features(torch.cat(parts), item, padding=extractor.padding)
+                    return self._reduced(found, extractor.device)
+
+    def _reduced(self, video: VideoFeatures, device: torch.device) -> VideoFeatures:
+        if not self._model.pca:
+            return video
+        mean, components = (self._model.pca[name].numpy() for name in ("mean", "components"))
+        pca = Pca(mean, components, np.full(len(components), np.nan), float("nan"), 0)
+        return dataclasses.replace(video, features=pca.on(device)(video.features))
+
+    def _build(self) -> Extractor:
+        made, files = self._model.info["features"], self._model.files
+        paths = {role: self._unpacked(content, suffix) for role, suffix, content in _with_suffixes(files)}
+        return build_extractor(
+            made["extractor"],
+            weights_path=paths["weights"],
+            mean_path=paths.get("mean"),
+            window=int(made["window"]),
+            stride=int(made["stride"]),
+            mode=made["mode"],
+            padding=made["padding"],
+            device=self._device,
+        )
+
+    def _unpacked(self, content: bytes, suffix: str) -> Path:
+        path = self._folder / "weights" / f"{hashlib.sha256(content).hexdigest()}{suffix}"
+        if not path.is_file() or path.stat().st_size != len(content):
+            with atomic_path(path) as temporary:
+                temporary.write_bytes(content)
+        return path
+
+
+def _with_suffixes(files: dict[str, bytes]) -> list[tuple[str, str, bytes]]:
+    suffixes = {"weights": ".safetensors", "mean": ".npy"}
+    return [(role, suffixes[role], content) for role, content in files.items()]

@@ -1,0 +1,115 @@
+"""The exported model: one safetensors file with the network and all that a query and a video need to reach it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from vmr.errors import CheckpointError
+from vmr.files import atomic_path
+from vmr.locate.words import WordTable
+from vmr.model.build import build_network
+from vmr.model.network import MomentNetwork
+
+FORMAT = "vmr-model-1"
+_NETWORK = "network/"
+_WORDS, _VECTORS = "words/text", "words/vectors"
+_EXTRACTOR = "extractor/"
+_PCA = "pca/"
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """The content of an exported model.
+
+    Attributes:
+        path: where it lies.
+        network: in evaluation mode, on the CPU.
+        words: the word vectors.
+        info: the description: method, sizes, `feature_kind`, `features` (the provenance of the features that it was
+            trained on), `queries`, versions.
+        files: bytes of the extractor's files by role (``weights``, ``mean``); empty where features were imported.
+        pca: ``mean`` and ``components`` of the projection of features, or nothing.
+    """
+
+    path: Path
+    network: MomentNetwork[Any]
+    words: WordTable
+    info: dict[str, Any]
+    files: dict[str, bytes]
+    pca: dict[str, Tensor]
+
+    @property
+    def max_steps(self) -> int:
+        """Most steps that the network reads at once."""
+        return int(self.info["sizes"]["max_steps"])
+
+
+def write_model(
+    path: Path,
+    network: MomentNetwork[Any],
+    words: WordTable,
+    *,
+    info: Mapping[str, Any],
+    files: Mapping[str, bytes],
+    pca: Mapping[str, Tensor],
+) -> None:
+    """Write an exported model atomically; the arguments are those of `ModelFile`."""
+    tensors: dict[str, Tensor] = {f"{_NETWORK}{name}": value for name, value in network.state_dict().items()}
+    tensors[_WORDS] = _as_bytes("\n".join(words.words).encode("utf-8"))
+    tensors[_VECTORS] = torch.from_numpy(words.vectors)
+    tensors |= {f"{_EXTRACTOR}{role}": _as_bytes(content) for role, content in files.items()}
+    tensors |= {f"{_PCA}{name}": value for name, value in pca.items()}
+    description = json.dumps({"format": FORMAT, **info}, sort_keys=True, ensure_ascii=False)
+    with atomic_path(path) as temporary:
+        contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        safetensors.torch.save_file(contiguous, temporary, metadata={"vmr": description})
+
+
+def read_model(path: Path) -> ModelFile:
+    """Read an exported model.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or something else, such as the checkpoint of a run.
+    """
+    try:
+        with safetensors.safe_open(path, framework="pt", device="cpu") as file:
+            info: dict[str, Any] = json.loads((file.metadata() or {})["vmr"])
+            if info["format"] != FORMAT:
+                hint = " Make one of it with `vmr export`." if "checkpoint" in str(info["format"]) else ""
+                raise CheckpointError(f"{path}: format {info['format']!r}, expected {FORMAT!r}.{hint}")
+            names = list(file.keys())
+            small = {name: file.get_tensor(name) for name in names if name.startswith((_NETWORK, _PCA))}
+            text = bytes(file.get_tensor(_WORDS).numpy()).decode("utf-8")
+            vectors = file.get_tensor(_VECTORS).numpy()
+            files = {
+                name.removeprefix(_EXTRACTOR): bytes(file.get_tensor(name).numpy())
+                for name in names
+                if name.startswith(_EXTRACTOR)
+            }
+        network = build_network(**info["sizes"])
+        network.load_state_dict(_part(small, _NETWORK))
+        words = WordTable(text.split("\n"), vectors, max_words=int(info["queries"]["max_words"]))
+        if len(words.words) != len(vectors):
+            raise ValueError(f"{len(words.words)} words, {len(vectors)} vectors")
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path}: there is no such model. `vmr export` makes one of a trained run.") from error
+    except (OSError, safetensors.SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
+        raise CheckpointError(f"{path}: not a model that `vmr export` wrote ({error}). Export it again.") from error
+    return ModelFile(path, network.eval(), words, info, files, _part(small, _PCA))
+
+
+def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _as_bytes(content: bytes) -> Tensor:
+    return torch.frombuffer(bytearray(content), dtype=torch.uint8)

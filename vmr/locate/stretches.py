@@ -1,0 +1,214 @@
+"""Videos longer than the network was made for: overlapping stretches, and how their scores become comparable.
+
+Not in the paper, which averages every video to 128 steps; of two hours that would leave steps of a minute.
+
+Shapes: K stretches, S steps of a stretch, N steps of the video.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from vmr.data.spans import temporal_iou
+from vmr.locate.answers import Curve, Moment
+from vmr.model.prediction import BoundaryPrediction, Prediction, SpanPrediction
+
+# Up to so many times the network's steps a video is averaged, as in training and in the tables.
+WHOLE_FACTOR = 2
+# Spans of a stretch that are compared with those of the others.
+_CANDIDATES = 10
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Steps that are looked at together.
+
+    Attributes:
+        begin: first step.
+        end: the step after the last.
+        own_begin: first of the steps that belong to this stretch alone: those nearer to its middle than to another's.
+        own_end: the step after the last of them.
+    """
+
+    begin: int
+    end: int
+    own_begin: int
+    own_end: int
+
+
+def plan_stretches(steps: int, *, max_steps: int) -> list[Stretch]:
+    """Overlap by at least half, at equal distances, so that a moment of up to half a stretch lies inside of one.
+
+    Args:
+        steps: of the video.
+        max_steps: of a stretch.
+
+    >>> [(each.begin, each.end, each.own_begin, each.own_end) for each in plan_stretches(8, max_steps=4)]
+    [(0, 4, 0, 3), (2, 6, 3, 5), (4, 8, 5, 8)]
+    """
+    if steps <= max_steps:
+        return [Stretch(0, steps, 0, steps)]
+    count = -(-(steps - max_steps) // max(max_steps // 2, 1)) + 1
+    begins = np.linspace(0, steps - max_steps, count).round().astype(int)
+    middles = begins + max_steps / 2
+    borders = [0, *np.ceil((middles[:-1] + middles[1:]) / 2).astype(int).tolist(), steps]
+    return [
+        Stretch(int(begin), int(begin) + max_steps, borders[number], borders[number + 1])
+        for number, begin in enumerate(begins)
+    ]
+
+
+@dataclass(frozen=True)
+class StretchResult:
+    """What is kept of a stretch: a few candidates and its own part of the curves.
+
+    Attributes:
+        spans: candidates in seconds, best first.
+        scores: of the candidates.
+        log_evidence: how much speaks for this stretch against others, in logarithms; 0 where scores need no weight.
+        start: P_start of the stretch's own steps, summing to 1 over all its steps.
+        end: P_end likewise.
+        inside: P_in likewise, or None.
+        share: the most probable step inside, the weight of the curves; 1 without P_in.
+    """
+
+    spans: Float[np.ndarray, "C 2"]
+    scores: Float[np.ndarray, "C"]
+    log_evidence: float
+    start: Float[np.ndarray, "O"]
+    end: Float[np.ndarray, "O"]
+    inside: Float[np.ndarray, "O"] | None
+    share: float
+
+
+def stretch_result(
+    prediction: Prediction,
+    row: int,
+    stretch: Stretch,
+    start_sec: Float[np.ndarray, "N"],
+    end_sec: Float[np.ndarray, "N"],
+    *,
+    top: int,
+    nms_threshold: float,
+    alone: bool,
+) -> StretchResult:
+    """Reduce the prediction for one stretch to what is compared with the others.
+
+    A stretch's P_start and P_end sum to 1 whether it holds the moment or not, so that they cannot be compared with
+    another's. What can be:
+
+    - P_in, which is trained step by step against what is inside and what is not: the score of a span is its
+      P_start * P_end times the mean of P_in inside of it;
+    - without that task, the unnormalised logits: P_start and P_end are taken over all steps of the video instead
+      of those of the stretch (a weaker ground: nothing in training compares videos).
+
+    A span belongs to the stretch to whose middle its own is nearest; others leave it out, so that moments that
+    are cut at the end of a stretch do not compete with the whole ones.
+
+    Args:
+        prediction: for a batch of stretches or queries.
+        row: number of this one in the batch.
+        stretch: its steps.
+        start_sec: start of every step of the video in seconds.
+        end_sec: end of every step likewise.
+        top: candidates wanted.
+        nms_threshold: of temporal IoU.
+        alone: there are no other stretches: scores stay P_start * P_end, as in the tables.
+    """
+    size = stretch.end - stretch.begin
+    seconds = [torch.from_numpy(array[stretch.begin : stretch.end].copy())[None] for array in (start_sec, end_sec)]
+    own = slice(stretch.own_begin - stretch.begin, stretch.own_end - stretch.begin)
+    if isinstance(prediction, SpanPrediction):
+        logits = prediction.attention[row : row + 1, :size].cpu()
+        one = SpanPrediction(prediction.span[row : row + 1].cpu(), logits, prediction.phrases[row : row + 1])
+        ranked = one.ranked(seconds[0], seconds[1], top=1)
+        attention = logits[0].softmax(0).numpy()[own]
+        evidence = 0.0 if alone else float(logits[0, own].logsumexp(0))
+        spans, scores = ranked.span_sec[0].numpy(), ranked.score[0].double().numpy()
+        return _kept(spans, scores, evidence, attention, attention, None, 1.0, stretch, start_sec, end_sec)
+    assert isinstance(prediction, BoundaryPrediction)
+    start, end = (logits[row, :size].detach().cpu() for logits in (prediction.start, prediction.end))
+    inside = None if prediction.inside is None else prediction.inside[row, :size].detach().cpu().sigmoid()
+    single = BoundaryPrediction(start[None], end[None], None)
+    wanted = top if alone else max(top, _CANDIDATES)
+    ranked = single.ranked(seconds[0], seconds[1], top=wanted, nms_threshold=nms_threshold)
+    valid = ranked.valid_mask[0]
+    spans, scores = ranked.span_sec[0, valid].numpy(), ranked.score[0, valid].double().numpy()
+    evidence, share = 0.0, 1.0
+    if not alone and inside is not None:
+        assert ranked.steps is not None
+        scores = scores * _mean_inside(inside, ranked.steps[0, valid])
+        share = float(inside[own].max())
+    elif not alone:
+        evidence = float(start.logsumexp(0) + end.logsumexp(0))
+    curves = (start.softmax(0).numpy()[own], end.softmax(0).numpy()[own])
+    shown = None if inside is None else inside.numpy()[own]
+    return _kept(spans, scores, evidence, *curves, shown, share, stretch, start_sec, end_sec)
+
+
+def merge(
+    results: list[StretchResult],
+    start_sec: Float[np.ndarray, "N"],
+    end_sec: Float[np.ndarray, "N"],
+    *,
+    top: int,
+    nms_threshold: float,
+) -> tuple[list[Moment], Curve]:
+    """The best candidates of all stretches, without near copies of better ones, and the curves joined.
+
+    Args:
+        results: in the order of the stretches.
+        start_sec: start of every step of the video in seconds.
+        end_sec: end of every step likewise.
+        top: most moments.
+        nms_threshold: moments that overlap a better one by more are left out.
+    """
+    evidence = np.array([result.log_evidence for result in results])
+    weights = np.exp(evidence - np.logaddexp.reduce(evidence)) if len(results) > 1 and evidence.any() else evidence + 1
+    spans = np.concatenate([result.spans for result in results])
+    scores = np.concatenate([result.scores * weight for result, weight in zip(results, weights, strict=True)])
+    moments: list[Moment] = []
+    # A stable sort: of equal scores the earlier comes first, as in `vmr.model.decode.rank_spans`.
+    for number in np.argsort(-scores, kind="stable"):
+        taken = np.array([[moment.start_sec, moment.end_sec] for moment in moments]).reshape(-1, 2)
+        if len(moments) < top and not (temporal_iou(spans[number][None], taken) > nms_threshold).any():
+            moments.append(Moment(float(spans[number][0]), float(spans[number][1]), float(scores[number])))
+    shares = [result.share * weight for result, weight in zip(results, weights, strict=True)]
+    inside = [result.inside for result in results if result.inside is not None]
+    curve = Curve(
+        start_sec=start_sec,
+        end_sec=end_sec,
+        start=np.concatenate([result.start * share for result, share in zip(results, shares, strict=True)]),
+        end=np.concatenate([result.end * share for result, share in zip(results, shares, strict=True)]),
+        inside=np.concatenate(inside) if inside else None,
+    )
+    return moments, curve
+
+
+def _mean_inside(inside: Float[Tensor, "S"], steps: Int[Tensor, "C 2"]) -> Float[np.ndarray, "C"]:
+    sums = np.concatenate([[0.0], np.cumsum(inside.double().numpy())])
+    first, last = steps[:, 0].numpy(), steps[:, 1].numpy()
+    mean: Float[np.ndarray, C] = (sums[last + 1] - sums[first]) / (last + 1 - first)
+    return mean
+
+
+def _kept(
+    spans: Float[np.ndarray, "C 2"],
+    scores: Float[np.ndarray, "C"],
+    log_evidence: float,
+    start: Float[np.ndarray, "O"],
+    end: Float[np.ndarray, "O"],
+    inside: Float[np.ndarray, "O"] | None,
+    share: float,
+    stretch: Stretch,
+    start_sec: Float[np.ndarray, "N"],
+    end_sec: Float[np.ndarray, "N"],
+) -> StretchResult:
+    middle = spans.mean(axis=1)
+    low, high = start_sec[stretch.own_begin], end_sec[stretch.own_end - 1]
+    # Closed at the video's end, where no other stretch takes over.
+    own = (middle >= low) & ((middle < high) | (stretch.own_end == len(start_sec)))
+    return StretchResult(spans[own], scores[own], log_evidence, start, end, inside, share)

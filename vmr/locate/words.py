@@ -1,0 +1,96 @@
+"""The word vectors inside an exported model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32
+
+from vmr.errors import QueryError
+from vmr.queries.glove import read_vectors, vector_dimension
+from vmr.queries.tokenize import tokenize
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A sentence as the network takes it.
+
+    Attributes:
+        words: its words, as they were looked up.
+        vectors: one row a word; zeros for unknown words.
+        unknown: True where a word has no vector.
+        left_out: words after the last that the network reads.
+    """
+
+    words: list[str]
+    vectors: Float32[np.ndarray, "L E"]
+    unknown: list[bool]
+    left_out: list[str]
+
+    @property
+    def unknown_words(self) -> list[str]:
+        """Words without a vector: the network knows only that something stands there."""
+        return [word for word, is_unknown in zip(self.words, self.unknown, strict=True) if is_unknown]
+
+
+class WordTable:
+    """Words and their vectors, and the rule that makes words of a sentence.
+
+    Args:
+        words: spelled as the tokenizer gives them.
+        vectors: one row a word.
+        max_words: longer sentences are cut.
+    """
+
+    def __init__(self, words: Sequence[str], vectors: Float32[np.ndarray, "W E"], *, max_words: int) -> None:
+        self.words, self.vectors, self.max_words = list(words), vectors, max_words
+        self._row = {word: row for row, word in enumerate(self.words)}
+
+    def sentence(self, text: str) -> Sentence:
+        """Words of a sentence and their vectors.
+
+        Raises:
+            QueryError: there are no words, or no word is known: any answer would be arbitrary.
+        """
+        words = tokenize(text)
+        if not words:
+            raise QueryError(f"the query {text!r} has no words. Say in a sentence what is to be found.")
+        left_out, words = words[self.max_words :], words[: self.max_words]
+        rows = [self._row.get(word) for word in words]
+        if not any(row is not None and word.isalnum() for row, word in zip(rows, words, strict=True)):
+            raise QueryError(
+                f"no word of the query {text!r} is known to this model. Ask in the language of its word vectors "
+                "(English, unless it was trained with others)."
+            )
+        vectors = np.zeros((len(words), self.vectors.shape[1]), dtype=np.float32)
+        for place, row in enumerate(rows):
+            if row is not None:
+                vectors[place] = self.vectors[row]
+        return Sentence(words, vectors, [row is None for row in rows], left_out)
+
+
+def read_word_table(path: Path, *, most: int, max_words: int) -> WordTable:
+    """The first words of a file of vectors (GloVe's are in the order of their frequency).
+
+    Args:
+        path: GloVe text.
+        most: most words to take.
+        max_words: longer sentences are cut, see `WordTable`.
+
+    Raises:
+        QueryError: the file is missing, damaged, or not of this format.
+    """
+    dimension = vector_dimension(path)
+    words: dict[str, None] = {}
+    # The file is read once for its words and once for their vectors, so that one reader decides what a line means.
+    with path.open("rb") as lines:
+        for line in lines:
+            fields = line.rstrip().rsplit(b" ", dimension)
+            if len(fields) == dimension + 1 and b" " not in fields[0]:
+                words.setdefault(fields[0].decode("utf-8", errors="replace"))
+            if len(words) == most:
+                break
+    found = read_vectors(path, words)
+    known = [word for word in words if word in found and "\n" not in word]
+    return WordTable(known, np.stack([found[word] for word in known]), max_words=max_words)
