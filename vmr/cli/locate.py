@@ -12,8 +12,6 @@ from vmr.errors import ConfigError
 from vmr.names import Device
 
 if TYPE_CHECKING:
-    from tqdm import tqdm
-
     from vmr.locate.answers import Answer
     from vmr.locate.extraction import Progress
 

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vmr.data.spans import pool_steps
+from vmr.devices import choose_device
 from vmr.errors import VideoError
 from vmr.features.store import FeatureStore, VideoFeatures
 from vmr.locate.answers import Answer
@@ -24,7 +25,6 @@ from vmr.locate.stretches import WHOLE_FACTOR, Stretch, StretchResult, merge, pl
 from vmr.locate.words import Sentence
 from vmr.model.prediction import Prediction
 from vmr.training.checkpoint import check_features
-from vmr.training.hardware import resolve_device
 
 _NMS_THRESHOLD = 0.5  # as in evaluation
 _STRETCHES_AT_ONCE = 16
@@ -51,7 +51,7 @@ class Locator:
         self, model: ModelFile, *, cache: Path | None = None, device: str = "auto", features: Path | None = None
     ) -> None:
         self.model = model
-        self._device = resolve_device(device)
+        self._device = choose_device(device)
         self._network = model.network.to(self._device)
         self._store: FeatureStore | None = None
         self._held: OrderedDict[str, VideoFeatures] = OrderedDict()

@@ -1,0 +1,206 @@
+"""From a trained run to answers: export, words, stretches, cache and the locator."""
+
+import importlib.util
+import itertools
+import json
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+import vmr.locate.locator as locator_module
+from vmr.errors import CheckpointError, FeatureError, QueryError, VideoError
+from vmr.features.store import VideoFeatures
+from vmr.locate.cache import FeatureCache
+from vmr.locate.export import export_run
+from vmr.locate.locator import Locator
+from vmr.locate.model_file import read_model
+from vmr.locate.stretches import Stretch, merge, plan_stretches, stretch_result
+from vmr.locate.words import WordTable
+from vmr.model.prediction import BoundaryPrediction
+from vmr.training.predict import predict_run
+from vmr.training.run import train_run
+
+_SPEC = importlib.util.spec_from_file_location("vmr_locate_synthetic", Path(__file__).parents[2] / "synthetic.py")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory):
+    """A small dataset, a run trained on it for an epoch, and the model exported from that."""
+    synthetic = importlib.util.module_from_spec(_SPEC)
+    sys.modules["vmr_locate_synthetic"] = synthetic
+    _SPEC.loader.exec_module(synthetic)
+    folder = tmp_path_factory.mktemp("locate")
+    data = synthetic.write_synthetic(folder, train_videos=6, test_videos=2)
+    sizes = {"hidden": 16, "query_hidden": 8, "heads": 2, "max_steps": 16, "epochs": 1, "batch_size": 8}
+    train_run(**data.inputs(), output_dir=folder / "run", device="cpu", **sizes)
+    export_run(run=folder / "run", output=folder / "model.safetensors", vectors=data.vectors)
+    return data, folder
+
+
+def test_the_answer_is_the_one_that_evaluation_scores(made) -> None:
+    data, folder = made
+    predictions = folder / "predictions.jsonl"
+    run = folder / "run" / "checkpoint.safetensors"
+    predict_run(checkpoint=run, **data.inputs(), splits=["test"], output=predictions, device="cpu")
+    sentences = {}
+    for line in data.moments.read_text().splitlines()[1:]:
+        fields = line.split(",", 6)
+        sentences[fields[0]] = fields[6]
+    locator = Locator.load(folder / "model.safetensors", features=data.features, device="cpu")
+    checked = 0
+    for line in predictions.read_text().splitlines():
+        expected = json.loads(line)
+        query = sentences[expected["query_id"]].strip('"')
+        answer = locator.locate(f"{expected['video_id']}.mp4", query, top=5)
+        found = [[each.start_sec, each.end_sec, each.score] for each in answer.moments]
+        np.testing.assert_allclose(found, expected["spans"], rtol=1e-3, atol=1e-6)
+        checked += 1
+    assert checked == 12  # two videos of three events with two sentences each
+
+
+def test_features_of_other_settings_are_refused_with_the_reason(made, tmp_path: Path) -> None:
+    data, folder = made
+    other = tmp_path / "other.h5"
+    other.write_bytes(data.features.read_bytes())
+    with h5py.File(other, "r+") as file:
+        file.attrs["provenance"] = json.dumps({"extractor": "synthetic", "dim": 32, "stride": 4})
+    with pytest.raises(CheckpointError, match="stride: None there, 4 here"):
+        Locator.load(folder / "model.safetensors", features=other, device="cpu")
+
+
+def test_a_model_of_imported_features_wants_features(made) -> None:
+    _, folder = made
+    with pytest.raises(FeatureError, match="--features"):
+        Locator.load(folder / "model.safetensors", device="cpu")
+
+
+def test_what_is_no_exported_model_is_refused(made, tmp_path: Path) -> None:
+    _, folder = made
+    with pytest.raises(CheckpointError, match="vmr export"):
+        read_model(folder / "run" / "checkpoint.safetensors")
+    with pytest.raises(CheckpointError, match="no such model"):
+        read_model(tmp_path / "none.safetensors")
+    broken = tmp_path / "cut.safetensors"
+    broken.write_bytes((folder / "model.safetensors").read_bytes()[:-100])
+    with pytest.raises(CheckpointError, match="not a model"):
+        read_model(broken)
+
+
+def test_export_takes_only_the_vectors_of_training(made, tmp_path: Path) -> None:
+    data, folder = made
+    other = tmp_path / "glove.txt"
+    other.write_text(data.vectors.read_text() + "more " + "0.5 " * 11 + "0.5\n")
+    with pytest.raises(CheckpointError, match="--vectors"):
+        export_run(run=folder / "run", output=tmp_path / "m.safetensors", vectors=other)
+    assert not (tmp_path / "m.safetensors").exists()
+
+
+def test_words_unknown_left_out_and_none() -> None:
+    table = WordTable(["a", "man", "."], np.eye(3, dtype=np.float32), max_words=3)
+    sentence = table.sentence("A Man zyx walks .")
+    assert sentence.words == ["a", "man", "zyx"]
+    assert sentence.unknown_words == ["zyx"]
+    assert sentence.left_out == ["walks", "."]
+    np.testing.assert_array_equal(sentence.vectors, [[1, 0, 0], [0, 1, 0], [0, 0, 0]])
+    for text in ("  ", "zyx .", "."):
+        with pytest.raises(QueryError):
+            table.sentence(text)
+
+
+@pytest.mark.parametrize("steps", [1, 7, 8, 9, 13, 40, 101])
+def test_stretches_share_out_all_steps_and_overlap_by_half(steps: int) -> None:
+    stretches = plan_stretches(steps, max_steps=8)
+    owned = [step for each in stretches for step in range(each.own_begin, each.own_end)]
+    assert owned == list(range(steps))
+    for each in stretches:
+        assert each.begin <= each.own_begin < each.own_end <= each.end
+        assert each.end - each.begin == min(steps, 8)
+    for one, following in itertools.pairwise(stretches):
+        assert one.end - following.begin >= 4
+
+
+def test_a_stretch_without_the_moment_does_not_win_by_its_own_certainty() -> None:
+    """The first stretch is sure of a span, but nothing lies inside; the second is less sure, but something does."""
+    start = torch.tensor([[0.0, 9.0, 0.0, 0.0], [0.0, 0.0, 2.0, 0.0]])
+    end = torch.tensor([[0.0, 9.0, 0.0, 0.0], [0.0, 0.0, 2.0, 0.0]])
+    inside = torch.tensor([[-6.0, -6.0, -6.0, -6.0], [-6.0, -6.0, 6.0, -6.0]])
+    times = np.arange(7.0)
+    stretches = [Stretch(0, 4, 0, 3), Stretch(2, 6, 3, 6)]
+    common = {"top": 1, "nms_threshold": 0.5, "alone": False}
+    prediction = BoundaryPrediction(start, end, inside)
+    results = [stretch_result(prediction, k, each, times[:-1], times[1:], **common) for k, each in enumerate(stretches)]
+    moments, curve = merge(results, times[:-1], times[1:], top=1, nms_threshold=0.5)
+    # P_start = P_end = e^2 / (e^2 + 3) in the second stretch, whose third step is the video's fifth.
+    share = np.exp(2) / (np.exp(2) + 3)
+    assert (moments[0].start_sec, moments[0].end_sec) == (4.0, 5.0)
+    assert moments[0].score == pytest.approx(share**2 / (1 + np.exp(-6)), rel=1e-5)
+    assert len(curve.start) == len(curve.inside) == 6
+    # Without P_in the unnormalised logits decide, and the first one's are larger.
+    silent = BoundaryPrediction(start, end, None)
+    results = [stretch_result(silent, k, each, times[:-1], times[1:], **common) for k, each in enumerate(stretches)]
+    assert merge(results, times[:-1], times[1:], top=1, nms_threshold=0.5)[0][0].start_sec == 1.0
+
+
+def _features() -> VideoFeatures:
+    edges = np.arange(5.0)
+    return VideoFeatures(np.ones((4, 32), dtype=np.float32), edges[:-1], edges[1:])
+
+
+def test_features_are_found_by_content_and_settings(tmp_path: Path) -> None:
+    video, copy = tmp_path / "a.mp4", tmp_path / "b.mp4"
+    video.write_bytes(b"content")
+    copy.write_bytes(b"content")
+    cache = FeatureCache(tmp_path / "cache", {"stride": 8})
+    assert cache.get(cache.content(video)) is None
+    cache.put(cache.content(video), _features())
+    found = cache.get(cache.content(copy))
+    np.testing.assert_array_equal(found.features, _features().features)
+    assert FeatureCache(tmp_path / "cache", {"stride": 4}).get(cache.content(video)) is None
+    before = cache.content(video)
+    video.write_bytes(b"something else")
+    assert cache.content(video) != before
+    path = cache.path(before)
+    path.write_bytes(path.read_bytes()[:50])
+    assert cache.get(before) is None
+
+
+def test_a_second_question_extracts_nothing(made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, folder = made
+    calls: list[Path] = []
+
+    class Featurizer:
+        def __init__(self, *_: object, **__: object) -> None: ...
+
+        def __call__(self, video: Path, progress: object) -> VideoFeatures:
+            calls.append(video)
+            return _features()
+
+    monkeypatch.setattr(locator_module, "VideoFeaturizer", Featurizer)
+    monkeypatch.setattr(locator_module, "recipe", lambda info: {"any": 1})
+    video = tmp_path / "video.mp4"
+    video.write_bytes(b"frames")
+    for _ in range(2):  # the second one as a new process would
+        one = Locator.load(folder / "model.safetensors", cache=tmp_path / "cache", device="cpu")
+        assert len(one.locate(video, "we see the wave").moments) >= 1
+        one.locate(video, "the noise appears")
+        assert one.is_ready(video)
+    assert calls == [video]
+    with pytest.raises(VideoError, match=r"none\.mp4"):
+        one.locate(tmp_path / "none.mp4", "we see the wave")
+
+
+def test_a_long_video_is_looked_at_in_stretches(made, tmp_path: Path) -> None:
+    _, folder = made
+    long = tmp_path / "long.h5"
+    edges = np.arange(101.0)
+    features = np.random.default_rng(0).normal(size=(100, 32)).astype(np.float32)
+    sys.modules["vmr_locate_synthetic"].write_features(long, {"v": (features, edges[:-1], edges[1:])})
+    answer = Locator.load(folder / "model.safetensors", features=long, device="cpu").locate("v", "the wave appears")
+    assert answer.stretches == 12  # ceil((100 - 16) / 8) + 1
+    assert len(answer.curve.start) == 100
+    assert answer.duration_sec == 100.0
+    assert [each.score for each in answer.moments] == sorted((each.score for each in answer.moments), reverse=True)

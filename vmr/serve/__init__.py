@@ -1,1 +1,0 @@
-"""A page in the browser: pick a video, type a sentence, play the moments."""
