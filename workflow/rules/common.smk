@@ -1,9 +1,11 @@
 """What all rules share: the checked configuration, digests of code, and options of the command line."""
 
+import csv
 import re
 import shlex
 import shutil
 import sys
+from functools import lru_cache
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -145,10 +147,42 @@ def gpus(device):
     )
 
 
-def growing(megabytes):
-    """Memory that grows with each attempt."""
+def from_table(count):
+    """A number from a column of a table that an earlier job writes, read once for each state of the file.
 
-    def memory(wildcards, attempt):
-        return megabytes * attempt
+    While the file is not there, Snakemake plans with `<TBD>`.
+    """
+
+    @lru_cache(maxsize=None)
+    def of_state(path, column, changed):
+        with open(path, newline="", encoding="utf-8") as file:
+            return count(row[column] for row in csv.DictReader(file))
+
+    return lambda path, column: of_state(path, column, Path(path).stat().st_mtime_ns)
+
+
+number_of_different = from_table(lambda values: len(set(values)))
+total = from_table(lambda values: sum(float(value or 0) for value in values))
+
+
+def growing(megabytes, *, per_video=0):
+    """Memory that grows with each attempt, and with the annotated videos where a stage holds them all.
+
+    Decoding and extraction hold pieces of one video, so that neither its length nor the shard's size matters.
+    """
+
+    def memory(wildcards, input, attempt):
+        videos = number_of_different(input.moments, "video_id") if per_video else 0
+        return int(megabytes + per_video * videos) * attempt
 
     return memory
+
+
+def lasting(minutes, *, per_video_hour=0):
+    """Run time that grows with each attempt, and with the hours of video in a shard's manifest."""
+
+    def runtime(wildcards, input, attempt):
+        seconds = total(input.manifest, "duration_sec") if per_video_hour else 0
+        return int(minutes + per_video_hour * seconds / 3600) * attempt
+
+    return runtime

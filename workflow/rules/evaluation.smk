@@ -19,8 +19,8 @@ rule evaluate:
     conda:
         CONDA
     resources:
-        mem_mb=growing(6000),
-        runtime=120,
+        mem_mb=growing(4000, per_video=0.5),
+        runtime=lasting(120),
     params:
         folder=lambda wildcards, input: Path(input.run[0]).parent,
         manifests=lambda wildcards, input: repeated("--manifests", input.manifests),

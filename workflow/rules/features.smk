@@ -26,6 +26,10 @@ EXTRACT = (
 )
 
 
+# Exact windows on two cores without a card take 70 minutes for an hour of video; a card, a fraction.
+EXTRACT_MINUTES = lasting(60, per_video_hour=150)
+
+
 rule extract_i3d:
     input:
         frames="work/{dataset}/frames/shard_{shard}.h5",
@@ -40,11 +44,11 @@ rule extract_i3d:
         "work/{dataset}/benchmarks/extract_i3d/{shard}.tsv"
     conda:
         CONDA
-    threads: 16
+    threads: extract_threads("i3d")
     resources:
         gpu=extract_gpus("i3d"),
         mem_mb=growing(6000),
-        runtime=1440,
+        runtime=EXTRACT_MINUTES,
     params:
         options=extract_options("i3d"),
         code=STAGES["extract_i3d"].digest(),
@@ -64,10 +68,11 @@ use rule extract_i3d as extract_c3d with:
         "logs/{dataset}/extract_c3d/{shard}.log",
     benchmark:
         "work/{dataset}/benchmarks/extract_c3d/{shard}.tsv"
+    threads: extract_threads("c3d")
     resources:
         gpu=extract_gpus("c3d"),
         mem_mb=growing(6000),
-        runtime=1440,
+        runtime=EXTRACT_MINUTES,
     params:
         options=extract_options("c3d"),
         code=STAGES["extract_c3d"].digest(),
@@ -87,10 +92,11 @@ use rule extract_i3d as extract_backbone with:
         "work/{dataset}/benchmarks/extract_{extractor}/{shard}.tsv"
     wildcard_constraints:
         extractor="i3d_r50|slow_r50",
+    threads: extract_threads(None)
     resources:
         gpu=extract_gpus(None),
         mem_mb=growing(6000),
-        runtime=1440,
+        runtime=EXTRACT_MINUTES,
     params:
         options=extract_options(None),
         code=STAGES["extract_backbone"].digest(),
@@ -115,7 +121,7 @@ rule merge_features:
         CONDA
     resources:
         mem_mb=growing(8000),
-        runtime=240,
+        runtime=lasting(240),
     params:
         shards=lambda wildcards, input: repeated("--shards", input.shards),
         statuses=lambda wildcards, input: repeated("--statuses", input.statuses),
@@ -144,7 +150,7 @@ rule import_features:
         CONDA
     resources:
         mem_mb=growing(4000),
-        runtime=240,
+        runtime=lasting(240),
     params:
         manifests=lambda wildcards, input: repeated("--manifests", input.manifests),
         options=lambda wildcards: options(imported(wildcards), "source"),

@@ -161,6 +161,15 @@ def extract_gpus(extractor):
     return number
 
 
+def extract_threads(extractor):
+    """Threads function: a network on the CPU wants all cores; a card, those that read and decode for it."""
+
+    def number(wildcards):
+        return 8 if extract_gpus(extractor)(wildcards) else 16
+
+    return number
+
+
 def train_options(wildcards):
     """Sizes of the network and settings of its training."""
     settings, dataset = settings_of(wildcards), dataset_of(wildcards)

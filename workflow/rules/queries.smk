@@ -18,7 +18,7 @@ rule embed_queries:
         CONDA
     resources:
         mem_mb=growing(4000),
-        runtime=60,
+        runtime=lasting(60),
     params:
         max_words=lambda wildcards: settings_of(wildcards).queries.max_words,
         code=STAGES["embed_queries"].digest(),

@@ -21,7 +21,7 @@ for name, dataset in SIMULATED.items():
             CONDA
         resources:
             mem_mb=growing(2000),
-            runtime=120,
+            runtime=lasting(120),
         params:
             options=simulate_options(name),
             code=STAGES["simulate"].digest(),

@@ -65,7 +65,8 @@ rule decode_frames:
     threads: 4
     resources:
         mem_mb=growing(4000),
-        runtime=720,
+        # On two cores an hour of small video takes three minutes; large ones, and slow disks, ten times as long.
+        runtime=lasting(30, per_video_hour=30),
     params:
         options=lambda wildcards: " ".join(
             [

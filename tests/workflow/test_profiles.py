@@ -1,0 +1,172 @@
+"""The shipped profiles: what each rule asks for, and jobs that really go through the scripts of a scheduler."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from snakemake.cli import get_argument_parser
+
+PROFILES = Path(__file__).parents[2] / "workflow" / "profiles"
+CLUSTERS = ("slurm", "kubernetes", "generic")
+CARD = {"extract_i3d", "extract_c3d", "extract_backbone", "train"}
+
+# A stand-in for kubectl: runs a job's command, remembers what it was given, and answers like the real one.
+KUBECTL = """#!/usr/bin/env python3
+import json, os, subprocess, sys
+from pathlib import Path
+folder = Path(os.environ["FAKE_KUBECTL"])
+verb = sys.argv[1]
+if verb == "create":
+    job = json.load(sys.stdin)
+    (folder / (job["metadata"]["name"] + ".json")).write_text(json.dumps(job))
+    container = job["spec"]["template"]["spec"]["containers"][0]
+    subprocess.Popen(container["command"], cwd=container["workingDir"], stdin=subprocess.DEVNULL,
+                     stdout=(folder / (job["metadata"]["name"] + ".log")).open("w"), stderr=subprocess.STDOUT)
+elif verb == "get":
+    name = sys.argv[3]
+    if not (folder / (name + ".json")).exists():
+        sys.exit('Error from server (NotFound): jobs.batch "%s" not found' % name)
+    if os.environ.get("FAKE_KUBECTL_DOWN"):
+        sys.exit("Unable to connect to the server")
+    text = (folder / (name + ".log")).read_text()
+    marks = (("Complete", "1 of 1 steps (100%) done"), ("Failed", "Exiting because"))
+    done = [kind for kind, mark in marks if mark in text]
+    print(json.dumps({"status": {"conditions": [{"type": kind, "status": "True"} for kind in done]}}))
+"""
+
+
+@pytest.fixture
+def kubectl(tmp_path, monkeypatch):
+    """The stand-in on the search path; the folder with the jobs that it was given."""
+    folder = tmp_path / "kubectl"
+    folder.mkdir()
+    (folder / "kubectl").write_text(KUBECTL)
+    (folder / "kubectl").chmod(0o755)
+    monkeypatch.setenv("FAKE_KUBECTL", str(folder))
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    return folder
+
+
+@pytest.mark.parametrize("name", ["local", "default", *CLUSTERS])
+def test_every_entry_is_an_option_of_snakemake(name):
+    known = {option.lstrip("-") for action in get_argument_parser()._actions for option in action.option_strings}
+    entries = yaml.safe_load((PROFILES / name / "config.yaml").read_text())
+    assert not [entry for entry in entries if entry not in known | {"slurm-logdir"}]
+
+
+@pytest.mark.parametrize("name", CLUSTERS)
+def test_extraction_and_training_ask_for_one_card_and_nothing_else_does(name):
+    rules = yaml.safe_load((PROFILES / name / "config.yaml").read_text())["set-resources"]
+    assert {rule for rule, asked in rules.items() if asked["gpu"]} == CARD
+    assert all(asked["gpu"] == 1 for rule, asked in rules.items() if rule in CARD)
+
+
+@pytest.mark.parametrize("name", CLUSTERS)
+def test_what_is_planned_through_a_profile(snakemake, charades_annotations, name):
+    target = "work/charades/runs/i3d/ci_mha/seed_0/run.json"
+    profile = ("--workflow-profile", PROFILES / name)
+    text = snakemake("--dry-run", *profile, "--", target, overrides={"datasets": {"charades": {"shards": 1}}}).stdout
+    asked = {
+        rule: dict(re.findall(r"(\w+)=([^,\s]+)", resources))
+        for rule, resources in re.findall(
+            r"^(?:local)?rule (\w+):\n(?:    .*\n)*?    resources: (.*)$", text, re.MULTILINE
+        )
+    }
+    assert {rule for rule, values in asked.items() if int(values.get("gpu", 0))} == {"extract_i3d", "train"}
+    # What earlier jobs will tell: how long the shard's videos are, and how many videos there are.
+    assert asked["decode_frames"]["runtime"] == asked["extract_i3d"]["runtime"] == asked["train"]["mem_mb"] == "<TBD>"
+    assert (asked["parse_annotations"]["mem_mb"], asked["parse_annotations"]["runtime"]) == ("2000", "60")
+    assert (asked["extract_i3d"]["mem_mb"], asked["train"]["runtime"]) == ("6000", "1440")
+
+
+def manifest(workdir, *seconds):
+    folder = workdir / "work" / "charades" / "videos"
+    folder.mkdir(parents=True)
+    lines = ["video_id,duration_sec", *(f"v{number},{value}" for number, value in enumerate(seconds))]
+    (folder / "shard_0.csv").write_text("\n".join(lines) + "\n")
+
+
+def test_run_time_grows_with_the_shard_and_the_attempt(snakemake, workdir, charades_annotations):
+    manifest(workdir, 3600, "", 5400.0)  # 2.5 hours, and a video that is missing
+    target = "work/charades/frames/shard_0.h5"
+    text = snakemake("--dry-run", "--allowed-rules", "decode_frames", "--", target).stdout
+    assert re.search(r"mem_mb=4000, .*runtime=105$", text, re.MULTILINE)  # 30 minutes, and 30 for each hour
+
+
+def test_a_job_goes_through_the_scripts_of_the_generic_profile(snakemake, workdir, charades_annotations):
+    target = "work/charades/annotations/moments.csv"
+    run = snakemake("--workflow-profile", PROFILES / "generic", "--seconds-between-status-checks", "1", "--", target)
+    assert (workdir / target).exists()
+    assert "with external jobid 'logs/cluster/snakejob.parse_annotations." in run.stderr
+    ended = list((workdir / "logs" / "cluster").glob("*.exit"))
+    assert [path.read_text() for path in ended] == ["0\n"]
+
+
+def script(workdir, text):
+    path = workdir / "snakejob.rule.1.sh"
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    call = [PROFILES / "generic" / "submit.sh", path]
+    return subprocess.run(call, cwd=workdir, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def asked(workdir, what, job):
+    call = [PROFILES / "generic" / f"{what}.sh", job]
+    return subprocess.run(call, cwd=workdir, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def eventually(workdir, job):
+    deadline = time.monotonic() + 20
+    while (status := asked(workdir, "status", job)) == "running" and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return status
+
+
+def test_a_job_of_the_generic_profile_that_fails_or_is_killed_or_cancelled_is_seen(workdir):
+    assert eventually(workdir, script(workdir, "exit 0")) == "success"
+    assert eventually(workdir, script(workdir, "exit 3")) == "failed"
+    job = script(workdir, "sleep 60 & wait")
+    assert asked(workdir, "status", job) == "running"
+    asked(workdir, "cancel", job)
+    assert eventually(workdir, job) == "failed"
+    job = script(workdir, "sleep 60")
+    os.killpg(int((workdir / f"{job}.pid").read_text()), signal.SIGKILL)
+    assert eventually(workdir, job) == "failed"
+
+
+def test_a_job_goes_through_kubernetes(snakemake, workdir, charades_annotations, kubectl):
+    target = "work/charades/annotations/moments.csv"
+    profile = ("--workflow-profile", PROFILES / "kubernetes", "--seconds-between-status-checks", "1")
+    snakemake(*profile, "--set-resources", "parse_annotations:gpu=1", "--", target)
+    assert (workdir / target).exists()
+    (path,) = kubectl.glob("*.json")
+    job = json.loads(path.read_text())
+    pod = job["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    amounts = {"cpu": "1", "memory": "2000M", "nvidia.com/gpu": "1"}
+    assert container["resources"] == {"requests": amounts, "limits": amounts}
+    assert job["spec"]["backoffLimit"] == 0 and pod["restartPolicy"] == "Never"  # started once
+    assert job["spec"]["activeDeadlineSeconds"] == 3600
+    assert container["workingDir"] == str(workdir) and container["image"] == "vmr:latest"
+    assert container["volumeMounts"] == [{"name": "project", "mountPath": "/vmr"}]
+    assert pod["volumes"] == [{"name": "project", "persistentVolumeClaim": {"claimName": "vmr"}}]
+    assert re.fullmatch(r"[a-z0-9-]{1,63}", job["metadata"]["name"])
+
+
+def test_what_kubernetes_says_of_a_job(kubectl, monkeypatch):
+    def status(name):
+        call = [PROFILES / "kubernetes" / "status.py", f"default/{name}"]
+        return subprocess.run(call, capture_output=True, text=True, check=True).stdout.strip()
+
+    (kubectl / "a.json").touch()
+    for said, expected in {"": "running", "1 of 1 steps (100%) done": "success", "Exiting because": "failed"}.items():
+        (kubectl / "a.log").write_text(said)
+        assert status("a") == expected
+    assert status("removed") == "failed"
+    monkeypatch.setenv("FAKE_KUBECTL_DOWN", "1")
+    assert status("a") == "running"
