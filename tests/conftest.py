@@ -5,11 +5,20 @@ from pathlib import Path
 
 import pytest
 import torch
+from jaxtyping import install_import_hook
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Workers share the cores: threads of each for all of them get in each other's way many times over.
     torch.set_num_threads(1)
     os.environ["OMP_NUM_THREADS"] = "1"
+
+# Shapes and types in the annotations are checked at run time; here, since no module is checked that was imported before.
+hook = install_import_hook(
+    ["vmr.model.attention", "vmr.model.encoders", "vmr.model.fusion", "vmr.model.heads", "vmr.model.ci_mha",
+     "vmr.model.losses", "vmr.model.decode", "vmr.model.masks", "vmr.model.prediction", "vmr.model.network",
+     "vmr.model.excl", "vmr.model.vslnet", "vmr.model.vslnet_layers", "vmr.model.lgi", "vmr.model.lgi_layers"],
+    "beartype.beartype",
+)  # fmt: skip
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 

@@ -18,7 +18,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
 import h5py
 
@@ -63,6 +63,7 @@ class PartialShard:
 
     One process works on a shard at a time; another one waits until it has ended. A cluster's jobs outlive the
     Snakemake that began them: without this, the job of a second Snakemake would throw away what the first is writing.
+    Used with ``with``, the shard is free for others at the end, however it ends; the finished videos are kept.
 
     Args:
         path: the final HDF5 file.
@@ -78,10 +79,10 @@ class PartialShard:
         self.folder = self.path.with_name(self.path.name + ".parts")
         self._key = sha256_json(settings)
         self._adding = threading.Lock()
-        # Held until this object or the process ends.
+        # Held until `close`, or until the process ends.
         self._alone = _alone_at(self.path)
         key_file = self.folder / "settings.sha256"
-        with writing(self.path):
+        with self._closed_on_failure(), writing(self.path):
             if self.folder.exists() and (not key_file.exists() or key_file.read_text() != self._key):
                 shutil.rmtree(self.folder)
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -89,6 +90,20 @@ class PartialShard:
                 leftover.unlink()
             with atomic_path(key_file) as temporary:
                 temporary.write_text(self._key)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let others work on this shard; the finished videos are kept. To be called again does nothing."""
+        if self._alone is not None:
+            # While the lock is held: whoever waits for it sees that the file is gone, and makes a new one.
+            Path(self._alone.name).unlink(missing_ok=True)
+            self._alone.close()
+            self._alone = None
 
     def is_finished(self, fingerprints: dict[str, str]) -> bool:
         """Whether the final file is there and was made with these settings from these inputs, without failures.
@@ -189,10 +204,15 @@ class PartialShard:
     def clear(self) -> None:
         """Remove the parts and let others go on: call it once everything derived from the rows is on disk."""
         shutil.rmtree(self.folder, ignore_errors=True)
-        if self._alone is not None:
-            Path(self._alone.name).unlink(missing_ok=True)
-            self._alone.close()
-            self._alone = None
+        self.close()
+
+    @contextmanager
+    def _closed_on_failure(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self.close()
+            raise
 
     def _part(self, video_id: str) -> Path:
         # A digest, since ids may hold characters or lengths that file systems refuse.

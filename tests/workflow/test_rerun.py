@@ -38,18 +38,19 @@ python() {
 EXTRACTORS = ("i3d", "c3d")
 
 # What a rule's rerun makes rerun, per kind of features where there is a job for each.
-TABLE = {"make_table"}
+TABLE = {"make_table", "make_report"}
 
 
 def each(*rules):
     return {f"{rule} {extractor}" for rule in rules for extractor in EXTRACTORS}
 
 
-EVALUATE = each("evaluate") | TABLE
+CASES = each("study_cases") | {"make_report"}
+EVALUATE = each("evaluate") | CASES | TABLE
 TRAIN = each("train") | EVALUATE
 BASELINES = {"compute_baselines"} | TABLE
 EMBED = {"embed_queries"} | TRAIN
-MERGE = {name: {f"{rule} {name}" for rule in ("merge_features", "train", "evaluate")} | TABLE for name in EXTRACTORS}
+MERGE = {name: {f"{rule} {name}" for rule in ("merge_features", "train", "evaluate", "study_cases")} | TABLE for name in EXTRACTORS}
 EXTRACT = {name: {f"extract_{name}"} | MERGE[name] for name in EXTRACTORS}
 DECODE = {"decode_frames"} | EXTRACT["i3d"] | EXTRACT["c3d"]
 PROBE = {"probe_videos"} | BASELINES | DECODE
@@ -93,12 +94,16 @@ SETTINGS = {
         }.items()
     },
     # Those of other methods and seeds stay as they are.
-    "training.methods": (["ci_mha", "mha"], each("train mha", "evaluate mha") | TABLE),
+    "training.methods": (["ci_mha", "mha"], each("train mha", "evaluate mha") | CASES | TABLE),
     "training.seeds": ([0, 1], each("train seed 1", "evaluate seed 1") | TABLE),
     "training.threads": (2, NOTHING),
     "evaluation.top": (6, EVALUATE),
     "evaluation.nms_threshold": (0.4, EVALUATE),
     "evaluation.batch_size": (50, EVALUATE),
+    "report.cases": (1, CASES),
+    "report.random_cases": (2, CASES),
+    "report.thumbnails": (4, CASES),
+    "report.seed": (5, CASES),
 }  # fmt: skip
 # The same for what stands in the dataset's own section.
 SECTION = {
@@ -204,7 +209,7 @@ def plan(folder, *arguments, changed=False, checkout=ROOT, tables=DATASETS):
     config.write_text(yaml.safe_dump(configuration(tables, changed=changed)))
     command = [sys.executable, "-m", "snakemake", "--snakefile", checkout / "Snakefile", "--directory", folder]
     command += ["--configfile", config, "--cores", "8", "--nocolor", "--nolock", *arguments, "--"]
-    command += [f"results/{name}_table.csv" for name in tables]
+    command += [f"results/{name}_{what}" for name in tables for what in ("table.csv", "report.html")]
     environment = os.environ | {
         "CUDA_VISIBLE_DEVICES": "",
         "PYTHONPATH": str(checkout),
@@ -282,7 +287,7 @@ def rules_of(planned):
 def test_a_changed_setting_reruns_its_stages_and_those_after_them(after_changes, setting):
     expected = ROWS[setting][1]
     if setting in ("training.methods", "training.seeds"):  # jobs of a further run, for each kind of features
-        expected = {re.sub(r" (i3d|c3d)$", "", name) for name in expected}
+        expected = {re.sub(r"(mha|seed 1) (i3d|c3d)$", r"\1", name) for name in expected}
     assert rules_of(after_changes[name_of(setting)]) == expected
 
 
@@ -314,6 +319,8 @@ CODE = {
     "the PCA": ("vmr/features/pca.py", "\nimport", "\nCHANGED = 1\nimport", MERGE["i3d"] | MERGE["c3d"]),
     "words": ("vmr/queries/tokenize.py", "\nfrom", "\nCHANGED = 1\nfrom", EMBED),
     "the clock of frames": ("vmr/video/timeline.py", "\nimport", "\nCHANGED = 1\nimport", PROBE),
+    "film strips": ("vmr/report/strips.py", "\nimport", "\nCHANGED = 1\nimport", CASES),
+    "the page": ("vmr/report/page.py", "\nimport", "\nCHANGED = 1\nimport", {"make_report"}),
     "the table": ("vmr/evaluation/tables.py", "\nimport", "\nCHANGED = 1\nimport", TABLE),
 }  # fmt: skip
 

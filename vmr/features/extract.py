@@ -93,43 +93,47 @@ def extract_shard(
     with FrameStore(frames) as store:
         provenance = _provenance(network, store.provenance, code_digest)
         present = set(store.video_ids)
-    shard = PartialShard(output, settings=provenance)
-    fingerprints = {str(row["video_id"]): _fingerprint(row) for row in rows.to_dict("records")}
-    if statuses.exists() and shard.is_finished(fingerprints):
-        log.info("%s is finished already; delete it to extract its features again", output)
-        shard.clear()
-        return
-    todo: list[str] = []
-    for row in rows.to_dict("records"):
-        video_id = str(row["video_id"])
-        if row["status"] != "ok":
-            _keep(shard, fingerprints, video_id, str(row["status"]), _text(row["reason"]))
-        elif video_id not in present:
-            _keep(shard, fingerprints, video_id, "bad", "the manifest says decoded, but the frame store has no frames")
-        elif (shard.done(video_id, fingerprints[video_id]) or {}).get("status") != "ok":
-            todo.append(video_id)
-    decoded_ids = [str(video_id) for video_id in rows.loc[rows["status"] == "ok", "video_id"]]
-    decoded = len(decoded_ids)
-    log.info("%s: %d videos, %d decoded, %d of them finished before", output, len(rows), decoded, decoded - len(todo))
-    compared = compared_videos(decoded_ids) if network.mode == "continuous" else set()
-    _extract_all(network, frames=frames, todo=todo, compared=compared, shard=shard, fingerprints=fingerprints)
-
-    finished = [shard.done(video_id, fingerprint) or {} for video_id, fingerprint in fingerprints.items()]
-    by_id = {row["video_id"]: row for row in finished}
-    failed = [by_id[video_id] for video_id in decoded_ids if by_id[video_id]["status"] != "ok"]
-    if decoded and len(failed) / decoded > max_failed_share:
-        shown = "; ".join(f"{row['video_id']}: {row['reason']}" for row in failed[:_REASONS_SHOWN])
-        raise FeatureError(
-            f"{output}: {len(failed)} of {decoded} decoded videos failed, more than max_failed_share = "
-            f"{max_failed_share} allows. First: {shown}. Mend the cause or raise the share; finished videos are kept."
+    with PartialShard(output, settings=provenance) as shard:
+        fingerprints = {str(row["video_id"]): _fingerprint(row) for row in rows.to_dict("records")}
+        if statuses.exists() and shard.is_finished(fingerprints):
+            log.info("%s is finished already; delete it to extract its features again", output)
+            shard.clear()
+            return
+        todo: list[str] = []
+        for row in rows.to_dict("records"):
+            video_id = str(row["video_id"])
+            if row["status"] != "ok":
+                _keep(shard, fingerprints, video_id, str(row["status"]), _text(row["reason"]))
+            elif video_id not in present:
+                _keep(
+                    shard, fingerprints, video_id, "bad", "the manifest says decoded, but the frame store has no frames"
+                )
+            elif (shard.done(video_id, fingerprints[video_id]) or {}).get("status") != "ok":
+                todo.append(video_id)
+        decoded_ids = [str(video_id) for video_id in rows.loc[rows["status"] == "ok", "video_id"]]
+        decoded = len(decoded_ids)
+        log.info(
+            "%s: %d videos, %d decoded, %d of them finished before", output, len(rows), decoded, decoded - len(todo)
         )
-    table = pd.DataFrame([by_id[video_id] for video_id in sorted(by_id)], columns=STATUS_COLUMNS)
-    # Before the features, whose presence then says that all is done.
-    with writing(statuses), atomic_path(statuses) as temporary:
-        table.to_csv(temporary, index=False)
-    shard.finish(by_id, attributes={"provenance": provenance}, fingerprints=None if failed else fingerprints)
-    shard.clear()
-    log.info("%s: %s", output, table["status"].value_counts().to_dict())
+        compared = compared_videos(decoded_ids) if network.mode == "continuous" else set()
+        _extract_all(network, frames=frames, todo=todo, compared=compared, shard=shard, fingerprints=fingerprints)
+
+        finished = [shard.done(video_id, fingerprint) or {} for video_id, fingerprint in fingerprints.items()]
+        by_id = {row["video_id"]: row for row in finished}
+        failed = [by_id[video_id] for video_id in decoded_ids if by_id[video_id]["status"] != "ok"]
+        if decoded and len(failed) / decoded > max_failed_share:
+            shown = "; ".join(f"{row['video_id']}: {row['reason']}" for row in failed[:_REASONS_SHOWN])
+            raise FeatureError(
+                f"{output}: {len(failed)} of {decoded} decoded videos failed, more than max_failed_share = "
+                f"{max_failed_share} allows. First: {shown}. Mend the cause or raise the share; finished videos are kept."
+            )
+        table = pd.DataFrame([by_id[video_id] for video_id in sorted(by_id)], columns=STATUS_COLUMNS)
+        # Before the features, whose presence then says that all is done.
+        with writing(statuses), atomic_path(statuses) as temporary:
+            table.to_csv(temporary, index=False)
+        shard.finish(by_id, attributes={"provenance": provenance}, fingerprints=None if failed else fingerprints)
+        shard.clear()
+        log.info("%s: %s", output, table["status"].value_counts().to_dict())
 
 
 def _extract_all(

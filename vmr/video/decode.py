@@ -75,34 +75,36 @@ def decode_frames(
         "frame_choice": "the last frame presented at or before i / fps after the beginning of the file's timeline",
     }
     rows = [_plain(row) for row in read_manifest([manifest]).astype(object).to_dict("records")]
-    shard = PartialShard(output, settings=settings)
-    fingerprints = {row["video_id"]: _fingerprint(row) for row in rows}
-    if decoded_manifest.exists() and shard.is_finished(fingerprints):
-        logger.info("%s is finished already; delete it to decode its videos again", output)
+    with PartialShard(output, settings=settings) as shard:
+        fingerprints = {row["video_id"]: _fingerprint(row) for row in rows}
+        if decoded_manifest.exists() and shard.is_finished(fingerprints):
+            logger.info("%s is finished already; delete it to decode its videos again", output)
+            shard.clear()
+            return
+        before = {row["video_id"]: _outcome_before(shard, row) for row in rows}
+        outcomes = {video_id: outcome for video_id, outcome in before.items() if outcome is not None}
+        pending = [row for row in rows if row["video_id"] not in outcomes]
+        if pending:
+            check_encoder()
+        task = _Task(fps=fps, short_side=short_side, timeout_sec=timeout_sec, shard=shard)
+        with tqdm(
+            total=len(rows), initial=len(rows) - len(pending), desc="decoding", unit="video", disable=None
+        ) as bar:
+            for outcome in _decode_all(pending, task=task, workers=workers):
+                outcomes[outcome["video_id"]] = outcome
+                bar.update()
+        _refuse_too_many_failures(list(outcomes.values()), output=output, max_failed_share=max_failed_share)
+        provenance = {
+            **settings,
+            "versions": {"ffmpeg": ffmpeg_version(), **library_versions(["decord", "ffmpeg-python", "h5py", "numpy"])},
+        }
+        kept = [outcomes[video_id] for video_id in sorted(outcomes)]
+        # Before the frame store, whose presence then says that all is done.
+        write_manifest(kept, decoded_manifest, columns=DECODED_COLUMNS)
+        failed = any(outcomes[row["video_id"]]["status"] == "bad" for row in pending)
+        shard.finish(outcomes, attributes={"provenance": provenance}, fingerprints=None if failed else fingerprints)
         shard.clear()
-        return
-    before = {row["video_id"]: _outcome_before(shard, row) for row in rows}
-    outcomes = {video_id: outcome for video_id, outcome in before.items() if outcome is not None}
-    pending = [row for row in rows if row["video_id"] not in outcomes]
-    if pending:
-        check_encoder()
-    task = _Task(fps=fps, short_side=short_side, timeout_sec=timeout_sec, shard=shard)
-    with tqdm(total=len(rows), initial=len(rows) - len(pending), desc="decoding", unit="video", disable=None) as bar:
-        for outcome in _decode_all(pending, task=task, workers=workers):
-            outcomes[outcome["video_id"]] = outcome
-            bar.update()
-    _refuse_too_many_failures(list(outcomes.values()), output=output, max_failed_share=max_failed_share)
-    provenance = {
-        **settings,
-        "versions": {"ffmpeg": ffmpeg_version(), **library_versions(["decord", "ffmpeg-python", "h5py", "numpy"])},
-    }
-    kept = [outcomes[video_id] for video_id in sorted(outcomes)]
-    # Before the frame store, whose presence then says that all is done.
-    write_manifest(kept, decoded_manifest, columns=DECODED_COLUMNS)
-    failed = any(outcomes[row["video_id"]]["status"] == "bad" for row in pending)
-    shard.finish(outcomes, attributes={"provenance": provenance}, fingerprints=None if failed else fingerprints)
-    shard.clear()
-    _log_outcomes(kept, output)
+        _log_outcomes(kept, output)
 
 
 @dataclass(frozen=True)

@@ -100,6 +100,16 @@ def test_one_process_at_a_time_works_on_a_shard(tmp_path):
     assert len(came) == 1 and came[0].done("a", "1") is None
 
 
+def test_a_shard_that_ended_with_an_error_is_free_at_once(tmp_path):
+    with pytest.raises(ShardError) as kept, PartialShard(tmp_path / "s.h5", settings={}) as shard:
+        put(shard, "a", 1.0)
+        raise ShardError("too many videos failed")
+    # The error is still held here, and with its traceback everything that it passed by.
+    with PartialShard(tmp_path / "s.h5", settings={}) as again:
+        assert again.done("a", "1") is not None
+    assert [path.name for path in tmp_path.iterdir()] == ["s.h5.parts"] and kept.value is not None
+
+
 def test_a_file_system_without_locks_is_only_warned_about(tmp_path, monkeypatch, caplog):
     def unsupported(file, operation):
         raise OSError(95, "Operation not supported")
