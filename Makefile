@@ -26,7 +26,7 @@ demo-reduced: setup ## the same with fewer videos and epochs, in work/reduced (f
 	@echo; cat work/reduced/results/demo_table.md
 
 test: setup ## all tests, in parallel
-	@$(BIN)/pytest -n auto
+	@$(BIN)/pytest -n auto --dist loadgroup
 
 faults: setup ## bad videos, kills at twenty moments, a full disk, hanging decoders
 	@VMR_ALL_FAULTS=1 $(BIN)/pytest tests/faults --durations=5

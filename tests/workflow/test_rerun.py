@@ -21,6 +21,9 @@ import yaml
 from vmr.config import Config, DatasetSettings, Settings
 from vmr.shard import shard_of
 
+# One worker makes the folder that all of these tests look at.
+pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("rerun")]
+
 ROOT = Path(__file__).parents[2]
 SHARDS, SHARDS_OF_ADDED = 1, 3
 # Sourced by the shell of every job.
