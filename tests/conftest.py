@@ -12,7 +12,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)
     os.environ["OMP_NUM_THREADS"] = "1"
 
-# Shapes and types in the annotations are checked at run time; here, since no module is checked that was imported before.
+# Shapes and types in annotations are checked at run time; here, since what is imported before the hook is not checked.
 hook = install_import_hook(
     ["vmr.model.attention", "vmr.model.encoders", "vmr.model.fusion", "vmr.model.heads", "vmr.model.ci_mha",
      "vmr.model.losses", "vmr.model.decode", "vmr.model.masks", "vmr.model.prediction", "vmr.model.network",

@@ -125,7 +125,8 @@ def extract_shard(
             shown = "; ".join(f"{row['video_id']}: {row['reason']}" for row in failed[:_REASONS_SHOWN])
             raise FeatureError(
                 f"{output}: {len(failed)} of {decoded} decoded videos failed, more than max_failed_share = "
-                f"{max_failed_share} allows. First: {shown}. Mend the cause or raise the share; finished videos are kept."
+                f"{max_failed_share} allows. First: {shown}. Mend the cause or raise the share; finished videos "
+                "are kept."
             )
         table = pd.DataFrame([by_id[video_id] for video_id in sorted(by_id)], columns=STATUS_COLUMNS)
         # Before the features, whose presence then says that all is done.

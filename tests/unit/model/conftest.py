@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
     """Small tensors are quicker on one thread."""
