@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,35 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def numbered_files(paths: Iterable[Path | str]) -> list[Path]:
+    """The files that paths name, some of which may stand for many: ``shard_{0..31}.csv`` for 32 of them.
+
+    Linux takes no argument beyond 128 KiB, and Snakemake hands a shell a job's whole command as one argument: a
+    thousand shards, written out, are too many. A file that really has such a name is meant as it is.
+
+    Args:
+        paths: any paths; of the first ``{FIRST..LAST}`` in a path every number is put in, both ends included.
+
+    Raises:
+        ValueError: the numbers end before they begin.
+
+    >>> [path.name for path in numbered_files(["shard_{8..10}.csv", "extra.csv"])]
+    ['shard_8.csv', 'shard_9.csv', 'shard_10.csv', 'extra.csv']
+    """
+    files: list[Path] = []
+    for path in map(str, paths):
+        numbers = re.search(r"\{(\d+)\.\.(\d+)\}", path)
+        if numbers is None or Path(path).exists():
+            files.append(Path(path))
+            continue
+        first, last = int(numbers[1]), int(numbers[2])
+        if last < first:
+            raise ValueError(f"{path}: {numbers[0]} ends before it begins; write {{{last}..{first}}}.")
+        before, after = path[: numbers.start()], path[numbers.end() :]
+        files += [Path(f"{before}{number}{after}") for number in range(first, last + 1)]
+    return files
 
 
 def write_json(path: Path | str, value: Any) -> None:

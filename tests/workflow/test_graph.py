@@ -74,7 +74,8 @@ def test_out_of_distribution_splits_follow_once_their_files_are_there(snakemake,
     train = next(line for line in lines if "vmr train " in line)
     assert "--features work/charades/features/i3d.h5" in train
     assert "--train-split cd_train" in train
-    assert train.count("--manifests work/charades/frames/shard_") == 32
+    # Short however many shards there are: Linux takes no argument beyond 128 KiB.
+    assert train.count("--manifests ") == 1 and "--manifests 'work/charades/frames/shard_{0..31}.csv'" in train
     evaluate = next(line for line in lines if "vmr evaluate-run " in line)
     assert "--features work/charades/features/i3d.h5" in evaluate
     assert "--splits cd_test_" in evaluate

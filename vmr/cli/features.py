@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vmr.cli.groups import Coverage, Manifests, Moments, Output, app, features_app
+from vmr.cli.groups import Coverage, Manifests, Moments, Output, app, features_app, per_shard
 from vmr.names import Device, ExtractorName, Mode, Padding, Precision
 
 
@@ -57,8 +57,8 @@ def extract(
 @app.command()
 def merge_features(
     *,
-    shards: Annotated[list[Path], typer.Option(help="Feature files of the shards.")],
-    statuses: Annotated[list[Path], typer.Option(help="Their status files.")],
+    shards: Annotated[list[Path], per_shard("Feature files of the shards.")],
+    statuses: Annotated[list[Path], per_shard("Their status files.")],
     moments: Moments,
     pca_components: int | None = None,
     pca: Annotated[Path | None, typer.Option(help="A PCA made elsewhere (.npz or HDF5).")] = None,

@@ -43,7 +43,22 @@ app.add_typer(config_app, name="config")
 app.add_typer(features_app, name="features")
 app.add_typer(report_app, name="report")
 
-Manifests = Annotated[list[Path], typer.Option(help="Manifests of the videos, one a shard.")]
+
+def _numbered(paths: list[Path]) -> list[Path]:
+    from vmr.files import numbered_files
+
+    try:
+        return numbered_files(paths)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def per_shard(help_text: str) -> Any:
+    """Option that takes a file for each shard; `shard_{0..31}.csv` stands for 32 of them."""
+    return typer.Option(help=f"{help_text} shard_{{0..31}} in a name stands for 32 files.", callback=_numbered)
+
+
+Manifests = Annotated[list[Path], per_shard("Manifests of the videos, one a shard.")]
 Moments = Annotated[Path, typer.Option(help="Table of moments (moments.csv).")]
 Features = Annotated[Path, typer.Option(help="Merged feature file.")]
 Queries = Annotated[Path, typer.Option(help="Query file.")]

@@ -5,7 +5,7 @@ import re
 import shlex
 import shutil
 import sys
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -99,6 +99,14 @@ def shard_files(name, pattern):
         shard=range(DATASETS[name].shards),
         allow_missing=True,
     )
+
+
+def of_all_shards(option, files):
+    """An option for the files of all shards of a dataset, short however many they are (`vmr.files.numbered_files`)."""
+    if len(files) < 2:
+        return repeated(option, files)
+    numbers = f"shard_{{0..{len(files) - 1}}}"
+    return repeated(option, [re.sub(r"shard_0(?=\.\w+$)", numbers, files[0])])
 
 
 def per_shard(pattern):

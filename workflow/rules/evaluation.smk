@@ -23,7 +23,7 @@ rule evaluate:
         runtime=lasting(120),
     params:
         folder=lambda wildcards, input: Path(input.run[0]).parent,
-        manifests=lambda wildcards, input: repeated("--manifests", input.manifests),
+        manifests=lambda wildcards, input: of_all_shards("--manifests", input.manifests),
         splits=splits_option,
         options=lambda wildcards: options(settings_of(wildcards).evaluation),
         device=lambda wildcards: settings_of(wildcards).training.device,
@@ -49,7 +49,7 @@ rule compute_baselines:
     conda:
         CONDA
     params:
-        manifests=lambda wildcards, input: repeated("--manifests", input.manifests),
+        manifests=lambda wildcards, input: of_all_shards("--manifests", input.manifests),
         train_split=lambda wildcards: dataset_of(wildcards).train_split,
         splits=splits_option,
         code=STAGES["compute_baselines"].digest(),

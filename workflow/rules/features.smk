@@ -123,8 +123,8 @@ rule merge_features:
         mem_mb=growing(8000),
         runtime=lasting(240),
     params:
-        shards=lambda wildcards, input: repeated("--shards", input.shards),
-        statuses=lambda wildcards, input: repeated("--statuses", input.statuses),
+        shards=lambda wildcards, input: of_all_shards("--shards", input.shards),
+        statuses=lambda wildcards, input: of_all_shards("--statuses", input.statuses),
         options=merge_options,
         code=STAGES["merge_features"].digest(),
     shell:
@@ -152,7 +152,7 @@ rule import_features:
         mem_mb=growing(4000),
         runtime=lasting(240),
     params:
-        manifests=lambda wildcards, input: repeated("--manifests", input.manifests),
+        manifests=lambda wildcards, input: of_all_shards("--manifests", input.manifests),
         options=lambda wildcards: options(imported(wildcards), "source"),
         fingerprint=import_fingerprint,
         code=STAGES["import_features"].digest(),

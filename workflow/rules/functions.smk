@@ -53,15 +53,20 @@ FETCHED_VIDEOS = {
     if dataset.fetch_videos
     and (Path(listing_of(dataset)).exists() or not Path(dataset.videos).exists())
 }
-FINGERPRINTS = {
-    name: (
-        changed_shards(dataset.videos, listing_of(dataset), shards=dataset.shards)
-        if name in FETCHED_VIDEOS
-        else folder_fingerprints(dataset.videos, shards=dataset.shards)
-    )
-    for name, dataset in DATASETS.items()
-    if dataset.videos and not dataset.render and not dataset.videos_of
-}
+
+
+@cache
+def video_fingerprints(name):
+    """Digests of the video files of a dataset's shards, looked at when the first probing is planned.
+
+    A cluster's jobs read the rules anew, each on its node: most of them must not list a million files for it.
+    """
+    dataset = DATASETS[name]
+    if name in FETCHED_VIDEOS:
+        return changed_shards(
+            dataset.videos, listing_of(dataset), shards=dataset.shards
+        )
+    return folder_fingerprints(dataset.videos, shards=dataset.shards)
 
 
 def imported(wildcards):
@@ -84,9 +89,9 @@ def video_listing(wildcards):
 def shard_fingerprint(wildcards):
     """Digest of the shard's video files; a rendered dataset has its listing as an input instead."""
     return (
-        FINGERPRINTS[wildcards.dataset][int(wildcards.shard)]
-        if wildcards.dataset in FINGERPRINTS
-        else "rendered"
+        "rendered"
+        if wildcards.dataset in RENDERED
+        else video_fingerprints(wildcards.dataset)[int(wildcards.shard)]
     )
 
 

@@ -25,7 +25,7 @@ rule train:
         runtime=lasting(1440),
     params:
         folder=lambda wildcards, output: Path(output.checkpoint).parent,
-        manifests=lambda wildcards, input: repeated("--manifests", input.manifests),
+        manifests=lambda wildcards, input: of_all_shards("--manifests", input.manifests),
         options=train_options,
         code=STAGES["train"].digest(),
     shell:

@@ -3,7 +3,7 @@ import stat
 
 import pytest
 
-from vmr.files import atomic_path, sha256_file, sha256_json, write_json
+from vmr.files import atomic_path, numbered_files, sha256_file, sha256_json, write_json
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -44,3 +44,15 @@ def test_digests(tmp_path):
     # FIPS 180-2, appendix B.1
     assert sha256_file(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert sha256_json({"a": 1}) != sha256_json({"a": 2})
+
+
+def test_one_name_stands_for_the_files_of_many_shards(tmp_path):
+    assert numbered_files([tmp_path / "a {9..11}.csv", "b_{3..3}.h5", "c.h5"]) == [
+        *(tmp_path / f"a {number}.csv" for number in (9, 10, 11)),
+        *map(type(tmp_path), ("b_3.h5", "c.h5")),
+    ]
+    (tmp_path / "{1..2}.csv").touch()  # somebody's file of that very name
+    assert numbered_files([tmp_path / "{1..2}.csv"]) == [tmp_path / "{1..2}.csv"]
+    # None at all would be taken for manifests that are not needed.
+    with pytest.raises(ValueError, match=r"\{4\.\.2\} ends before it begins"):
+        numbered_files(["shard_{4..2}.csv"])

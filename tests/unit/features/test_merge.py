@@ -5,8 +5,10 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 from vmr.annotations.moments import MOMENT_COLUMNS, write_moments
+from vmr.cli import app
 from vmr.errors import FeatureError
 from vmr.features.merge import merge_features
 from vmr.features.store import FeatureStore
@@ -69,6 +71,31 @@ def test_links_copy_nothing_and_read_the_same(dataset, monkeypatch, tmp_path_fac
     with h5py.File(dataset / path) as file:
         link = file["features"].get("a", getlink=True)
         assert isinstance(link, h5py.ExternalLink) and link.filename == "../shards/0/i3d.h5"
+
+
+def test_the_command_takes_the_shards_by_their_numbers(dataset):
+    shards = dataset / "shards" / "{0..1}"
+    merge_command = ["merge-features", "--shards", shards / "i3d.h5", "--statuses", shards / "status.csv"]
+    merge_command += ["--moments", dataset / "moments.csv"]
+    outputs = ["--output", dataset / "i3d.h5", "--coverage", dataset / "coverage.csv"]
+    result = CliRunner().invoke(app, [*map(str, merge_command), *map(str, outputs)])
+    assert result.exit_code == 0, result.output
+    with FeatureStore(dataset / "i3d.h5") as store:
+        assert store.video_ids == ["a", "b", "c", "d"]
+    wrong = [part.replace("{0..1}", "{1..0}") for part in map(str, merge_command)]
+    result = CliRunner().invoke(app, [*wrong, *map(str, outputs)])
+    assert result.exit_code == 2 and "ends before it begins" in result.output
+
+
+def test_names_of_any_alphabet_are_linked(dataset):
+    with h5py.File(dataset / "shards" / "1" / "i3d.h5", "r+") as file:
+        for group in ("features", "start_sec", "end_sec"):
+            file.move(f"{group}/c", f"{group}/видео é")
+    frame = pd.read_csv(dataset / "shards" / "1" / "status.csv").replace("c", "видео é")
+    frame.to_csv(dataset / "shards" / "1" / "status.csv", index=False)
+    with FeatureStore(merge(dataset)) as store:
+        assert store.video_ids == ["a", "b", "d", "видео é"]
+        assert store.get("видео é").features.shape == (6, 5)
 
 
 def test_the_whole_tree_can_move(dataset, tmp_path_factory):
