@@ -58,7 +58,7 @@ lock: setup ## compile the locks and the schema again (newest versions)
 	@$(BIN)/python -m uv pip compile -q --universal --python-version 3.11 --generate-hashes envs/uv.in -o envs/uv.txt
 	@$(BIN)/vmr config schema > workflow/schemas/config.schema.json
 
-bench: bench-features bench-training ## measure speed and memory; writes benchmarks/results
+bench: bench-features bench-training bench-planning ## measure speed and memory; writes benchmarks/results
 
 VIDEOS ?= ../shared/data/videos
 bench-features: setup ## decoding, frame store, a window, a video, a shard, memory (VIDEOS=folder with 3MSZA.mp4)
@@ -70,6 +70,10 @@ bench-features: setup ## decoding, frame store, a window, a video, a shard, memo
 
 bench-training: setup ## a training step
 	@$(BIN)/python benchmarks/training_step.py
+
+bench-planning: setup ## Snakemake's plans for ten thousand to a million videos; a thousand shards against one
+	@$(BIN)/python benchmarks/planning.py
+	@$(BIN)/python benchmarks/merging.py
 
 clean: ## remove what can be made again (work/, logs/, results/), keep data/
 	@rm -rf work logs results
