@@ -5,6 +5,7 @@ import re
 import shlex
 import shutil
 import sys
+from collections import Counter
 from functools import cache, lru_cache
 from pathlib import Path
 
@@ -102,11 +103,13 @@ def shard_files(name, pattern):
 
 
 def of_all_shards(option, files):
-    """An option for the files of all shards of a dataset, short however many they are (`vmr.files.numbered_files`)."""
-    if len(files) < 2:
-        return repeated(option, files)
-    numbers = f"shard_{{0..{len(files) - 1}}}"
-    return repeated(option, [re.sub(r"shard_0(?=\.\w+$)", numbers, files[0])])
+    """An option for the files of all shards of datasets, short however many they are (`vmr.files.numbered_files`)."""
+    counts = Counter(re.sub(r"shard_\d+(?=\.\w+$)", "shard_{}", file) for file in files)
+    values = [
+        pattern.replace("{}", f"{{0..{count - 1}}}" if count > 1 else "0")
+        for pattern, count in counts.items()
+    ]
+    return repeated(option, values)
 
 
 def per_shard(pattern):

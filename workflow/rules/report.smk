@@ -62,8 +62,8 @@ rule study_cases:
         runs=lambda wildcards, input: repeated(
             "--runs", [Path(file).parent for file in input.run]
         ),
-        manifests=lambda wildcards, input: repeated("--manifests", input.manifests),
-        frames=lambda wildcards, input: repeated("--frames", input.frames),
+        manifests=lambda wildcards, input: of_all_shards("--manifests", input.manifests),
+        frames=lambda wildcards, input: of_all_shards("--frames", input.frames),
         splits=splits_option,
         options=lambda wildcards: options(settings_of(wildcards).report),
         device=lambda wildcards: settings_of(wildcards).training.device,
@@ -118,7 +118,7 @@ rule make_report:
         moments=lambda wildcards, input: repeated(
             "--moments", map("=".join, zip(tabled(wildcards), input.moments))
         ),
-        manifests=lambda wildcards, input: repeated("--manifests", input.manifests),
+        manifests=lambda wildcards, input: of_all_shards("--manifests", input.manifests),
         coverage=lambda wildcards, input: repeated(
             "--coverage", map("=".join, zip(coverage_names(wildcards), input.coverage))
         ),
