@@ -5,7 +5,6 @@ import re
 import shlex
 import shutil
 import sys
-from collections import Counter
 from functools import cache, lru_cache
 from pathlib import Path
 
@@ -103,12 +102,20 @@ def shard_files(name, pattern):
 
 
 def of_all_shards(option, files):
-    """An option for the files of all shards of datasets, short however many they are (`vmr.files.numbered_files`)."""
-    counts = Counter(re.sub(r"shard_\d+(?=\.\w+$)", "shard_{}", file) for file in files)
-    values = [
-        pattern.replace("{}", f"{{0..{count - 1}}}" if count > 1 else "0")
-        for pattern, count in counts.items()
-    ]
+    """An option for the files of shards of datasets, short however many they are (`vmr.files.numbered_files`)."""
+    numbers = {}
+    for file in files:
+        before, number, after = re.fullmatch(r"(.*shard_)(\d+)(\.\w+)", file).groups()
+        numbers.setdefault((before, after), set()).add(int(number))
+    values = []
+    for (before, after), found in numbers.items():
+        # A run begins after each number that is missing, and ends before the next.
+        firsts = sorted(found - {number + 1 for number in found})
+        lasts = sorted(found - {number - 1 for number in found})
+        values += [
+            f"{before}{first if first == last else f'{{{first}..{last}}}'}{after}"
+            for first, last in zip(firsts, lasts)
+        ]
     return repeated(option, values)
 
 
