@@ -21,6 +21,7 @@ shell.prefix(
 
 from vmr.config import load_config
 from vmr.errors import ConfigError
+from vmr.failures import summary
 from vmr.stages import STAGES, extract_stage
 from vmr.video.listing import changed_shards, folder_fingerprints
 
@@ -204,3 +205,14 @@ def lasting(minutes, *, per_video_hour=0):
         return int(minutes + per_video_hour * seconds / 3600) * attempt
 
     return runtime
+
+
+onerror:
+    # Empty for errors before the first job, which Snakemake has printed.
+    if failed := summary(
+        "".join(Path(file).read_text() for file in log),
+        folder=Path.cwd(),
+        cores=workflow.cores or 1,
+        configurations=list(map(str, workflow.overwrite_configfiles)),
+    ):
+        print(f"\n{failed}", file=sys.stderr)

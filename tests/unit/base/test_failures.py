@@ -1,0 +1,57 @@
+from vmr.failures import failed_jobs, summary
+
+LOG = """[Tue Nov 24 03:51:16 2026]
+Error in rule train:
+    message: None
+    jobid: 4
+    input: work/demo/queries/queries.h5
+    output: work/demo/runs/i3d/mha/seed_0/checkpoint.safetensors, work/demo/runs/i3d/mha/seed_0/run.json
+    log: logs/demo/train/i3d_mha_0.log, logs/slurm/rule_train/3.log (check log file(s) for error details)
+    shell:
+        python -m vmr train > logs/demo/train/i3d_mha_0.log 2>&1
+        (command exited with non-zero exit code)
+
+[Tue Nov 24 03:51:20 2026]
+Error in rule decode_frames:
+    jobid: 7
+    output: work/demo/frames/shard 1.h5
+    log: logs/demo/decode_frames/1.log (check log file(s) for error details)
+Trying to restart job 7.
+[Tue Nov 24 03:52:20 2026]
+Finished jobid: 7 (Rule: decode_frames)
+"""
+
+
+def test_a_job_that_succeeded_later_is_no_failure():
+    (job,) = failed_jobs(LOG)
+    assert job.rule == "train"
+    assert job.outputs[0] == "work/demo/runs/i3d/mha/seed_0/checkpoint.safetensors" and len(job.outputs) == 2
+    assert job.logs == ["logs/demo/train/i3d_mha_0.log", "logs/slurm/rule_train/3.log"]
+
+
+def test_the_summary_has_the_last_lines_and_the_command(tmp_path):
+    folder = tmp_path / "logs" / "demo" / "train"
+    folder.mkdir(parents=True)
+    lines = [f"line {number}" for number in range(20)]
+    (folder / "i3d_mha_0.log").write_text("\n".join([*lines, "1%\r50%\r99%", "error: the loss is not a number"]) + "\n")
+    text = summary(LOG, folder=tmp_path, cores=8)
+    assert text.startswith("1 job failed.")
+    assert "    error: the loss is not a number" in text and "    99%\n" in text
+    assert "line 14" in text and "line 13" not in text  # eight lines
+    assert "logs/slurm/rule_train/3.log:\n    (not written)" in text
+    assert "snakemake --cores 8 work/demo/runs/i3d/mha/seed_0/checkpoint.safetensors" in text
+    assert "--cores 8 --configfile 'my own.yaml' -- work" in summary(
+        LOG, folder=tmp_path, cores=8, configurations=["my own.yaml"]
+    )
+
+
+def test_names_are_quoted_and_many_failures_are_counted(tmp_path):
+    block = LOG.split("\n\n")[1].split("Trying")[0]
+    log = "\n".join(block.replace("jobid: 7", f"jobid: {number}") for number in range(7))
+    text = summary(log, folder=tmp_path, cores=2)
+    assert "snakemake --cores 2 'work/demo/frames/shard 1.h5'" in text
+    assert text.endswith("and 2 more: decode_frames")
+
+
+def test_nothing_is_said_of_a_run_without_failed_jobs(tmp_path):
+    assert summary("Finished jobid: 3\n", folder=tmp_path, cores=1) == ""
