@@ -17,5 +17,5 @@ def test_a_failed_job_is_named_at_the_end_with_its_log_and_its_command(snakemake
     assert run.returncode == 1
     end = run.stderr[run.stderr.index("1 job failed.") :]
     assert f"parse_annotations: no {target}" in end
-    assert "    error: train.txt, line 1: " in end
+    assert "    error: train.txt: not one line has the Charades-STA format" in end
     assert f"overrides.yaml -- {target}\n" in end and "Traceback" not in run.stderr
