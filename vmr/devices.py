@@ -7,9 +7,11 @@ is named after it, and wait while all are taken. The lock ends with the process,
 
 from __future__ import annotations
 
+import atexit
 import fcntl
 import logging
 import os
+import re
 import tempfile
 import time
 from collections.abc import Mapping
@@ -67,13 +69,17 @@ def claim_device(name: str) -> torch.device:
         ConfigError: see `choose_device`.
     """
     device = choose_device(name)
-    if device.type != "cuda" or any(variable in os.environ for variable in (*_ASSIGNED, _SHARED)):
+    if device.type != "cuda":
+        return device
+    if any(variable in os.environ for variable in (*_ASSIGNED, _SHARED)):
+        atexit.register(_log_use, device, time.monotonic())
         return device
     indices = range(torch.cuda.device_count()) if device.index is None else [device.index]
     # The same card has other numbers in processes that see others; its UUID stays.
     cards = {index: str(getattr(torch.cuda.get_device_properties(index), "uuid", index)) for index in indices}
     index = claim_card(cards, folder=Path(tempfile.gettempdir()))
     torch.cuda.set_device(index)
+    atexit.register(_log_use, torch.device("cuda", index), time.monotonic())
     log.info("cuda:%d (%s) is this process's until it ends", index, cards[index])
     return torch.device("cuda", index)
 
@@ -103,6 +109,26 @@ def claim_card(cards: Mapping[int, str], *, folder: Path) -> int:
             log.info("every card is taken by another process (%s): waiting for one", ", ".join(cards.values()))
         waiting = True
         time.sleep(_LOOK_AGAIN_SEC)
+
+
+def cards_used(text: str) -> list[tuple[float, float]]:
+    """How processes used cards, by what `claim_device` had them log at their end.
+
+    Args:
+        text: of a log.
+
+    Returns:
+        Seconds for which a card was held and MiB of its memory that were in use at most, of each process.
+    """
+    found = re.finditer(r"a card was held for (?P<seconds>[\d.]+) s, with at most (?P<memory>[\d.]+) MiB in use", text)
+    return [(float(use["seconds"]), float(use["memory"])) for use in found]
+
+
+def _log_use(device: torch.device, begin: float) -> None:
+    if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # the process ended before it computed anything
+        return
+    memory = torch.cuda.max_memory_reserved(device) / 2**20
+    log.info("a card was held for %.1f s, with at most %.0f MiB in use", time.monotonic() - begin, memory)
 
 
 def release_cards() -> None:

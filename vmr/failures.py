@@ -2,48 +2,23 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from vmr.runlog import Job, read_run_log
 
 _LAST_LINES = 8
 _SHOWN = 5
 
 
-@dataclass
-class FailedJob:
-    """A job that failed and was not done again with success.
-
-    Attributes:
-        rule: its rule.
-        outputs: the files that it should have made.
-        logs: log files, the stage's own first.
-    """
-
-    rule: str
-    outputs: list[str] = field(default_factory=list)
-    logs: list[str] = field(default_factory=list)
-
-
-def failed_jobs(text: str) -> list[FailedJob]:
-    """The jobs that failed for good.
+def failed_jobs(text: str) -> list[Job]:
+    """The jobs that failed and were not done again with success.
 
     Args:
         text: what Snakemake logged, from its own log file.
     """
-    failed: dict[str, FailedJob] = {}
-    for event in re.finditer(
-        r"^Error in rule (?P<rule>\w+):\n(?P<details>(?: {4}.*\n)*)|^Finished jobid: (?P<done>\d+)", text, re.MULTILINE
-    ):
-        if event["done"]:
-            failed.pop(event["done"], None)  # a later attempt
-            continue
-        entry = dict(re.findall(r"^    (jobid|output|log): (.*)$", event["details"], re.MULTILINE))
-        logs = entry.get("log", "").split(" (check log file")[0]
-        failed[entry.get("jobid", "")] = FailedJob(event["rule"], _names(entry.get("output", "")), _names(logs))
-    return list(failed.values())
+    return [job for job in read_run_log(text).jobs.values() if job.failed]
 
 
 def summary(text: str, *, folder: Path, cores: int, configurations: Sequence[str] = ()) -> str:
@@ -73,10 +48,6 @@ def summary(text: str, *, folder: Path, cores: int, configurations: Sequence[str
     if len(jobs) > _SHOWN:
         lines += ["", f"and {len(jobs) - _SHOWN} more: {', '.join(sorted({job.rule for job in jobs[_SHOWN:]}))}"]
     return "\n".join(lines)
-
-
-def _names(listed: str) -> list[str]:
-    return [name for name in listed.split(", ") if name]
 
 
 def _last_lines(log: Path) -> list[str]:

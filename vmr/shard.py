@@ -16,7 +16,7 @@ import os
 import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -243,6 +243,20 @@ def _alone_at(path: Path) -> IO[bytes] | None:
         if lock.exists() and os.path.samestat(os.fstat(file.fileno()), lock.stat()):
             return file
         file.close()
+
+
+def parts_of(path: Path) -> list[float]:
+    """When each video that is finished for a shard's file was finished, seconds since the epoch; none once it is whole.
+
+    Args:
+        path: the final HDF5 file.
+    """
+    parts = path.with_name(path.name + ".parts").glob("[!.]*.h5")
+    times = []
+    for part in parts:
+        with suppress(FileNotFoundError):  # the shard is being finished
+            times.append(part.stat().st_mtime)
+    return times
 
 
 @contextmanager

@@ -46,6 +46,7 @@ STAGES = {
     "compute_baselines": Stage(("vmr.evaluation.baselines",)),
     "make_table": Stage(("vmr.evaluation.tables",)),
     "study_cases": Stage(("vmr.report.cases",)),
+    "gather_costs": Stage(("vmr.report.costs",)),
     "make_report": Stage(("vmr.report.page",), files=("report/templates",)),
 }
 

@@ -181,3 +181,11 @@ def test_a_wrong_configuration_is_one_clear_error(snakemake, overrides, message)
     assert result.returncode != 0
     assert message in text
     assert "Traceback" not in text
+
+
+def test_costs_are_gathered_once_the_table_is_there(snakemake, charades_cd_annotations):
+    text = snakemake("--dry-run", "--printshellcmds", "results/charades_costs.csv").stdout
+    line = next(line for line in text.splitlines() if "vmr report costs " in line)
+    for name in ("charades", "charades_cd"):
+        assert f"--benchmarks work/{name}/benchmarks " in line and f"--logs logs/{name} " in line
+    assert re.search(r"^make_table +1$", text, re.MULTILINE)

@@ -90,6 +90,19 @@ def page(
     )
 
 
+@report_app.command()
+def costs(
+    *,
+    benchmarks: Annotated[list[Path], typer.Option(help="Folders of benchmark files.")],
+    logs: Annotated[list[Path], typer.Option(help="Folder of the logs of each.")] = [],  # noqa: B006
+    output: Output,
+) -> None:
+    """Gather seconds, memory and use of cards of every stage in a CSV."""
+    from vmr.report.costs import write_costs
+
+    write_costs(benchmarks, logs=logs, output=output)
+
+
 def _paths(entries: list[str], option: str) -> dict[str, Path]:
     pairs = [assignment(entry, option) for entry in entries]
     names = [name for name, _ in pairs]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vmr.cli.groups import Output, assets_app, config_app
+from vmr.cli.groups import Output, app, assets_app, config_app
 
 ConfigPath = Annotated[Path, typer.Argument(help="The YAML file.")]
 Cache = Annotated[Path, typer.Option(help="Folder of the downloads.")]
@@ -82,3 +82,26 @@ def print_schema() -> None:
     from vmr.config import schema_text
 
     typer.echo(schema_text(), nl=False)
+
+
+@app.command("progress")
+def show_progress(
+    *,
+    directory: Annotated[Path, typer.Option(help="Folder that Snakemake works in.")] = Path(),
+    watch: Annotated[float, typer.Option(min=0, help="Seconds between looks; 0: one look.")] = 0,
+) -> None:
+    """Say how far the latest run has come: jobs, videos in the shards at work, rates, time left."""
+    import time
+
+    from click import clear
+
+    from vmr.progress import progress
+
+    while True:
+        text = progress(directory)
+        if watch:
+            clear()  # does nothing where the output is no terminal
+        typer.echo(text)
+        if not watch or "the run has ended" in text:
+            return
+        time.sleep(watch)

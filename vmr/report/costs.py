@@ -1,12 +1,16 @@
-"""Seconds and memory of every stage, from the benchmark files of the rules."""
+"""Seconds, memory and use of cards of every stage, from the benchmark files and the logs of the rules."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pandas as pd
+
+from vmr.devices import cards_used
+from vmr.errors import EvaluationError
+from vmr.files import atomic_path
 
 _SECONDS, _MEMORY, _CPU = "s", "max_rss", "cpu_time"
 
@@ -22,6 +26,8 @@ class StageCost:
         longest: wall-clock of the longest, in seconds.
         cpu_seconds: processor time of all jobs; None where it was not measured.
         memory_mb: largest resident memory of a job, in MiB; None where the jobs were too short to be measured.
+        gpu_seconds: how long the jobs held cards, all together; None without one.
+        gpu_memory_mb: most memory that a job had in use on its card, in MiB; None without one.
     """
 
     rule: str
@@ -30,17 +36,23 @@ class StageCost:
     longest: float
     cpu_seconds: float | None
     memory_mb: float | None
+    gpu_seconds: float | None = None
+    gpu_memory_mb: float | None = None
 
 
-def stage_costs(folders: Sequence[Path]) -> list[StageCost]:
+def stage_costs(folders: Sequence[Path], *, logs: Sequence[Path] = ()) -> list[StageCost]:
     """Costs by rule, in the order of the first job's end.
 
     Args:
         folders: folders of benchmark files, ``{rule}.tsv`` or ``{rule}/{job}.tsv``; missing ones hold nothing.
+        logs: of each of them the folder of the logs, ``{rule}.log`` or ``{rule}/{job}.log``, in which jobs say how they
+            used a card; without it nothing is known of cards.
     """
     files = [file for folder in folders for file in sorted(folder.rglob("*.tsv"))]
     by_rule: dict[str, list[pd.DataFrame]] = {}
     finished: dict[str, float] = {}
+    cards: dict[str, list[tuple[float, float]]] = {}
+    log_of = dict(zip(folders, logs, strict=False))
     for file in files:
         folder = next(own for own in folders if file.is_relative_to(own))
         rule = file.relative_to(folder).parts[0].removesuffix(".tsv")
@@ -51,10 +63,36 @@ def stage_costs(folders: Sequence[Path]) -> list[StageCost]:
         if _SECONDS in table and len(table):
             by_rule.setdefault(rule, []).append(table)
             finished[rule] = min(finished.get(rule, float("inf")), file.stat().st_mtime)
-    return [_cost(rule, pd.concat(by_rule[rule])) for rule in sorted(by_rule, key=lambda rule: finished[rule])]
+            if folder in log_of:
+                cards.setdefault(rule, []).extend(_cards(log_of[folder] / file.relative_to(folder).with_suffix(".log")))
+    in_order = sorted(by_rule, key=lambda rule: finished[rule])
+    return [_cost(rule, pd.concat(by_rule[rule]), cards.get(rule, [])) for rule in in_order]
 
 
-def _cost(rule: str, table: pd.DataFrame) -> StageCost:
+def write_costs(folders: Sequence[Path], *, logs: Sequence[Path] = (), output: Path) -> None:
+    """Write the costs as CSV, a row a rule, with the columns of `StageCost`.
+
+    Raises:
+        EvaluationError: no job was measured.
+    """
+    costs = stage_costs(folders, logs=logs)
+    if not costs:
+        raise EvaluationError(
+            f"{', '.join(map(str, folders))}: no benchmark file of a job. Snakemake writes them as jobs end; run the "
+            "workflow first."
+        )
+    with atomic_path(output) as temporary:
+        pd.DataFrame([asdict(cost) for cost in costs]).round(2).to_csv(temporary, index=False)
+
+
+def _cards(log: Path) -> list[tuple[float, float]]:
+    try:
+        return cards_used(log.read_text(encoding="utf-8", errors="replace"))
+    except OSError:
+        return []
+
+
+def _cost(rule: str, table: pd.DataFrame, cards: Sequence[tuple[float, float]]) -> StageCost:
     def known(column: str) -> pd.Series[float]:
         return (table[column] if column in table else pd.Series(dtype=float)).astype(float).dropna()
 
@@ -66,4 +104,6 @@ def _cost(rule: str, table: pd.DataFrame) -> StageCost:
         longest=float(known(_SECONDS).max()),
         cpu_seconds=float(cpu.sum()) if len(cpu) else None,
         memory_mb=float(memory.max()) if len(memory) else None,
+        gpu_seconds=sum(seconds for seconds, _ in cards) if cards else None,
+        gpu_memory_mb=max(memory for _, memory in cards) if cards else None,
     )

@@ -337,9 +337,16 @@ def table_cases(wildcards):
     ]
 
 
+def measured_datasets(wildcards):
+    """The datasets whose jobs a table took."""
+    return dict.fromkeys([*table_sources(wildcards), *tabled(wildcards)])
+
+
 def benchmark_folders(wildcards):
     """Where the benchmark files of a table's datasets lie."""
-    return [
-        f"work/{name}/benchmarks"
-        for name in dict.fromkeys([*table_sources(wildcards), *tabled(wildcards)])
-    ]
+    return [f"work/{name}/benchmarks" for name in measured_datasets(wildcards)]
+
+
+def log_folders(wildcards):
+    """Where their logs lie, in the same order."""
+    return [f"logs/{name}" for name in measured_datasets(wildcards)]

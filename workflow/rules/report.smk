@@ -131,3 +131,23 @@ rule make_report:
         "python -m vmr report page {params.metrics} {params.baselines} {params.published} --table {input.table}"
         " {params.moments} {params.manifests} {params.coverage} {params.cases} {params.benchmarks}"
         " --dataset {wildcards.dataset} --title {params.title:q} --output {output} > {log} 2>&1"
+
+
+rule gather_costs:
+    input:
+        # Once it is there, so are the benchmark files of all that it took.
+        "results/{dataset}_table.csv",
+    output:
+        "results/{dataset}_costs.csv",
+    log:
+        "logs/{dataset}/gather_costs.log",
+    conda:
+        CONDA
+    params:
+        benchmarks=lambda wildcards: repeated(
+            "--benchmarks", benchmark_folders(wildcards)
+        ),
+        logs=lambda wildcards: repeated("--logs", log_folders(wildcards)),
+        code=STAGES["gather_costs"].digest(),
+    shell:
+        "python -m vmr report costs {params.benchmarks} {params.logs} --output {output} > {log} 2>&1"

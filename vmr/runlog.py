@@ -1,0 +1,103 @@
+"""What Snakemake's own log of a run says: the jobs that it planned, and what became of each that it started."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from datetime import datetime
+
+_TIME = r"(?:^\[(?P<time>[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d [\d:]{8} \d{4})\]\n)?"
+_EVENT = re.compile(
+    _TIME + r"(?:^(?:local)?(?:rule|checkpoint) (?P<started>\w+):\n(?P<details>(?: {4}.*\n)*)"
+    r"|^Error in rule (?P<failed>\w+):\n(?P<why>(?: {4}.*\n)*)"
+    r"|^Finished jobid: (?P<done>\d+))",
+    re.MULTILINE,
+)
+_ENDED = re.compile(r"^(?:Complete log\(s\)|Exiting because a job execution failed|Nothing to be done)", re.MULTILINE)
+
+
+@dataclass
+class Job:
+    """A job that was started, or handed to a scheduler.
+
+    Attributes:
+        rule: its rule.
+        inputs: files that it reads.
+        outputs: files that it makes.
+        logs: log files, the stage's own first.
+        wildcards: their values, by name.
+        began: when it was started last.
+        ended: when it ended; None while it runs.
+        failed: whether its last attempt failed.
+    """
+
+    rule: str
+    inputs: list[str] = field(default_factory=list)
+    outputs: list[str] = field(default_factory=list)
+    logs: list[str] = field(default_factory=list)
+    wildcards: dict[str, str] = field(default_factory=dict)
+    began: datetime | None = None
+    ended: datetime | None = None
+    failed: bool = False
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run of Snakemake.
+
+    Attributes:
+        planned: number of jobs of each rule, in the order of the plan.
+        jobs: those that were started, by Snakemake's number.
+        over: whether the run has ended; a killed one does not say so.
+    """
+
+    planned: dict[str, int]
+    jobs: dict[str, Job]
+    over: bool
+
+
+def read_run_log(text: str) -> Run:
+    """The run that a log tells of; an empty one for any other text.
+
+    Args:
+        text: of one of the files in ``.snakemake/log``.
+    """
+    jobs: dict[str, Job] = {}
+    for event in _EVENT.finditer(text):
+        time = datetime.strptime(event["time"], "%a %b %d %H:%M:%S %Y") if event["time"] else None
+        if event["started"]:
+            number, job = _job(event["started"], event["details"])
+            jobs[number] = job
+            job.began = time
+        elif event["failed"]:
+            number, job = _job(event["failed"], event["why"])
+            earlier = jobs.get(number)
+            if earlier is not None:
+                job.inputs, job.wildcards, job.began = earlier.inputs, earlier.wildcards, earlier.began
+            job.failed, job.ended = True, time
+            jobs[number] = job
+        elif event["done"] in jobs:
+            jobs[event["done"]].failed, jobs[event["done"]].ended = False, time
+    return Run(_planned(text), jobs, _ENDED.search(text) is not None)
+
+
+def _job(rule: str, details: str) -> tuple[str, Job]:
+    entry = dict(re.findall(r"^    (jobid|input|output|log|wildcards): (.*)$", details, re.MULTILINE))
+    job = Job(
+        rule,
+        _names(entry.get("input", "")),
+        _names(entry.get("output", "")),
+        _names(entry.get("log", "").split(" (check log file")[0]),
+        dict(pair.split("=", 1) for pair in _names(entry.get("wildcards", "")) if "=" in pair),
+    )
+    return entry.get("jobid", ""), job
+
+
+def _planned(text: str) -> dict[str, int]:
+    stats = re.search(r"^Job stats:\n.*\n-[- ]*\n(?P<rows>(?:\w+ +\d+\n)+)", text, re.MULTILINE)
+    rows = re.findall(r"^(\w+) +(\d+)$", stats["rows"], re.MULTILINE) if stats else []
+    return {rule: int(count) for rule, count in rows if rule != "total"}
+
+
+def _names(listed: str) -> list[str]:
+    return [name for name in listed.split(", ") if name]
