@@ -14,13 +14,12 @@ from jaxtyping import Float
 
 from vmr.annotations.moments import read_moments, video_durations
 from vmr.annotations.parse import parse_annotations
-from vmr.config import Config, DatasetSettings
+from vmr.config import Config, DatasetSettings, ImportSettings
 from vmr.doctor.annotations import check_annotations
 from vmr.doctor.features import HeldFeatures, check_features
 from vmr.doctor.findings import Finding, skipped
 from vmr.doctor.videos import check_manifest, check_videos
 from vmr.errors import AnnotationError, FeatureError
-from vmr.feature_sections import ImportSettings
 from vmr.features.importers import open_source, step_times
 from vmr.features.store import FeatureStore
 from vmr.video.manifest import read_manifest

@@ -5,9 +5,8 @@ from typing import get_args
 import pytest
 import yaml
 
-from vmr.config import load_config, read_config, schema_text
+from vmr.config import FeatureSettings, load_config, read_config, schema_text
 from vmr.errors import ConfigError
-from vmr.feature_sections import FeatureSettings
 from vmr.names import ExtractorName
 
 ROOT = Path(__file__).parents[3]

@@ -10,8 +10,8 @@ import pytest
 from vmr.annotations.moments import MOMENT_COLUMNS, read_moments, write_moments
 from vmr.annotations.parse import parse_annotations
 from vmr.cli.simulate import simulate as command
+from vmr.config import SimulateSettings
 from vmr.errors import AnnotationError
-from vmr.feature_sections import SimulateSettings
 from vmr.features.importers import import_features
 from vmr.features.store import FeatureStore
 from vmr.simulation.planting import Recipe

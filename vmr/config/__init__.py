@@ -1,0 +1,67 @@
+"""The only definition of the configuration: `config.yaml` is checked by it, the JSON Schema generated from it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vmr.config.checks import validated
+from vmr.config.datasets import DatasetSettings, RenderSettings
+from vmr.config.features import FeatureSettings, ImportSettings, SimulateSettings
+from vmr.config.sections import Settings
+from vmr.config.whole import Config
+from vmr.errors import ConfigError
+
+__all__ = [
+    "Config",
+    "DatasetSettings",
+    "FeatureSettings",
+    "ImportSettings",
+    "RenderSettings",
+    "Settings",
+    "SimulateSettings",
+    "load_config",
+    "read_config",
+    "schema_text",
+]
+
+
+def load_config(values: Mapping[str, Any]) -> Config:
+    """Check the content of `config.yaml`.
+
+    Args:
+        values: the parsed YAML.
+
+    Raises:
+        ConfigError: names every wrong entry, with the nearest known key for unknown ones.
+    """
+    config = validated(Config, dict(values), "config.yaml")
+    for name in config.datasets:
+        config.for_dataset(name)
+    return config
+
+
+def read_config(path: Path) -> Config:
+    """Read and check a YAML file; tags that would build Python objects are refused.
+
+    Raises:
+        ConfigError: missing, not YAML, or not a configuration.
+    """
+    import yaml
+
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: there is no such configuration file.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: is not plain YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: expected a mapping of sections, found {type(values).__name__}.")
+    return load_config(values)
+
+
+def schema_text() -> str:
+    """The JSON Schema of `config.yaml`, as text that ends in a new line."""
+    return json.dumps(Config.model_json_schema(), indent=2, ensure_ascii=False) + "\n"

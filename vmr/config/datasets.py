@@ -1,0 +1,114 @@
+"""The section of `config.yaml` that says what a dataset consists of."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import Field, field_validator, model_validator
+
+from vmr.config.features import Positive, Section, SimulateSettings
+from vmr.names import FORMATS_WITH_DURATIONS, SIMULATED, AnnotationFormat, ExtractorName
+
+
+class RenderSettings(Section):
+    """A dataset that the workflow renders itself (the demo)."""
+
+    train_videos: Positive
+    test_videos: Positive
+    duration_sec: Annotated[float, Field(ge=3)]
+    seed: Annotated[int, Field(ge=0)] = 1
+
+
+class DatasetSettings(Section):
+    """One dataset: where its annotations and videos lie, and what differs from the general settings."""
+
+    title: Annotated[str, Field(description="Name in tables.")]
+    annotation_format: AnnotationFormat
+    annotations: Annotated[dict[str, list[str]], Field(description="Files of each split.", min_length=1)]
+    durations: Annotated[
+        list[str], Field(description="CSV files with columns id and length (s); without any, ffprobe's durations.")
+    ] = []
+    videos: Annotated[
+        str | None, Field(description="Folder of the video files, named by the ids; needless for imported features.")
+    ] = None
+    videos_of: Annotated[
+        str | None,
+        Field(description="Dataset whose videos and features these annotations use; its settings hold here too."),
+    ] = None
+    further: Annotated[
+        list[str], Field(description="Datasets whose rows follow in the table, once their annotation files are there.")
+    ] = []
+    train_split: str = "train"
+    test_splits: Annotated[
+        dict[str, list[str]], Field(description="Columns of the table: a name, and the splits it unites.", min_length=1)
+    ]
+    extractors: Annotated[list[ExtractorName], Field(min_length=1)] = ["i3d"]
+    shards: Annotated[int, Field(gt=0, le=10_000, description="Videos travel in so many jobs.")] = 8
+    published: Annotated[str | None, Field(description="CSV of published figures for the table.")] = None
+    expected_counts: Annotated[
+        dict[str, dict[str, int]], Field(description="Known counts, checked against what is read.")
+    ] = {}
+    fetch: Annotated[dict[str, str], Field(description="File: asset that it is fetched from when missing.")] = {}
+    fetch_videos: Annotated[
+        str | None, Field(description="Asset that the folder of videos is fetched from when there is none.")
+    ] = None
+    render: Annotated[RenderSettings | None, Field(description="Render the dataset into its folders.")] = None
+    simulate: Annotated[SimulateSettings | None, Field(description="Simulate the features that are imported.")] = None
+    overrides: Annotated[
+        dict[str, dict[str, Any]], Field(description="Settings of the sections below that differ for this dataset.")
+    ] = {}
+
+    @field_validator("annotations", "test_splits", mode="before")
+    @classmethod
+    def _lists(cls, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {name: [entry] if isinstance(entry, str) else entry for name, entry in value.items()}
+        return value
+
+    @field_validator("annotations", "test_splits")
+    @classmethod
+    def _names(cls, value: dict[str, list[str]]) -> dict[str, list[str]]:
+        for name, entries in value.items():
+            if not re.fullmatch(r"[A-Za-z0-9_+-]+", name):
+                raise ValueError(f"`{name}` is not a name for a split: letters, digits, _, + and - only")
+            if not entries:
+                raise ValueError(f"`{name}` is empty")
+        return value
+
+    @model_validator(mode="after")
+    def _rendered_into_a_folder(self) -> DatasetSettings:
+        if self.render and self.videos is None:
+            raise ValueError("videos: a rendered dataset needs the folder to render into")
+        return self
+
+    @model_validator(mode="after")
+    def _simulated_is_labelled(self) -> DatasetSettings:
+        if self.simulate is None:
+            return self
+        if self.published:
+            raise ValueError("published: figures of real features do not belong beside simulated ones; leave it out")
+        if self.annotation_format != "charades_sta" or len(self.durations) != 1:
+            raise ValueError("a simulated dataset has annotation_format charades_sta and one file of durations")
+        if SIMULATED not in self.title:
+            raise ValueError(f"title: tables of simulated features must say so; `{SIMULATED}` is not in {self.title!r}")
+        several = [split for split, files in self.annotations.items() if len(files) != 1]
+        unknown = [split for split in self.simulate.videos if split not in self.annotations]
+        if several or unknown:
+            raise ValueError(
+                f"simulate writes one file for each split of annotations; wrong: {', '.join(several + unknown)}"
+            )
+        return self
+
+    @property
+    def has_durations(self) -> bool:
+        """Whether the annotations tell how long videos are, so that no video must be asked."""
+        return bool(self.durations) or self.annotation_format in FORMATS_WITH_DURATIONS
+
+    @model_validator(mode="after")
+    def _splits_exist(self) -> DatasetSettings:
+        for name in [self.train_split, *(split for splits in self.test_splits.values() for split in splits)]:
+            if name not in self.annotations:
+                raise ValueError(f"no annotations for the split `{name}`; there are: {', '.join(self.annotations)}")
+        return self

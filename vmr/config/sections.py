@@ -1,0 +1,115 @@
+"""Sections of `config.yaml` about videos, queries, networks, training, evaluation and the report."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field, field_validator, model_validator
+
+from vmr.config.features import FeatureSettings, Positive, Probability, Section, Share
+from vmr.names import Alignment, Device, MethodName, Precision, Selection
+
+
+class VideoSettings(Section):
+    """How videos are probed and decoded."""
+
+    fps: Annotated[float, Field(gt=0, le=240, description="Frames a second of the frame store.")] = 24.0
+    short_side: Annotated[int, Field(ge=112, le=2160, description="Shorter side of stored frames, pixels.")] = 256
+    probe_timeout_sec: Annotated[float, Field(gt=0, description="Time limit of ffprobe for one video.")] = 60.0
+    decode_timeout_sec: Annotated[
+        float, Field(gt=0, description="Time limit of decoding one video, for each minute that it lasts (or begins).")
+    ] = 120.0
+    max_failed_share: Annotated[
+        Share, Field(description="Share of a shard's present videos that may fail before the job fails.")
+    ] = 0.5
+
+
+class QuerySettings(Section):
+    """How sentences become word vectors."""
+
+    vectors: Annotated[str, Field(description="Name of an asset (`vmr assets list`) or path of GloVe text.")] = (
+        "glove_6b_50d"
+    )
+    max_words: Annotated[int, Field(gt=0, description="Longer sentences are cut, and counted.")] = 25
+
+
+class ModelSettings(Section):
+    """Sizes of the network."""
+
+    hidden: Annotated[int, Field(gt=0, description="Width D of the fused embeddings.")] = 512
+    query_hidden: Annotated[int, Field(gt=0, description="Width of the query LSTM, each direction.")] = 256
+    heads: Annotated[int, Field(gt=0, description="Heads of every attention.")] = 8
+    dropout: Probability = 0.2
+    lstm_dropout: Annotated[Probability, Field(description="Dropout after LSTMs.")] = 0.5
+    alignment: Annotated[Alignment, Field(description="Reading of eqs 7-9, see docs/decisions.md.")] = "attention"
+    max_steps: Annotated[int, Field(gt=0, description="Longer videos are mean-pooled to so many steps.")] = 128
+    segmentation_weight: Annotated[float, Field(ge=0, description="Weight of the segmentation loss.")] = 1.0
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> ModelSettings:
+        if self.hidden % self.heads:
+            raise ValueError(f"model.hidden ({self.hidden}) must be divisible by model.heads ({self.heads})")
+        if self.hidden % 2:
+            raise ValueError(f"model.hidden ({self.hidden}) must be even, since LSTMs have two directions")
+        return self
+
+
+class TrainingSettings(Section):
+    """How networks are trained."""
+
+    methods: Annotated[list[MethodName], Field(min_length=1)] = ["mha", "ci_mha_wo_ms", "ci_mha"]
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [0, 1, 2, 3, 4]
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-4
+    learning_rates: Annotated[
+        dict[MethodName, Annotated[float, Field(gt=0)]], Field(description="Of methods that learn better at another.")
+    ] = {}
+    batch_size: Positive = 100
+    epochs: Annotated[int, Field(gt=0, description="At most so many.")] = 100
+    patience: Annotated[int, Field(gt=0, description="Stop after so many epochs without a better validation.")] = 20
+    gradient_clip: Annotated[float, Field(gt=0, description="Largest norm of the gradient.")] = 1.0
+    selection: Annotated[
+        Selection,
+        Field(description="Where the best epoch is chosen; `test` only to compare with papers that did, labelled."),
+    ] = "validation"
+    validation_fraction: Annotated[float, Field(gt=0, lt=1, description="Share of the training videos held out.")] = 0.1
+    precision: Precision = "auto"
+    device: Device = "auto"
+    threads: Annotated[int, Field(gt=0, description="CPU threads of one training run.")] = 1
+
+    @field_validator("methods", "seeds")
+    @classmethod
+    def _unique(cls, values: list[Any]) -> list[Any]:
+        if len(set(values)) != len(values):
+            raise ValueError(f"names something twice: {values}")
+        return values
+
+
+class EvaluationSettings(Section):
+    """How predictions are made and scored."""
+
+    top: Annotated[int, Field(ge=5, description="Spans kept for a query (R@5 needs five).")] = 5
+    nms_threshold: Annotated[
+        float, Field(gt=0, le=1, description="Spans that overlap a better one by more are left out of the top n.")
+    ] = 0.5
+    batch_size: Positive = 200
+
+
+class ReportSettings(Section):
+    """What the report shows of single queries."""
+
+    cases: Annotated[int, Field(ge=0, le=50, description="Best, median and worst queries shown, so many each.")] = 3
+    random_cases: Annotated[int, Field(ge=0, le=200, description="Queries drawn by chance.")] = 9
+    thumbnails: Annotated[int, Field(ge=0, le=24, description="Pictures of a film strip; 0: none.")] = 8
+    seed: Annotated[int, Field(ge=0, description="Of the draw.")] = 0
+
+
+class Settings(Section):
+    """The sections that apply to one dataset, its overrides merged in."""
+
+    video: VideoSettings = VideoSettings()
+    features: FeatureSettings
+    queries: QuerySettings = QuerySettings()
+    model: ModelSettings = ModelSettings()
+    training: TrainingSettings = TrainingSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    report: ReportSettings = ReportSettings()
