@@ -68,8 +68,10 @@ bench-features: setup ## decoding, frame store, a window, a video, a shard, memo
 	@$(BIN)/python benchmarks/frame_store.py $(VIDEOS)/3MSZA.mp4 $(VIDEOS)/v_ZNVhz7ctTq0.mp4
 	@$(BIN)/python benchmarks/memory.py
 
-bench-training: setup ## a training step
+bench-training: setup ## a training step; an epoch of the Charades-scale simulation, straightforward and ours
 	@$(BIN)/python benchmarks/training_step.py
+	@$(SNAKEMAKE) work/charades_sim/features/simulated.h5 work/charades_sim/queries/queries.h5
+	@$(BIN)/python benchmarks/training_epoch.py --work work/charades_sim --features work/charades_sim/features/simulated.h5
 
 bench-planning: setup ## Snakemake's plans for ten thousand to a million videos; a thousand shards against one
 	@$(BIN)/python benchmarks/planning.py
