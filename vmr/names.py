@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-AnnotationFormat = Literal["charades_sta", "activitynet_captions"]
+AnnotationFormat = Literal["charades_sta", "activitynet_captions", "csv"]
 ExtractorName = Literal["i3d", "c3d", "i3d_r50", "slow_r50"]
 ImportLayout = Literal["hdf5", "npy_folder"]
 MethodName = Literal[
@@ -20,3 +20,9 @@ SIMULATED = "simulated"
 
 # Formats whose files say how long each video is.
 FORMATS_WITH_DURATIONS: tuple[AnnotationFormat, ...] = ("activitynet_captions",)
+
+# Of files that are taken for videos, in this order where two have one name.
+VIDEO_EXTENSIONS = (
+    ".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v", ".flv", ".wmv", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts", ".3gp",
+    ".ogv", ".vob", ".asf", ".y4m", ".wav", ".mp3", ".m4a", ".ogg", ".flac",
+)  # fmt: skip

@@ -141,6 +141,23 @@ def test_a_dataset_of_ones_own_needs_a_section_and_nothing_else(planned, workdir
     assert "fetch_annotations" not in jobs
 
 
+def test_one_csv_serves_both_splits(snakemake, workdir):
+    (workdir / "mine").mkdir()
+    (workdir / "mine" / "my words.csv").write_text("video,start,end,sentence\na,1,2,One.\nb,1,2,Two.\n")
+    section = {
+        "title": "Mine",
+        "annotation_format": "csv",
+        "annotations": {"learn": "mine/my words.csv", "test": "mine/my words.csv"},
+        "train_split": "learn",
+        "videos": "mine/videos",
+        "test_splits": {"test": "test"},
+    }
+    target = "work/mine/annotations/moments.csv"
+    snakemake("--cores", "1", "--", target, overrides={"datasets": {"mine": section}})
+    lines = (workdir / target).read_text().splitlines()[1:]
+    assert sorted(line.split(",")[2] for line in lines) == ["learn", "test"]
+
+
 def test_a_method_may_have_a_learning_rate_of_its_own(snakemake, charades_annotations):
     runs = [f"work/charades/runs/i3d/{method}/seed_0/run.json" for method in ("excl", "lgi")]
     overrides = {"training": {"learning_rate": 0.0002, "learning_rates": {"excl": 0.001}}}

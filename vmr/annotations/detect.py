@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import csv
-import io
 from pathlib import Path
 
+from vmr.annotations.csv_table import DELIMITERS, REQUIRED, column_of
 from vmr.annotations.moments import MOMENT_COLUMNS
 from vmr.annotations.parsed import read_bytes
 from vmr.errors import AnnotationError
@@ -19,7 +19,8 @@ def detect_format(path: Path) -> str:
 
     Returns:
         ``activitynet_captions`` for a JSON object, ``moments`` for a CSV with the header of our table of moments,
-        ``charades_sta`` where one of the first lines holds ``##``.
+        ``csv`` for one with other names for video, start, end and sentence, ``charades_sta`` where one of the first
+        lines holds ``##``.
 
     Raises:
         AnnotationError: the file is missing or empty, or is none of these.
@@ -28,13 +29,15 @@ def detect_format(path: Path) -> str:
     if content.startswith(b"{"):
         return "activitynet_captions"
     lines = content[:100_000].splitlines()[:20]
-    header = next(csv.reader(io.StringIO(lines[0].decode("utf-8", errors="replace"))), [])
-    if set(MOMENT_COLUMNS) <= set(header):
+    first = lines[0].decode("utf-8", errors="replace")
+    if set(MOMENT_COLUMNS) <= set(next(csv.reader([first]), [])):
         return "moments"
+    if any(set(REQUIRED) <= set(map(column_of, next(csv.reader([first], delimiter=one), []))) for one in DELIMITERS):
+        return "csv"
     if any(b"##" in line for line in lines):
         return "charades_sta"
-    start = lines[0][:80].decode("utf-8", errors="replace")
     raise AnnotationError(
         f"{path}: the format cannot be told. Expected Charades-STA lines (`video start end##sentence.`), ActivityNet "
-        f"Captions JSON or a table of moments (CSV with {', '.join(MOMENT_COLUMNS)}); it begins with {start!r}."
+        f"Captions JSON, a CSV with the columns {', '.join(REQUIRED)}, or a table of moments (CSV with "
+        f"{', '.join(MOMENT_COLUMNS)}); it begins with {first[:80]!r}."
     )

@@ -16,6 +16,7 @@ from vmr.annotations.activitynet_captions import parse_activitynet_captions
 from vmr.annotations.charades_sta import parse_charades_sta, read_durations
 from vmr.annotations.moments import MOMENT_COLUMNS, write_moments
 from vmr.annotations.parsed import ParsedFile, Problem
+from vmr.annotations.sentences_csv import parse_sentences_csv
 from vmr.errors import AnnotationError
 from vmr.files import write_json
 
@@ -25,6 +26,7 @@ _READERS: dict[str, Callable[[Path], ParsedFile]] = {
     "charades_sta": parse_charades_sta,
     "activitynet_captions": parse_activitynet_captions,
 }
+_FORMATS = (*_READERS, "csv")
 _COUNTS = ("lines", "queries", "videos", "videos_kept", "degenerate", "malformed", "past_end")
 _SHOWN = 20  # problems that are logged one by one; the report holds all
 
@@ -37,12 +39,14 @@ def parse_annotations(
     output: Path,
     report: Path,
     expected: dict[str, dict[str, int]] | None = None,
+    train_split: str = "train",
 ) -> None:
     """Parse the annotations of a dataset and check the counts against the known ones.
 
     Args:
-        annotation_format: ``charades_sta`` or ``activitynet_captions``.
-        annotations: files by split; several files of a split are read one after the other.
+        annotation_format: ``charades_sta``, ``activitynet_captions`` or ``csv``.
+        annotations: files by split; several files of a split are read one after the other. A CSV may be named for
+            several splits, see `parse_sentences_csv`.
         durations: CSV files with columns `id` and `length` in seconds; may be empty. The annotations' own
             durations come first.
         output: the table of moments to write.
@@ -50,18 +54,17 @@ def parse_annotations(
         expected: known counts by split: lines, queries (kept), videos (named in well-formed lines), videos_kept
             (with a query kept), degenerate, malformed, past_end (well-formed lines that end after their video). A
             difference is a warning and a line of the report, not an error: other editions of a file are legitimate.
+        train_split: the split that is trained on; only asked for a CSV that must be divided.
 
     Raises:
         AnnotationError: a file is missing or not in the format, nothing usable is left, or the options are wrong.
     """
-    if annotation_format not in _READERS:
-        raise AnnotationError(f"annotation_format is {annotation_format!r}; one of {', '.join(_READERS)} was expected.")
+    if annotation_format not in _FORMATS:
+        raise AnnotationError(f"annotation_format is {annotation_format!r}; one of {', '.join(_FORMATS)} was expected.")
     if not any(annotations.values()):
         raise AnnotationError("no annotation files are named; give at least one split with one file in config.yaml.")
     _check_expected(expected or {}, splits=list(annotations))
-    parsed: dict[str, list[ParsedFile]] = {}
-    for split, files in annotations.items():
-        parsed[split] = [_READERS[annotation_format](Path(file)) for file in files]
+    parsed = _read_files(annotation_format, annotations, train_split)
     seconds, problems = _collect_durations(parsed, durations)
     table = _moments_table(parsed, seconds)
     if table.empty:
@@ -86,6 +89,22 @@ def parse_annotations(
             "comparison": _compare(splits, expected or {}),
         },
     )
+
+
+def _read_files(
+    annotation_format: str, annotations: dict[str, list[Path]], train_split: str
+) -> dict[str, list[ParsedFile]]:
+    if annotation_format != "csv":
+        read = _READERS[annotation_format]
+        return {split: [read(Path(file)) for file in files] for split, files in annotations.items()}
+    sharing: dict[Path, list[str]] = {}
+    for split, files in annotations.items():
+        for file in files:
+            sharing.setdefault(Path(file), []).append(split)
+    parts = {
+        file: parse_sentences_csv(file, splits=splits, train_split=train_split) for file, splits in sharing.items()
+    }
+    return {split: [parts[Path(file)][split] for file in files] for split, files in annotations.items()}
 
 
 def _check_expected(expected: dict[str, dict[str, int]], *, splits: list[str]) -> None:

@@ -101,7 +101,7 @@ def locate(
 
 def _videos_and_queries(things: list[str], *, any_name: bool) -> tuple[list[Path], list[str]]:
     """Leading arguments that name videos, and the sentences after them."""
-    from vmr.video.manifest import VIDEO_EXTENSIONS
+    from vmr.names import VIDEO_EXTENSIONS
 
     count = 0
     for thing in things:

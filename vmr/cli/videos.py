@@ -41,6 +41,7 @@ def parse_annotations(
     annotations: Annotated[list[str], typer.Option(help="split=FILE, repeated.")],
     durations: Annotated[list[Path], typer.Option(help="CSV with the columns id and length.")] = [],  # noqa: B006
     expected: Annotated[list[str], typer.Option(help="split:count=NUMBER, known counts.")] = [],  # noqa: B006
+    train_split: Annotated[str, typer.Option(help="Split of four fifths of a CSV that two splits share.")] = "train",
     output: Output,
     report: Annotated[Path, typer.Option(help="JSON of what was found and refused.")],
 ) -> None:
@@ -63,6 +64,7 @@ def parse_annotations(
         output=output,
         report=report,
         expected=counts or None,
+        train_split=train_split,
     )
 
 

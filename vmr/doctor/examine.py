@@ -89,6 +89,7 @@ def _read_annotations(dataset: DatasetSettings, name: str, work: Path) -> tuple[
             annotation_format=dataset.annotation_format,
             annotations={split: [Path(file) for file in own] for split, own in dataset.annotations.items()},
             durations=[Path(file) for file in dataset.durations],
+            train_split=dataset.train_split,
             output=moments,
             report=report,
         )

@@ -15,10 +15,11 @@ from vmr.annotations.charades_sta import parse_charades_sta, read_durations
 from vmr.annotations.detect import detect_format
 from vmr.annotations.moments import MOMENT_COLUMNS, clamp_spans, read_moments, video_durations
 from vmr.annotations.parsed import ParsedFile, Query
+from vmr.annotations.sentences_csv import parse_sentences_csv, splits_of_csv
 from vmr.errors import EvaluationError
 from vmr.evaluation.query_finder import KnownQuery, QueryFinder, finder_of_moments
 
-FORMATS = ("auto", "moments", "charades_sta", "activitynet_captions")
+FORMATS = ("auto", "moments", "charades_sta", "activitynet_captions", "csv")
 _NAME = re.compile(r"[A-Za-z0-9_+-]+")
 
 
@@ -46,15 +47,16 @@ def load_ground_truth(
 ) -> GroundTruth:
     """Read annotation files of one or several splits.
 
-    Ids of queries are ``split:key``. The key is the number of the line from 1 (Charades-STA) or ``video:index``
-    with the place of the sentence from 0 (ActivityNet Captions); the split is the name given before the file, or
-    the name of the file without its suffix. A table of moments has ids and splits of its own.
+    Ids of queries are ``split:key``. The key is the number of the line from 1 (Charades-STA; CSV, where no query_id
+    is given) or ``video:index`` with the place of the sentence from 0 (ActivityNet Captions); the split is the name
+    given before the file, or the name of the file without its suffix. A table of moments has ids and splits of its
+    own, a CSV may have.
 
     Args:
         annotations: paths, or ``split=path``.
         annotation_format: one of `FORMATS`; auto tells it file by file.
         durations: CSV files with columns `id` and `length` (seconds), for videos whose annotations give none.
-        splits: the splits of a table of moments that are scored; may be empty where it holds only one.
+        splits: the splits of a table of moments or a CSV that are scored; may be empty where it holds only one.
 
     Raises:
         EvaluationError: two files have the same split, the splits to score are not clear, or no query is left.
@@ -70,13 +72,15 @@ def load_ground_truth(
             found = finder_of_moments(table).queries
             fact: dict[str, Any] = {"splits": sorted(set(table["split"])), "queries": len(table)}
         else:
-            parsed = parse_charades_sta(path) if kind == "charades_sta" else parse_activitynet_captions(path)
-            table, found = _table(parsed, name), _known(parsed, name, numbered=kind == "charades_sta")
+            parts = _parsed(path, kind, name)
+            table = pd.concat([_table(part, split) for split, part in parts.items()], ignore_index=True)
+            numbered = kind != "activitynet_captions"
+            found = [query for split, part in parts.items() for query in _known(part, split, numbered=numbered)]
             fact = {
-                "splits": [name],
+                "splits": list(parts),
                 "queries": len(table),
-                "not_scored": len(parsed.degenerate),
-                "malformed": len(parsed.malformed),
+                "not_scored": sum(len(part.degenerate) for part in parts.values()),
+                "malformed": sum(len(part.malformed) for part in parts.values()),
             }
         tables.append(table)
         known += found
@@ -87,6 +91,13 @@ def load_ground_truth(
     finder = QueryFinder(known)
     queries = _selected(table, list(splits), facts)
     return GroundTruth(clamp_spans(queries, video_durations(table)), finder, facts)
+
+
+def _parsed(path: Path, kind: str, name: str) -> dict[str, ParsedFile]:
+    """Content of a file by split: the ones that a CSV names in a column, else the one of the file."""
+    if kind == "csv":
+        return parse_sentences_csv(path, splits=splits_of_csv(path) or [name])
+    return {name: parse_charades_sta(path) if kind == "charades_sta" else parse_activitynet_captions(path)}
 
 
 def _split_and_path(entry: str) -> tuple[str, Path]:
@@ -118,7 +129,7 @@ def _known(parsed: ParsedFile, split: str, *, numbered: bool) -> list[KnownQuery
     everything = [*parsed.queries, *parsed.degenerate]
     places: dict[str, int] = {}
     if numbered:
-        everything.sort(key=lambda own: int(own.key))
+        everything.sort(key=lambda own: int(own.where.rpartition(":")[2]))
 
     def place(own: Query) -> int:
         if not numbered:
@@ -148,7 +159,7 @@ def _selected(table: pd.DataFrame, splits: list[str], facts: list[dict[str, Any]
     if not there:
         raise EvaluationError(f"{files}: no query is left to score: every moment ends where it starts, or before.")
     if not splits:
-        crowded = [fact for fact in facts if fact["format"] == "moments" and len(fact["splits"]) > 1]
+        crowded = [fact for fact in facts if len(fact["splits"]) > 1]
         if crowded:
             raise EvaluationError(
                 f"{crowded[0]['file']}: holds the splits {', '.join(crowded[0]['splits'])}. Name those to score, each "

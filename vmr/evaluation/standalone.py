@@ -40,7 +40,7 @@ def evaluate_file(
     Args:
         predictions: JSON lines.
         annotations: annotation files, or ``split=file``.
-        annotation_format: auto, moments, charades_sta or activitynet_captions.
+        annotation_format: auto, moments, charades_sta, activitynet_captions or csv.
         durations: CSV files with columns `id` and `length` (seconds); only clamped ground truth needs durations.
         splits: splits to score; may be empty, see `load_ground_truth`.
         skip_bad_lines: leave bad lines out, log and count them, instead of refusing the file.

@@ -12,6 +12,7 @@ import pandas as pd
 
 from vmr.errors import VideoError
 from vmr.files import atomic_path
+from vmr.names import VIDEO_EXTENSIONS
 from vmr.shard import writing
 
 logger = logging.getLogger(__name__)
@@ -35,10 +36,6 @@ MANIFEST_COLUMNS = [
     "mtime_ns",
 ]
 DECODED_COLUMNS = [*MANIFEST_COLUMNS, "decoder", "decoded_frames", "note"]
-VIDEO_EXTENSIONS = (
-    ".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v", ".flv", ".wmv", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts", ".3gp",
-    ".ogv", ".vob", ".asf", ".y4m", ".wav", ".mp3", ".m4a", ".ogg", ".flac",
-)  # fmt: skip
 _TEXT_COLUMNS = {"video_id", "path", "status", "reason", "codec", "decoder", "note"}
 _FLOAT_COLUMNS = {"duration_sec", "start_sec", "fps"}
 

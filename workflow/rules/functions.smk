@@ -35,6 +35,12 @@ def annotation_options(wildcards):
             repeated("--annotations", files),
             repeated("--durations", dataset.durations),
             repeated("--expected", counts),
+            # Only a CSV is divided; another split to train on is no other table of moments.
+            (
+                f"--train-split {dataset.train_split}"
+                if dataset.annotation_format == "csv"
+                else ""
+            ),
         ]
     )
 

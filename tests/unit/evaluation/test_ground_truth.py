@@ -16,6 +16,8 @@ CAPTIONS = {
     "v_b": {"video_duration": 6.0, "timestamps": [[1, 2]], "sentences": ["Four."]},
 }
 
+OWN = "file;from;to;text;split\nA.mp4;0:00;5,5;x;test\nA.mp4;4;3;y;test\nA.mp4;0;1;z;test\nB;0;1;u;train\n"
+
 
 @pytest.fixture
 def files(tmp_path):
@@ -24,6 +26,7 @@ def files(tmp_path):
     (tmp_path / "val_2.json").write_text("\ufeff  " + json.dumps({"v_a": CAPTIONS["v_a"]}))
     rows = [("train:1", "A", "train", 0.0, 1.0, 4.0, "x"), ("test:1", "A", "test", 0.0, 5.0, 4.0, "x, y")]
     write_moments(pd.DataFrame(rows, columns=MOMENT_COLUMNS), tmp_path / "moments.csv")
+    (tmp_path / "own.csv").write_text(OWN)
     (tmp_path / "durations.csv").write_text("id,length\nAAAAA,9.0\nA,3.0\n")
     return tmp_path
 
@@ -39,6 +42,7 @@ def _load(folder, *names, **more):
         ("val_1.json", "activitynet_captions"),
         ("val_2.json", "activitynet_captions"),
         ("moments.csv", "moments"),
+        ("own.csv", "csv"),
     ],
 )
 def test_formats_are_told_by_content(files, name, kind):
@@ -49,6 +53,20 @@ def test_a_file_of_no_known_format_is_named(files):
     (files / "odd.tsv").write_text("video\tstart\tend\n")
     with pytest.raises(AnnotationError, match=r"odd\.tsv: the format cannot be told.*begins with 'video"):
         detect_format(files / "odd.tsv")
+
+
+def test_a_csv_with_splits_of_its_own(files):
+    truth = _load(files, "own.csv", splits=["test"], durations=[files / "durations.csv"])
+    assert truth.queries["query_id"].tolist() == ["test:2", "test:4"]
+    assert truth.queries["clamped_end_sec"].tolist() == [3.0, 1.0]
+    assert truth.finder.find({"video_id": "A", "index": 2}).query_id == "test:4"
+    with pytest.raises(EvaluationError, match="holds the splits test, train"):
+        _load(files, "own.csv")
+
+
+def test_a_csv_without_splits_is_named_by_its_file(files):
+    (files / "held.csv").write_text("video,start,end,sentence,query_id\nA,0,1,x,one\n")
+    assert _load(files, "held.csv").queries["query_id"].tolist() == ["held:one"]
 
 
 def test_lines_of_charades_are_numbered_from_one_with_blank_and_empty_ones(files):

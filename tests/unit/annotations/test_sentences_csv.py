@@ -1,0 +1,183 @@
+"""CSV of own data: what is read, how it is divided, and what is said of rows that cannot be meant."""
+
+import logging
+
+import pytest
+
+from vmr.annotations.moments import validation_videos
+from vmr.annotations.parse import parse_annotations
+from vmr.annotations.sentences_csv import TEST_SHARE, parse_sentences_csv, splits_of_csv
+from vmr.errors import AnnotationError
+
+HEADER = "video,start,end,sentence\n"
+GOOD = "kitchen01,24.3,30.4,a person opens the fridge.\n"
+
+
+@pytest.fixture
+def parse(tmp_path):
+    """Write a CSV and parse it for one split."""
+
+    def parse(content, **options):
+        path = tmp_path / "mine.csv"
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return parse_sentences_csv(path, **({"splits": ["train"]} | options))
+
+    return parse
+
+
+def rows_of(parsed):
+    return [(row.key, row.video_id, row.start_sec, row.end_sec, row.sentence) for row in parsed.queries]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        HEADER + GOOD,
+        b"\xef\xbb\xbf" + (HEADER + GOOD).replace("\n", "\r\n").encode(),
+        "Video;Start;End;Sentence\nkitchen01;24,3;30,4;a person opens the fridge.\n",
+        "file name\tstart time\tend time\tquery\nkitchen01.MP4\t0:24.3\t0:00:30.4\ta person  opens the fridge.\n",
+        'note, text, to, from, clip\nx, "a person opens\nthe fridge.", 30.4, 24.3, kitchen01.mkv\n',
+        "video,start,end,sentence,\n" + GOOD.replace("\n", ",\n") + ",,,,\n",
+    ],
+    ids=["plain", "byte order mark", "semicolons", "tabs", "other order", "blank columns and rows"],
+)
+def test_a_row_becomes_a_query_however_it_is_written(parse, content):
+    expected = ("2", "kitchen01", 24.3, 30.4, "a person opens the fridge.")
+    assert rows_of(parse(content)["train"]) == [expected]
+
+
+def test_commas_quotes_and_line_numbers(parse):
+    parsed = parse(HEADER + 'a,1,2,"she says ""no"", and\nleaves"\n\nb,1:02:03.5,1:02:04,über 5" lang\n')["train"]
+    assert rows_of(parsed) == [
+        ("2", "a", 1.0, 2.0, 'she says "no", and leaves'),
+        ("5", "b", 3723.5, 3724.0, 'über 5" lang'),
+    ]
+    assert parsed.queries[1].where.endswith("mine.csv:5")
+
+
+def test_ids_and_durations_where_there_are_columns_of_them(parse):
+    rows = "q1,a,0:31,1,2,One.\n,a,31,2,3,Two.\nq1,a,,3,4,Three.\nq2,b,x,3,4,Four.\n"
+    parsed = parse("qid,video,duration,start,end,sentence\n" + rows)["train"]
+    assert [row.key for row in parsed.queries] == ["q1", "3", "q2"]
+    assert parsed.durations == {"a": 31.0}
+    assert [problem.where.rpartition(":")[2] for problem in parsed.malformed] == ["4", "5"]
+    assert "'q1' was there before" in parsed.malformed[0].reason and "taken as unknown" in parsed.malformed[1].reason
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ("a,1,2", "(4) were expected"),
+        ("a,1,2,one, two", "stands in quotes"),
+        ("a,one,2,Sentence.", "the start 'one' is no time; seconds (83.5), m:ss"),
+        ("a,1,,Sentence.", "the end '' is no time"),
+        ("a,1,0:75,Sentence.", "the end '0:75' is no time"),
+        ("a,1,1:60:00,Sentence.", "'1:60:00' is no time"),
+        ('a,1,"2,5",Sentence.', "'2,5' is no time"),
+        ("a,1_0,2,Sentence.", "'1_0' is no time"),
+        ("a,nan,2,Sentence.", "'nan' is no time"),
+        ("a,1,1e999,Sentence.", "finite"),
+        ("a,-1,2,Sentence.", "negative"),
+        ("a,1,2, ", "the sentence is empty"),
+        (",1,2,Sentence.", "the video is empty"),
+    ],
+)
+def test_rows_that_cannot_be_meant_are_reported_with_file_and_line(parse, tmp_path, row, reason):
+    parsed = parse(HEADER + GOOD + row + "\n" + GOOD)["train"]
+    (problem,) = parsed.malformed
+    assert problem.where == f"{tmp_path / 'mine.csv'}:3" and reason in problem.reason
+    assert len(parsed.queries) == 2 and parsed.lines == 3
+
+
+def test_undecodable_bytes_cost_one_sentence(parse):
+    parsed = parse((HEADER + GOOD).encode() + b"a,1,2,caf\xe9\n")["train"]
+    assert len(parsed.queries) == 1 and "undecodable" in parsed.malformed[0].reason
+
+
+def test_spans_that_end_before_they_start_are_set_apart(parse):
+    parsed = parse(HEADER + GOOD + "a,8,7,One.\na,8,8,Two.\n")["train"]
+    assert [row.where.rpartition(":")[2] for row in parsed.degenerate] == ["3", "4"] and not parsed.malformed
+
+
+@pytest.mark.parametrize("video_id", ["../x", "..", "a/b.mp4", "a\x1bb"])
+def test_ids_that_could_escape_are_refused(parse, video_id):
+    with pytest.raises(AnnotationError, match=r"mine\.csv:3: the video id"):
+        parse(HEADER + GOOD + f"{video_id},1,2,Sentence.\n")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "empty"),
+        (HEADER, "a header but no rows"),
+        (GOOD, r"mine\.csv:1: a header with the columns video, start, end, sentence was expected"),
+        ("video,start,end\na,1,2\n", r"sentence not found in 'video, start, end'. `sentence` may also be called query"),
+        ("video,start,start_sec,end,text\n", "start and start_sec both mean start"),
+        (HEADER + 'a,1,2,"open\nb,1,2,Two.\n', r"mine\.csv:2: not a row of a CSV .*quotes"),
+        (HEADER + "a,x,2,One.\n", r"not one usable row for the split train: .*mine\.csv:2: the start 'x'"),
+        (HEADER.encode("utf-16"), "UTF-16"),
+    ],
+)
+def test_a_file_that_is_no_such_csv_is_refused(parse, content, message):
+    with pytest.raises(AnnotationError, match=message):
+        parse(content)
+
+
+def test_the_column_split_divides(parse, caplog):
+    text = "split," + HEADER + "Train,a,1,2,One.\ntest,b,1,2,Two.\n,c,1,2,Three.\nval,d,1,2,Four.\ntest,b,4,3,Five.\n"
+    parts = parse(text, splits=["train", "test"])
+    assert {split: [row.video_id for row in part.queries] for split, part in parts.items()} == {
+        "train": ["a"],
+        "test": ["b"],
+    }
+    assert len(parts["test"].degenerate) == 1
+    assert "the split is empty" in parts["train"].malformed[0].reason
+    assert "1 rows of the split 'val' are left out" in caplog.text
+    with pytest.raises(AnnotationError, match=r"no row has 'dev' in the column split; there are: Train, test, val"):
+        parse(text, splits=["train", "dev"])
+
+
+def test_without_the_column_a_fifth_of_the_videos_is_tested(parse, caplog):
+    videos = [f"video{number}" for number in range(20)]
+    text = HEADER + "".join(f"{video},{start},9,One.\n" for start in (1, 9) for video in videos)
+    with caplog.at_level(logging.INFO):
+        parts = parse(text, splits=["test", "learn"], train_split="learn")
+    named = {split: {row.video_id for row in [*part.queries, *part.degenerate]} for split, part in parts.items()}
+    assert named["test"] == validation_videos(videos, fraction=TEST_SHARE) and len(named["test"]) == 4
+    assert named["learn"] == set(videos) - named["test"]
+    assert [len(parts[split].degenerate) for split in ("test", "learn")] == [4, 16]
+    assert "4 of 20 videos, chosen by hash, are test" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("text", "splits", "message"),
+    [
+        (HEADER + GOOD, ["train", "test"], "1 video cannot be divided"),
+        (HEADER + GOOD, ["train", "val", "test"], "add a column `split`"),
+        (HEADER + GOOD, ["val", "test"], "Only train and one other"),
+    ],
+)
+def test_what_cannot_be_divided_is_said(parse, text, splits, message):
+    with pytest.raises(AnnotationError, match=message):
+        parse(text, splits=splits)
+
+
+def test_splits_of_the_column(tmp_path):
+    for name, text in (("with", "split," + HEADER + "b,x,1,2,s\na,x,1,2,s\nb,x,1,2,s\n"), ("without", HEADER + GOOD)):
+        (tmp_path / name).write_text(text)
+    assert splits_of_csv(tmp_path / "with") == ["b", "a"] and splits_of_csv(tmp_path / "without") == []
+
+
+def test_one_csv_becomes_the_table_of_moments(tmp_path):
+    (tmp_path / "mine.csv").write_text(HEADER + "".join(f"v{number},1,9.5,One.\n" for number in range(10)))
+    parse_annotations(
+        annotation_format="csv",
+        annotations={split: [tmp_path / "mine.csv"] for split in ("train", "test")},
+        durations=[],
+        output=tmp_path / "moments.csv",
+        report=tmp_path / "report.json",
+        expected={"train": {"lines": 8}, "test": {"lines": 2}},
+    )
+    lines = (tmp_path / "moments.csv").read_text().splitlines()
+    assert len(lines) == 11
+    assert sum(line.startswith("test:") and ",test," in line for line in lines) == 2

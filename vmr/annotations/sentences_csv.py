@@ -1,0 +1,156 @@
+"""CSV of own data, one sentence a row: ``video,start,end,sentence``, with or without a column that divides it."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from vmr.annotations.csv_table import Row, Table, read_table
+from vmr.annotations.moments import validation_videos
+from vmr.annotations.parsed import ParsedFile, Problem, Query, clean_sentence, video_id_reason
+from vmr.errors import AnnotationError
+
+logger = logging.getLogger(__name__)
+
+# Share of the videos that a CSV for two splits, without a column that says which, leaves to the test split.
+TEST_SHARE = 0.2
+
+
+def parse_sentences_csv(
+    path: Path | str, *, splits: Sequence[str], train_split: str = "train"
+) -> dict[str, ParsedFile]:
+    """Read one CSV, and divide it where it serves several splits.
+
+    With a column `split`, a split gets the rows that name it. Without, a single split gets all rows; of two, the one
+    that is not trained on gets a fifth of the videos, those with the smallest hashes of their ids.
+
+    Args:
+        path: UTF-8 with or without byte order mark, see `read_table`.
+        splits: the splits that the file is named for.
+        train_split: the one that is trained on.
+
+    Returns:
+        The queries of each split, keyed by `query_id` where there is that column, else by line number from 1 (the
+        header's); spans in seconds.
+
+    Raises:
+        AnnotationError: the file is missing, no CSV, lacks a column or a split, has nothing usable, or an id cannot
+            name a video.
+    """
+    table = read_table(Path(path))
+    parts = _divide(table, list(dict.fromkeys(splits)), train_split)
+    parsed = {split: _parse(table, rows) for split, rows in parts.items()}
+    for split, part in parsed.items():
+        if not part.queries and not part.degenerate:
+            first = f": {part.malformed[0].where}: {part.malformed[0].reason}" if part.malformed else ""
+            raise AnnotationError(f"{table.path}: not one usable row for the split {split}{first}. Correct the file.")
+    return parsed
+
+
+def splits_of_csv(path: Path | str) -> list[str]:
+    """What the column `split` of a CSV holds, in order of appearance; nothing where there is no such column."""
+    return list(dict.fromkeys(row.values["split"] for row in read_table(Path(path)).rows if row.values.get("split")))
+
+
+def _divide(table: Table, splits: list[str], train_split: str) -> dict[str, list[Row]]:
+    if "split" in table.columns:
+        return _by_column(table, splits)
+    if len(splits) == 1:
+        return {splits[0]: table.rows}
+    if len(splits) != 2 or train_split not in splits:
+        raise AnnotationError(
+            f"{table.path}: is named for the splits {', '.join(splits)}. Only {train_split} and one other are divided "
+            "by themselves; add a column `split` that says which row belongs to which."
+        )
+    test_split = next(split for split in splits if split != train_split)
+    videos = {row.video_id for row in table.rows if row.values and not video_id_reason(row.video_id)}
+    if len(videos) < 2:
+        raise AnnotationError(f"{table.path}: {len(videos)} video cannot be divided into {' and '.join(splits)}.")
+    tested = validation_videos(videos, fraction=TEST_SHARE)
+    logger.info(
+        "%s: no column `split`: %d of %d videos, chosen by hash, are %s",
+        table.path,
+        len(tested),
+        len(videos),
+        test_split,
+    )
+    parts: dict[str, list[Row]] = {split: [] for split in splits}
+    for row in table.rows:
+        parts[test_split if row.video_id in tested else train_split].append(row)
+    return parts
+
+
+def _by_column(table: Table, splits: list[str]) -> dict[str, list[Row]]:
+    names = {split.casefold(): split for split in splits}
+    parts: dict[str, list[Row]] = {split: [] for split in splits}
+    others: Counter[str] = Counter()
+    for row in table.rows:
+        value = row.values.get("split", "")
+        split = names.get(value.casefold()) if value else splits[0]  # reported there, as malformed
+        if split is None:
+            others[value] += 1
+        else:
+            parts[split].append(row)
+    there = ", ".join(dict.fromkeys(row.values["split"] for row in table.rows if row.values.get("split")))
+    for split, rows in parts.items():
+        if not rows:
+            raise AnnotationError(
+                f"{table.path}: no row has {split!r} in the column split; there are: {there or 'none'}. Correct the "
+                "column, or the splits under `annotations`."
+            )
+    for value, count in others.items():
+        logger.warning(
+            "%s: %d rows of the split %r are left out; `annotations` does not name it", table.path, count, value
+        )
+    return parts
+
+
+def _parse(table: Table, rows: list[Row]) -> ParsedFile:
+    parsed, keys = ParsedFile(), set[str]()
+    for row in rows:
+        parsed.lines += 1
+        where = f"{table.path}:{row.line}"
+        found = _query(table, row, where)
+        if isinstance(found, Query) and found.key in keys:
+            found = f"the query_id {found.key!r} was there before; the first one counts"
+        if isinstance(found, str):
+            parsed.malformed.append(Problem(where, found))
+            continue
+        keys.add(found.key)
+        parsed.add(found)
+        if text := row.values.get("duration"):
+            _take_duration(parsed, found.video_id, text, where=where, table=table)
+    return parsed
+
+
+def _query(table: Table, row: Row, where: str) -> Query | str:
+    if not row.values:
+        return (
+            f"as many values as the header has ({table.width}) were expected; a sentence with commas stands in quotes"
+        )
+    for name in ("video", "split"):
+        if name in table.columns and not row.values[name]:
+            return f"the {name} is empty"
+    times = []
+    for name in ("start", "end"):
+        try:
+            times.append(table.time(row.values[name]))
+        except ValueError as error:
+            return f"the {name} {error}"
+    key = row.values.get("query_id") or str(row.line)
+    return Query(key, where, row.video_id, times[0], times[1], clean_sentence(row.values["sentence"]))
+
+
+def _take_duration(parsed: ParsedFile, video_id: str, text: str, *, where: str, table: Table) -> None:
+    try:
+        seconds = table.time(text)
+    except ValueError as error:
+        parsed.malformed.append(Problem(where, f"the duration {error}; taken as unknown"))
+        return
+    if not 0 < seconds < float("inf"):
+        parsed.malformed.append(Problem(where, f"the duration {text!r} is not above 0; taken as unknown"))
+    elif parsed.durations.setdefault(video_id, seconds) != seconds:
+        kept = parsed.durations[video_id]
+        parsed.malformed.append(Problem(where, f"{video_id} lasts {seconds} s here but {kept} s before; {kept} kept"))
