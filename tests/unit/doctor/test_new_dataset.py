@@ -1,0 +1,123 @@
+"""`vmr add-dataset`: a folder and a CSV become a section, and what does not fit is said."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from vmr.cli import app
+from vmr.config import read_config
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder with the shipped configuration, ten videos and a CSV of two sentences about each."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(ROOT / "config.yaml", tmp_path)
+    (tmp_path / "my videos").mkdir()
+    for number in range(10):
+        (tmp_path / "my videos" / f"kitchen{number:02d}.MP4").write_bytes(b"film")
+    rows = [f"kitchen{number:02d},{start},9,a person sits.\n" for number in range(10) for start in (1, 2)]
+    (tmp_path / "words.csv").write_text("video,start,end,sentence\n" + "".join(rows))
+    return tmp_path
+
+
+def add(*more, name="mine"):
+    return CliRunner().invoke(app, ["add-dataset", name, "--videos", "my videos", "--csv", "words.csv", *more])
+
+
+def append(folder, text):
+    with (folder / "words.csv").open("a") as file:
+        file.write(text)
+
+
+def test_the_section_is_added_and_the_rest_stays(folder):
+    before = (folder / "config.yaml").read_text()
+    result = add("--title", "My kitchen: a trial")
+    assert result.exit_code == 0, result.output
+    after = (folder / "config.yaml").read_text()
+    head, tail = before.split("datasets:\n")
+    assert after.startswith(f"{head}datasets:\n  mine:\n    title: 'My kitchen: a trial'\n") and after.endswith(
+        f"\n{tail}"
+    )
+    dataset = read_config(folder / "config.yaml").datasets["mine"]
+    assert dataset.annotations == {"train": ["words.csv"], "test": ["words.csv"]}
+    assert (dataset.videos, dataset.test_splits, dataset.overrides) == ("my videos", {"test": ["test"]}, {})
+    assert "train: 16 sentences about 8 videos" in result.output
+    assert "test: 4 sentences about 2 videos" in result.output
+    assert "10 of 10 videos are there" in result.output
+    assert "--quick" in result.output and "vmr doctor mine" in result.output
+
+
+def test_quick_settings_are_the_demos(folder):
+    assert add("--quick").exit_code == 0
+    config = read_config(folder / "config.yaml")
+    mine, demo = config.for_dataset("mine"), config.for_dataset("demo")
+    assert (mine.model, mine.training, mine.features["i3d"]) == (demo.model, demo.training, demo.features["i3d"])
+
+
+def test_what_does_not_fit_is_said(folder):
+    append(folder, "kitchen1,1,2,one.\nkitchen02,x,2,two.\nkitchen03,5,4,three.\nelsewhere,1,2,four.\n")
+    (folder / "my videos" / "kitchen010.mkv").write_bytes(b"film")
+    output = add().output
+    assert "10 of 12 videos are there" in output
+    assert "missing: 2\n    elsewhere\n    kitchen1 (is it kitchen010?)" in output
+    assert "files that no row names: 1\n    kitchen010.mkv" in output
+    assert "rows with a problem: 2" in output
+    assert (
+        "words.csv:23: the start 'x' is no time" in output and "words.csv:24: starts at 5 s but ends at 4 s" in output
+    )
+
+
+def test_splits_of_the_csv_are_taken(folder):
+    rows = "".join(f"kitchen{number:02d},1,9,one.,{split}\n" for number, split in enumerate(["train", "test", "val"]))
+    (folder / "words.csv").write_text("video,start,end,sentence,split\n" + rows)
+    assert add().exit_code == 0
+    dataset = read_config(folder / "config.yaml").datasets["mine"]
+    assert dataset.test_splits == {"test": ["test"], "val": ["val"]} and set(dataset.annotations) == {
+        "train",
+        "test",
+        "val",
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "name", "message"),
+    [
+        (None, "demo", "has a dataset `demo` already"),
+        (None, "../mine", "is not a name for a dataset"),
+        (lambda folder: (folder / "config.yaml").unlink(), "mine", "config.yaml: there is no such file"),
+        (lambda folder: (folder / "words.csv").unlink(), "mine", "words.csv: no such annotation file"),
+        (lambda folder: shutil.rmtree(folder / "my videos"), "mine", "my videos: there is no such folder"),
+        (
+            lambda folder: [path.rename(path.with_stem(f"x{path.stem}")) for path in (folder / "my videos").iterdir()],
+            "mine",
+            "is there, such as kitchen00; it holds 10 videos such as xkitchen00.MP4",
+        ),
+        (
+            lambda folder: (folder / "words.csv").write_text("split,video,start,end,sentence\nall,a,1,2,one.\n"),
+            "mine",
+            "the column split holds all; `train` and at least one other were expected",
+        ),
+    ],
+)
+def test_what_cannot_be_added_changes_nothing(folder, change, name, message):
+    if change:
+        change(folder)
+    before = (folder / "config.yaml").read_text() if (folder / "config.yaml").exists() else None
+    result = add(name=name)
+    assert result.exit_code == 1 and message in result.output
+    assert before is None or (folder / "config.yaml").read_text() == before
+
+
+def test_a_configuration_in_another_shape_is_left_to_its_owner(folder):
+    values = yaml.safe_load((folder / "config.yaml").read_text())
+    text = yaml.safe_dump(values, default_flow_style=True)
+    (folder / "config.yaml").write_text(text)
+    result = add()
+    assert result.exit_code == 1 and "Write this below `datasets:`\n  mine:\n    title: mine\n" in result.output
+    assert (folder / "config.yaml").read_text() == text

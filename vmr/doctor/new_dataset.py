@@ -1,0 +1,162 @@
+"""A section of `config.yaml` for own data, written after a look at the CSV and the folder of videos."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from vmr.annotations.parsed import ParsedFile
+from vmr.annotations.sentences_csv import parse_sentences_csv, splits_of_csv
+from vmr.config import load_config
+from vmr.config.whole import DATASET_NAME
+from vmr.errors import AnnotationError, ConfigError, VideoError
+from vmr.files import atomic_path
+from vmr.names import VIDEO_EXTENSIONS
+from vmr.video.manifest import find_videos
+
+# The settings of the rendered demo: for some hundred sentences, on a processor without a GPU.
+QUICK: dict[str, Any] = {
+    "features": {"i3d": {"mode": "continuous"}},
+    "model": {"hidden": 128, "query_hidden": 64, "heads": 4, "dropout": 0.1, "lstm_dropout": 0.1},
+    "training": {"seeds": [0, 1], "learning_rate": 0.0005, "batch_size": 16, "epochs": 30},
+}
+_VIDEOS_A_SHARD = 50
+_SHOWN = 10
+_FEW_SENTENCES = 2000
+
+
+def add_dataset(
+    name: str, *, videos: Path, sentences: Path, config: Path, title: str | None = None, quick: bool = False
+) -> str:
+    """Look at own data and write its section into the configuration; the rest of the file stays as it is.
+
+    Args:
+        name: of the dataset, in paths and commands.
+        videos: folder of the video files.
+        sentences: CSV, see `vmr.annotations.sentences_csv`; divided by its column `split`, which must then have
+            `train`, else by videos into `train` and `test`.
+        config: the YAML file.
+        title: name in tables; default: `name`.
+        quick: write the settings of the demo as overrides.
+
+    Returns:
+        What was found, and what to do next.
+
+    Raises:
+        ConfigError: the name cannot be used, or the file cannot be changed so.
+        AnnotationError: the CSV cannot be used.
+        VideoError: not one of the videos is in the folder.
+    """
+    before = _content(config)
+    if not DATASET_NAME.fullmatch(name):
+        raise ConfigError(f"`{name}` is not a name for a dataset: letters, digits, _ and - only.")
+    if name in before["datasets"]:
+        raise ConfigError(
+            f"{config}: has a dataset `{name}` already. Choose another name, or change or remove that one."
+        )
+    splits = splits_of_csv(sentences) or ["train", "test"]
+    if "train" not in splits or len(splits) < 2:
+        raise AnnotationError(
+            f"{sentences}: the column split holds {', '.join(splits)}; `train` and at least one other were expected. "
+            "Correct it, or remove the column to have a fifth of the videos tested."
+        )
+    parsed = parse_sentences_csv(sentences, splits=splits)
+    wanted = {query.video_id for part in parsed.values() for query in [*part.queries, *part.degenerate]}
+    found = find_videos(videos, wanted)
+    if not found:
+        raise VideoError(_no_video(videos, sorted(wanted)))
+    tested = [split for split in splits if split != "train"]
+    section: dict[str, Any] = {
+        "title": title or name,
+        "annotation_format": "csv",
+        "annotations": dict.fromkeys(splits, str(sentences)),
+        "videos": str(videos),
+        "test_splits": {split: split for split in tested},
+        "shards": max(2, min(64, -(-len(wanted) // _VIDEOS_A_SHARD))),
+    }
+    _write(config, before, name, section | ({"overrides": QUICK} if quick else {}))
+    lines = [*_told_of_sentences(sentences, parsed), *_told_of_videos(videos, sorted(wanted), found)]
+    trained = len(parsed["train"].queries)
+    if trained < _FEW_SENTENCES and not quick:
+        lines.append(f"{trained:,} sentences are few for the paper's network; --quick writes the demo's smaller one.")
+    lines += [f"{config}: the dataset `{name}` was added. Next:", f"  vmr doctor {name}"]
+    return "\n".join([*lines, f"  snakemake --cores all results/{name}_table.csv results/{name}_report.html"])
+
+
+def _content(config: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(config.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"{config}: there is no such file. Go to the folder of config.yaml, or name it.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{config}: is not plain YAML: {error}") from error
+    if not isinstance(content, dict) or not isinstance(content.get("datasets"), dict):
+        raise ConfigError(f"{config}: a mapping with the section `datasets` was expected.")
+    return content
+
+
+def _write(config: Path, before: Mapping[str, Any], name: str, section: dict[str, Any]) -> None:
+    text = config.read_text(encoding="utf-8")
+    dumped = yaml.safe_dump({name: section}, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110)
+    dumped = "".join(f"  {line}\n" for line in dumped.splitlines())
+    after = re.sub(r"^datasets:[ \t]*(#.*)?\n", lambda head: f"{head[0]}{dumped}\n", text, count=1, flags=re.MULTILINE)
+    # Files may be written otherwise than ours is: what comes out must be what was there, and the section.
+    if yaml.safe_load(after) != {**before, "datasets": {name: section, **before["datasets"]}}:
+        raise ConfigError(f"{config}: could not be changed by itself. Write this below `datasets:`\n{dumped}")
+    load_config(yaml.safe_load(after))
+    with atomic_path(config) as temporary:
+        temporary.write_text(after, encoding="utf-8")
+
+
+def _told_of_sentences(path: Path, parsed: Mapping[str, ParsedFile]) -> list[str]:
+    lines = [f"{path}: {sum(part.lines for part in parsed.values()):,} rows"]
+    for split, part in parsed.items():
+        videos = len({query.video_id for query in part.queries})
+        lines.append(f"  {split}: {len(part.queries):,} sentences about {videos:,} videos")
+    problems = [f"{one.where}: {one.reason}" for part in parsed.values() for one in part.malformed]
+    problems += [
+        f"{one.where}: starts at {one.start_sec:g} s but ends at {one.end_sec:g} s"
+        for part in parsed.values()
+        for one in part.degenerate
+    ]
+    return lines + _listed("  rows with a problem", problems)
+
+
+def _told_of_videos(folder: Path, wanted: Sequence[str], found: Mapping[str, Path]) -> list[str]:
+    files = _files(folder)
+    spare = [stem for stem in files if stem not in found]
+    missing = [f"{video_id}{_nearest(video_id, spare)}" for video_id in wanted if video_id not in found]
+    lines = [f"{folder}: {len(found):,} of {len(wanted):,} videos are there", *_listed("  missing", missing)]
+    return lines + _listed("  files that no row names", [files[stem] for stem in spare])
+
+
+def _no_video(folder: Path, wanted: Sequence[str]) -> str:
+    files = list(_files(folder).values())
+    there = f"it holds {len(files):,} videos such as {files[0]}" if files else "it holds no video files"
+    return (
+        f"{folder}: not one of the {len(wanted):,} videos of the CSV is there, such as {wanted[0]}; {there}. The "
+        "column `video` holds the names of the files."
+    )
+
+
+def _files(folder: Path) -> dict[str, str]:
+    if not folder.is_dir():
+        raise VideoError(f"{folder}: there is no such folder; the folder of the video files was expected.")
+    return {path.stem: path.name for path in sorted(folder.iterdir()) if path.suffix.lower() in VIDEO_EXTENSIONS}
+
+
+def _nearest(video_id: str, spare: Sequence[str]) -> str:
+    close = difflib.get_close_matches(video_id, spare, n=1)
+    return f" (is it {close[0]}?)" if close else ""
+
+
+def _listed(what: str, entries: Sequence[str]) -> list[str]:
+    if not entries:
+        return []
+    more = [f"    and {len(entries) - _SHOWN:,} more"] if len(entries) > _SHOWN else []
+    return [f"{what}: {len(entries):,}", *(f"    {entry}" for entry in entries[:_SHOWN]), *more]
