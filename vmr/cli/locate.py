@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vmr.cli.groups import Output, app
-from vmr.errors import ConfigError
+from vmr.errors import ConfigError, FeatureError, VideoError
 from vmr.names import Device
 
 if TYPE_CHECKING:
@@ -69,14 +69,22 @@ def locate(
 
     videos, queries = _videos_and_queries(things, any_name=features is not None)
 
-    from vmr.locate.drawing import cut_clip, plot_answers
+    from vmr.locate.drawing import check_outputs, cut_clip, plot_answers
     from vmr.locate.locator import Locator
 
+    check_outputs(plot=plot, clip=clip)
     locator = Locator.load(model, cache=cache, device=device, features=features)
     answers: list[Answer] = []
+    failed = 0
     for video in videos:
-        with tqdm(desc=video.name, unit="step", leave=False, disable=None) as bar:
-            found = locator.locate_all(video, queries, top=top, progress=_shown(bar, video.name))
+        try:
+            with tqdm(desc=video.name, unit="step", leave=False, disable=None) as bar:
+                found = locator.locate_all(video, queries, top=top, progress=_shown(bar, video.name))
+        except (VideoError, FeatureError) as error:
+            # The others are asked all the same.
+            typer.secho(f"error: {error}", fg="red", err=True)
+            failed += 1
+            continue
         for answer in found:
             answers.append(answer)
             if as_json:
@@ -89,7 +97,7 @@ def locate(
                 typer.echo(f"  words without a meaning to this model: {', '.join(answer.unknown_words)}")
             if answer.left_out_words:
                 typer.echo(f"  too long; left out: {' '.join(answer.left_out_words)}")
-    if plot is not None:
+    if plot is not None and answers:
         plot_answers(answers, plot)
     if clip is not None:
         for number, answer in enumerate(answers, start=1):
@@ -97,6 +105,8 @@ def locate(
                 best = answer.moments[0]
                 named = clip if len(answers) == 1 else clip.with_stem(f"{clip.stem}-{number}")
                 cut_clip(Path(answer.video), best.start_sec, best.end_sec, named)
+    if failed:
+        raise typer.Exit(1)
 
 
 def _videos_and_queries(things: list[str], *, any_name: bool) -> tuple[list[Path], list[str]]:

@@ -13,6 +13,19 @@ from vmr.locate.answers import Answer, clock
 # Okabe and Ito's colours, told apart by people with any kind of colour vision.
 _BLUE, _ORANGE, _GREEN, _GREY = "#0072B2", "#D55E00", "#009E73", "#8a8a8a"
 _CLIP_TIMEOUT_SEC = 600.0
+_PICTURES, _CLIPS = (".png", ".svg", ".pdf"), (".mp4", ".mkv", ".mov")
+
+
+def check_outputs(*, plot: Path | None, clip: Path | None) -> None:
+    """Refuse names that nothing can be written to before a video is looked at, which may take long.
+
+    Raises:
+        VideoError: a suffix names no kind of picture or clip.
+    """
+    if plot is not None and plot.suffix.lower() not in _PICTURES:
+        raise VideoError(f"{plot}: pictures end in {', '.join(_PICTURES)}.")
+    if clip is not None and clip.suffix.lower() not in _CLIPS:
+        raise VideoError(f"{clip}: clips end in {', '.join(_CLIPS)}.")
 
 
 def plot_answers(answers: Sequence[Answer], path: Path) -> None:
@@ -23,6 +36,7 @@ def plot_answers(answers: Sequence[Answer], path: Path) -> None:
     """
     from matplotlib.figure import Figure
 
+    check_outputs(plot=path, clip=None)
     figure = Figure(figsize=(9, 1.2 + 2.0 * len(answers)), layout="constrained")
     rows = figure.subplots(len(answers), 1, squeeze=False)[:, 0]
     for axes, answer in zip(rows, answers, strict=True):
@@ -41,8 +55,6 @@ def plot_answers(answers: Sequence[Answer], path: Path) -> None:
         axes.spines[["top", "right"]].set_visible(False)
         axes.xaxis.set_major_formatter(lambda seconds, _: clock(seconds).removesuffix(".0"))
     rows[0].legend(loc="upper right", fontsize=8, ncols=3, frameon=False, bbox_to_anchor=(1, 1.25))
-    if path.suffix.lower() not in (".png", ".svg", ".pdf"):
-        raise VideoError(f"{path}: pictures end in .png, .svg or .pdf.")
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=130)
 
@@ -59,8 +71,7 @@ def cut_clip(video: Path, start_sec: float, end_sec: float, path: Path) -> None:
     Raises:
         VideoError: ffmpeg is missing or fails.
     """
-    if path.suffix.lower() not in (".mp4", ".mkv", ".mov"):
-        raise VideoError(f"{path}: clips end in .mp4, .mkv or .mov.")
+    check_outputs(plot=None, clip=path)
     with atomic_path(path) as temporary:
         command = ["ffmpeg", "-v", "error", "-nostdin", "-y", "-protocol_whitelist", "file"]
         command += ["-ss", f"{start_sec:.3f}", "-i", f"file:{video.absolute()}", "-t", f"{end_sec - start_sec:.3f}"]

@@ -115,6 +115,7 @@ class VideoFeaturizer:
             short_side=int(made["short_side"]),
             timeout_sec=_DECODE_TIMEOUT_SEC,
             max_failed_share=1.0,
+            progress=lambda done, total: progress("decoding", done, total),
         )
         decoded = read_manifest([folder / "decoded.csv"]).iloc[0]
         if decoded["status"] != "ok":

@@ -7,7 +7,7 @@ import logging
 import queue
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -44,6 +44,7 @@ def decode_frames(
     workers: int = 1,
     max_failed_share: float = 0.1,
     code_digest: str = "",
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
     """Decode the videos of a shard into the frame store; a killed run goes on where it was.
 
@@ -58,6 +59,7 @@ def decode_frames(
         workers: videos decoded at the same time; each takes a decoder and an encoder of one thread.
         max_failed_share: of the videos that are there, how many may fail, in [0, 1].
         code_digest: digest of the code, for the provenance; parts made by other code are thrown away.
+        progress: told of how many frames of a video are kept so far, and of how many there will be.
 
     Raises:
         VideoError: the manifest cannot be read.
@@ -86,7 +88,7 @@ def decode_frames(
         pending = [row for row in rows if row["video_id"] not in outcomes]
         if pending:
             check_encoder()
-        task = _Task(fps=fps, short_side=short_side, timeout_sec=timeout_sec, shard=shard)
+        task = _Task(fps=fps, short_side=short_side, timeout_sec=timeout_sec, shard=shard, progress=progress)
         with tqdm(
             total=len(rows), initial=len(rows) - len(pending), desc="decoding", unit="video", disable=None
         ) as bar:
@@ -113,6 +115,7 @@ class _Task:
     short_side: int
     timeout_sec: float
     shard: PartialShard
+    progress: Callable[[int, int], None]
 
 
 def _plain(row: dict[Any, Any]) -> dict[str, Any]:
@@ -209,6 +212,7 @@ def _decode(row: dict[str, Any], task: _Task, helpers: Helpers, target: Path) ->
             fps=task.fps,
             short_side=task.short_side,
             timeout_sec=task.timeout_sec * max(1.0, picture.duration_sec / 60),
+            progress=task.progress,
         )
     except (OSError, ValueError, TypeError, LookupError, ArithmeticError) as error:
         if isinstance(error, OSError) and error.errno in _DISK_ERRORS:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,14 @@ def kept_size(width: int, height: int, *, short_side: int) -> tuple[int, int]:
 
 
 def decode_video(
-    helpers: Helpers, picture: Picture, *, target: Path, fps: float, short_side: int, timeout_sec: float
+    helpers: Helpers,
+    picture: Picture,
+    *,
+    target: Path,
+    fps: float,
+    short_side: int,
+    timeout_sec: float,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> DecodedVideo:
     """Decode a video to `fps` frames a second and encode them into `target`.
 
@@ -88,6 +96,7 @@ def decode_video(
         fps: frames a second to keep.
         short_side: of the kept frames, in pixels.
         timeout_sec: seconds for each of the two decoders.
+        progress: told of how many frames are kept so far, and of how many there will be.
 
     Raises:
         VideoError: neither decoder gives frames.
@@ -99,7 +108,8 @@ def decode_video(
         raise VideoError(
             f"the time stamps run to {timeline.end_sec:.1f} s, but the file declares {picture.duration_sec:.1f} s"
         )
-    job = _Job(picture, timeline, target, fps, kept_size(picture.width, picture.height, short_side=short_side))
+    size = kept_size(picture.width, picture.height, short_side=short_side)
+    job = _Job(picture, timeline, target, fps, size, progress)
     note = timeline.doubt
     if not note:
         try:
@@ -120,18 +130,20 @@ class _Job:
     target: Path
     fps: float
     size: tuple[int, int]
+    progress: Callable[[int, int], None]
 
     def encode(self, frames: Any, *, num_frames: int) -> Any:
         return encoded_output(frames, width=self.size[0], height=self.size[1], num_frames=num_frames, fps=self.fps)
 
     def keep(self, pipeline: Pipeline) -> tuple[int, bytes]:
         """Write what the encoder gives; number of frames, and what was said."""
-        scan = StreamScan()
+        scan, steps = StreamScan(), self.timeline.num_steps(self.fps)
         buffer = memoryview(bytearray(_READ_BYTES))
         with self.target.open("wb") as file:
             while got := pipeline.readinto(buffer):
                 scan.feed(buffer[:got])
                 file.write(buffer[:got])
+                self.progress(scan.num_frames, steps)
         return scan.num_frames, pipeline.finish()
 
     def result(self, num_frames: int, *, decoder: str, note: str) -> DecodedVideo:

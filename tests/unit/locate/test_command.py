@@ -1,0 +1,134 @@
+"""`vmr locate` as it is called: several videos and queries, JSON, pictures, clips, and what is refused."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import vmr.locate.extraction as extraction
+from vmr.cli import app
+from vmr.locate.export import export_run
+from vmr.training.run import train_run
+
+_SPEC = importlib.util.spec_from_file_location("vmr_command_synthetic", Path(__file__).parents[2] / "synthetic.py")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """An exported model, features of its videos, and a real file for one of them."""
+    synthetic = importlib.util.module_from_spec(_SPEC)
+    sys.modules["vmr_command_synthetic"] = synthetic
+    _SPEC.loader.exec_module(synthetic)
+    folder = tmp_path_factory.mktemp("command")
+    data = synthetic.write_synthetic(folder, train_videos=6, test_videos=2)
+    sizes = {"hidden": 16, "query_hidden": 8, "heads": 2, "max_steps": 64, "epochs": 1, "batch_size": 8}
+    train_run(**data.inputs(), output_dir=folder / "run", device="cpu", **sizes)
+    export_run(run=folder / "run", output=folder / "model.safetensors", vectors=data.vectors)
+    source = "testsrc2=size=64x48:rate=12:duration=10"
+    command = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", source, str(folder / "test006.mp4")]
+    subprocess.run(command, check=True)
+    return data, folder
+
+
+@pytest.fixture
+def locate(made):
+    data, folder = made
+
+    def run(*things, features=True):
+        options = ["--model", folder / "model.safetensors", *(["--features", data.features] if features else [])]
+        return CliRunner().invoke(app, list(map(str, ["locate", *things, *options])))
+
+    return run
+
+
+def test_every_sentence_is_asked_of_every_video(made, locate):
+    result = locate(
+        "test006.mp4", "test007.mp4", "the wave appears", "we see the noise", "--top", 2, "--json", "--curve"
+    )
+    assert result.exit_code == 0, result.output
+    answers = [json.loads(line) for line in result.stdout.splitlines()]
+    asked = [(answer["video"], answer["query"]) for answer in answers]
+    assert asked == [(v, q) for v in ("test006.mp4", "test007.mp4") for q in ("the wave appears", "we see the noise")]
+    for answer in answers:
+        assert 1 <= len(answer["moments"]) <= 2
+        assert all(0 <= one["start_sec"] < one["end_sec"] <= answer["duration_sec"] for one in answer["moments"])
+        assert sum(answer["curve"]["start"]) == pytest.approx(1, abs=0.01)
+
+
+def test_text_for_people(locate):
+    result = locate("test006.mp4", "the xyzzy wave appears", "--top", 1)
+    lines = result.stdout.splitlines()
+    assert lines[0] == "test006.mp4: the xyzzy wave appears" and lines[1].startswith("  0:0")
+    assert lines[2] == "  words without a meaning to this model: xyzzy"
+
+
+def test_a_picture_and_clips(made, locate, tmp_path):
+    _, folder = made
+    plot, clip = tmp_path / "out.png", tmp_path / "new" / "out.mp4"
+    result = locate(folder / "test006.mp4", "the wave appears", "the noise appears", "--plot", plot, "--clip", clip)
+    assert result.exit_code == 0, result.output
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    assert sorted(path.name for path in clip.parent.iterdir()) == ["out-1.mp4", "out-2.mp4"]
+    moment = json.loads(locate(folder / "test006.mp4", "the wave appears", "--json").stdout)["moments"][0]
+    command = [
+        "ffprobe",
+        "-v",
+        "error",
+        "-show_entries",
+        "format=duration",
+        "-of",
+        "csv=p=0",
+        str(clip.with_stem("out-1")),
+    ]
+    seconds = float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert seconds == pytest.approx(moment["end_sec"] - moment["start_sec"], abs=1 / 6)  # two frames
+
+
+@pytest.mark.parametrize(
+    ("things", "message"),
+    [
+        (["test006.mp4"], "no query was given"),
+        (["nowhere.mp4", "the wave appears"], "nowhere"),
+        (["test006.mp4", "the wave appears", "--plot", "out.txt"], "out.txt: pictures end in .png"),
+        (["test006.mp4", "the wave appears", "--clip", "out.txt"], "out.txt: clips end in .mp4"),
+    ],
+)
+def test_what_cannot_be_answered_is_said(locate, things, message):
+    result = locate(*things)
+    assert result.exit_code == 1 and message in result.output and "0:0" not in result.output
+
+
+def test_a_bad_video_does_not_keep_the_others_from_being_asked(locate):
+    result = locate("nowhere.mp4", "test006.mp4", "the wave appears")
+    assert result.exit_code == 1
+    assert "error: " in result.stderr and "nowhere" in result.stderr
+    assert result.stdout.startswith("test006.mp4: the wave appears\n  0:0")
+
+
+def test_sentences_without_a_video_are_no_videos(locate):
+    result = locate("a wave", "another wave", features=False)
+    assert result.exit_code == 1 and "a wave: there is no such video. Videos come first" in result.output
+
+
+def test_progress_tells_of_decoding_and_features(made, tmp_path):
+    """Frames as they are kept, of as many as there will be."""
+    _, folder = made
+    told = []
+    extraction.decode_frames(
+        manifest=_probed(folder / "test006.mp4", tmp_path),
+        output=tmp_path / "frames.h5",
+        decoded_manifest=tmp_path / "decoded.csv",
+        progress=lambda done, total: told.append((done, total)),
+    )
+    assert told[-1] == (240, 240) and [done for done, _ in told] == sorted(done for done, _ in told)
+
+
+def _probed(video, folder):
+    with extraction.Prober() as prober:
+        row = {"video_id": "video", **extraction.probe_video(prober, video, timeout_sec=30)}
+    extraction.write_manifest([row], folder / "probed.csv", columns=extraction.MANIFEST_COLUMNS)
+    return folder / "probed.csv"
