@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from vmr.doctor.findings import Finding, found
+from vmr.doctor.findings import Finding, found, skipped
 
 # Charades-STA itself has 2,367 spans that end after their video, by at most 1.54 s: players round.
 PAST_END_SEC = 1.6
@@ -18,6 +18,8 @@ def check_annotations(
     *,
     train_split: str,
     test_splits: Collection[str],
+    to_be_probed: bool = False,
+    unusable: Collection[str] = (),
 ) -> list[Finding]:
     """Look at the annotations of a dataset.
 
@@ -27,6 +29,8 @@ def check_annotations(
         durations: seconds by video id, as from `video_durations`.
         train_split: split that is trained on.
         test_splits: splits that are scored.
+        to_be_probed: videos will tell their durations, but have not been asked yet.
+        unusable: videos that are missing or broken, which other checks tell of.
     """
     splits = report["splits"].values()
     malformed = [f"{line['where']}: {line['reason']}" for split in splits for line in split["malformed"]]
@@ -34,7 +38,7 @@ def check_annotations(
     length = moments["video_id"].map(dict(durations)).astype(float)
     over = moments["end_sec"] - length
     far = (over > PAST_END_SEC) | (moments["start_sec"] >= length)
-    unknown = moments.loc[length.isna(), "video_id"].unique()
+    unknown = moments.loc[length.isna() & ~moments["video_id"].isin(list(unusable)), "video_id"].unique()
     trained = set(moments.loc[moments["split"] == train_split, "video_id"])
     tested = set(moments.loc[moments["split"].isin(list(test_splits)), "video_id"])
     return [
@@ -57,7 +61,9 @@ def check_annotations(
             sorted(trained & tested) if train_split not in test_splits else [],
             "Scores on a video that was trained on say nothing. Take it out of one split.",
         ),
-        found(
+        skipped("annotations: unknown duration", "no video has been probed")
+        if to_be_probed
+        else found(
             "annotations: unknown duration",
             sorted(map(str, unknown)),
             "Name CSV files of durations, or a folder of videos and run its probe_videos jobs.",

@@ -55,6 +55,8 @@ def examine(config: Config, name: str, *, work: Path = Path("work")) -> list[Fin
         durations,
         train_split=dataset.train_split,
         test_splits={split for splits in dataset.test_splits.values() for split in splits},
+        to_be_probed=manifest is None and dataset.videos is not None and not dataset.has_durations,
+        unusable=[] if manifest is None else manifest.loc[manifest["status"] != "ok", "video_id"].tolist(),
     )
     held = settings.features.import_
     if held is None and dataset.videos:

@@ -130,7 +130,7 @@ def _told_of_sentences(path: Path, parsed: Mapping[str, ParsedFile]) -> list[str
 def _told_of_videos(folder: Path, wanted: Sequence[str], found: Mapping[str, Path]) -> list[str]:
     files = _files(folder)
     spare = [stem for stem in files if stem not in found]
-    missing = [f"{video_id}{_nearest(video_id, spare)}" for video_id in wanted if video_id not in found]
+    missing = [f"{video_id}{_nearest(video_id, list(files))}" for video_id in wanted if video_id not in found]
     lines = [f"{folder}: {len(found):,} of {len(wanted):,} videos are there", *_listed("  missing", missing)]
     return lines + _listed("  files that no row names", [files[stem] for stem in spare])
 
@@ -150,8 +150,8 @@ def _files(folder: Path) -> dict[str, str]:
     return {path.stem: path.name for path in sorted(folder.iterdir()) if path.suffix.lower() in VIDEO_EXTENSIONS}
 
 
-def _nearest(video_id: str, spare: Sequence[str]) -> str:
-    close = difflib.get_close_matches(video_id, spare, n=1)
+def _nearest(video_id: str, files: Sequence[str]) -> str:
+    close = difflib.get_close_matches(video_id, files, n=1)
     return f" (is it {close[0]}?)" if close else ""
 
 

@@ -112,6 +112,18 @@ def test_what_is_not_made_yet_is_not_checked(dataset):
     assert findings["videos: frame rate"].level == "skipped"
 
 
+def test_durations_that_only_videos_tell(dataset):
+    dataset.section["durations"] = []
+    assert dataset.findings()["annotations: unknown duration"].level == "skipped"
+    dataset.rows["a"] = {"status": "bad", "reason": "no video stream"}
+    dataset.rows["b"] |= {"duration_sec": float("nan")}
+    dataset.write_manifest()
+    assert dataset.wrong() == {
+        "annotations: unknown duration": ("b",),  # of a broken one the next check tells
+        "videos: broken": ("a: no video stream",),
+    }
+
+
 def test_annotations(dataset):
     dataset.lines["train"] += [
         "a 0.0 4.0##A person sits",  # line 1 again

@@ -61,15 +61,17 @@ def test_quick_settings_are_the_demos(folder):
 
 
 def test_what_does_not_fit_is_said(folder):
-    append(folder, "kitchen1,1,2,one.\nkitchen02,x,2,two.\nkitchen03,5,4,three.\nelsewhere,1,2,four.\n")
+    append(
+        folder, "kitchen1,1,2,one.\nkitchn05,1,2,one.\nkitchen02,x,2,two.\nkitchen03,5,4,three.\nelsewhere,1,2,four.\n"
+    )
     (folder / "my videos" / "kitchen010.mkv").write_bytes(b"film")
     output = add().output
-    assert "10 of 12 videos are there" in output
-    assert "missing: 2\n    elsewhere\n    kitchen1 (is it kitchen010?)" in output
+    assert "10 of 13 videos are there" in output
+    assert "missing: 3\n    elsewhere\n    kitchen1 (is it kitchen01?)\n    kitchn05 (is it kitchen05?)" in output
     assert "files that no row names: 1\n    kitchen010.mkv" in output
     assert "rows with a problem: 2" in output
     assert (
-        "words.csv:23: the start 'x' is no time" in output and "words.csv:24: starts at 5 s but ends at 4 s" in output
+        "words.csv:24: the start 'x' is no time" in output and "words.csv:25: starts at 5 s but ends at 4 s" in output
     )
 
 
