@@ -1,5 +1,8 @@
 """The errors that a user can meet. Each message names the file or id, what was expected and found, and what to do."""
 
+# What to do about files of ours that are not as they were written.
+REPAIR = "`vmr verify DATASET --delete` removes what is damaged; Snakemake then makes it again."
+
 
 class VmrError(Exception):
     """Base of every error that the command line prints as one clear line instead of a traceback."""
@@ -23,6 +26,10 @@ class VideoError(VmrError):
 
 class ShardError(VmrError):
     """A shard cannot be written or too many of its videos failed."""
+
+
+class DamageError(VmrError):
+    """A file that this program wrote was cut or altered since; no result may come from it."""
 
 
 class FeatureError(VmrError):

@@ -22,6 +22,7 @@ from typing import IO, Any, Self
 
 import h5py
 
+from vmr.checksums import UNREADABLE, altered, seal, seal_file
 from vmr.errors import ShardError
 from vmr.files import atomic_path, sha256_json
 from vmr.hdf5 import new_hdf5
@@ -106,7 +107,7 @@ class PartialShard:
             self._alone = None
 
     def is_finished(self, fingerprints: dict[str, str]) -> bool:
-        """Whether the final file is there and was made with these settings from these inputs, without failures.
+        """Whether the final file is there, unaltered, made with these settings from these inputs, without failures.
 
         A run that is killed in its last moments, with everything written, is then not repeated.
 
@@ -115,8 +116,8 @@ class PartialShard:
         """
         try:
             with h5py.File(self.path, "r") as final:
-                return bool(final.attrs.get(_FINISHED) == self._digest(fingerprints))
-        except OSError:
+                return bool(final.attrs.get(_FINISHED) == self._digest(fingerprints)) and not altered(final)
+        except UNREADABLE:
             return False
 
     def done(self, video_id: str, fingerprint: str) -> dict[str, Any] | None:
@@ -134,9 +135,11 @@ class PartialShard:
                 if file.attrs["fingerprint"] != fingerprint:
                     return None
                 row: dict[str, Any] = json.loads(file.attrs["row"])
+                if altered(file):
+                    raise ValueError("its checksum differs")
                 return row
-        except (OSError, KeyError, ValueError) as error:
-            # After a loss of power a renamed file can be empty.
+        except UNREADABLE as error:
+            # After a loss of power a renamed file can be empty, or hold zeros.
             logger.warning("%s: the part of %s is damaged (%s) and is made again", part, video_id, error)
             return None
 
@@ -164,6 +167,8 @@ class PartialShard:
             file.attrs["row"] = json.dumps(row, ensure_ascii=False)
             if write is not None:
                 write(file)
+            for name in file:
+                seal(file[name])
 
     def finish(
         self, video_ids: Iterable[str], *, attributes: dict[str, Any], fingerprints: dict[str, str] | None = None
@@ -198,6 +203,9 @@ class PartialShard:
                         rows.append(json.loads(part.attrs["row"]))
                         for name in part:
                             part.copy(part[name], final.require_group(name), name=video_id)
+                seal_file(final)
+            with temporary.open("rb") as written:  # on the disk before the parts go, should power be lost then
+                os.fsync(written.fileno())
             temporary.replace(self.path)
         return rows
 

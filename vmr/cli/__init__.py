@@ -4,7 +4,19 @@ Stages are imported inside their commands, so that `vmr --help` does not wait fo
 """
 
 # In the order of the pipeline, which is that of `vmr --help`.
-from vmr.cli import videos, simulate, features, doctor, training, tables, report, locate, settings  # isort: skip
+from vmr.cli import videos, simulate, features, doctor, verify, training, tables, report, locate, settings  # isort: skip
 from vmr.cli.groups import app
 
-__all__ = ["app", "doctor", "features", "locate", "report", "settings", "simulate", "tables", "training", "videos"]
+__all__ = [
+    "app",
+    "doctor",
+    "features",
+    "locate",
+    "report",
+    "settings",
+    "simulate",
+    "tables",
+    "training",
+    "verify",
+    "videos",
+]

@@ -22,6 +22,7 @@ from jaxtyping import Float, Float64
 from tqdm import tqdm
 
 from vmr.annotations.moments import read_moments, video_durations
+from vmr.checksums import seal_file
 from vmr.errors import FeatureError
 from vmr.features.store import END, FEATURES, GROUPS, START, VideoFeatures
 from vmr.files import atomic_path, sha256_file
@@ -121,6 +122,7 @@ def import_features(
             },
             sort_keys=True,
         )
+        seal_file(file)
     with atomic_path(coverage) as temporary:
         report.to_csv(temporary, index=False)
     log.info("%s: %s", source, report["status"].value_counts().to_dict())

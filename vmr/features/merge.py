@@ -15,6 +15,7 @@ from jaxtyping import Float32
 from tqdm import tqdm
 
 from vmr.annotations.moments import read_moments
+from vmr.checksums import seal_file
 from vmr.devices import choose_device
 from vmr.errors import FeatureError
 from vmr.features.pca import Pca, PcaFitter, read_pca
@@ -64,6 +65,7 @@ def merge_features(
     Raises:
         FeatureError: a shard is missing or was made in another way, a video lies in two shards, or there is
             nothing to fit the PCA on.
+        DamageError: a shard was altered. Without PCA its features are not read, and are checked by who reads them.
     """
     absent = [str(path) for path in [*shards, *statuses] if not path.is_file()]
     if absent or not shards:
@@ -99,6 +101,7 @@ def merge_features(
             _link(file, owner, folder=output.parent)
         else:
             _project(file, owner, pca, training, device=choose_device(device))
+        seal_file(file)
     with atomic_path(coverage) as temporary:
         rows.to_csv(temporary, index=False)
     log.info("%s: %d videos with features; %s", output, len(steps), rows["status"].value_counts().to_dict())
@@ -131,6 +134,7 @@ def _videos_of(shards: list[Path]) -> tuple[dict[str, int], dict[str, Path]]:
     owner: dict[str, Path] = {}
     for path in shards:
         with FeatureStore(path) as store:
+            store.check_contents()
             for video_id in store.video_ids:
                 if video_id in owner:
                     raise FeatureError(

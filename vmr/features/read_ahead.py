@@ -12,7 +12,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from vmr.errors import FeatureError, VmrError
+from vmr.errors import DamageError, FeatureError, VmrError
 from vmr.features.clips import WindowPlan
 from vmr.features.extractors import Extractor
 from vmr.video.frames import FrameInfo, FrameStore
@@ -92,6 +92,8 @@ def read_ahead(extractor: Extractor, frames: Path, todo: list[str]) -> Iterator[
                         for piece in _pieces_of(extractor, store, video_id, upload):
                             if not hand_over(piece):
                                 return
+                    except DamageError:  # of the frame store: no fault of the video, which would be left out
+                        raise
                     except VIDEO_ERRORS as error:
                         if not hand_over(Failure(video_id, str(error) or type(error).__name__)):
                             return

@@ -11,7 +11,8 @@ import h5py
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from vmr.errors import FeatureError
+from vmr.checksums import UNREADABLE, contents_are_altered, node_is_altered
+from vmr.errors import REPAIR, DamageError, FeatureError
 
 FEATURES, START, END = "features", "start_sec", "end_sec"
 GROUPS = (FEATURES, START, END)
@@ -77,7 +78,7 @@ def open_features(path: Path | str) -> h5py.File:
     try:
         file = h5py.File(path, "r", locking=False)
     except OSError as error:
-        raise FeatureError(f"{path}: not a readable HDF5 file ({error}). Delete it and make it again.") from error
+        raise FeatureError(f"{path}: not a readable HDF5 file ({error}). {REPAIR}") from error
     if "provenance" not in file.attrs:
         found = ", ".join(list(file)[:5]) or "nothing"
         file.close()
@@ -100,6 +101,7 @@ class FeatureStore:
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         self._file: h5py.File | None = None
+        self._checked: set[str] = set()  # videos whose checksums were right when they were first read
 
     def __enter__(self) -> "FeatureStore":
         return self
@@ -110,7 +112,7 @@ class FeatureStore:
         self.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "_file": None}
+        return {"path": self.path, "_file": None, "_checked": set()}
 
     def close(self) -> None:
         """Close the file; a later access opens it again."""
@@ -154,6 +156,19 @@ class FeatureStore:
     def __iter__(self) -> Iterator[str]:
         return iter(self.video_ids)
 
+    def check_contents(self) -> None:
+        """Refuse a file that names other videos, checksums or provenance than were written; features are not read.
+
+        Raises:
+            DamageError: it does, or its list of videos cannot be read any more.
+        """
+        try:
+            wrong = contents_are_altered(self._open)
+        except UNREADABLE:
+            wrong = True
+        if wrong:
+            raise DamageError(f"{self.path}: what it holds is not what was written there. {REPAIR}")
+
     def steps(self, video_id: str) -> int:
         """Number of steps of a video, without reading its features."""
         return int(self._dataset(FEATURES, video_id).shape[0])
@@ -172,7 +187,9 @@ class FeatureStore:
 
         Raises:
             FeatureError: the video has none, its shard is missing or damaged, or its values are unusable.
+            DamageError: they are others than were written.
         """
+        self._check(video_id)
         features, start_sec, end_sec = self.arrays(video_id)
         try:
             return VideoFeatures(np.asarray(features, dtype=np.float32), start_sec, end_sec)
@@ -187,6 +204,18 @@ class FeatureStore:
         """
         features, start_sec, end_sec = (self._dataset(group, video_id)[()] for group in GROUPS)
         return features, start_sec, end_sec
+
+    def _check(self, video_id: str) -> None:
+        if video_id in self._checked:
+            return
+        for group in GROUPS:
+            dataset = self._dataset(group, video_id)
+            if node_is_altered(dataset):
+                raise DamageError(
+                    f"{dataset.file.filename}: the {group} of {video_id} are not what was written there: their "
+                    f"checksum differs. {REPAIR}"
+                )
+        self._checked.add(video_id)
 
     def _has(self, group: str, video_id: str) -> bool:
         # Asks for the link itself: h5py's `in` follows it, and a video of a lost shard would seem never extracted.
@@ -207,6 +236,6 @@ class FeatureStore:
             if members.id.links.get_info(name).type == h5py.h5l.TYPE_EXTERNAL:
                 shard = self.path.parent / members.id.links.get_val(name)[0].decode("utf-8")
             raise FeatureError(
-                f"{self.path}: the {group} of {video_id} lie in {shard}, which is missing or damaged. Make that shard "
-                "again, or keep it beside the merged file when you move it."
+                f"{self.path}: the {group} of {video_id} lie in {shard}, which is missing or damaged. Keep it beside "
+                f"the merged file when you move it. {REPAIR}"
             ) from error

@@ -11,7 +11,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import NDArray
 
-from vmr.errors import QueryError
+from vmr.checksums import altered, seal_file
+from vmr.errors import REPAIR, DamageError, QueryError
 from vmr.files import atomic_path
 
 UNKNOWN = 0
@@ -54,6 +55,7 @@ def write_query_store(
         file.create_dataset("words", data=list(words), dtype=text)
         file.create_dataset("vectors", data=vectors.astype(np.float32))
         file.attrs["provenance"] = json.dumps(provenance, sort_keys=True, ensure_ascii=False)
+        seal_file(file)
 
 
 class QueryStore:
@@ -64,6 +66,7 @@ class QueryStore:
 
     Raises:
         QueryError: the file is missing, damaged, or something else.
+        DamageError: it holds something else than was written.
 
     Attributes:
         query_ids: ids in the order of the file.
@@ -81,6 +84,8 @@ class QueryStore:
                 self.provenance: dict[str, Any] = json.loads(file.attrs["provenance"])
                 self._offsets: NDArray[np.int64] = file["offsets"][:]
                 self._tokens: NDArray[np.int32] = file["token_index"][:]
+                if wrong := altered(file):
+                    raise DamageError(f"{path}: {', '.join(wrong)} not as they were written. {REPAIR}")
         except FileNotFoundError as error:
             raise QueryError(f"{path}: there is no such query store. Run embed_queries first.") from error
         except (OSError, KeyError, ValueError) as error:

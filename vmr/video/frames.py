@@ -14,7 +14,8 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from vmr.errors import ShardError
+from vmr.checksums import node_is_altered
+from vmr.errors import REPAIR, DamageError, ShardError
 from vmr.video.stream import GOP_FRAMES, StreamScan, decoded_frames
 
 _GROUP = "videos"
@@ -55,12 +56,13 @@ class FrameStore:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
+        self._checked: set[str] = set()  # videos whose checksums were right when they were first read
         try:
             self._file = h5py.File(self.path, "r", locking=False)
         except FileNotFoundError as error:
             raise ShardError(f"{self.path}: no such frame store. Run decode_frames first.") from error
         except OSError as error:
-            raise ShardError(f"{self.path}: not a frame store ({error}). Run decode_frames again.") from error
+            raise ShardError(f"{self.path}: not a frame store ({error}). {REPAIR}") from error
         if "provenance" not in self._file.attrs:
             self._file.close()
             raise ShardError(f"{self.path}: an HDF5 file, but not a frame store. Run decode_frames again.")
@@ -122,13 +124,20 @@ class FrameStore:
             RGB frames, (n, H, W, 3) uint8, read-write.
 
         Raises:
-            ShardError: the video is not in the store, or its stream is damaged.
+            ShardError: the video is not in the store.
+            DamageError: its frames are others than were written.
             ValueError: a negative frame or an empty chunk.
         """
         video, info = self._video(video_id), self.info(video_id)
         stop = info.num_frames if stop is None else min(stop, info.num_frames)
         if start < 0 or stop < 0 or chunk < 1:
             raise ValueError(f"frames {start} to {stop} in chunks of {chunk} cannot be read")
+        if video_id not in self._checked and node_is_altered(video):
+            raise DamageError(
+                f"{self.path}: the frames of {video_id} are not what was written there: their checksum differs. "
+                f"{REPAIR}"
+            )
+        self._checked.add(video_id)
         return self._read(video_id, video, info, start=start, stop=stop, chunk=chunk)
 
     def _read(

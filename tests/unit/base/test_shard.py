@@ -52,6 +52,21 @@ def test_finished_videos_survive_a_kill_and_only_they_count(tmp_path):
     assert again.done("b", "1") is None
 
 
+def test_altered_parts_and_an_altered_final_file_do_not_count(tmp_path):
+    shard = PartialShard(tmp_path / "s.h5", settings={})
+    put(shard, "a", 1.0)
+    (part,) = (tmp_path / "s.h5.parts").glob("*.h5")
+    with h5py.File(part, "r+") as file:
+        file["features"][0] = 2.0
+    assert shard.done("a", "1") is None
+    put(shard, "a", 1.0)
+    shard.finish(["a"], attributes={}, fingerprints={"a": "1"})
+    assert shard.is_finished({"a": "1"})
+    with h5py.File(tmp_path / "s.h5", "r+") as file:
+        file["features/a"][0] = 2.0
+    assert not shard.is_finished({"a": "1"})
+
+
 def test_parts_of_other_settings_are_thrown_away(tmp_path):
     put(PartialShard(tmp_path / "s.h5", settings={"stride": 8}), "a", 1.0)
     assert PartialShard(tmp_path / "s.h5", settings={"stride": 16}).done("a", "1") is None

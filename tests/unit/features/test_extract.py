@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from vmr.errors import FeatureError, ShardError
+from vmr.errors import DamageError, FeatureError, ShardError
 from vmr.features import extract, read_ahead
 from vmr.features.extractors import Extractor
 from vmr.features.networks import I3dClips, Network
@@ -265,6 +265,13 @@ def test_other_settings_start_anew(module, manifest, monkeypatch):
 def test_a_fault_of_ours_is_not_blamed_on_the_video(module, manifest, monkeypatch):
     monkeypatch.setattr(FakeStore, "damaged", {"b": ZeroDivisionError("bug")})
     with pytest.raises(ZeroDivisionError):
+        run(manifest)
+
+
+def test_an_altered_frame_store_stops_the_shard(module, manifest, monkeypatch):
+    """It is no fault of the video: as a row, it would be missing from the results."""
+    monkeypatch.setattr(FakeStore, "damaged", {"b": DamageError("the frames of b are not what was written")})
+    with pytest.raises(DamageError, match="the frames of b"):
         run(manifest)
 
 

@@ -8,8 +8,9 @@ import pytest
 from typer.testing import CliRunner
 
 from vmr.annotations.moments import MOMENT_COLUMNS, write_moments
+from vmr.checksums import seal_file
 from vmr.cli import app
-from vmr.errors import FeatureError
+from vmr.errors import DamageError, FeatureError
 from vmr.features.merge import merge_features
 from vmr.features.store import FeatureStore
 
@@ -138,6 +139,47 @@ def test_shards_made_in_another_way_are_refused(dataset):
     with pytest.raises(FeatureError, match=r"shards/1/i3d\.h5.*stride is 16, there 8"):
         merge(dataset)
     assert not (dataset / "merged" / "i3d.h5").exists()
+
+
+def sealed(dataset, change):
+    """The second shard with checksums, and altered by `change` afterwards."""
+    with h5py.File(dataset / "shards" / "1" / "i3d.h5", "r+") as file:
+        seal_file(file)
+        change(file)
+
+
+def test_altered_features_of_a_shard_are_refused_where_they_are_read(dataset):
+    def change(file):
+        file["features/c"][2, 3] += 1e-3
+
+    sealed(dataset, change)
+    with FeatureStore(merge(dataset)) as store:  # links are made without reading
+        assert store.get("d").features.shape == (7, 5)
+        with pytest.raises(DamageError, match=r"shards/1/i3d\.h5: the features of c are not what was.*vmr verify"):
+            store.get("c")
+    with pytest.raises(DamageError, match=r"shards/1/i3d\.h5: the features of c are not what was"):
+        merge(dataset, pca_components=2)
+
+
+@pytest.mark.parametrize("what", ["provenance", "video"])
+def test_a_shard_with_other_contents_than_were_written_is_not_merged(dataset, what):
+    def change(file):
+        if what == "provenance":
+            file.attrs["provenance"] = json.dumps(PROVENANCE | {"device": "other"})
+        else:
+            file.move("features/c", "features/e")
+
+    sealed(dataset, change)
+    with pytest.raises(DamageError, match=r"shards/1/i3d\.h5: what it holds is not what was written.*vmr verify"):
+        merge(dataset)
+    assert not (dataset / "merged" / "i3d.h5").exists()
+
+
+def test_a_shard_that_was_cut_is_named(dataset):
+    path = dataset / "shards" / "1" / "i3d.h5"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(FeatureError, match=r"shards/1/i3d\.h5: not a readable HDF5 file.*vmr verify DATASET --delete"):
+        merge(dataset)
 
 
 def test_a_video_in_two_shards_is_refused(dataset):

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from vmr.errors import ShardError
+from vmr.errors import DamageError, ShardError
 from vmr.shard import PartialShard
 from vmr.video.frames import FrameInfo, FrameStore, write_video
 from vmr.video.stream import GOP_FRAMES, StreamScan, decoded_frames
@@ -124,11 +124,21 @@ def test_a_stream_with_another_number_of_frames_is_refused(stream, tmp_path):
         write_video(part, io.BytesIO(stream), info)
 
 
+def test_altered_frames_are_refused_before_any_is_decoded(store_file):
+    with h5py.File(store_file, "r+") as file:
+        file["videos/b/stream"][-1] ^= 1
+    with FrameStore(store_file) as store:
+        with pytest.raises(DamageError, match=r"frames\.h5: the frames of b are not what was written.*vmr verify"):
+            store.read("b")
+        assert len(np.concatenate(list(store.read("a")))) == FRAMES
+
+
 def test_a_damaged_store_is_noticed(store_file):
     with h5py.File(store_file, "r+") as file:
         data = file["videos/a/stream"][:]
         del file["videos/a/stream"]
         file["videos/a"].create_dataset("stream", data=data[: len(data) // 2])
+        del file["videos/a"].attrs["sha256"]  # as in stores without checksums
     with FrameStore(store_file) as store, pytest.raises(ShardError, match="a gave"):
         list(store.read("a"))
 

@@ -1,0 +1,37 @@
+"""The command that finds damaged files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vmr.cli.groups import app
+
+
+@app.command()
+def verify(
+    dataset: Annotated[str, typer.Argument(help="Name of the dataset.")],
+    *,
+    work: Annotated[Path, typer.Option(help="Folder of what the workflow has made.")] = Path("work"),
+    delete: Annotated[bool, typer.Option("--delete", help="Remove what is damaged.")] = False,
+) -> None:
+    """Find frames, features and queries that were cut or altered since they were made; exit code 1 while some are."""
+    from vmr.verify import verify_files
+
+    result = verify_files(work / dataset)
+    for path, reason in result.damaged.items():
+        typer.echo(f"{path}: {reason}")
+        if delete:
+            path.unlink()
+    if result.unsealed:
+        typer.echo(f"{len(result.unsealed)} files have no checksums and were only opened: {result.unsealed[0]}, ...")
+    size = f"{result.files} files of {result.size_bytes / 1e9:.2f} GB"
+    if not result.damaged:
+        typer.echo(f"{size}: nothing is damaged.")
+        return
+    todo = "Removed" if delete else "Remove them with --delete"
+    typer.echo(f"{size}: {len(result.damaged)} damaged. {todo}; Snakemake makes them again.")
+    if not delete:
+        raise typer.Exit(1)
