@@ -27,7 +27,7 @@ TINY = {
 }
 TABLE = "results/demo_table.csv"
 SHARD = "work/demo/features/i3d/shard_0.h5"
-LONGEST_SEC = 600
+LONGEST_SEC = 900
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import pytest
 from slurm.conftest import ROOT, TABLE, Run
 
 pytestmark = [
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(1800),
     pytest.mark.skipif("VMR_ALL_FAULTS" not in os.environ, reason="takes ten minutes: `make test-slurm-faults`"),
 ]
 

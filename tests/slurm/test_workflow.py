@@ -5,7 +5,7 @@ import re
 import pandas as pd
 import pytest
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1800)
 
 
 def test_the_table_comes_out(undisturbed):
