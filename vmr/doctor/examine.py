@@ -20,7 +20,8 @@ from vmr.doctor.features import HeldFeatures, check_features
 from vmr.doctor.findings import Finding, skipped
 from vmr.doctor.videos import check_manifest, check_videos
 from vmr.errors import AnnotationError, FeatureError
-from vmr.features.importers import open_source, step_times
+from vmr.features.foreign_files import open_source
+from vmr.features.importers import step_times
 from vmr.features.store import FeatureStore
 from vmr.video.manifest import read_manifest
 

@@ -1,43 +1,29 @@
-"""Features that people already hold, taken in with the seconds of their steps and checked against the videos.
-
-Layouts: `hdf5`, a dataset per video, plain or as a group with `c3d_features` (the official ActivityNet file);
-`npy_folder`, a file per video (`.npy`, `.npz` with one array, `.pt` with one tensor). Names may have or lack the
-`v_` of ActivityNet's ids.
-"""
+"""Features that people already hold, taken in with the seconds of their steps and checked against the videos."""
 
 import json
 import logging
-import pickle
-import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 import pandas as pd
-import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float64
 from tqdm import tqdm
 
 from vmr.annotations.moments import read_moments, video_durations
 from vmr.checksums import seal_file
 from vmr.errors import FeatureError
+from vmr.features.foreign_files import open_source
 from vmr.features.store import END, FEATURES, GROUPS, START, VideoFeatures
 from vmr.files import atomic_path, sha256_file
-from vmr.names import ImportLayout
 from vmr.provenance import library_versions
 from vmr.video.manifest import read_manifest
 
 log = logging.getLogger(__name__)
 
-LAYOUTS: tuple[ImportLayout, ...] = ("hdf5", "npy_folder")
 COVERAGE_COLUMNS = ["video_id", "status", "reason", "steps"]
-_SUFFIXES = (".npy", ".npz", ".pt")
-_GROUP_DATASET = "c3d_features"
 _REASONS_SHOWN = 5
-FeatureReader = Callable[[str], Float[np.ndarray, "N D"] | None]
 
 
 def import_features(
@@ -58,7 +44,7 @@ def import_features(
 
     Args:
         source: the HDF5 file or the folder.
-        layout: ``"hdf5"`` or ``"npy_folder"``.
+        layout: ``"hdf5"`` or ``"npy_folder"``, see `vmr.features.foreign_files`.
         output: feature file to write.
         coverage: CSV to write: video_id, status (ok, missing, bad), reason, steps.
         moments: table of moments: its videos are looked for.
@@ -191,89 +177,3 @@ def _told_by(source: Path) -> dict[str, Any] | None:
         except (KeyError, TypeError, ValueError):
             return None
     return told if isinstance(told, dict) else None
-
-
-def _names(video_id: str) -> tuple[str, ...]:
-    return (video_id, f"v_{video_id}", video_id.removeprefix("v_"))
-
-
-def _two_dimensional(array: object) -> Float[np.ndarray, "N D"]:
-    """(N, D) from (N, D) or from (N, D, 1, 1) and the like; in half precision where it was, else in single.
-
-    Raises:
-        FeatureError: it is no array of numbers of that form.
-    """
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
-        raise FeatureError(f"expected an array of numbers, found {type(array).__name__}")
-    if array.ndim > 2:
-        array = array.reshape(array.shape[0], *(size for size in array.shape[1:] if size > 1))
-    if array.ndim != 2 or not array.size:
-        raise FeatureError(f"expected features of shape (steps, numbers), found {array.shape}")
-    return array if array.dtype == np.float16 else array.astype(np.float32)
-
-
-def open_source(source: Path, layout: str) -> AbstractContextManager[FeatureReader]:
-    """Open features that were made elsewhere.
-
-    Args:
-        source: the HDF5 file or the folder.
-        layout: one of `LAYOUTS`.
-
-    Returns:
-        A context whose value reads a video: (steps, numbers), or None where the source has none.
-
-    Raises:
-        FeatureError: there is no such layout or source; reading a video, that it is no array of that form.
-    """
-    if layout not in LAYOUTS:
-        raise FeatureError(f"layout is one of {', '.join(LAYOUTS)}, found {layout!r}")
-    return _hdf5_reader(source) if layout == "hdf5" else _folder_reader(source)
-
-
-@contextmanager
-def _hdf5_reader(source: Path) -> Iterator[FeatureReader]:
-    try:
-        file = h5py.File(source, "r", locking=False)
-    except OSError as error:
-        raise FeatureError(f"{source}: not a readable HDF5 file ({error}).") from error
-
-    def read(video_id: str) -> Float[np.ndarray, "N D"] | None:
-        node = next((file[name] for name in _names(video_id) if name in file), None)
-        if isinstance(node, h5py.Group):
-            if _GROUP_DATASET not in node and len(node) != 1:
-                raise FeatureError(f"expected one dataset or {_GROUP_DATASET}, found {', '.join(node) or 'nothing'}")
-            node = node[_GROUP_DATASET if _GROUP_DATASET in node else next(iter(node))]
-        try:
-            return None if node is None else _two_dimensional(node[()])
-        except OSError as error:
-            raise FeatureError(f"cannot be read: {error}") from error
-
-    with file:
-        yield read
-
-
-@contextmanager
-def _folder_reader(source: Path) -> Iterator[FeatureReader]:
-    if not source.is_dir():
-        raise FeatureError(f"{source}: no such folder of feature files.")
-
-    def read(video_id: str) -> Float[np.ndarray, "N D"] | None:
-        candidates = (source / f"{name}{suffix}" for name in _names(video_id) for suffix in _SUFFIXES)
-        path = next((candidate for candidate in candidates if candidate.is_file()), None)
-        if path is None:
-            return None
-        try:
-            if path.suffix == ".pt":
-                value = torch.load(path, map_location="cpu", weights_only=True)
-                return _two_dimensional(value.float().numpy() if isinstance(value, torch.Tensor) else value)
-            loaded = np.load(path, allow_pickle=False)
-            if path.suffix == ".npz":
-                with loaded:
-                    if len(loaded.files) != 1:
-                        raise FeatureError(f"{path.name}: expected one array, found {len(loaded.files)}")
-                    loaded = loaded[loaded.files[0]]
-            return _two_dimensional(loaded)
-        except (OSError, ValueError, EOFError, RuntimeError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
-            raise FeatureError(f"{path.name}: cannot be read as an array ({str(error).splitlines()[0]})") from error
-
-    yield read

@@ -1,0 +1,268 @@
+"""Input that wants to do harm: each kind is refused with a clear error, and nothing in it runs or leads elsewhere.
+
+A row of docs/operations.md, "Untrusted input", for each test. Archives have more tests in `assets/test_archives.py`,
+videos in `tests/faults`, sentences as markup in `report/test_page.py`.
+"""
+
+import json
+import pickle
+import stat
+import tarfile
+import zipfile
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+
+from vmr.annotations.activitynet_captions import parse_activitynet_captions
+from vmr.annotations.charades_sta import parse_charades_sta
+from vmr.annotations.moments import MOMENT_COLUMNS, write_moments
+from vmr.assets.archives import extract_files, extract_member
+from vmr.assets.flax_i3d import load_flax_pickle
+from vmr.config import load_config, read_config
+from vmr.errors import AnnotationError, AssetError, CheckpointError, ConfigError, FeatureError
+from vmr.features.c3d import load_crop_mean
+from vmr.features.importers import import_features
+from vmr.features.pca import read_pca
+from vmr.features.weights import read_weights
+from vmr.locate.model_file import read_model
+from vmr.training.checkpoint import load_checkpoint, load_state
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def evil(tmp_path):
+    """A value whose pickle, when it is read, writes a file; the test fails if it did."""
+    ran = tmp_path / "ran"
+
+    class Evil:
+        def __reduce__(self):
+            return ran.write_text, ("code ran",)
+
+    yield Evil()
+    assert not ran.exists(), "code of the file ran"
+
+
+def save_with_torch(value, path):
+    torch.save({"conv.weight": value}, path)
+
+
+def save_with_pickle(value, path):
+    path.write_bytes(pickle.dumps({"conv.weight": value}))
+
+
+# Archives
+
+
+@pytest.mark.parametrize("name", ["../evil.mp4", "/tmp/evil.mp4", "a/../../evil.mp4", "..\\evil.mp4", "C:\\evil.mp4"])
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_archives_with_paths_that_lead_out(tmp_path, kind, name):
+    path = tmp_path / f"a.{kind}"
+    if kind == "zip":
+        with zipfile.ZipFile(path, "w") as file:
+            file.writestr("good.mp4", b"1")
+            file.writestr(name, b"2")
+        with pytest.raises(AssetError, match="leads out of a folder"):
+            extract_files(path, tmp_path / "out", suffixes=(".mp4",), limit_bytes=100)
+    else:
+        with tarfile.open(path, "w") as file:
+            for member in ("good.mp4", name):
+                file.addfile(tarfile.TarInfo(member))
+    with pytest.raises(AssetError, match="leads out of a folder"):
+        extract_member(path, "good.mp4", output=tmp_path / "o", limit_bytes=100)
+    assert not list(tmp_path.rglob("*.mp4"))
+
+
+def test_archives_with_links(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+        info = zipfile.ZipInfo("x.mp4")
+        info.external_attr = (stat.S_IFLNK | 0o777) << 16
+        file.writestr(info, "/etc/passwd")
+    with pytest.raises(AssetError, match="link or a folder"):
+        extract_files(tmp_path / "a.zip", tmp_path / "out", suffixes=(".mp4",), limit_bytes=100)
+    with tarfile.open(tmp_path / "a.tar", "w") as file:
+        info = tarfile.TarInfo("x.txt")
+        info.type, info.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        file.addfile(info)
+    with pytest.raises(AssetError, match="link or a folder"):
+        extract_member(tmp_path / "a.tar", "x.txt", output=tmp_path / "o", limit_bytes=100)
+
+
+def test_archives_that_unpack_to_more_than_is_honest(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("x.mp4", bytes(10_000))
+    with pytest.raises(AssetError, match="unpacks to 10,000 bytes; at most 1,000"):
+        extract_files(tmp_path / "a.zip", tmp_path / "out", suffixes=(".mp4",), limit_bytes=1000)
+
+
+# Annotations
+
+
+@pytest.mark.parametrize("video_id", ["../x", "a/b", "/etc/passwd", ".."])
+def test_annotations_whose_ids_are_paths(tmp_path, video_id):
+    (tmp_path / "a.txt").write_text(f"{video_id} 0.0 1.0##a person sits.\n")
+    with pytest.raises(AnnotationError, match=r"a\.txt:1: the video id"):
+        parse_charades_sta(tmp_path / "a.txt")
+    captions = {video_id: {"duration": 3.0, "timestamps": [[0, 1]], "sentences": ["A person sits."]}}
+    (tmp_path / "a.json").write_text(json.dumps(captions))
+    with pytest.raises(AnnotationError, match=r"a\.json: .*\[0\]: the video id"):
+        parse_activitynet_captions(tmp_path / "a.json")
+
+
+# Pickles in place of weights
+
+
+@pytest.mark.parametrize("save", [save_with_torch, save_with_pickle])
+@pytest.mark.parametrize("name", ["w.pt", "w.pth", "w.ckpt", "w.safetensors"])
+def test_weights_of_extractors(tmp_path, evil, save, name):
+    save(evil, tmp_path / name)
+    with pytest.raises((AssetError, FeatureError), match=rf"{name}: (refused as weights|damaged safetensors file)"):
+        read_weights(tmp_path / name)
+
+
+def test_weights_of_the_package(tmp_path, evil):
+    save_with_pickle(evil, tmp_path / "w.ckpt")
+    with pytest.raises(AssetError, match="refused as weights"):
+        load_flax_pickle(tmp_path / "w.ckpt")
+
+
+@pytest.mark.parametrize("save", [save_with_torch, save_with_pickle])
+def test_checkpoints_and_exported_models(tmp_path, evil, save):
+    save(evil, tmp_path / "m.safetensors")
+    with pytest.raises(CheckpointError, match="not a checkpoint of this program"):
+        load_checkpoint(tmp_path / "m.safetensors")
+    with pytest.raises(CheckpointError, match="not a model that `vmr export` wrote"):
+        read_model(tmp_path / "m.safetensors")
+
+
+def test_the_state_of_an_unfinished_run(tmp_path, evil):
+    torch.save({"fingerprint": "f", "model": evil}, tmp_path / "state.pt")
+    assert load_state(tmp_path / "state.pt", fingerprint="f") is None  # training begins anew
+
+
+def test_arrays_of_objects(tmp_path, evil):
+    objects = np.array([evil, 1], dtype=object)
+    np.save(tmp_path / "mean.npy", objects, allow_pickle=True)
+    np.savez(tmp_path / "pca.npz", mean=objects, components=objects)
+    with pytest.raises(FeatureError, match=r"mean\.npy"):
+        load_crop_mean(tmp_path / "mean.npy")
+    with pytest.raises(FeatureError, match=r"pca\.npz: not a readable PCA"):
+        read_pca(tmp_path / "pca.npz")
+
+
+# Features made elsewhere
+
+
+@pytest.fixture
+def refused(tmp_path):
+    """Why the features of the only video, `a` of 4 s, are not imported from a source."""
+    rows = [("1", "a", "train", 0.0, 1.0, 4.0, "a person walks")]
+    write_moments(pd.DataFrame(rows, columns=MOMENT_COLUMNS), tmp_path / "moments.csv")
+
+    def reason(source):
+        with pytest.raises(FeatureError, match="1 of 1 videos found are unusable") as error:
+            import_features(
+                source=source, layout="npy_folder" if source.is_dir() else "hdf5", manifests=[], fps=None, stride=None,
+                moments=tmp_path / "moments.csv", output=tmp_path / "out.h5", coverage=tmp_path / "coverage.csv",
+            )  # fmt: skip
+        assert not (tmp_path / "out.h5").exists()
+        return str(error.value)
+
+    return reason
+
+
+@pytest.mark.parametrize("suffix", ["npy", "npz", "pt"])
+def test_imported_files_with_code(tmp_path, evil, refused, suffix):
+    (tmp_path / "in").mkdir()
+    objects, path = np.array([evil, 1], dtype=object), tmp_path / "in" / f"a.{suffix}"
+    if suffix == "npy":
+        np.save(path, objects, allow_pickle=True)
+    elif suffix == "npz":
+        np.savez(path, x=objects)
+    else:
+        torch.save(evil, path)
+    assert f"a.{suffix}: cannot be read as an array" in refused(tmp_path / "in")
+
+
+def link(file, secret):
+    file["a"] = h5py.ExternalLink(str(secret), "x")
+
+
+def link_inside(file, secret):
+    file["a"] = h5py.SoftLink("/elsewhere")
+    file["elsewhere"] = h5py.ExternalLink(str(secret), "x")
+
+
+def link_in_group(file, secret):
+    file.create_group("a")["c3d_features"] = h5py.ExternalLink(str(secret), "x")
+
+
+def external_storage(file, secret):
+    """HDF5 can lay a dataset over the bytes of any file."""
+    file.create_dataset("a", shape=(4, 4), dtype=np.float32, external=[(str(secret), 0, 64)])
+
+
+def virtual(file, secret):
+    layout = h5py.VirtualLayout(shape=(4, 4), dtype=np.float32)
+    layout[:] = h5py.VirtualSource(str(secret), "x", shape=(4, 4))
+    file.create_virtual_dataset("a", layout)
+
+
+@pytest.mark.parametrize("make", [link, link_inside, link_in_group, external_storage, virtual])
+def test_imported_hdf5_that_leads_to_other_files(tmp_path, refused, make):
+    with h5py.File(tmp_path / "secret.h5", "w") as file:
+        file["x"] = np.ones((4, 4), np.float32)
+    with h5py.File(tmp_path / "in.h5", "w") as file:
+        make(file, tmp_path / "secret.h5")
+    reason = refused(tmp_path / "in.h5")
+    assert "is a link; copy into the file" in reason or "expected a dataset in the file itself" in reason
+
+
+def test_imported_files_that_claim_more_than_they_hold(tmp_path, refused, monkeypatch):
+    (tmp_path / "in").mkdir()
+    with (tmp_path / "in" / "a.npy").open("wb") as file:
+        header = {"descr": "<f4", "fortran_order": False, "shape": (10**9, 1000)}
+        np.lib.format.write_array_header_1_0(file, header)
+        file.write(bytes(64))
+    assert "a.npy: cannot be read as an array" in refused(tmp_path / "in")
+    (tmp_path / "in" / "a.npy").unlink()
+    monkeypatch.setattr("vmr.features.foreign_files._LARGEST_BYTES", 100_000)
+    np.savez_compressed(tmp_path / "in" / "a.npz", x=np.zeros((1000, 100), np.float32))  # 400 kB in 1 kB
+    assert "more than any video has" in refused(tmp_path / "in")
+    with h5py.File(tmp_path / "in.h5", "w") as file:  # nothing of it is stored
+        file.create_dataset("a", shape=(1000, 100), dtype=np.float32, chunks=(10, 10))
+    assert "more than any video has" in refused(tmp_path / "in.h5")
+
+
+# Configuration
+
+
+@pytest.mark.parametrize("tag", ["!!python/object/apply:os.system [touch ran]", "!!python/name:os.system", "!x 1"])
+def test_yaml_tags(tmp_path, tag, evil):
+    (tmp_path / "config.yaml").write_text(f"datasets: {tag}\n")
+    with pytest.raises(ConfigError, match="is not plain YAML"):
+        read_config(tmp_path / "config.yaml")
+
+
+@pytest.mark.parametrize("name", ["../evil", "a/b", "a; touch x", "$(touch x)", ""])
+@pytest.mark.parametrize("where", ["dataset", "test split", "annotated split", "kind of features"])
+def test_names_that_become_paths(tmp_path, where, name):
+    section = {
+        "title": "Mine",
+        "annotation_format": "charades_sta",
+        "annotations": {"train": ["a.txt"], name if where == "annotated split" else "test": ["b.txt"]},
+        "videos": "videos",
+        "test_splits": {name if where == "test split" else "test": ["train"]},
+        "overrides": {},
+    }
+    if where == "kind of features":
+        section["overrides"] = {"features": {"import": {"source": "f.h5", "layout": "hdf5", "kind": name}}}
+    values = yaml.safe_load((ROOT / "config.yaml").read_text())
+    values["datasets"][name if where == "dataset" else "mine"] = section
+    with pytest.raises(ConfigError, match=r"is not a name|should match pattern"):
+        load_config(values)
