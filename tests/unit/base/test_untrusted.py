@@ -21,6 +21,7 @@ import yaml
 from vmr.annotations.activitynet_captions import parse_activitynet_captions
 from vmr.annotations.charades_sta import parse_charades_sta
 from vmr.annotations.moments import MOMENT_COLUMNS, write_moments
+from vmr.annotations.sentences_csv import parse_sentences_csv
 from vmr.assets.archives import extract_files, extract_member
 from vmr.assets.flax_i3d import load_flax_pickle
 from vmr.config import load_config, read_config
@@ -112,6 +113,9 @@ def test_annotations_whose_ids_are_paths(tmp_path, video_id):
     (tmp_path / "a.json").write_text(json.dumps(captions))
     with pytest.raises(AnnotationError, match=r"a\.json: .*\[0\]: the video id"):
         parse_activitynet_captions(tmp_path / "a.json")
+    (tmp_path / "a.csv").write_text(f"video,start,end,sentence\n{video_id},0,1,A person sits.\n")
+    with pytest.raises(AnnotationError, match=r"a\.csv:2: the video id"):
+        parse_sentences_csv(tmp_path / "a.csv", splits=["train"])
 
 
 # Pickles in place of weights
