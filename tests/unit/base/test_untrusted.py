@@ -54,7 +54,7 @@ def save_with_torch(value, path):
 
 
 def save_with_pickle(value, path):
-    path.write_bytes(pickle.dumps({"conv.weight": value}))
+    path.write_bytes(pickle.dumps({"conv.weight": value}, protocol=2))
 
 
 # Archives
