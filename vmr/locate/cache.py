@@ -41,6 +41,7 @@ class FeatureCache:
         self.folder = folder
         self.recipe = dict(recipe)
         self._digest = sha256_json(self.recipe)[:16]
+        self._known: dict[str, tuple[list[Any], str]] = {}
 
     def content(self, video: Path) -> str:
         """SHA-256 of a file, remembered for as long as its size, its time and its place on the disk stay the same.
@@ -48,18 +49,42 @@ class FeatureCache:
         Raises:
             OSError: it cannot be read.
         """
-        facts = video.stat()
-        known_as = [str(video.resolve()), facts.st_size, facts.st_mtime_ns, facts.st_ino]
-        note = self.folder / "contents" / f"{sha256_json(known_as[0])[:32]}.json"
-        try:
-            entry = json.loads(note.read_text(encoding="utf-8"))
-            if entry["file"] == known_as:
-                return str(entry["sha256"])
-        except (OSError, ValueError, KeyError, TypeError):
-            pass
+        known = self.known_content(video)
+        if known is not None:
+            return known
+        known_as = _known_as(video)
         digest = sha256_file(video)
-        self._keep(lambda: write_json(note, {"file": known_as, "sha256": digest}))
+        self._known[known_as[0]] = (known_as, digest)
+        self._keep(lambda: write_json(self._note(known_as), {"file": known_as, "sha256": digest}))
         return digest
+
+    def known_content(self, video: Path) -> str | None:
+        """As `content`, but None instead of reading a file that is not known; gigabytes take a while.
+
+        Raises:
+            OSError: it is not there.
+        """
+        known_as = _known_as(video)
+        entry = self._known.get(known_as[0])
+        if entry is not None and entry[0] == known_as:
+            return entry[1]
+        try:
+            noted = json.loads(self._note(known_as).read_text(encoding="utf-8"))
+            return str(noted["sha256"]) if noted["file"] == known_as else None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def forget(self, video: Path) -> None:
+        """Delete what is kept of a file; to be called before the file itself goes."""
+        try:
+            known_as = _known_as(video)
+            content = self.known_content(video)
+            if content is not None:
+                self.path(content).unlink(missing_ok=True)
+            self._note(known_as).unlink(missing_ok=True)
+            self._known.pop(known_as[0], None)
+        except OSError as error:
+            log.warning("%s: features of %s could not be deleted (%s)", self.folder, video.name, error)
 
     def path(self, content: str) -> Path:
         """Where the features of a video lie or would lie."""
@@ -97,8 +122,16 @@ class FeatureCache:
 
         self._keep(write)
 
+    def _note(self, known_as: list[Any]) -> Path:
+        return self.folder / "contents" / f"{sha256_json(known_as[0])[:32]}.json"
+
     def _keep(self, write: Any) -> None:
         try:
             write()
         except OSError as error:
             log.warning("%s: nothing can be kept there (%s); set VMR_CACHE to another folder", self.folder, error)
+
+
+def _known_as(video: Path) -> list[Any]:
+    facts = video.stat()
+    return [str(video.resolve()), facts.st_size, facts.st_mtime_ns, facts.st_ino]

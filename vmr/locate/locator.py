@@ -112,6 +112,10 @@ class Locator:
             for query, sentence in zip(queries, sentences, strict=True)
         ]
 
+    def answer(self, query: str, features: VideoFeatures, *, video: str = "", top: int = 3) -> Answer:
+        """As `locate`, of features that `features` or `at_hand` gave; `video` is the name in the answer."""
+        return self._answer(video, query, self.model.words.sentence(query), features, top=top)
+
     def features(self, video: Path | str, *, progress: Progress = lambda what, done, total: None) -> VideoFeatures:
         """Features of a video: from memory, from the cache, or made now; arguments and errors as of `locate`."""
         path = Path(video)
@@ -127,19 +131,57 @@ class Locator:
         if found is None:
             found = self._make(path, progress)
             self._cache.put(content, found)
-        with self._lock:
-            self._held[content] = found
-            self._held.move_to_end(content)
-            while len(self._held) > _VIDEOS_HELD:
-                self._held.popitem(last=False)
+        self._hold(content, found)
         return found
+
+    def at_hand(self, video: Path) -> VideoFeatures | None:
+        """Features of a video if they can be had at once, from memory or the cache; None where `features` takes time.
+
+        Raises:
+            VideoError: the file is missing.
+            FeatureError: features were given to the locator, and this video has none.
+        """
+        if self._store is not None:
+            return self.features(video)
+        try:
+            content = self._cache.known_content(video)
+        except OSError as error:
+            raise VideoError(f"{video}: cannot be read ({error.strerror}). Name a video file.") from error
+        if content is None:
+            return None
+        with self._lock:
+            held = self._held.get(content)
+        if held is None and (held := self._cache.get(content)) is not None:
+            self._hold(content, held)
+        return held
 
     def is_ready(self, video: Path) -> bool:
         """Whether the features of a video are at hand, so that a question takes no time."""
         if self._store is not None:
             return video.stem in self._store or video.name in self._store
-        content = self._cache.content(video)
-        return content in self._held or self._cache.path(content).is_file()
+        content = self._cache.known_content(video)
+        return content is not None and (content in self._held or self._cache.path(content).is_file())
+
+    def forget(self, video: Path) -> None:
+        """Delete what is kept of a video that is about to be deleted."""
+        if self._store is not None:
+            return
+        with self._lock:
+            content = self._cache.known_content(video) if video.exists() else None
+            self._held.pop(content or "", None)
+        self._cache.forget(video)
+
+    @property
+    def makes_features(self) -> bool:
+        """Whether new videos can be looked at; not with features that were given."""
+        return self._store is None
+
+    def _hold(self, content: str, features: VideoFeatures) -> None:
+        with self._lock:
+            self._held[content] = features
+            self._held.move_to_end(content)
+            while len(self._held) > _VIDEOS_HELD:
+                self._held.popitem(last=False)
 
     def _answer(self, video: str, query: str, sentence: Sentence, features: VideoFeatures, *, top: int) -> Answer:
         limit = self.model.max_steps

@@ -204,3 +204,27 @@ def test_a_long_video_is_looked_at_in_stretches(made, tmp_path: Path) -> None:
     assert len(answer.curve.start) == 100
     assert answer.duration_sec == 100.0
     assert [each.score for each in answer.moments] == sorted((each.score for each in answer.moments), reverse=True)
+
+
+def test_at_hand_reads_no_video_and_forgetting_deletes(made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, folder = made
+    monkeypatch.setattr(locator_module, "VideoFeaturizer", lambda *_, **__: lambda video, progress: _features())
+    monkeypatch.setattr(locator_module, "recipe", lambda info: {"any": 1})
+    video, copy = tmp_path / "video.mp4", tmp_path / "copy.mp4"
+    video.write_bytes(b"frames")
+    one = Locator.load(folder / "model.safetensors", cache=tmp_path / "cache", device="cpu")
+    assert one.at_hand(video) is None
+    asked = one.locate(video, "we see the wave")
+    features = one.at_hand(video)
+    assert one.answer("we see the wave", features, video=str(video)).plain() == asked.plain()
+    copy.write_bytes(b"frames")
+    assert one.at_hand(copy) is None  # the same content, which nobody has read yet
+    one.features(copy)
+    assert one.at_hand(copy) is features
+    again = Locator.load(folder / "model.safetensors", cache=tmp_path / "cache", device="cpu")
+    np.testing.assert_array_equal(again.at_hand(video).features, features.features)
+    one.forget(video)
+    assert one.at_hand(video) is None
+    assert not list((tmp_path / "cache" / "features").rglob("*.safetensors"))
+    with pytest.raises(VideoError, match=r"none\.mp4"):
+        one.at_hand(tmp_path / "none.mp4")
