@@ -4,7 +4,7 @@ Stages are imported inside their commands, so that `vmr --help` does not wait fo
 """
 
 # In the order of the pipeline, which is that of `vmr --help`.
-from vmr.cli import videos, simulate, features, doctor, verify, training, tables, report, locate, settings  # isort: skip
+from vmr.cli import videos, simulate, features, doctor, verify, training, tables, report, locate, serve, settings  # isort: skip
 from vmr.cli.groups import app
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "features",
     "locate",
     "report",
+    "serve",
     "settings",
     "simulate",
     "tables",

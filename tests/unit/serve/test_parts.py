@@ -1,0 +1,85 @@
+"""The list of videos, curves of long videos, the queue at its end."""
+
+import os
+import threading
+
+import numpy as np
+import pytest
+
+from vmr.errors import ConfigError
+from vmr.locate.answers import Curve
+from vmr.serve.answering import thinned
+from vmr.serve.library import FolderVideos, Video
+from vmr.serve.preparation import Preparation
+
+
+def test_ids_are_those_of_names_and_names_can_be_anything(tmp_path):
+    strange = os.fsdecode(b"caf\xe9.mp4")
+    for name in (strange, "b.mp4"):
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "folder.mp4").mkdir()
+    videos = FolderVideos(tmp_path).all()
+    assert sorted(video.name for video in videos.values()) == ["b.mp4", "caf\ufffd.mp4"]
+    assert all(len(id) == 24 and int(id, 16) >= 0 for id in videos)
+    (tmp_path / "b.mp4").write_bytes(b"another content")
+    assert list(FolderVideos(tmp_path).all()) == list(videos)
+    assert FolderVideos(None).all() == {}
+    with pytest.raises(ConfigError, match="no such folder"):
+        FolderVideos(tmp_path / "none")
+
+
+def test_new_videos_are_seen_after_a_while(tmp_path, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("vmr.serve.library.time.monotonic", lambda: now[0])
+    videos = FolderVideos(tmp_path)
+    assert videos.all() == {}
+    (tmp_path / "new.mp4").write_bytes(b"x")
+    assert videos.all() == {}
+    now[0] = 10.0
+    assert [video.name for video in videos.all().values()] == ["new.mp4"]
+
+
+@pytest.mark.parametrize("steps", [999, 1000, 1001, 2500])
+def test_a_thinned_curve_keeps_its_peaks_and_its_time(steps):
+    edges = np.linspace(0, 60, steps + 1)
+    values = np.zeros(steps)
+    values[steps // 3] = 0.9
+    thin = thinned(Curve(edges[:-1], edges[1:], values, values[::-1].copy(), None), most=1000)
+    assert len(thin.start) == min(steps, 1000)
+    assert thin.start.max() == thin.end.max() == 0.9
+    at = int(thin.start.argmax())
+    assert thin.start_sec[at] <= edges[steps // 3] < thin.end_sec[at]
+    assert (thin.start_sec[0], thin.end_sec[-1]) == (0, 60)
+    np.testing.assert_array_equal(thin.start_sec[1:], thin.end_sec[:-1])
+
+
+def test_closing_ends_what_runs_and_drops_what_waits(tmp_path):
+    entered, steps = threading.Event(), []
+
+    def make(path, progress):
+        entered.set()
+        while True:
+            steps.append(path)
+            progress("features", len(steps), 0)
+
+    preparation = Preparation(make, most=5)
+    one, two = (Video(name, name, tmp_path / name, 1) for name in ("one", "two"))
+    job = preparation.ask(one)
+    assert entered.wait(5)
+    preparation.ask(two)
+    assert preparation.busy("two")
+    preparation.close()
+    assert preparation.plain(job.id)["state"] == "stopped"
+    assert set(steps) == {one.path}
+    assert not preparation.busy("two")
+
+
+def test_old_jobs_are_forgotten(tmp_path, monkeypatch):
+    monkeypatch.setattr("vmr.serve.preparation._REMEMBERED", 3)
+    preparation = Preparation(lambda path, progress: None, most=5)
+    for number in range(10):
+        job = preparation.ask(Video(str(number), "v", tmp_path / str(number), 1))
+        while preparation.plain(job.id)["state"] != "done":
+            pass
+    assert len(preparation._jobs) == 4
+    preparation.close()

@@ -1,0 +1,244 @@
+"""The application: what each address answers."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from vmr.errors import VmrError
+from vmr.locate.locator import Locator
+from vmr.serve.answering import Answering
+from vmr.serve.guard import Access, Guard
+from vmr.serve.library import MEDIA_TYPES, FolderVideos, Video, existing, matching
+from vmr.serve.limits import Limits, RefusedError
+from vmr.serve.preparation import Preparation
+from vmr.serve.probing import Probers
+from vmr.serve.uploads import Uploads
+
+log = logging.getLogger(__name__)
+
+_STATIC = Path(__file__).parent / "static"
+_LISTED = 200
+_BODY_BYTES = 1 << 16
+_FACTS = ("duration_sec", "width", "height", "codec", "reason")
+
+
+class Page:
+    """Everything behind the page.
+
+    Args:
+        locator: answers.
+        folder: videos to offer, or None.
+        uploads: folder for uploaded ones.
+        limits: see `Limits`.
+
+    Raises:
+        ConfigError: there is no such folder.
+        ShardError: ffprobe is not installed.
+    """
+
+    def __init__(self, locator: Locator, *, folder: Path | None, uploads: Path, limits: Limits) -> None:
+        self.locator, self.limits = locator, limits
+        self.folder = FolderVideos(folder)
+        self.probers = Probers()
+        self.preparation = Preparation(self._prepare, most=limits.waiting_videos)
+        self.answering = Answering(locator, most=limits.waiting_answers)
+        self.uploads = Uploads(uploads, limits, self.probers, forget=locator.forget, busy=self.preparation.busy)
+
+    def _prepare(self, path: Path, progress: Any) -> None:
+        self.locator.features(path, progress=progress)
+
+    def close(self) -> None:
+        """End threads and processes."""
+        self.preparation.close()
+        self.answering.close()
+        self.probers.close()
+
+    def _video(self, id: Any) -> Video:
+        known = self.uploads.all() if self.locator.makes_features else {}
+        return existing(known.get(str(id)) or self.folder.all().get(str(id)))
+
+    async def show(self, request: Request) -> Response:
+        """The page itself."""
+        return FileResponse(_STATIC / "index.html", headers={"cache-control": "no-cache"})
+
+    async def info(self, request: Request) -> Response:
+        """What the page must know beforehand."""
+        return JSONResponse(
+            {
+                "method": str(self.locator.model.info.get("method", "")),
+                "trained": bool(self.locator.model.info.get("trained", True)),
+                "uploads": self.locator.makes_features,
+                "upload_bytes": self.limits.upload_bytes,
+                "query_chars": self.limits.query_chars,
+                "endings": list(MEDIA_TYPES),
+            }
+        )
+
+    async def list_videos(self, request: Request) -> Response:
+        """Videos whose names have some words, uploaded ones first."""
+        words = request.query_params.get("search", "")[: self.limits.query_chars]
+
+        def found() -> list[Video]:
+            uploads = self.uploads.all() if self.locator.makes_features else {}
+            return matching({**uploads, **self.folder.all()}, words)
+
+        videos = await run_in_threadpool(found)
+        return JSONResponse({"videos": [video.plain() for video in videos[:_LISTED]], "total": len(videos)})
+
+    async def describe_video(self, request: Request) -> Response:
+        """What ffprobe says of a video; for browsers that cannot play it."""
+        video = await run_in_threadpool(self._video, request.path_params["id"])
+        facts = await run_in_threadpool(self.probers.facts, video.path)
+        shown = {name: facts.get(name) for name in _FACTS}
+        shown["reason"] = str(shown["reason"] or "").replace(str(video.path), video.name)
+        return JSONResponse({**video.plain(), **shown})
+
+    async def upload_video(self, request: Request) -> Response:
+        """Take a file in, whose bytes are the body."""
+        if not self.locator.makes_features:
+            raise RefusedError(403, "This server answers from features that were given to it and takes no videos.")
+        length = request.headers.get("content-length", "")
+        size = int(length) if length.isascii() and length.isdigit() else None
+        name = request.query_params.get("name", "")
+        video = await self.uploads.receive(name, size, request.stream())
+        return JSONResponse({"video": video.plain()}, 201)
+
+    async def remove_video(self, request: Request) -> Response:
+        """Delete an upload."""
+        await run_in_threadpool(self.uploads.remove, request.path_params["id"])
+        return JSONResponse({})
+
+    async def prepare_video(self, request: Request) -> Response:
+        """Begin to make the features of a video before anybody asks: 202 with the job, or 200 where they are there."""
+        video = await run_in_threadpool(self._video, request.path_params["id"])
+        if await run_in_threadpool(self.locator.at_hand, video.path) is not None:
+            return JSONResponse({})
+        return JSONResponse({"job": self.preparation.plain(self.preparation.ask(video).id)}, 202)
+
+    async def play(self, request: Request) -> Response:
+        """A video's bytes, or a range of them."""
+        video = await run_in_threadpool(self._video, request.path_params["id"])
+        return FileResponse(video.path, media_type=video.media_type, headers={"cache-control": "private, no-cache"})
+
+    async def ask(self, request: Request) -> Response:
+        """An answer, or 202 with the job that makes the features first."""
+        body = await _json(request)
+        query, top = _query(body.get("query"), most=self.limits.query_chars), body.get("top", 5)
+        if not isinstance(top, int) or not 1 <= top <= self.limits.moments:
+            raise RefusedError(422, f"top: a number from 1 to {self.limits.moments} was expected.")
+        video = await run_in_threadpool(self._video, body.get("video"))
+        try:
+            answer = await self.answering.ask(video, query, top=top)
+        except VmrError as error:
+            raise RefusedError(422, str(error).replace(str(video.path), video.name)) from error
+        if answer is not None:
+            return JSONResponse(answer)
+        job = self.preparation.ask(video)
+        return JSONResponse({"job": self.preparation.plain(job.id)}, 202)
+
+    async def show_job(self, request: Request) -> Response:
+        """How far a job is."""
+        return JSONResponse(self.preparation.plain(request.path_params["id"]))
+
+    async def stop_job(self, request: Request) -> Response:
+        """Wait for a job no longer."""
+        self.preparation.stop(request.path_params["id"])
+        return JSONResponse({})
+
+
+def build_app(page: Page, access: Access) -> Starlette:
+    """The application; it closes the page when it ends.
+
+    Args:
+        page: what is behind it.
+        access: who may ask.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        yield
+        await run_in_threadpool(page.close)
+
+    return Starlette(
+        routes=[
+            Route("/", page.show),
+            Mount("/static", StaticFiles(directory=_STATIC)),
+            Route("/media/{id}", page.play),
+            Route("/api/info", page.info),
+            Route("/api/videos", page.list_videos),
+            Route("/api/videos", page.upload_video, methods=["POST"]),
+            Route("/api/videos/{id}", page.describe_video),
+            Route("/api/videos/{id}", page.remove_video, methods=["DELETE"]),
+            Route("/api/videos/{id}/features", page.prepare_video, methods=["POST"]),
+            Route("/api/ask", page.ask, methods=["POST"]),
+            Route("/api/jobs/{id}", page.show_job),
+            Route("/api/jobs/{id}", page.stop_job, methods=["DELETE"]),
+        ],
+        middleware=[Middleware(Guard, access=access)],
+        exception_handlers={
+            RefusedError: _refused,
+            VmrError: _refused,
+            HTTPException: _http_error,
+            Exception: _unexpected,
+        },
+        lifespan=lifespan,
+    )
+
+
+def _query(value: Any, *, most: int) -> str:
+    # Half a surrogate pair, which JSON can carry, is no text.
+    query = " ".join(value.encode("utf-8", "replace").decode("utf-8").split()) if isinstance(value, str) else ""
+    if not query:
+        raise RefusedError(422, "Say in a sentence what is to be found.")
+    if len(query) > most:
+        raise RefusedError(422, f"The sentence has {len(query)} characters; up to {most} are read. Say it shorter.")
+    return query
+
+
+async def _json(request: Request) -> dict[str, Any]:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _BODY_BYTES:
+            raise RefusedError(413, "The request is too long.")
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise RefusedError(400, "The request is not a JSON object.")
+    return value
+
+
+def _refused(request: Request, error: Exception) -> Response:
+    if not isinstance(error, RefusedError):
+        return JSONResponse({"error": str(error)}, 422)
+    headers = {} if error.retry_sec is None else {"retry-after": str(error.retry_sec)}
+    return JSONResponse({"error": error.message}, error.status, headers)
+
+
+def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    message = {404: "There is nothing at this address.", 405: "This cannot be done with this address."}
+    return JSONResponse(
+        {"error": message.get(error.status_code, error.detail)}, error.status_code, dict(error.headers or {})
+    )
+
+
+def _unexpected(request: Request, error: Exception) -> Response:
+    # The traceback goes to the server's log.
+    return JSONResponse({"error": "Something went wrong here, and the server's log says what."}, 500)

@@ -1,0 +1,137 @@
+"""The videos that the page offers: those of a folder and those that were uploaded, by ids that are digests.
+
+What a browser sends is an id to look up, never a part of a path.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vmr.errors import ConfigError
+from vmr.serve.limits import RefusedError
+
+# Files with moving pictures; what of these a browser can play, it alone knows.
+MEDIA_TYPES = {
+    ".mp4": "video/mp4",
+    ".m4v": "video/mp4",
+    ".mov": "video/quicktime",
+    ".webm": "video/webm",
+    ".ogv": "video/ogg",
+    ".mkv": "video/x-matroska",
+    ".avi": "video/x-msvideo",
+    ".flv": "video/x-flv",
+    ".wmv": "video/x-ms-wmv",
+    ".mpg": "video/mpeg",
+    ".mpeg": "video/mpeg",
+    ".ts": "video/mp2t",
+    ".m2ts": "video/mp2t",
+    ".mts": "video/mp2t",
+    ".3gp": "video/3gpp",
+}
+_RESCAN_SEC = 3.0
+_ID_DIGITS = 24
+
+
+@dataclass(frozen=True)
+class Video:
+    """A video of the page.
+
+    Attributes:
+        id: a digest, see `video_id`.
+        name: for people.
+        path: the file.
+        size: in bytes.
+        uploaded: whether it may be deleted from the page.
+    """
+
+    id: str
+    name: str
+    path: Path
+    size: int
+    uploaded: bool = False
+
+    @property
+    def media_type(self) -> str:
+        """What the file is served as."""
+        return MEDIA_TYPES.get(self.path.suffix.lower(), "application/octet-stream")
+
+    def plain(self) -> dict[str, Any]:
+        """What browsers learn; not the path."""
+        return {"id": self.id, "name": self.name, "size": self.size, "uploaded": self.uploaded}
+
+
+def video_id(content: bytes) -> str:
+    """Id made of a name or of a SHA-256 of a file."""
+    return hashlib.sha256(content).hexdigest()[:_ID_DIGITS]
+
+
+def shown_name(name: str) -> str:
+    r"""A file's name as it may be shown: no control characters, none that turn the direction of writing.
+
+    >>> shown_name("a\n\u202eb.mp4"), shown_name("caf\udce9.mp4"), shown_name("Überfahrt 2.mp4")
+    ('a\ufffd\ufffdb.mp4', 'caf\ufffd.mp4', 'Überfahrt 2.mp4')
+    """
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in name)
+
+
+class FolderVideos:
+    """The videos of a folder and its subfolders, looked through anew every few seconds. Safe to use from threads.
+
+    Args:
+        folder: the folder, or None for no videos.
+
+    Raises:
+        ConfigError: there is no such folder.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        if folder is not None and not folder.is_dir():
+            raise ConfigError(f"--videos {folder}: there is no such folder.")
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._found: dict[str, Video] = {}
+        self._scanned = -_RESCAN_SEC
+
+    def all(self) -> dict[str, Video]:
+        """By id, in the order of their names."""
+        with self._lock:
+            if self._folder is not None and time.monotonic() - self._scanned >= _RESCAN_SEC:
+                found = sorted(_scan(self._folder), key=lambda video: (video.name.casefold(), video.id))
+                self._found = {video.id: video for video in found}
+                self._scanned = time.monotonic()
+            return self._found
+
+
+def matching(videos: dict[str, Video], words: str) -> list[Video]:
+    """Those whose names have all words, in whatever case and order."""
+    wanted = words.casefold().split()
+    return [video for video in videos.values() if all(word in video.name.casefold() for word in wanted)]
+
+
+def existing(video: Video | None) -> Video:
+    """The video, if it and its file are there.
+
+    Raises:
+        RefusedError: they are not.
+    """
+    if video is None or not video.path.is_file():
+        raise RefusedError(404, "This video is no longer there. Choose another one.")
+    return video
+
+
+def _scan(folder: Path) -> Iterator[Video]:
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            path = Path(parent, name)
+            if name.startswith(".") or path.suffix.lower() not in MEDIA_TYPES or not path.is_file():
+                continue
+            relative = path.relative_to(folder).as_posix()
+            yield Video(video_id(os.fsencode(relative)), shown_name(relative), path, path.stat().st_size)

@@ -1,0 +1,55 @@
+"""What the page takes at most, and how it says no."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds on everything that visitors can make grow.
+
+    Attributes:
+        upload_bytes: of one uploaded file.
+        stored_bytes: of all uploads together; the oldest make way.
+        minutes: of an uploaded video.
+        query_chars: of a sentence.
+        moments: of an answer.
+        waiting_answers: questions that may wait for the network at once.
+        waiting_videos: videos that may wait for their features at once.
+        uploads_at_once: files that may come in at once.
+        silence_sec: an upload that sends nothing for so long is given up.
+    """
+
+    upload_bytes: int = 500 * 10**6
+    stored_bytes: int = 5 * 10**9
+    minutes: float = 180.0
+    query_chars: int = 300
+    moments: int = 20
+    waiting_answers: int = 256
+    waiting_videos: int = 16
+    uploads_at_once: int = 4
+    silence_sec: float = 30.0
+
+
+class RefusedError(Exception):
+    """A request that is not served, with a sentence for the visitor.
+
+    Args:
+        status: of HTTP.
+        message: what is wrong and what to do.
+        retry_sec: after so many seconds the same request may be served.
+    """
+
+    def __init__(self, status: int, message: str, *, retry_sec: int | None = None) -> None:
+        super().__init__(message)
+        self.status, self.message, self.retry_sec = status, message, retry_sec
+
+
+def megabytes(size: int) -> str:
+    """A size as people say it.
+
+    >>> megabytes(500_000_000), megabytes(1_250_000), megabytes(900)
+    ('500 MB', '1.2 MB', '0.0 MB')
+    """
+    return f"{size / 1e6:.0f} MB" if size >= 10**7 else f"{size / 1e6:.1f} MB"

@@ -1,0 +1,73 @@
+// The answer: moments as buttons, the curve below the time line.
+
+import * as player from "./player.js";
+import { clearStrip, drawStrip, markLane } from "./strip.js";
+import { clock } from "./times.js";
+
+const element = (id) => document.getElementById(id);
+
+player.onMomentEnd(() => current(-1));
+
+export function clearAnswer() {
+  element("answer").hidden = true;
+  clearStrip();
+}
+
+// Buttons for the moments of an answer, its curve, and what else there is to say; returns the sentence for the status line.
+export function showAnswer(found, { trained }) {
+  player.knowLength(found.duration_sec);
+  const duration = player.duration() || found.duration_sec;
+  element("moments").replaceChildren(...found.moments.map((moment, number) => momentButton(moment, number)));
+  drawStrip(found, duration);
+  element("answer").hidden = false;
+  const notes = [];
+  if (found.unknown_words.length) notes.push(`Words without a meaning to this model: ${found.unknown_words.join(", ")}.`);
+  if (found.left_out_words.length) notes.push(`Too long; left out: ${found.left_out_words.join(" ")}.`);
+  if (!trained) notes.push("This model was not trained: its answers are chance.");
+  notes.push("Scores rank the moments of one answer; they are no confidence.");
+  element("notes").textContent = notes.join(" ");
+  const best = found.moments[0];
+  const count = found.moments.length === 1 ? "One moment" : `${found.moments.length} moments`;
+  if (!best) return "No moment was found.";
+  player.jump(best.start_sec);
+  markLane(0);
+  return `${count}; the best from ${clock(best.start_sec)} to ${clock(best.end_sec)}.`;
+}
+
+function momentButton(moment, number) {
+  const item = document.createElement("li");
+  const button = document.createElement("button");
+  button.type = "button";
+  const span = `${clock(moment.start_sec)} – ${clock(moment.end_sec)}`;
+  const parts = [
+    ["rank", String(number + 1)],
+    ["span", span],
+    ["score", moment.score.toFixed(3)],
+  ].map(([name, text]) => {
+    const part = document.createElement("span");
+    part.className = name;
+    part.textContent = text;
+    return part;
+  });
+  const meter = document.createElement("i");
+  meter.style.width = `${100 * Math.min(moment.score, 1)}%`;
+  button.append(...parts, meter);
+  button.setAttribute(
+    "aria-label",
+    `Play moment ${number + 1}: ${clock(moment.start_sec)} to ${clock(moment.end_sec)}, score ${moment.score.toFixed(3)}`,
+  );
+  button.addEventListener("click", () => {
+    current(number);
+    player.playMoment(moment.start_sec, moment.end_sec);
+  });
+  item.append(button);
+  return item;
+}
+
+function current(number) {
+  [...element("moments").querySelectorAll("button")].forEach((button, index) => {
+    if (index === number) button.setAttribute("aria-current", "true");
+    else button.removeAttribute("aria-current");
+  });
+  markLane(number);
+}

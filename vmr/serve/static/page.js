@@ -1,0 +1,227 @@
+// What the visitor does, and what follows.
+
+import { clearAnswer, showAnswer } from "./answer.js";
+import { pause, request, upload } from "./api.js";
+import * as player from "./player.js";
+import { megabytes } from "./times.js";
+import { listVideos, markVideo } from "./videos.js";
+
+const PHASES = {
+  waiting: "Waiting",
+  "looking at the file": "Looking at the file",
+  decoding: "Reading the frames",
+  features: "Watching the video",
+};
+const UNITS = { decoding: "frames", features: "steps" };
+const MOMENTS = 5;
+const element = (id) => document.getElementById(id);
+
+let facts = { uploads: false, endings: [], upload_bytes: 0 };
+let chosen = null; // the video
+let question = null; // the sentence that waits for an answer
+let job = null; // id of the features in the making that this page waits for; empty before it is known
+let working = null; // AbortController of what is under way
+
+const handlers = { choose, remove };
+
+function say(words) {
+  if (element("status").textContent !== words) element("status").textContent = words;
+}
+
+function complain(error) {
+  element("error").textContent = error?.message ?? "";
+  element("error").hidden = !error;
+}
+
+function showWork(done, total, amount = "") {
+  element("work").hidden = false;
+  element("amount").textContent = amount;
+  const progress = element("progress");
+  if (total > 0) {
+    progress.max = total;
+    progress.value = done;
+  } else {
+    progress.removeAttribute("value");
+  }
+}
+
+// One thing at a time: what is begun ends what was under way. Errors are shown; being stopped is none.
+async function work(task) {
+  working?.abort();
+  const own = (working = new AbortController());
+  complain(null);
+  try {
+    await task(own.signal);
+  } catch (error) {
+    if (error.name === "AbortError") return;
+    say("");
+    complain(error);
+  } finally {
+    if (working === own) {
+      working = null;
+      job = null;
+      element("work").hidden = true;
+    }
+  }
+}
+
+async function refresh() {
+  try {
+    await listVideos(handlers);
+  } catch (error) {
+    complain(error);
+  }
+}
+
+function leave() {
+  working?.abort();
+  working = null;
+  job = null;
+  question = null;
+  element("work").hidden = true;
+  clearAnswer();
+  say("");
+  complain(null);
+}
+
+function choose(video) {
+  leave();
+  chosen = video;
+  markVideo(video.id);
+  player.show(`/media/${video.id}`, video.name);
+  say(`${video.name} is chosen.`);
+}
+
+async function remove(video) {
+  await work(async () => {
+    await request(`/api/videos/${video.id}`, { method: "DELETE" });
+    if (chosen?.id === video.id) {
+      leave();
+      chosen = null;
+      player.clear();
+    }
+    say(`${video.name} is removed.`);
+    element("search").focus();
+  });
+  await refresh();
+}
+
+async function take(file) {
+  const ending = file.name.includes(".") ? file.name.slice(file.name.lastIndexOf(".")).toLowerCase() : "";
+  await work(async (signal) => {
+    if (!facts.endings.includes(ending)) {
+      throw new Error(`${file.name}: only video files are taken, whose names end in ${facts.endings.join(", ")}.`);
+    }
+    if (file.size > facts.upload_bytes) {
+      const most = megabytes(facts.upload_bytes);
+      throw new Error(`${file.name} has ${megabytes(file.size)}; files of up to ${most} are taken. Cut or shrink it.`);
+    }
+    say(`Uploading ${file.name}`);
+    const progress = (done, total) => showWork(done, total, `${megabytes(done)} of ${megabytes(total)}`);
+    progress(0, file.size);
+    const { video } = await upload(file, { signal, progress });
+    await refresh();
+    choose(video);
+    void work((next) => prepare(video, next));
+  });
+}
+
+// Features of an upload are begun while the visitor types.
+async function prepare(video, signal) {
+  job = "";
+  const begun = await request(`/api/videos/${video.id}/features`, { method: "POST", signal });
+  if (begun.job) await wait(begun.job, signal);
+  job = null;
+  if (question === null) say(`${video.name} is ready. What happens in it?`);
+  else await answer(signal);
+}
+
+async function wait(begun, signal) {
+  job = begun.id;
+  let state = begun;
+  for (let delay = 150; ["waiting", "running"].includes(state.state); delay = Math.min(1.3 * delay, 1500)) {
+    const others = state.before === 1 ? "one video" : `${state.before} videos`;
+    say(state.before ? `Waiting for ${others} before this one` : (PHASES[state.what] ?? state.what));
+    showWork(state.done, state.total, state.total ? `${state.done} of ${state.total} ${UNITS[state.what] ?? ""}` : "");
+    await pause(delay, signal);
+    state = await request(`/api/jobs/${job}`, { signal });
+  }
+  job = null;
+  if (state.state === "failed") throw new Error(state.error);
+  if (state.state === "stopped") throw new DOMException("stopped", "AbortError");
+}
+
+async function answer(signal) {
+  for (;;) {
+    const asked = { video: chosen.id, query: question, top: MOMENTS }; // another question may come meanwhile
+    const found = await request("/api/ask", { method: "POST", json: asked, signal });
+    if (!found.job) {
+      question = null;
+      say(showAnswer(found, facts));
+      return;
+    }
+    await wait(found.job, signal);
+  }
+}
+
+async function explain() {
+  const video = chosen;
+  let kind = "";
+  try {
+    const known = await request(`/api/videos/${video.id}`);
+    if (known.reason) {
+      if (chosen === video) player.hide(`${video.name} cannot be used: ${known.reason}.`);
+      return;
+    }
+    kind = known.codec ? ` (${known.codec})` : "";
+  } catch {
+    // The sentence below holds without it.
+  }
+  if (chosen === video) {
+    player.hide(`This browser cannot play files of this kind${kind}. Moments are found all the same.`);
+  }
+}
+
+element("ask").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const sentence = element("sentence").value.trim();
+  if (!chosen || !sentence) {
+    complain(new Error(chosen ? "Say in a sentence what is to be found." : "Choose a video first."));
+    return;
+  }
+  question = sentence;
+  clearAnswer();
+  if (job !== null) return; // the features are in the making; the question follows them
+  say("Looking for it");
+  void work((signal) => answer(signal));
+});
+element("stop").addEventListener("click", () => {
+  const stopped = job;
+  leave();
+  say("Stopped.");
+  if (stopped) request(`/api/jobs/${stopped}`, { method: "DELETE" }).catch(complain);
+  element("sentence").focus();
+});
+element("file").addEventListener("change", () => {
+  const [file] = element("file").files;
+  if (file) void take(file).finally(() => (element("file").value = ""));
+});
+element("search").addEventListener("input", refresh);
+document.addEventListener("dragover", (event) => event.preventDefault());
+document.addEventListener("drop", (event) => {
+  event.preventDefault();
+  const [file] = event.dataTransfer.files;
+  if (file && facts.uploads) void take(file);
+});
+player.onUnplayable(explain);
+
+async function begin() {
+  facts = await request("/api/info");
+  element("sentence").maxLength = facts.query_chars;
+  element("file").accept = facts.endings.join(",");
+  element("upload").hidden = !facts.uploads;
+  element("upload-limit").textContent = `Up to ${megabytes(facts.upload_bytes)}. Everybody who can open this page sees it.`;
+  await listVideos(handlers);
+}
+
+begin().catch(complain);

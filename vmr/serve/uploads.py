@@ -1,0 +1,214 @@
+"""Uploaded files: checked, stored under names of our own, bounded together."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import hashlib
+import json
+import logging
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
+
+from vmr.files import write_json
+from vmr.serve.library import MEDIA_TYPES, Video, shown_name, video_id
+from vmr.serve.limits import Limits, RefusedError, megabytes
+from vmr.serve.probing import Probers
+
+log = logging.getLogger(__name__)
+
+_PART = "part-"
+_STALE_SEC = 3600.0
+_WRITE_BYTES = 1 << 20
+_NAME_CHARS = 200
+_SPARE_BYTES = 200 * 10**6  # of the disk, left to everything else
+
+
+class Uploads:
+    """The folder of uploads. Safe to use from threads; several servers may share a folder.
+
+    Args:
+        folder: made when something is stored.
+        limits: see `Limits`.
+        probers: look into what came in.
+        forget: told of a file before it is deleted.
+        busy: whether a video is being worked on and must stay.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        limits: Limits,
+        probers: Probers,
+        *,
+        forget: Callable[[Path], None] = lambda path: None,
+        busy: Callable[[str], bool] = lambda video: False,
+    ) -> None:
+        self.folder, self._limits, self._probers, self._forget, self._busy = folder, limits, probers, forget, busy
+        self._lock = threading.Lock()
+        self._coming: dict[object, int] = {}
+        self._videos = {video.id: video for video in self._stored()}
+
+    def all(self) -> dict[str, Video]:
+        """By id, the latest first."""
+        with self._lock:
+            return dict(reversed(self._videos.items()))
+
+    def remove(self, id: str) -> None:
+        """Delete an upload with what is kept of it.
+
+        Raises:
+            RefusedError: there is none of this id, or it is being worked on.
+        """
+        with self._lock:
+            if id not in self._videos:
+                raise RefusedError(404, "Only uploaded videos can be removed here.")
+            if self._busy(id):
+                raise RefusedError(409, "This video is being looked at. Stop that, then remove it.")
+            self._delete(self._videos.pop(id))
+
+    async def receive(self, name: str, size: int | None, chunks: AsyncIterator[bytes]) -> Video:
+        """Take a file in: nothing of it stays where it is too large, of another kind, or broken.
+
+        Args:
+            name: as the visitor's file is called; only shown, and its ending compared with known ones.
+            size: bytes that are announced.
+            chunks: the content.
+
+        Raises:
+            RefusedError: it is not taken, with the reason.
+        """
+        name = shown_name(PurePosixPath(name.replace("\\", "/")).name[-_NAME_CHARS:]) or "video"
+        suffix = PurePosixPath(name).suffix.lower()
+        if suffix not in MEDIA_TYPES:
+            kinds = ", ".join(MEDIA_TYPES)
+            raise RefusedError(415, f"{name}: only video files are taken, whose names end in {kinds}.")
+        if size is None:
+            raise RefusedError(411, f"{name}: the request does not say how long the file is (Content-Length).")
+        if size > self._limits.upload_bytes:
+            most = megabytes(self._limits.upload_bytes)
+            raise RefusedError(413, f"{name} has {megabytes(size)}; files of up to {most} are taken. Cut or shrink it.")
+        ticket = object()
+        await run_in_threadpool(self._make_room, ticket, size, name)
+        part: Path | None = None
+        try:
+            part, digest = await self._written(name, suffix, size, chunks)
+            return await run_in_threadpool(self._admit, part, digest, name, suffix, size)
+        except ClientDisconnect:
+            raise RefusedError(400, f"{name}: the upload broke off.") from None
+        except OSError as error:
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            log.error("an upload could not be stored: %s", error)
+            reason = "the server's disk is full" if full else "the server cannot store it"
+            raise RefusedError(507 if full else 500, f"{name}: {reason}. Tell whoever runs it.") from error
+        finally:
+            if part is not None:
+                part.unlink(missing_ok=True)
+            with self._lock:
+                self._coming.pop(ticket, None)
+
+    async def _written(self, name: str, suffix: str, size: int, chunks: AsyncIterator[bytes]) -> tuple[Path, bytes]:
+        """Path of a file beside the others, and the SHA-256 of its content."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        digest, count, pending = hashlib.sha256(), 0, bytearray()
+
+        def write(file: IO[bytes], data: bytes) -> None:
+            digest.update(data)
+            file.write(data)
+
+        with tempfile.NamedTemporaryFile(dir=self.folder, prefix=_PART, suffix=suffix, delete=False) as file:
+            part = Path(file.name)
+            try:
+                while (chunk := await self._next(name, chunks)) is not None:
+                    count += len(chunk)
+                    if count > size:
+                        raise RefusedError(413, f"{name}: more came than was announced.")
+                    pending += chunk
+                    if len(pending) >= _WRITE_BYTES:
+                        await run_in_threadpool(write, file, bytes(pending))
+                        pending.clear()
+                await run_in_threadpool(write, file, bytes(pending))
+                if count < size:
+                    raise RefusedError(400, f"{name}: the upload broke off after {megabytes(count)}.")
+            except BaseException:
+                part.unlink(missing_ok=True)
+                raise
+        return part, digest.digest()
+
+    async def _next(self, name: str, chunks: AsyncIterator[bytes]) -> bytes | None:
+        try:
+            return await asyncio.wait_for(anext(chunks, None), self._limits.silence_sec)
+        except TimeoutError:
+            raise RefusedError(408, f"{name}: nothing came for {self._limits.silence_sec:.0f} s.") from None
+
+    def _make_room(self, ticket: object, size: int, name: str) -> None:
+        """Count the file in before it comes; the oldest uploads make way."""
+        with self._lock:
+            if len(self._coming) >= self._limits.uploads_at_once:
+                raise RefusedError(503, "Other files are coming in just now. Try again in a moment.", retry_sec=5)
+            used = sum(video.size for video in self._videos.values()) + sum(self._coming.values())
+            for video in list(self._videos.values()):
+                if used + size <= self._limits.stored_bytes:
+                    break
+                if not self._busy(video.id):
+                    used -= video.size
+                    self._delete(self._videos.pop(video.id))
+            if used + size > self._limits.stored_bytes:
+                raise RefusedError(
+                    507, f"{name}: there is no room for {megabytes(size)}. Remove an uploaded video first."
+                )
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if shutil.disk_usage(self.folder).free < size + sum(self._coming.values()) + _SPARE_BYTES:
+                raise RefusedError(507, f"{name}: the server's disk is full. Tell whoever runs it.")
+            self._coming[ticket] = size
+
+    def _admit(self, part: Path, digest: bytes, name: str, suffix: str, size: int) -> Video:
+        facts = self._probers.facts(part)
+        if facts["status"] != "ok":
+            reason = str(facts["reason"]).replace(str(part), name).rstrip(".")
+            raise RefusedError(422, f"{name} cannot be used: {reason}. Try another file, or convert it with ffmpeg.")
+        if facts["duration_sec"] > self._limits.minutes * 60:
+            raise RefusedError(
+                422,
+                f"{name} lasts {facts['duration_sec'] / 60:.0f} minutes; uploads of up to {self._limits.minutes:g} "
+                "minutes are taken. Cut it.",
+            )
+        id = video_id(digest)
+        with self._lock:
+            known = self._videos.pop(id, None)
+            path = known.path if known is not None else self.folder / f"{id}{suffix}"
+            video = Video(id, name, path, size, uploaded=True)
+            if known is None:
+                part.replace(path)
+            write_json(path.with_suffix(".json"), {"name": name, "file": path.name})
+            self._videos[id] = video
+        return video
+
+    def _stored(self) -> list[Video]:
+        """Uploads of earlier servers, the oldest first; the rests of broken ones are deleted."""
+        videos: list[tuple[float, Video]] = []
+        for path in sorted(self.folder.glob("*")) if self.folder.is_dir() else ():
+            try:
+                facts = path.stat()
+                if path.name.startswith(_PART) and time.time() - facts.st_mtime > _STALE_SEC:
+                    path.unlink(missing_ok=True)
+                if path.suffix not in MEDIA_TYPES or path.name.startswith(_PART):
+                    continue
+                name = str(json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["name"])
+                videos.append((facts.st_mtime, Video(path.stem, shown_name(name), path, facts.st_size, uploaded=True)))
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                log.warning("%s is left aside: %s", path, error)
+        return [video for _, video in sorted(videos, key=lambda entry: entry[0])]
+
+    def _delete(self, video: Video) -> None:
+        self._forget(video.path)
+        video.path.unlink(missing_ok=True)
+        video.path.with_suffix(".json").unlink(missing_ok=True)
