@@ -149,6 +149,12 @@ def test_failed_videos_are_counted_by_reason(text):
     assert "missing no file of this name 21" in shown and "lost19" in shown
 
 
+def test_on_paper_every_failed_video_is_named_and_on_a_telephone_scores_come_first(text):
+    assert '<details class="print-open"><summary>gone1, lost00' in text
+    # One split and one kind of features: these columns give way where there is little room.
+    assert '<table class="scores one">' in text and text.count('class="which"') == 2 + 2 * 6
+
+
 def test_costs_are_summed_by_stage(text):
     # 10.5 + 20 seconds, the longer of them, twice 5.5 of the processor, the larger memory.
     assert re.search(r"train 2 30\.5 20\.0 11\.0 9(00|01)", _Page(text).text)
