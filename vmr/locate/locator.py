@@ -48,7 +48,12 @@ class Locator:
     """
 
     def __init__(
-        self, model: ModelFile, *, cache: Path | None = None, device: str = "auto", features: Path | None = None
+        self,
+        model: ModelFile,
+        *,
+        cache: Path | str | None = None,
+        device: str = "auto",
+        features: Path | str | None = None,
     ) -> None:
         self.model = model
         self._device = choose_device(device)
@@ -60,13 +65,18 @@ class Locator:
             self._store = FeatureStore(features)
             check_features(model.path, model.info, self._store.provenance, dim=self._store.dim)
             return
-        folder = cache or default_cache()
+        folder = Path(cache) if cache else default_cache()
         self._cache = FeatureCache(folder, recipe(model.info))
         self._make = VideoFeaturizer(model, folder=folder, device=device)
 
     @classmethod
     def load(
-        cls, path: Path | str, *, cache: Path | None = None, device: str = "auto", features: Path | None = None
+        cls,
+        path: Path | str,
+        *,
+        cache: Path | str | None = None,
+        device: str = "auto",
+        features: Path | str | None = None,
     ) -> Self:
         """Read a model that `vmr export` wrote; the arguments are those of the class.
 
