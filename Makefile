@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-reduced test faults test-slurm test-slurm-faults check format lock bench bench-features bench-training clean
+.PHONY: help setup demo demo-reduced test faults test-slurm test-slurm-faults check format lock bench bench-features bench-training bench-reruns bench-planning clean
 
 BIN := .venv/bin
 CORES ?= all
@@ -58,7 +58,7 @@ lock: setup ## compile the locks and the schema again (newest versions)
 	@$(BIN)/python -m uv pip compile -q --universal --python-version 3.11 --generate-hashes envs/uv.in -o envs/uv.txt
 	@$(BIN)/vmr config schema > workflow/schemas/config.schema.json
 
-bench: bench-features bench-training bench-planning ## measure speed and memory; writes benchmarks/results
+bench: bench-features bench-training bench-reruns bench-planning ## measure speed and memory; writes benchmarks/results
 
 VIDEOS ?= ../shared/data/videos
 bench-features: setup ## decoding, frame store, a window, a video, a shard, memory (VIDEOS=folder with 3MSZA.mp4)
@@ -72,6 +72,9 @@ bench-training: setup ## a training step; an epoch of the Charades-scale simulat
 	@$(BIN)/python benchmarks/training_step.py
 	@$(SNAKEMAKE) work/charades_sim/features/simulated.h5 work/charades_sim/queries/queries.h5
 	@$(BIN)/python benchmarks/training_epoch.py --work work/charades_sim --features work/charades_sim/features/simulated.h5
+
+bench-reruns: setup ## what Snakemake plans after each change of a setting, of files and of code
+	@VMR_RERUN_MATRIX=benchmarks/results/rerun_matrix.json $(BIN)/pytest tests/workflow/test_rerun.py
 
 bench-planning: setup ## Snakemake's plans for ten thousand to a million videos; a thousand shards against one
 	@$(BIN)/python benchmarks/planning.py

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from vmr.runlog import Job, read_run_log
 
 _LAST_LINES = 8
 _SHOWN = 5
+_FORCING = ("-f", "--force", "-F", "--forceall", "-R", "--forcerun")
 
 
 def failed_jobs(text: str) -> list[Job]:
@@ -21,14 +22,32 @@ def failed_jobs(text: str) -> list[Job]:
     return [job for job in read_run_log(text).jobs.values() if job.failed]
 
 
-def summary(text: str, *, folder: Path, cores: int, configurations: Sequence[str] = ()) -> str:
+def options_of(arguments: Sequence[str], targets: Collection[str]) -> list[str]:
+    """The options of a command of Snakemake that hold for one of its jobs too: profile, configuration, folder, cores.
+
+    Args:
+        arguments: of the command, without its name.
+        targets: those of its words that are targets; they are left out, as is all that forces jobs to run again.
+
+    >>> options_of(["--cores", "8", "-R", "train", "--workflow-profile", "slurm", "--", "table.csv"], {"table.csv"})
+    ['--cores', '8', '--workflow-profile', 'slurm']
+    """
+    kept: list[str] = []
+    forced = False
+    for word in arguments:
+        forced = word in _FORCING or (forced and not word.startswith("-"))
+        if not forced and word != "--" and word not in targets:
+            kept.append(word)
+    return kept
+
+
+def summary(text: str, *, folder: Path, options: Sequence[str]) -> str:
     """Lines to print after a run with failures; empty when no job failed.
 
     Args:
         text: what Snakemake logged.
         folder: its working directory.
-        cores: of the command that is proposed.
-        configurations: files that the run was given with ``--configfile``.
+        options: of the command that is proposed, see `options_of`.
     """
     jobs = failed_jobs(text)
     if not jobs:
@@ -41,10 +60,7 @@ def summary(text: str, *, folder: Path, cores: int, configurations: Sequence[str
         for log in job.logs:
             lines += [f"  {log}:", *(f"    {line}" for line in _last_lines(folder / log))]
         if job.outputs:
-            given = ["--configfile", *configurations, "--"] if configurations else []
-            lines.append(
-                f"  this job alone: {shlex.join(['snakemake', '--cores', str(cores), *given, job.outputs[0]])}"
-            )
+            lines.append(f"  this job alone: {shlex.join(['snakemake', *options, '--', job.outputs[0]])}")
     if len(jobs) > _SHOWN:
         lines += ["", f"and {len(jobs) - _SHOWN} more: {', '.join(sorted({job.rule for job in jobs[_SHOWN:]}))}"]
     return "\n".join(lines)

@@ -1,10 +1,11 @@
-"""What reruns after a change: the table of docs/clusters.md, compared with what Snakemake plans.
+"""What reruns after a change: the table of docs/reruns.md, compared with what Snakemake plans.
 
 Every row of the matrix is a dataset of its own. All are made alike and then each is changed in one setting, so that
 two runs of Snakemake try them all. The files are empty: what is planned depends on their times and on Snakemake's own
 records of parameters and code, which `--touch` writes as a real run does.
 """
 
+import datetime
 import os
 import re
 import shutil
@@ -19,6 +20,8 @@ import pytest
 import yaml
 
 from vmr.config import Config, DatasetSettings, Settings
+from vmr.files import write_json
+from vmr.provenance import library_versions
 from vmr.shard import shard_of
 
 # One worker makes the folder that all of these tests look at.
@@ -346,6 +349,31 @@ def after_edits(finished, tmp_path_factory):
 
     with ThreadPoolExecutor(2) as pool:
         return dict(zip(CODE, pool.map(planned, CODE), strict=True))
+
+
+def matrix(after_changes, after_edits):
+    """What was changed, and what Snakemake plans, in the order of the pipeline."""
+    order = ["parse_annotations", "compute_baselines", "embed_queries", "probe_videos", "decode_frames"]
+    order += ["extract_i3d", "extract_c3d", "merge_features", "train", "evaluate", "make_table", "study_cases"]
+
+    def row(changed, to, planned):
+        names = sorted(rules_of(planned), key=lambda name: ([*order, "make_report"].index(name.split()[0]), name))
+        return {"changed": changed, "to": to, "runs_again": ", ".join(names) or "nothing"}
+
+    rows = [row(name, repr(value), after_changes[name_of(name)]) for name, (value, _) in ROWS.items()]
+    rows.append(row("a file of annotations", "another sentence", after_changes["changed_annotations"]))
+    rows.append(row(f"the videos, in {SHARDS_OF_ADDED} shards", "one more", after_changes["added_video"]))
+    return rows + [row(path, edit, after_edits[edit]) for edit, (path, *_) in CODE.items()]
+
+
+@pytest.mark.skipif("VMR_RERUN_MATRIX" not in os.environ, reason="writes benchmarks/results: `make bench-reruns`")
+def test_write_the_matrix(after_changes, after_edits):
+    result = {
+        "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
+        "versions": library_versions(["snakemake"]),
+        "matrix": matrix(after_changes, after_edits),
+    }
+    write_json(os.environ["VMR_RERUN_MATRIX"], result)
 
 
 @pytest.mark.parametrize("edit", CODE)

@@ -21,7 +21,7 @@ shell.prefix(
 
 from vmr.config import load_config
 from vmr.errors import ConfigError
-from vmr.failures import summary
+from vmr.failures import options_of, summary
 from vmr.stages import STAGES, extract_stage
 from vmr.video.listing import changed_shards, folder_fingerprints
 
@@ -212,7 +212,6 @@ onerror:
     if failed := summary(
         "".join(Path(file).read_text() for file in log),
         folder=Path.cwd(),
-        cores=workflow.cores or 1,
-        configurations=list(map(str, workflow.overwrite_configfiles)),
+        options=options_of(sys.argv[1:], workflow.dag_settings.targets),
     ):
         print(f"\n{failed}", file=sys.stderr)

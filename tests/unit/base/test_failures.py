@@ -1,4 +1,4 @@
-from vmr.failures import failed_jobs, summary
+from vmr.failures import failed_jobs, options_of, summary
 
 LOG = """[Tue Nov 24 03:51:16 2026]
 Error in rule train:
@@ -34,24 +34,30 @@ def test_the_summary_has_the_last_lines_and_the_command(tmp_path):
     folder.mkdir(parents=True)
     lines = [f"line {number}" for number in range(20)]
     (folder / "i3d_mha_0.log").write_text("\n".join([*lines, "1%\r50%\r99%", "error: the loss is not a number"]) + "\n")
-    text = summary(LOG, folder=tmp_path, cores=8)
+    text = summary(LOG, folder=tmp_path, options=["--cores", "8"])
     assert text.startswith("1 job failed.")
     assert "    error: the loss is not a number" in text and "    99%\n" in text
     assert "line 14" in text and "line 13" not in text  # eight lines
     assert "logs/slurm/rule_train/3.log:\n    (not written)" in text
-    assert "snakemake --cores 8 work/demo/runs/i3d/mha/seed_0/checkpoint.safetensors" in text
-    assert "--cores 8 --configfile 'my own.yaml' -- work" in summary(
-        LOG, folder=tmp_path, cores=8, configurations=["my own.yaml"]
-    )
+    assert "snakemake --cores 8 -- work/demo/runs/i3d/mha/seed_0/checkpoint.safetensors" in text
+
+
+def test_the_command_is_the_users_own_but_for_its_targets():
+    slurm = ["--workflow-profile", "slurm", "--default-resources", "slurm_account=me", "mem_mb=2000"]
+    assert options_of([*slurm, "--", "results/a.csv", "results/b.csv"], {"results/a.csv", "results/b.csv"}) == slurm
+    assert options_of(["results/a.csv", "-c8", "--configfile", "my own.yaml"], {"results/a.csv"}) == [
+        *("-c8", "--configfile", "my own.yaml")
+    ]
+    assert options_of(["-F", "--cores", "2", "--forcerun", "train", "evaluate", "-k"], set()) == ["--cores", "2", "-k"]
 
 
 def test_names_are_quoted_and_many_failures_are_counted(tmp_path):
     block = LOG.split("\n\n")[1].split("Trying")[0]
     log = "\n".join(block.replace("jobid: 7", f"jobid: {number}") for number in range(7))
-    text = summary(log, folder=tmp_path, cores=2)
-    assert "snakemake --cores 2 'work/demo/frames/shard 1.h5'" in text
+    text = summary(log, folder=tmp_path, options=["--cores", "2"])
+    assert "snakemake --cores 2 -- 'work/demo/frames/shard 1.h5'" in text
     assert text.endswith("and 2 more: decode_frames")
 
 
 def test_nothing_is_said_of_a_run_without_failed_jobs(tmp_path):
-    assert summary("Finished jobid: 3\n", folder=tmp_path, cores=1) == ""
+    assert summary("Finished jobid: 3\n", folder=tmp_path, options=[]) == ""
