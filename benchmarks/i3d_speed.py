@@ -28,7 +28,8 @@ from vmr.assets.flax_i3d import i3d_state_dict_from_flax, load_flax_pickle
 from vmr.assets.torch_weights import plain_key
 from vmr.features.clips import plan_windows, resize_and_crop
 from vmr.features.extractors import Extractor, build_extractor
-from vmr.features.i3d import InceptionI3d, SameMaxPool3d, same_padding
+from vmr.features.i3d import InceptionI3d
+from vmr.features.i3d_layers import SameMaxPool3d, same_padding
 from vmr.features.weights import load_into
 from vmr.files import write_json
 from vmr.provenance import library_versions
@@ -75,8 +76,17 @@ def plain_window(model: InceptionI3d, frames: np.ndarray, start: int) -> torch.T
     """One window as most public extractors do it."""
     seen = frames[np.clip(np.arange(start, start + WINDOW), 0, len(frames) - 1)]
     clip = torch.from_numpy(resize_and_crop(seen, short_side=256, size=None, crop=224))
+    clip = clip.to(next(model.parameters()).device)
     with torch.inference_mode():
-        return model(clip.permute(3, 0, 1, 2)[None].float() / 127.5 - 1)
+        return model(clip.permute(3, 0, 1, 2)[None].float() / 127.5 - 1).cpu()
+
+
+def matmul_gflops(device: str, dtype: torch.dtype) -> float:
+    """What the device gives multiplying large matrices: the mark for convolutions."""
+    n = 2048 if device == "cpu" else 8192
+    a, b = (torch.randn(n, n, device=device).to(dtype) for _ in range(2))
+    seconds = min(timed(lambda: (a @ b)[0, 0].item())[0] for _ in range(7))
+    return 2 * n**3 / seconds / 1e9
 
 
 def encode(extractor: Extractor, frames: np.ndarray) -> torch.Tensor:
@@ -125,7 +135,7 @@ def main() -> None:
             save_file({key: torch.from_numpy(value) for key, value in i3d_state_dict_from_flax(tree).items()}, weights)
         plain = InceptionI3d().eval()
         load_into(plain, weights, rename=plain_key)
-        with_plain_pools(plain)
+        with_plain_pools(plain).to(options.device)
         ways = {
             f"{mode}_{dtype}": build_extractor(
                 "i3d", weights_path=weights, window=WINDOW, stride=STRIDE, mode=mode, dtype=dtype, device=options.device

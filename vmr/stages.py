@@ -10,8 +10,8 @@ from vmr.provenance import code_digest, files_digest
 _WITHOUT = ("vmr.errors", "vmr.provenance", "vmr.devices")
 _OTHER_EXTRACTORS = {
     "extract_i3d": ("vmr.features.c3d", "vmr.features.backbones"),
-    "extract_c3d": ("vmr.features.i3d", "vmr.features.backbones"),
-    "extract_backbone": ("vmr.features.c3d", "vmr.features.i3d"),
+    "extract_c3d": ("vmr.features.i3d", "vmr.features.i3d_layers", "vmr.features.backbones"),
+    "extract_backbone": ("vmr.features.c3d", "vmr.features.i3d", "vmr.features.i3d_layers"),
 }
 
 

@@ -1,8 +1,6 @@
 """Inception-I3D (Carreira and Zisserman, "Quo Vadis, Action Recognition?", CVPR 2017, Figure 3).
 
-The keys of the state dict are those of the widely used PyTorch port. Padding is TensorFlow's SAME, as in the
-network that the published weights were trained with: it depends on the input's size and puts the odd element
-behind.
+The keys of the state dict are those of the widely used PyTorch port. Its layers are in `vmr.features.i3d_layers`.
 
 Shape legend: B batch, C channels, T frames, H height, W width, D feature dimension.
 """
@@ -10,10 +8,10 @@ Shape legend: B batch, C channels, T frames, H height, W width, D feature dimens
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
+
+from vmr.features.i3d_layers import InceptionBlock, SameMaxPool3d, Unit3d
 
 FEATURE_DIM = 1024
-BATCH_NORM_EPS = 1e-3  # Sonnet's default, under which the weights were trained; torch's own is 1e-5
 TEMPORAL_STRIDE = 8
 SPATIAL_POOL = 7  # the last average pool is 2x7x7: all of the 7x7 positions of a 224x224 crop
 
@@ -29,132 +27,6 @@ _CHANNELS = {
     "Mixed_5b": (256, 160, 320, 32, 128, 128),
     "Mixed_5c": (384, 192, 384, 48, 128, 128),
 }
-
-
-def same_padding(size: int, *, kernel: int, stride: int) -> tuple[int, int]:
-    """Elements that TensorFlow's SAME padding puts before and behind an axis.
-
-    Args:
-        size: length of the axis, at least 1.
-        kernel: length of the kernel along it.
-        stride: step of the kernel along it.
-
-    >>> same_padding(224, kernel=7, stride=2)
-    (2, 3)
-    >>> same_padding(28, kernel=3, stride=1)
-    (1, 1)
-    """
-    total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
-    return total // 2, total - total // 2
-
-
-class SameMaxPool3d(nn.Module):
-    """Max pooling with SAME padding; padded elements never win, as in TensorFlow."""
-
-    def __init__(self, *, kernel: tuple[int, int, int], stride: tuple[int, int, int]) -> None:
-        super().__init__()
-        self.kernel = kernel
-        self.stride = stride
-
-    def forward(self, x: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C t h w"]:
-        """Pool; each output axis has ceil(size / stride) elements."""
-        if x.device.type == "cpu" and not torch.is_grad_enabled():
-            return self._axis_by_axis(x)
-        sides = [
-            same_padding(size, kernel=k, stride=s)
-            for size, k, s in zip(x.shape[2:], self.kernel, self.stride, strict=True)
-        ]
-        if all(before == behind for before, behind in sides):
-            return F.max_pool3d(x, self.kernel, self.stride, padding=[before for before, _ in sides])
-        if all(before == 0 and behind < s for (before, behind), s in zip(sides, self.stride, strict=True)):
-            # A last window that hangs over the edge: no padded copy of the input is needed.
-            return F.max_pool3d(x, self.kernel, self.stride, ceil_mode=True)
-        flat = [element for before, behind in reversed(sides) for element in (before, behind)]
-        return F.max_pool3d(F.pad(x, flat, value=float("-inf")), self.kernel, self.stride)
-
-    def _axis_by_axis(self, x: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C t h w"]:
-        """The same maxima, one axis after the other: a fifth of the time of torch's pool on the CPU (measured)."""
-        for axis, kernel, stride in zip((2, 3, 4), self.kernel, self.stride, strict=True):
-            size = x.shape[axis]
-            before, _ = same_padding(size, kernel=kernel, stride=stride)
-            outputs = -(-size // stride)
-            if kernel == stride == 1:
-                continue
-            pooled: Tensor | None = None
-            # The tap that every output has comes first: it is where the result is kept.
-            for tap in sorted(range(kernel), key=lambda tap: abs(tap - before)):
-                first = max(-((tap - before) // stride), 0)  # first output whose tap lies inside
-                behind = (size - 1 - (tap - before)) // stride + 1
-                count = min(behind, outputs) - first
-                if count < 1:
-                    continue
-                begin = first * stride + tap - before
-                taken = x.narrow(axis, begin, (count - 1) * stride + 1)
-                taken = taken[(slice(None),) * axis + (slice(None, None, stride),)]
-                if pooled is None:
-                    pooled = taken.clone()
-                else:
-                    target = pooled.narrow(axis, first, count)
-                    torch.maximum(target, taken, out=target)
-            assert pooled is not None
-            x = pooled
-        return x
-
-
-class Unit3d(nn.Module):
-    """Convolution without bias, batch norm and ReLU; after `fold_batch_norm` a convolution with bias and ReLU.
-
-    Args:
-        in_channels: channels of the input.
-        out_channels: channels of the output.
-        kernel: edge of the cubic kernel.
-        stride: step along time, height and width.
-        final: a layer of logits: bias instead of batch norm, no ReLU.
-    """
-
-    def __init__(
-        self, in_channels: int, out_channels: int, *, kernel: int = 1, stride: int = 1, final: bool = False
-    ) -> None:
-        super().__init__()
-        self.kernel = kernel
-        self.stride = stride
-        self.final = final
-        self.conv3d = nn.Conv3d(in_channels, out_channels, kernel, stride=stride, bias=final)
-        self.bn = nn.Identity() if final else nn.BatchNorm3d(out_channels, eps=BATCH_NORM_EPS)
-
-    def forward(self, x: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B K t h w"]:
-        """Apply the unit; each output axis has ceil(size / stride) elements."""
-        sides = [same_padding(size, kernel=self.kernel, stride=self.stride) for size in x.shape[2:]]
-        if any(before != behind for before, behind in sides):
-            x = F.pad(x, [element for before, behind in reversed(sides) for element in (before, behind)])
-            sides = [(0, 0)] * 3
-        conv = self.conv3d
-        x = F.conv3d(x, conv.weight, conv.bias, stride=self.stride, padding=[before for before, _ in sides])
-        x = self.bn(x)
-        return x if self.final else F.relu(x, inplace=not torch.is_grad_enabled())
-
-
-class InceptionBlock(nn.Module):
-    """The inception module of Figure 3: four branches whose channels are concatenated.
-
-    Args:
-        in_channels: channels of the input.
-        channels: output channels of b0, b1a, b1b, b2a, b2b and b3b.
-    """
-
-    def __init__(self, in_channels: int, channels: tuple[int, int, int, int, int, int]) -> None:
-        super().__init__()
-        self.b0 = Unit3d(in_channels, channels[0])
-        self.b1a = Unit3d(in_channels, channels[1])
-        self.b1b = Unit3d(channels[1], channels[2], kernel=3)
-        self.b2a = Unit3d(in_channels, channels[3])
-        self.b2b = Unit3d(channels[3], channels[4], kernel=3)
-        self.b3a = SameMaxPool3d(kernel=(3, 3, 3), stride=(1, 1, 1))
-        self.b3b = Unit3d(in_channels, channels[5])
-
-    def forward(self, x: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B K T H W"]:
-        """Concatenate the branches' outputs; K is the sum of their channels."""
-        return torch.cat([self.b0(x), self.b1b(self.b1a(x)), self.b2b(self.b2a(x)), self.b3b(self.b3a(x))], dim=1)
 
 
 class InceptionI3d(nn.Module):

@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vmr.features.i3d import FEATURE_DIM, InceptionI3d, pool_space, pool_time
-from vmr.features.streaming import StageStream, join_time, temporal_reach
+from vmr.features.stage_stream import StageGroup, StageStream, join_time, temporal_reach
 
 # Stages that are shared, grouped so that the first of each group alone reaches over time.
 _GROUPS = (
@@ -90,10 +90,10 @@ class SharedWindows:
         assert can_share(window=window, stride=stride)
         self.window, self.stride = window, stride
         stages = model.stages()
-        self._groups = [nn.Sequential(*(stages.pop(name) for name in names)) for names in _GROUPS]
+        self._groups = [StageGroup(*(stages.pop(name) for name in names)) for names in _GROUPS]
         self._rest = list(stages.values())
-        self._levels = _levels([group[0] for group in self._groups], window)
-        self._streams = [StageStream(group, reach=temporal_reach(group[0])) for group in self._groups]
+        self._levels = _levels([group.first for group in self._groups], window)
+        self._streams = [StageStream(group, reach=temporal_reach(group.first)) for group in self._groups]
         self._held: list[Tensor | None] = [None] * len(self._levels)
         self._offset = [0] * len(self._levels)
         self._frames = 0

@@ -1,7 +1,8 @@
 """One convolutional pass of I3D over a video of any length, in pieces, in bounded memory.
 
 Every stage of the network keeps the few inputs that its next outputs still need, so a piece costs what its own
-frames cost, and cutting a video elsewhere changes nothing but rounding.
+frames cost, and cutting a video elsewhere changes nothing but rounding. Where a frame is repeated, as it is at both
+ends of every video, a stage computes the one output that sees nothing else once.
 
 Shape legend: B batch, C channels, T frames, H height, W width, D feature dimension.
 """
@@ -10,86 +11,10 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from vmr.features.i3d import FEATURE_DIM, TEMPORAL_STRIDE, InceptionI3d, SameMaxPool3d, Unit3d, pool_space, pool_time
-
-
-def temporal_reach(stage: nn.Module) -> tuple[int, int, int]:
-    """Stride of a stage of I3D along time, and the inputs that output j sees before and behind input j * stride.
-
-    Args:
-        stage: a convolution, a pool or an inception module, whose widest branch has a kernel of 3.
-    """
-    if isinstance(stage, Unit3d):
-        kernel, stride = stage.kernel, stage.stride
-    elif isinstance(stage, SameMaxPool3d):
-        kernel, stride = stage.kernel[0], stage.stride[0]
-    else:
-        kernel, stride = 3, 1
-    before = max(kernel - stride, 0) // 2  # SAME padding of an axis whose length is a multiple of the stride
-    return stride, before, kernel - 1 - before
-
-
-def join_time(parts: list[Tensor]) -> Float[Tensor, "B C T H W"]:
-    """Concatenate along time, channels last: as whole frames, which is a plain copy of memory.
-
-    Args:
-        parts: tensors that differ in T only, in any memory format.
-    """
-    frames = torch.cat([part.permute(0, 2, 3, 4, 1) for part in parts], dim=1)
-    return frames.permute(0, 4, 1, 2, 3)
-
-
-class StageStream:
-    """A stage of the network fed piece by piece.
-
-    Args:
-        stage: a stage of `InceptionI3d.stages`, or several in a row of which only the first reaches over time.
-        reach: `temporal_reach` of (the first of) it.
-    """
-
-    def __init__(self, stage: nn.Module, *, reach: tuple[int, int, int]) -> None:
-        self.stage = stage
-        self.stride, self.before, self.behind = reach
-        self._held: Tensor | None = None
-        self._offset = 0  # position of the first held input
-        self._emitted = 0  # outputs given so far
-
-    def state(self) -> tuple[Tensor | None, int, int]:
-        """Where the stream is. The tensor in it is never changed."""
-        return self._held, self._offset, self._emitted
-
-    def go_back(self, state: tuple[Tensor | None, int, int]) -> None:
-        """Forget what was pushed since `state`."""
-        self._held, self._offset, self._emitted = state
-
-    def push(self, x: Float[Tensor, "B C T H W"] | None, *, last: bool) -> Float[Tensor, "B K t h w"] | None:
-        """Take the next inputs; give the outputs that are complete now, or None.
-
-        Args:
-            x: inputs that follow the earlier ones, or None.
-            last: no more will come: the end is padded as SAME padding does. All inputs together must then be a
-                multiple of the stride, else the padding at the beginning would have been another.
-        """
-        held = x if self._held is None else self._held if x is None else join_time([self._held, x])
-        if held is None:
-            return None
-        total = self._offset + held.shape[2]
-        usable = total - total % self.stride
-        assert usable == total or not last, "a stream must end on a multiple of the stride"
-        ready = total // self.stride if last else max((usable - 1 - self.behind) // self.stride + 1, 0)
-        if ready <= self._emitted:
-            self._held = held
-            return None
-        base = self._offset // self.stride
-        out: Tensor = self.stage(held[:, :, : usable - self._offset])[:, :, self._emitted - base : ready - base]
-        keep = max(ready * self.stride - self.before, 0)
-        keep -= keep % self.stride
-        # A clone, since a view would keep the whole piece in memory.
-        self._held = held[:, :, keep - self._offset :].clone()
-        self._offset, self._emitted = keep, ready
-        return out
+from vmr.features.i3d import FEATURE_DIM, TEMPORAL_STRIDE, InceptionI3d, pool_space, pool_time
+from vmr.features.stage_stream import StageStream, Still, still_ends, temporal_reach
 
 
 class StreamingFeatures:
@@ -128,11 +53,12 @@ class StreamingFeatures:
 
     def push(self, video: Float[Tensor, "1 3 T H W"], *, last: bool) -> Float[Tensor, "n 1024"]:
         """Take the next frames of the padded sequence (a multiple of 8 in all); give the steps that are complete."""
-        x: Tensor | None = video
+        segments = still_ends(video)
         for stage in self._stages:
-            x = stage.push(x, last=last)
-        if x is not None:
-            new = pool_space(x)
+            segments = stage.push_segments(segments, last=last)
+        for segment in segments:
+            positions = segment.all() if isinstance(segment, Still) else segment
+            new = pool_space(positions)
             self._positions = new if self._positions is None else torch.cat([self._positions, new], dim=1)
         held = self._positions
         if held is None or held.shape[1] < self.window_positions:

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from vmr.assets.flax_i3d import i3d_state_dict_from_flax, load_flax_pickle
-from vmr.features.i3d import InceptionI3d, SameMaxPool3d, fold_batch_norm, pool_time, same_padding
+from vmr.features.i3d import InceptionI3d, fold_batch_norm, pool_time
+from vmr.features.i3d_layers import SameMaxPool3d, same_padding
 
 
 @pytest.mark.parametrize("shape", [(16, 32, 32), (19, 41, 36)])
@@ -48,6 +49,35 @@ def test_pooling_axis_by_axis_is_the_same(kernel, stride, shape):
     with_torch = pool(x)
     with torch.inference_mode():
         assert torch.equal(pool(x), with_torch)
+
+
+@pytest.mark.parametrize("grad", [False, True])
+@pytest.mark.parametrize(
+    # Of 7 frames under a kernel of 3, stride 2, outputs 1 and 2 of 4 see frames 1 to 5 and no padding.
+    ("name", "channels", "inner"),
+    [("Conv3d_2c_3x3", 64, slice(None)), ("Mixed_3b", 192, slice(None)), ("MaxPool3d_4a_3x3", 192, slice(1, -1))],
+)
+def test_padding_along_time_can_be_given(random_i3d, name, channels, inner, grad):
+    stage = random_i3d.stages()[name]
+    x = torch.rand(1, channels, 7, 6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    with torch.set_grad_enabled(grad):
+        whole = stage(x)
+        for time, seen, outputs in [
+            ((0, 0), x[:, :, inner], whole[:, :, 1:-1]),
+            ((1, 0), x, whole[:, :, :-1]),
+            ((1, 1), x, whole),
+        ]:
+            torch.testing.assert_close(stage(seen, time=time), outputs, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(8, 16, 16), (9, 15, 17), (7, 14, 13)])
+@pytest.mark.parametrize("time", [None, (0, 0), (2, 3)])
+def test_a_convolution_in_pairs_is_the_same(random_i3d, shape, time):
+    x = torch.rand(2, 3, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    x = x.contiguous(memory_format=torch.channels_last_3d)
+    plain = random_i3d.Conv3d_1a_7x7(x, time=time)
+    with torch.inference_mode():
+        torch.testing.assert_close(random_i3d.Conv3d_1a_7x7(x, time=time), plain, rtol=1e-9, atol=1e-12)
 
 
 def test_shapes_of_the_published_setting():

@@ -3,7 +3,8 @@ import torch
 
 from vmr.features.i3d import pool_space, pool_time
 from vmr.features.shared_windows import SharedWindows, can_share
-from vmr.features.streaming import StreamingFeatures, join_time, temporal_reach
+from vmr.features.stage_stream import join_time, still_ends, temporal_reach
+from vmr.features.streaming import StreamingFeatures
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +39,40 @@ def test_cutting_changes_nothing_in_float32(fresh_i3d, video):
     features = feed(StreamingFeatures(fresh_i3d, window=64, stride=8), video.float(), 40)
     whole = feed(StreamingFeatures(fresh_i3d, window=64, stride=8), video.float(), 120)
     torch.testing.assert_close(features, whole, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("chunk", [8, 40, 72, 136])
+def test_repeated_frames_are_computed_once_and_change_nothing(random_i3d, video, chunk):
+    # 28 frames before, 40 behind, as at the ends of a video; and 24 that stand still in between.
+    ends = [video[:, :, :1].expand(-1, -1, 28, -1, -1), video[:, :, -1:].expand(-1, -1, 40, -1, -1)]
+    middle = [video[:, :, :20], video[:, :, 20:21].expand(-1, -1, 24, -1, -1), video[:, :, 20:44]]
+    whole = torch.cat([ends[0], *middle, ends[1]], dim=2)
+    seen = []
+    stream = StreamingFeatures(random_i3d, window=64, stride=8)
+    first = stream._stages[0]
+    stage = first.stage
+    first.stage = lambda x, time: seen.append(x.shape[2]) or stage(x, time=time)
+    features = feed(stream, whole, chunk)
+    with torch.inference_mode():
+        expected = pool_time(pool_space(random_i3d.trunk(whole)), window_positions=8)[0]
+    torch.testing.assert_close(features, expected, rtol=1e-6, atol=1e-7)
+    if chunk == 136:
+        # Of 29 equal frames the first convolution sees 7 (2 outputs, the second of which stands for 12), then the 5
+        # of them that reach into the 67 that follow, and 7 of the 40 behind; last, the 6 up to the padded end.
+        assert seen == [7, 5 + 67 + 7, 6]
+
+
+def test_what_is_repeated_at_the_ends_of_a_piece():
+    frames = torch.rand(1, 3, 12, 4, 4)
+    moving = still_ends(frames)
+    assert len(moving) == 1 and torch.equal(moving[0], frames)
+    front, between, back = still_ends(
+        torch.cat([frames[:, :, [0] * 9], frames[:, :, 1:4], frames[:, :, [5] * 6]], dim=2)
+    )
+    assert (front.count, between.shape[2], back.count) == (9, 3, 6)
+    assert torch.equal(front.frame, frames[:, :, :1]) and torch.equal(back.all(2), frames[:, :, [5, 5]])
+    (still,) = still_ends(frames[:, :, [3] * 20])
+    assert still.count == 20
 
 
 def test_a_wider_stride_picks_steps(random_i3d, video, one_pass):
