@@ -67,6 +67,7 @@ bench-features: setup ## decoding, frame store, a window, a video, a shard, memo
 	@$(BIN)/python benchmarks/extraction.py --video $(VIDEOS)/3MSZA.mp4
 	@$(BIN)/python benchmarks/frame_store.py $(VIDEOS)/3MSZA.mp4 $(VIDEOS)/v_ZNVhz7ctTq0.mp4
 	@$(BIN)/python benchmarks/memory.py
+	@$(BIN)/python benchmarks/summary.py
 
 bench-training: setup ## a training step; an epoch of the Charades-scale simulation, straightforward and ours
 	@$(BIN)/python benchmarks/training_step.py

@@ -4,13 +4,16 @@
 
 The shard is cut out of one video. The common way: decord, every window read and resized for itself, I3D in fp32, one
 window at a time. Ours: the stages probe, decode and extract as the workflow runs them, in one process, in both modes;
-loading the network is counted for all. Ways are measured in turns; medians are reported.
+loading the network is counted for all. Ways are measured in turns; medians are reported, with the share of the time
+that the network waited for frames, as the stage logs it.
 """
 
 import argparse
 import datetime
 import importlib.util
+import logging
 import os
+import re
 import statistics
 import subprocess
 import tempfile
@@ -55,11 +58,11 @@ def cut_clips(video: Path, folder: Path, *, clips: int, clip_sec: float) -> list
     return paths
 
 
-def common_way(paths: list[Path], weights: Path) -> int:
+def common_way(paths: list[Path], weights: Path, device: str) -> int:
     """Windows of all clips, read and computed one by one; their number."""
     model = InceptionI3d().eval()
     load_into(model, weights)
-    with_plain_pools(model)
+    with_plain_pools(model).to(device)
     windows = 0
     for path in paths:
         reader = decord.VideoReader(str(path))
@@ -73,7 +76,20 @@ def common_way(paths: list[Path], weights: Path) -> int:
     return windows
 
 
-def our_way(paths: list[Path], weights: Path, folder: Path, mode: str) -> int:
+class Waits(logging.Handler):
+    """Hears how long the network waited for frames, in percent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.percent: list[float] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep the number of the line that tells it."""
+        if found := re.search(r"the network waited for frames ([\d.]+) %", record.getMessage()):
+            self.percent.append(float(found.group(1)))
+
+
+def our_way(paths: list[Path], weights: Path, folder: Path, mode: str, device: str) -> int:
     """The workflow's stages; the number of steps."""
     moments = folder / "moments.csv"
     pd.DataFrame(
@@ -90,8 +106,8 @@ def our_way(paths: list[Path], weights: Path, folder: Path, mode: str) -> int:
     )  # fmt: skip
     extract_shard(
         frames=folder / "f.h5", manifest=folder / "f.csv", output=folder / "x.h5", statuses=folder / "x.csv",
-        extractor="i3d", weights=weights, window=WINDOW, stride=STRIDE, mode=mode, max_failed_share=0.0,
-        code_digest="benchmark",
+        extractor="i3d", weights=weights, window=WINDOW, stride=STRIDE, mode=mode, device=device,
+        max_failed_share=0.0, code_digest="benchmark",
     )  # fmt: skip
     with FeatureStore(folder / "x.h5") as store:
         return sum(store.steps(video_id) for video_id in store.video_ids)
@@ -104,8 +120,14 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=6)
     parser.add_argument("--clip-sec", type=float, default=5.0)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "extraction.json")
     options = parser.parse_args()
+    waits: dict[str, list[float]] = {}
+    heard = Waits()
+    logger = logging.getLogger("vmr.features.extract")
+    logger.setLevel(logging.INFO)
+    logger.addHandler(heard)
     with tempfile.TemporaryDirectory() as folder_name:
         folder = Path(folder_name)
         weights = write_i3d_weights(folder)
@@ -118,12 +140,22 @@ def main() -> None:
                 run = folder / f"{way}{turn}"
                 run.mkdir()
                 begin = time.perf_counter()
-                steps[way] = common_way(paths, weights) if way == "common" else our_way(paths, weights, run, way)
+                if way == "common":
+                    steps[way] = common_way(paths, weights, options.device)
+                else:
+                    steps[way] = our_way(paths, weights, run, way, options.device)
                 seconds[way].append(time.perf_counter() - begin)
+                if heard.percent:
+                    waits.setdefault(way, []).append(heard.percent.pop())
     medians = {way: statistics.median(times) for way, times in seconds.items()}
     result = {
         "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
-        "machine": {"processor": processor_name(), "cores": os.cpu_count(), "load_at_end": os.getloadavg()[0]},
+        "machine": {
+            "processor": processor_name(),
+            "device": torch.cuda.get_device_name(options.device) if options.device != "cpu" else "cpu",
+            "cores": os.cpu_count(),
+            "load_at_end": os.getloadavg()[0],
+        },
         "versions": library_versions(["torch", "numpy", "decord", "h5py"]),
         "videos": options.clips,
         "seconds_of_video": options.clips * options.clip_sec,
@@ -131,11 +163,13 @@ def main() -> None:
         "steps": steps,
         "seconds": {way: {"median": medians[way], "best": min(times)} for way, times in seconds.items()},
         "share_of_common": {way: medians[way] / medians["common"] for way in ("windows", "continuous")},
+        "percent_of_extraction_that_the_network_waited": waits,
     }
     write_json(options.output, result)
     for way, median in medians.items():
         print(
             f"{way:12s} {median:7.1f} s a shard, {median / steps[way]:.3f} s a step, {median / medians['common']:.2f}"
+            + (f", the network waited {max(waits[way]):.1f} % of it at most" if way in waits else "")
         )
     print(f"written to {options.output}")
 

@@ -1,16 +1,15 @@
-"""Measure ways to keep decoded frames: size against the raw video, PSNR, frames written and read a second.
+"""Measure ways to keep decoded frames: size against the raw video, frames written and read a second, PSNR, features.
 
     .venv/bin/python benchmarks/frame_store.py ../shared/data/videos/3MSZA.mp4 ../shared/data/videos/v_ZNVhz7ctTq0.mp4
 
 Each video is brought to 24 fps and a short side of 256 as RGB; every candidate keeps those frames, and what it
-gives back is compared with them. With `--features`, I3D features of both are compared too.
+gives back is compared with them: the pictures, and I3D's features of exact windows, one window after another.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime
-import importlib
 import io
 import os
 import platform
@@ -24,8 +23,12 @@ from pathlib import Path
 import ffmpeg
 import h5py
 import numpy as np
+import torch
+from extraction import write_i3d_weights
+from i3d_speed import WINDOW, encode, processor_name
 from PIL import Image
 
+from vmr.features.extractors import Extractor, build_extractor
 from vmr.files import write_json
 from vmr.provenance import library_versions
 
@@ -140,8 +143,10 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
     return float(10 * np.log10(255**2 / error)) if error else float("inf")
 
 
-def measure(candidate: Candidate, frames: np.ndarray, raw_bytes: int, features: Callable | None) -> dict[str, object]:
-    """Write and read the frames once each."""
+def measure(
+    candidate: Candidate, frames: np.ndarray, *, raw_bytes: int, extractor: Extractor, direct: torch.Tensor
+) -> dict[str, object]:
+    """Write and read the frames once each; compare features of what comes back with those of the frames, `direct`."""
     start = time.perf_counter()
     parts = candidate.encode(frames)
     with tempfile.NamedTemporaryFile(suffix=".h5") as file, h5py.File(file.name, "w") as store:
@@ -150,19 +155,19 @@ def measure(candidate: Candidate, frames: np.ndarray, raw_bytes: int, features: 
     back = candidate.decode(parts, frames.shape)
     end = time.perf_counter()
     size = sum(map(len, parts))
-    row: dict[str, object] = {
+    fidelity = psnr(frames, back)
+    # Frames that come back as they were have the same features.
+    cosine = torch.cosine_similarity(encode(extractor, back), direct) if np.isfinite(fidelity) else torch.ones(1)
+    return {
         "candidate": candidate.name,
         "bytes": size,
         "times_raw_video": round(size / raw_bytes, 3),
-        "psnr_db": round(psnr(frames, back), 2),
+        "psnr_db": round(fidelity, 2) if np.isfinite(fidelity) else None,
+        "feature_cosine_mean": round(float(cosine.mean()), 5),
+        "feature_cosine_min": round(float(cosine.min()), 5),
         "written_frames_per_sec": round(len(frames) / (written - start)),
         "read_frames_per_sec": round(len(frames) / (end - written)),
     }
-    if features is not None:
-        kept, direct = features(back), features(frames)
-        norms = np.linalg.norm(kept, axis=1) * np.linalg.norm(direct, axis=1)
-        row["feature_cosine_min"] = round(float(np.min((kept * direct).sum(1) / norms)), 5)
-    return row
 
 
 def main() -> None:
@@ -170,41 +175,40 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("videos", nargs="+", type=Path)
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "frame_store.json")
-    parser.add_argument(
-        "--features",
-        metavar="MODULE:FUNCTION",
-        help="a function from frames (n, H, W, 3) uint8 to features (steps, dim), to compare kept and direct frames",
-    )
     options = parser.parse_args()
-    features = None
-    if options.features:
-        module, _, function = options.features.partition(":")
-        features = getattr(importlib.import_module(module), function)
+    with tempfile.TemporaryDirectory() as folder:
+        extractor = build_extractor(
+            "i3d", weights_path=write_i3d_weights(Path(folder)), window=WINDOW, stride=WINDOW, padding="valid"
+        )
     results = {}
     for path in options.videos:
         frames, raw_bytes = source_frames(path), path.stat().st_size
-        rows = [measure(candidate, frames, raw_bytes, features) for candidate in candidates()]
-        results[path.name] = {"frames": len(frames), "size": frames.shape[2:0:-1], "raw_bytes": raw_bytes, "rows": rows}
-        for row in rows:
-            print(path.name, *row.values(), sep="\t")
+        direct = encode(extractor, frames)
+        rows = []
+        for candidate in candidates():
+            row = measure(candidate, frames, raw_bytes=raw_bytes, extractor=extractor, direct=direct)
+            print(path.name, *row.values(), sep="\t", flush=True)
+            rows.append(row)
+        results[path.name] = {
+            "frames": len(frames), "size": frames.shape[2:0:-1], "raw_bytes": raw_bytes, "windows": len(direct),
+            "rows": rows,
+        }  # fmt: skip
     version = subprocess.run(["ffmpeg", "-version"], capture_output=True, text=True, check=True).stdout.split("\n")[0]
     write_json(
         options.output,
         {
             "date": datetime.date.today().isoformat(),
-            "machine": {"cpus": os.cpu_count(), "processor": processor(), "system": platform.platform()},
-            "versions": {"ffmpeg": version, **library_versions(["ffmpeg-python", "h5py", "numpy", "pillow"])},
-            "settings": {"fps": FPS, "short_side": SHORT_SIDE, "codec_threads": 1},
+            "machine": {"cpus": os.cpu_count(), "processor": processor_name(), "system": platform.platform()},
+            "versions": {"ffmpeg": version, **library_versions(["ffmpeg-python", "h5py", "numpy", "pillow", "torch"])},
+            "settings": {
+                "fps": FPS,
+                "short_side": SHORT_SIDE,
+                "codec_threads": 1,
+                "features": f"i3d, {str(extractor.dtype).removeprefix('torch.')}",
+            },
             "videos": results,
         },
     )
-
-
-def processor() -> str:
-    """Name of the processor, as Linux tells it."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
 
 
 if __name__ == "__main__":

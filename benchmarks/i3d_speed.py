@@ -165,14 +165,16 @@ def main() -> None:
     first = plan_windows(len(frames), window=WINDOW, stride=STRIDE).first_frame
     checked = list(range(0, len(exact), max(len(exact) // 6, 1)))
     reference = torch.cat([plain_window(plain, frames, first + k * STRIDE) for k in checked])
-    baseline = statistics.median(wall for wall, _ in seconds["baseline"])
-    windows = statistics.median(cpu for _, cpu in seconds["windows_bfloat16"])
-    lone = statistics.median(cpu for _, cpu in seconds["lone_window_bfloat16"])
-    continuous = statistics.median(cpu for _, cpu in seconds["continuous_bfloat16"])
+    wall = {name: statistics.median(wall for wall, _ in times) for name, times in seconds.items()}
+    # Processor time says nothing of a card's.
+    cost = {name: statistics.median(cpu for _, cpu in times) for name, times in seconds.items()}
+    cost = cost if options.device == "cpu" else wall
+    peak = {dtype: matmul_gflops(options.device, dtype) for dtype in (torch.float32, torch.bfloat16)}
     result = {
         "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
         "machine": {
             "processor": processor_name(),
+            "device": torch.cuda.get_device_name(options.device) if options.device != "cpu" else "cpu",
             "cores": os.cpu_count(),
             "threads": torch.get_num_threads(),
             "load_at_end": os.getloadavg()[0],
@@ -183,15 +185,22 @@ def main() -> None:
         "rounds": options.rounds,
         "seconds_per_step": {
             name: {
-                "wall_median": statistics.median(wall for wall, _ in times),
+                "wall_median": wall[name],
                 "wall_best": min(wall for wall, _ in times),
                 "cpu_median": statistics.median(cpu for _, cpu in times),
-                "share_of_baseline": statistics.median(wall for wall, _ in times) / baseline,
+                "share_of_baseline": wall[name] / wall["baseline"],
+                "clips_per_sec": 1 / wall[name],
             }
             for name, times in seconds.items()
         },
-        "continuous_share_of_lone_windows_cpu": continuous / lone,
-        "continuous_share_of_shared_windows_cpu": continuous / windows,
+        "matmul_gflops": {str(dtype).removeprefix("torch."): figure for dtype, figure in peak.items()},
+        # Of ways that do all the operations of every window.
+        "share_of_matmul_peak": {
+            "baseline": GFLOP_PER_WINDOW / wall["baseline"] / peak[torch.float32],
+            "lone_window_bfloat16": GFLOP_PER_WINDOW / wall["lone_window_bfloat16"] / peak[torch.bfloat16],
+        },
+        "continuous_share_of_lone_windows_cpu": cost["continuous_bfloat16"] / cost["lone_window_bfloat16"],
+        "continuous_share_of_shared_windows_cpu": cost["continuous_bfloat16"] / cost["windows_bfloat16"],
         "cosine_to_plain_float32_windows": {
             "steps": len(checked),
             **{name: cosine(features[checked], reference) for name, features in whole.items()},
@@ -204,6 +213,8 @@ def main() -> None:
     write_json(options.output, result)
     for name, figures in result["seconds_per_step"].items():
         print(f"{name:24s} {figures['wall_median']:.3f} s a step, {figures['share_of_baseline']:.2f} of the baseline")
+    for name, share in result["share_of_matmul_peak"].items():
+        print(f"{name:24s} {share:.2f} of what the device multiplies matrices at")
     print(f"written to {options.output}")
 
 
