@@ -1,6 +1,8 @@
 """One table of what `make bench-features` measured: baseline against ours, decoding, frame store, memory.
 
-python benchmarks/summary.py [--results benchmarks/results]
+    python benchmarks/summary.py [--results benchmarks/results]
+
+It reads the JSON files that the other benchmarks wrote.
 """
 
 import argparse
