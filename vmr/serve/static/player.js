@@ -51,15 +51,16 @@ export function clear() {
 
 // The time line of an answer also where the browser cannot play the file.
 export function knowLength(seconds) {
-  if (!playable() || !Number.isFinite(video.duration)) setLength(seconds);
+  if (!Number.isFinite(video.duration)) setLength(seconds);
 }
 
 export function duration() {
   return length;
 }
 
-export function playable() {
-  return !video.hidden && video.readyState > 0 && video.error === null;
+// Also before its first bytes are there: what is set then, holds from the beginning.
+function playable() {
+  return !video.hidden && video.error === null;
 }
 
 export function jump(seconds) {

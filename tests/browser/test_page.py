@@ -1,0 +1,214 @@
+"""What visitors do with the page, in Chromium."""
+
+import re
+
+import clips
+import pytest
+from playwright.sync_api import expect
+
+pytestmark = pytest.mark.xdist_group("browser")
+
+
+def choose(page, name):
+    page.get_by_role("button", name=re.compile(f"^{re.escape(name)}")).click()
+    expect(page.get_by_role("status")).to_contain_text(name)
+
+
+def ask(page, sentence="the person opens a door"):
+    page.get_by_label("What happens?").fill(sentence)
+    page.get_by_role("button", name="Find").click()
+    expect(page.get_by_role("status")).to_contain_text("the best from")
+    return page.get_by_role("button", name=re.compile("^Play moment"))
+
+
+def until(page, expression):
+    """Wait for an expression to hold; Playwright's own way needs `eval`, which the page forbids."""
+    for _ in range(600):
+        if page.evaluate(expression):
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError(expression)
+
+
+def seconds(text):
+    """Start and end in the words of a moment's button."""
+    return [int(minutes) * 60 + float(rest) for minutes, rest in re.findall(r"(\d+):(\d\d\.\d)", text)]
+
+
+def play_and_wait(page, moment):
+    """Where a moment's button began to play and where it stopped."""
+    page.evaluate(
+        """() => {
+            window.begun = [];
+            const video = document.querySelector("video");
+            video.addEventListener("play", () => window.begun.push(video.currentTime));
+        }"""
+    )
+    moment.click()
+    until(page, "window.begun.length > 0 && document.querySelector('video').paused")
+    return page.evaluate("[window.begun[0], document.querySelector('video').currentTime]")
+
+
+def test_choose_ask_and_play_the_moment_found(page):
+    choose(page, "kitchen.mp4")
+    page.get_by_label("What happens?").fill("the person opens a door")
+    page.get_by_role("button", name="Find").click()
+    expect(page.get_by_role("progressbar")).to_be_visible()  # features of a new video take a while
+    expect(page.get_by_role("status")).to_contain_text("the best from")
+    expect(page.get_by_role("progressbar")).to_be_hidden()
+    moments = page.get_by_role("button", name=re.compile("^Play moment"))
+    assert moments.count() >= 2
+    for number in range(2):
+        start, end = seconds(moments.nth(number).get_attribute("aria-label"))
+        assert 0 <= start < end <= 2.1
+        begun, stopped = play_and_wait(page, moments.nth(number))
+        # Buttons show tenths; Chromium ends a video within a frame of its duration.
+        assert begun == pytest.approx(start, abs=0.06)
+        assert stopped == pytest.approx(end, abs=0.11)
+    assert page.locator("#strip path").count() == 3
+    # The second question finds the features at hand.
+    page.get_by_label("What happens?").fill("a timer runs")
+    with page.expect_response("**/api/ask") as answered:
+        page.get_by_role("button", name="Find").click()
+    assert answered.value.status == 200
+
+
+def test_curve_and_time_line_have_the_scale_of_the_player(page):
+    choose(page, "kitchen.mp4")
+    ask(page)
+    boxes = [page.locator(name).bounding_box() for name in ("#stage", "#bar", "#strip", "#seek")]
+    assert {(box["x"], box["width"]) for box in boxes} == {(boxes[0]["x"], boxes[0]["width"])}
+    duration = page.evaluate("document.querySelector('video').duration")
+    page.locator("#strip").click(position={"x": boxes[2]["width"] * 0.75, "y": 20}, force=True)
+    expect(page.locator("#time")).to_contain_text("0:01.5")
+    assert page.evaluate("document.querySelector('video').currentTime") == pytest.approx(0.75 * duration, abs=0.02)
+    head = page.locator("#head").bounding_box()
+    assert head["x"] + head["width"] / 2 == pytest.approx(boxes[2]["x"] + 0.75 * boxes[2]["width"], abs=8)
+    first = page.locator("#lanes i").first.bounding_box()
+    start, end = seconds(page.get_by_role("button", name="Play moment 1").get_attribute("aria-label"))
+    assert (first["x"] - boxes[2]["x"]) / boxes[2]["width"] == pytest.approx(start / duration, abs=0.06)
+    assert first["width"] / boxes[2]["width"] == pytest.approx((end - start) / duration, abs=0.06)
+
+
+def test_upload_ask_and_remove(page, tmp_path):
+    film = clips.render(tmp_path / "my film.mp4", frames=20)
+    page.get_by_label("Upload a video").set_input_files(film)
+    expect(page.get_by_role("status")).to_contain_text("my film.mp4 is ready")
+    begun, stopped = play_and_wait(page, ask(page).first)
+    assert 0 <= begun < stopped
+    page.get_by_role("button", name="Remove my film.mp4").click()
+    expect(page.get_by_role("button", name="Remove my film.mp4")).to_have_count(0)
+    expect(page.get_by_text("No video is chosen yet.")).to_be_visible()
+
+
+def test_a_question_may_come_before_the_features(page, tmp_path):
+    film = clips.render(tmp_path / "early.mp4", frames=22)
+    page.get_by_label("What happens?").fill("a timer runs")
+    page.get_by_label("Upload a video").set_input_files(film)
+    expect(page.get_by_role("button", name=re.compile("^early.mp4"))).to_be_visible()
+    page.get_by_role("button", name="Find").click()
+    expect(page.get_by_role("status")).to_contain_text("the best from")
+
+
+def test_files_that_are_no_videos_get_a_sentence_and_change_nothing(page, tmp_path):
+    choose(page, "garden.mp4")
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"this is no film" * 50)
+    page.get_by_label("Upload a video").set_input_files(broken)
+    alert = page.get_by_role("alert")
+    expect(alert).to_contain_text("broken.mp4 cannot be used: ffprobe cannot read it")
+    (tmp_path / "large.mp4").write_bytes(b"0" * 1_000_001)
+    page.get_by_label("Upload a video").set_input_files(tmp_path / "large.mp4")
+    expect(alert).to_contain_text("files of up to 1.0 MB are taken")
+    (tmp_path / "letter.txt").write_text("Dear Sir,")
+    page.get_by_label("Upload a video").set_input_files(tmp_path / "letter.txt")
+    expect(alert).to_contain_text("only video files are taken")
+    page.complaints.clear()  # Chromium notes the refused request itself
+    ask(page)
+    expect(alert).to_be_hidden()
+
+
+def test_names_and_sentences_are_text_whatever_they_say(page, tmp_path):
+    name = "<img src=x onerror=alert(1)>&amp;.mp4"
+    film = clips.render(tmp_path / "film.mp4", frames=26)
+    film = film.rename(tmp_path / name)
+    page.get_by_label("Upload a video").set_input_files(film)
+    expect(page.get_by_role("status")).to_contain_text(f"{name} is ready")
+    expect(page.locator("#videos .name").first).to_have_text(name)
+    assert ask(page, "<script>alert(2)</script> a <b>door</b>").count() >= 1
+    expect(page.locator("#notes")).to_contain_text("alert(2)</script")
+    assert page.locator("#videos img, #notes script, #notes b").count() == 0
+    page.get_by_role("button", name=f"Remove {name}").click()
+    expect(page.get_by_role("status")).to_contain_text(f"{name} is removed")
+
+
+def test_a_video_that_the_browser_cannot_play_still_has_moments(page):
+    choose(page, "old.avi")
+    expect(page.get_by_text("This browser cannot play files of this kind (mpeg4)")).to_be_visible()
+    assert ask(page).count() >= 1
+    assert page.locator("#strip path").count() == 3
+
+
+def test_a_question_that_cannot_be_answered_gets_a_sentence(page):
+    page.get_by_label("What happens?").fill("a door")
+    page.get_by_role("button", name="Find").click()
+    expect(page.get_by_role("alert")).to_contain_text("Choose a video first")
+    choose(page, "garden.mp4")
+    ask(page)
+    page.get_by_label("What happens?").fill("zyx qwv")
+    page.get_by_role("button", name="Find").click()
+    expect(page.get_by_role("alert")).to_contain_text("no word of the query")
+    page.complaints.clear()  # Chromium notes the refused request itself
+    assert page.get_by_label("What happens?").get_attribute("maxlength") == "300"
+
+
+def test_with_the_keyboard_alone(page):
+    def focused():
+        return page.evaluate("document.activeElement.getAttribute('aria-label') ?? document.activeElement.id")
+
+    def tab_to(wanted, most=30):
+        for _ in range(most):
+            page.keyboard.press("Tab")
+            outline = page.evaluate(
+                """() => {
+                    const at = document.activeElement;
+                    const shown = ["file", "seek"].includes(at.id) ? at.nextElementSibling : at;
+                    return getComputedStyle(shown).outlineStyle;
+                }"""
+            )
+            assert outline == "solid", focused()
+            if page.evaluate(wanted):
+                return
+        raise AssertionError(focused())
+
+    tab_to("document.activeElement.textContent.startsWith('kitchen.mp4')")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("status")).to_contain_text("kitchen.mp4 is chosen")
+    tab_to("document.activeElement.id === 'sentence'")
+    page.keyboard.type("a person opens the door")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("status")).to_contain_text("the best from")
+    expect(page.get_by_role("slider")).to_be_enabled()
+    tab_to("document.activeElement.id === 'seek'")
+    page.keyboard.press("End")
+    assert page.evaluate("document.querySelector('video').currentTime") == pytest.approx(2.0, abs=0.1)
+    tab_to("document.activeElement.closest('#moments') !== null")
+    page.evaluate("document.querySelector('video').addEventListener('play', () => (window.played = true))")
+    page.keyboard.press("Enter")
+    until(page, "window.played && document.querySelector('video').paused")
+    _, end = seconds(page.get_by_role("button", name="Play moment 1").get_attribute("aria-label"))
+    assert page.evaluate("document.querySelector('video').currentTime") == pytest.approx(end, abs=0.11)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_is_cut_off_on_a_small_screen(browser, address, scheme):
+    context = browser.new_context(viewport={"width": 360, "height": 740}, color_scheme=scheme)
+    page = context.new_page()
+    page.goto(address)
+    choose(page, "kitchen.mp4")
+    ask(page)
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    light = sum(map(int, re.findall(r"\d+", paper))) > 380
+    assert light == (scheme == "light")
+    context.close()
