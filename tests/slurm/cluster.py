@@ -122,12 +122,12 @@ class Cluster:
         for process in self._processes_of(job):
             os.kill(process, signal.SIGKILL)
 
-    def jobs(self, *, states: str = "all") -> list[dict[str, str]]:
-        """Jobs that the controller knows of: id, name, state, node, rule (from the comment)."""
-        output = self.call("squeue", "--noheader", f"--states={states}", "--format=%A|%j|%T|%N|%k").splitlines()
-        return [
-            dict(zip(("id", "name", "state", "node", "comment"), line.split("|", 4), strict=True)) for line in output
-        ]
+    def jobs(self, folder: Path, *, states: str = "all") -> list[dict[str, str]]:
+        """Jobs of a working folder: id, name, state, node, folder, comment (with the rule)."""
+        output = self.call("squeue", "--noheader", f"--states={states}", "--format=%A|%j|%T|%N|%Z|%k").splitlines()
+        names = ("id", "name", "state", "node", "folder", "comment")
+        jobs = [dict(zip(names, line.split("|", 5), strict=True)) for line in output]
+        return [job for job in jobs if job["folder"] == str(folder)]
 
     def call(self, *command: str) -> str:
         """Output of one of Slurm's commands."""

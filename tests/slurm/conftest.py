@@ -95,7 +95,7 @@ class Run:
         """The job that extracts, once a video is finished and others are not; and the number of finished ones."""
 
         def job() -> dict[str, str] | None:
-            running = self.cluster.jobs(states="running")
+            running = self.cluster.jobs(self.folder, states="running")
             return next((each for each in running if "extract_i3d" in each["comment"]), None)
 
         def some() -> int:

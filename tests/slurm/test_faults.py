@@ -42,8 +42,6 @@ def test_a_node_goes_down(cluster, decoded, undisturbed):
     finally:
         cluster.start_node(job["node"])
     assert run.finished_before() >= finished
-    ended = next(each for each in cluster.jobs() if each["id"] == job["id"] or "extract_i3d" in each["comment"])
-    assert ended
 
 
 def test_a_job_is_cancelled(cluster, decoded, undisturbed):
@@ -68,10 +66,9 @@ def test_too_little_memory_and_more_at_the_next_attempt(cluster, decoded, undist
     run = Run(cluster, decoded, "--set-resources", *resources)
     check(run, undisturbed)
     extractions = [
-        details
-        for job in cluster.jobs()
-        if f"WorkDir={decoded}\n" in (details := cluster.call("scontrol", "show", "job", job["id"]))
-        and "extract_i3d" in job["comment"]
+        cluster.call("scontrol", "show", "job", job["id"])
+        for job in cluster.jobs(decoded)
+        if "extract_i3d" in job["comment"]
     ]
     asked = [details.split("mem=")[1].split(",")[0] for details in extractions]
     states = [details.split("JobState=")[1].split()[0] for details in extractions]

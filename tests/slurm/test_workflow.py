@@ -16,7 +16,7 @@ def test_the_table_comes_out(undisturbed):
 
 
 def test_each_job_ran_once_and_only_downloads_ran_on_the_head_node(undisturbed):
-    comments = [job["comment"] for job in undisturbed.cluster.jobs() if job["state"] == "COMPLETED"]
+    comments = [job["comment"] for job in undisturbed.cluster.jobs(undisturbed.folder) if job["state"] == "COMPLETED"]
     rules = sorted(comment.removeprefix("rule_").split("_wildcards_")[0] for comment in comments)
     assert len([rule for rule in rules if "extract_i3d" in rule]) == 1
     assert not [rule for rule in rules if "prepare_asset" in rule]
@@ -26,7 +26,7 @@ def test_each_job_ran_once_and_only_downloads_ran_on_the_head_node(undisturbed):
 
 def test_extraction_and_training_ask_for_a_card_and_the_rest_does_not(undisturbed):
     asked = {}
-    for job in undisturbed.cluster.jobs():
+    for job in undisturbed.cluster.jobs(undisturbed.folder):
         details = undisturbed.cluster.call("scontrol", "show", "job", job["id"])
         card = re.search(r"TRES?\w*=\S*gpu", details, re.IGNORECASE) is not None
         asked.setdefault(card, set()).add(job["comment"].split("_wildcards_")[0].removeprefix("rule_"))
