@@ -28,6 +28,20 @@ def test_charades_goes_from_videos_to_the_table(planned, charades_annotations):
     }
 
 
+@pytest.mark.parametrize(
+    # The demo's two shards side by side, with half of the cores each; decoding has no use for more than four.
+    ("cores", "decode", "extract"),
+    [(1, 1, 1), (2, 1, 1), (6, 3, 3), (16, 4, 8)],
+)
+def test_shards_share_the_cores_of_one_machine(snakemake, cores, decode, extract):
+    output = snakemake("--dry-run", "--cores", str(cores), "--", "work/demo/features/i3d.h5").stdout
+    threads = {"decode_frames": [], "extract_i3d": []}
+    for name, job in re.findall(r"rule (decode_frames|extract_i3d):\n((?: .*\n)+)", output):
+        told = re.search(r"threads: (\d+)", job)  # one is not worth a line
+        threads[name].append(int(told.group(1)) if told else 1)
+    assert threads == {"decode_frames": [decode] * 2, "extract_i3d": [extract] * 2}
+
+
 def test_charades_videos_are_fetched_when_there_is_no_folder_of_them(planned, workdir, charades_annotations):
     (workdir / "data" / "charades" / "videos").rmdir()
     jobs = planned("results/charades_table.csv")

@@ -18,6 +18,7 @@ from vmr.features.clips import step_seconds
 from vmr.features.encoders import Encoder
 from vmr.features.extractors import Extractor, build_extractor
 from vmr.features.fidelity import compared_videos, cosine_to_exact_window
+from vmr.features.hardware import keep_freed_memory
 from vmr.features.read_ahead import End, Failure, Piece, read_ahead
 from vmr.features.store import VideoFeatures, write_video
 from vmr.files import atomic_path, sha256_json
@@ -90,6 +91,8 @@ def extract_shard(
         dtype=dtype,
         batch_size=batch_size,
     )
+    if network.device.type == "cpu":
+        keep_freed_memory()
     with FrameStore(frames) as store:
         provenance = _provenance(network, store.provenance, code_digest)
         present = set(store.video_ids)

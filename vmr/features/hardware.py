@@ -1,5 +1,7 @@
 """How extraction runs on a device: precision, and how much fits into its memory."""
 
+import ctypes
+
 import torch
 
 from vmr.errors import FeatureError
@@ -34,3 +36,18 @@ def batch_that_fits(device: torch.device, dtype: torch.dtype) -> int:
     free, _ = torch.cuda.mem_get_info(device)
     each = _BYTES_PER_WINDOW // (2 if dtype == torch.bfloat16 else 1)
     return int(min(max(0.6 * free // each, 1), 64))
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep what it frees, so that arrays of a hundred megabytes do not come as new pages each time.
+
+    Each piece of a video fills several of them, and new pages took a tenth of the processor time (docs/decisions.md).
+    Only glibc offers it; elsewhere nothing changes.
+    """
+    m_trim_threshold, m_mmap_max = -1, -4  # malloc.h
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError):
+        return
+    mallopt(m_mmap_max, 0)
+    mallopt(m_trim_threshold, 2**31 - 1)

@@ -172,11 +172,26 @@ def extract_gpus(extractor):
     return number
 
 
+def shard_threads(wildcards, at_most):
+    """Threads of a shard's job: all that it can use where a scheduler gives it cores of its own.
+
+    On one machine shards run side by side, since their threads then do not wait for each other; four at a time, as
+    each holds a network and frames in memory.
+    """
+    if workflow.remote_exec or not workflow.local_exec:
+        return at_most
+    cores = workflow.cores or 1
+    shares = (dataset_of(wildcards).shards, 4)
+    return min(at_most, max(-(-cores // share) for share in shares))
+
+
 def extract_threads(extractor):
     """Threads function: a network on the CPU wants all cores; a card, those that read and decode for it."""
 
     def number(wildcards):
-        return 8 if extract_gpus(extractor)(wildcards) else 16
+        if extract_gpus(extractor)(wildcards):
+            return 8
+        return shard_threads(wildcards, at_most=16)
 
     return number
 

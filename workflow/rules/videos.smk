@@ -62,7 +62,7 @@ rule decode_frames:
         "work/{dataset}/benchmarks/decode_frames/{shard}.tsv"
     conda:
         CONDA
-    threads: 4
+    threads: lambda wildcards: shard_threads(wildcards, at_most=4)
     resources:
         mem_mb=growing(4000),
         # On two cores an hour of small video takes three minutes; large ones, and slow disks, ten times as long.
