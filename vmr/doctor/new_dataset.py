@@ -151,8 +151,19 @@ def _files(folder: Path) -> dict[str, str]:
 
 
 def _nearest(video_id: str, files: Sequence[str]) -> str:
-    close = difflib.get_close_matches(video_id, files, n=1)
-    return f" (is it {close[0]}?)" if close else ""
+    """End of a line: the file that is likely meant; case, separators and leading zeros first."""
+    plain = {_plain(stem): stem for stem in files}
+    close = difflib.get_close_matches(_plain(video_id), plain, n=1)
+    return f" (is it {plain[close[0]]}?)" if close else ""
+
+
+def _plain(name: str) -> str:
+    """Name without what is easily mistaken.
+
+    >>> _plain("Clip-007"), _plain("clip_7")
+    ('clip7', 'clip7')
+    """
+    return re.sub(r"[\W_]+", "", re.sub(r"(?<!\d)0+(?=\d)", "", name.casefold()))
 
 
 def _listed(what: str, entries: Sequence[str]) -> list[str]:
