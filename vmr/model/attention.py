@@ -1,12 +1,12 @@
 """Multi-head attention, as in "Attention is all you need"; the MHA of Eqs. 3, 4, 7 and 8.
 
-Shapes: B batch, Q queries, K keys, H heads, D width.
+Shapes: B batch (Bq rows of queries, Bm of memory), Q queries, K keys, H heads, D width.
 """
 
 import math
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -40,9 +40,12 @@ class MultiHeadAttention(nn.Module):
 
     def forward(
         self,
-        query: Float[Tensor, "B Q D"],
-        memory: Float[Tensor, "B K D"],
+        query: Float[Tensor, "Bq Q D"],
+        memory: Float[Tensor, "Bm K D"],
         memory_mask: Bool[Tensor, "B K"],
+        *,
+        query_item: Int[Tensor, "B"] | None = None,
+        memory_item: Int[Tensor, "B"] | None = None,
     ) -> Float[Tensor, "B Q D"]:
         """Results for every query.
 
@@ -50,8 +53,11 @@ class MultiHeadAttention(nn.Module):
             query: the queries.
             memory: keys and values.
             memory_mask: True at real keys, of which each item needs one; the others are not looked at.
+            query_item: which row of `query` each item of the batch asks with; by default its own. Items that share
+                a row share its projection.
+            memory_item: likewise, which row of `memory` each item looks at.
         """
-        query_heads, key_heads, value_heads = self._project(query, memory)
+        query_heads, key_heads, value_heads = self._project(query, memory, query_item, memory_item)
         if query.device.type == "cpu":
             # On sequences this short the fused kernel of CPUs takes several times as long, most of it backwards.
             weights = _softmax_weights(query_heads, key_heads, memory_mask)
@@ -61,30 +67,45 @@ class MultiHeadAttention(nn.Module):
 
     def weights(
         self,
-        query: Float[Tensor, "B Q D"],
-        memory: Float[Tensor, "B K D"],
+        query: Float[Tensor, "Bq Q D"],
+        memory: Float[Tensor, "Bm K D"],
         memory_mask: Bool[Tensor, "B K"],
+        *,
+        query_item: Int[Tensor, "B"] | None = None,
+        memory_item: Int[Tensor, "B"] | None = None,
     ) -> Float[Tensor, "B Q K"]:
         """The attention weights alone, mean over the heads; 0 at padded keys, sum 1 over the others."""
-        query_heads, key_heads, _ = self._project(query, memory)
+        query_heads, key_heads, _ = self._project(query, memory, query_item, memory_item)
         return _softmax_weights(query_heads, key_heads, memory_mask).mean(dim=1)
 
     def with_weights(
         self,
-        query: Float[Tensor, "B Q D"],
-        memory: Float[Tensor, "B K D"],
+        query: Float[Tensor, "Bq Q D"],
+        memory: Float[Tensor, "Bm K D"],
         memory_mask: Bool[Tensor, "B K"],
+        *,
+        query_item: Int[Tensor, "B"] | None = None,
+        memory_item: Int[Tensor, "B"] | None = None,
     ) -> tuple[Float[Tensor, "B Q D"], Float[Tensor, "B Q K"]]:
         """Results as from `forward`, and the weights as from `weights`."""
-        query_heads, key_heads, value_heads = self._project(query, memory)
+        query_heads, key_heads, value_heads = self._project(query, memory, query_item, memory_item)
         weights = _softmax_weights(query_heads, key_heads, memory_mask)
         return self._merge(weights.to(value_heads.dtype) @ value_heads), weights.mean(dim=1)
 
     def _project(
-        self, query: Float[Tensor, "B Q D"], memory: Float[Tensor, "B K D"]
+        self,
+        query: Float[Tensor, "Bq Q D"],
+        memory: Float[Tensor, "Bm K D"],
+        query_item: Int[Tensor, "B"] | None,
+        memory_item: Int[Tensor, "B"] | None,
     ) -> tuple[Float[Tensor, "B H Q d"], Float[Tensor, "B H K d"], Float[Tensor, "B H K d"]]:
-        key, value = self.key_value(memory).chunk(2, dim=-1)
-        return self._split(self.query(query)), self._split(key), self._split(value)
+        queries, keys_values = self.query(query), self.key_value(memory)
+        if query_item is not None:
+            queries = queries.index_select(0, query_item)
+        if memory_item is not None:
+            keys_values = keys_values.index_select(0, memory_item)
+        key, value = keys_values.chunk(2, dim=-1)
+        return self._split(queries), self._split(key), self._split(value)
 
     def _split(self, x: Float[Tensor, "B K W"]) -> Float[Tensor, "B H K d"]:
         return x.view(*x.shape[:2], self.heads, self.head_dim).transpose(1, 2)

@@ -93,11 +93,11 @@ class CiMha(MomentNetwork[BoundaryPrediction]):
         q_0 = self.query_encoder(words, unknown_mask, word_counts)  # Eq. 2
         q = self.query_interaction(q_0, word_mask)  # Eq. 3
         v_0 = self.video_encoder(features)  # Eq. 1
-        v = self.video_interaction(v_0, mask_of_videos(step_mask, video, len(features)), video)  # Eq. 4
+        v = self.video_interaction(v_0, mask_of_videos(step_mask, video, len(features)))  # Eq. 4
         v_hat = self.video_projection(v) + self.positions(features.shape[1])  # Eq. 5
         q_hat = self.query_projection(q)  # Eq. 6
         fused = self.fusion(
-            q_hat, v_hat, word_mask=word_mask, step_mask=step_mask, word_counts=word_counts
+            q_hat, v_hat, word_mask=word_mask, step_mask=step_mask, word_counts=word_counts, video=video
         )  # Eqs. 7 to 9
         start, end = self.boundaries(fused, step_counts)  # Eqs. 10 to 13
         inside = None

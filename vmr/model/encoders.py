@@ -4,6 +4,7 @@ Shapes: B batch, N steps, L words, D features, E word vector.
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -12,6 +13,22 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from vmr.model.attention import MultiHeadAttention
 from vmr.model.dropout import Dropout
+
+
+class _Mirrored(torch.autograd.Function):
+    """Rows in another order that undoes itself, so that the gradient takes the same order instead of being added up."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Float[Tensor, "B T D"], order: Int[Tensor, "R"]) -> Float[Tensor, "B T D"]:
+        """Row ``order[r]`` of all ``B * T`` in place of row r."""
+        ctx.save_for_backward(order)
+        return x.flatten(0, 1).index_select(0, order).view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        """The gradient of `x`."""
+        (order,) = ctx.saved_tensors
+        return gradients[0].flatten(0, 1).index_select(0, order).view_as(gradients[0]), None
 
 
 class BiLSTM(nn.Module):
@@ -47,13 +64,14 @@ class BiLSTM(nn.Module):
         # thirds of the time (measured). What a direction reads after a sequence's end changes nothing before it.
         counts = counts[:, None]
         step = torch.arange(x.shape[1])
-        mirrored = torch.where(step < counts, counts - 1 - step, step)[..., None]
+        mirrored = torch.where(step < counts, counts - 1 - step, step)
+        order = (mirrored + x.shape[1] * torch.arange(len(x))[:, None]).flatten()
         for layer in range(self.lstm.num_layers):
             x = self.between(x) if layer else x
             forward = self._one_way(x, f"_l{layer}")
-            backward = self._one_way(x.gather(1, mirrored.expand_as(x)), f"_l{layer}_reverse")
-            x = torch.cat([forward, backward.gather(1, mirrored.expand_as(backward))], dim=2)
-        return x * (step < counts)[..., None]
+            backward = self._one_way(_Mirrored.apply(x, order), f"_l{layer}_reverse")
+            x = torch.cat([forward, _Mirrored.apply(backward, order)], dim=2)
+        return x.mul_((step < counts)[..., None])
 
     def _one_way(self, x: Float[Tensor, "B T D"], name: str) -> Float[Tensor, "B T H"]:
         weights = [getattr(self.lstm, kind + name) for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
@@ -216,21 +234,14 @@ class SelfInteraction(nn.Module):
         self.attention = MultiHeadAttention(dim, heads=heads)
         self.dropout = Dropout(dropout)
 
-    def forward(
-        self, x: Float[Tensor, "U T D"], mask: Bool[Tensor, "U T"], item: Int[Tensor, "B"] | None = None
-    ) -> Float[Tensor, "B T D"]:
+    def forward(self, x: Float[Tensor, "B T D"], mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B T D"]:
         """``MHA(x, x, x) + x``.
 
         Args:
             x: the sequences.
             mask: True at real items.
-            item: which sequence each result is of; by default one of each. Queries to the same video share its
-                attention, which costs more than all the rest, but each has its own dropout.
         """
-        attended = self.attention(x, x, mask)
-        if item is not None:
-            attended, x = attended.index_select(0, item), x.index_select(0, item)
-        result: Tensor = self.dropout(attended) + x
+        result: Tensor = self.dropout(self.attention(x, x, mask)) + x
         return result
 
 

@@ -7,7 +7,7 @@ rows of Eq. 7 become rows of steps:
 - ``cross``: carried back by the weights of Eq. 8;
 - ``pad``: the literal reading. Both inputs have N rows (Sec. 2.4), the words being followed by rows of zeros.
 
-Shapes: B batch, N steps, L words, D width.
+Shapes: B queries of a batch, U different videos of them, N steps, L words, D width.
 """
 
 import torch
@@ -54,61 +54,68 @@ class CrossInteraction(nn.Module):
     def forward(
         self,
         words: Float[Tensor, "B L D"],
-        steps: Float[Tensor, "B N D"],
+        steps: Float[Tensor, "U N D"],
         *,
         word_mask: Bool[Tensor, "B L"],
         step_mask: Bool[Tensor, "B N"],
         word_counts: Int[Tensor, "B"],
+        video: Int[Tensor, "B"] | None = None,
     ) -> Float[Tensor, "B N S"]:
         """The fused rows s^{v,q}, one a step.
 
         Args:
             words: q^ of Eq. 6.
-            steps: v^ of Eq. 5.
+            steps: v^ of Eq. 5, of each different video.
             word_mask: True at real words.
             step_mask: True at real steps.
             word_counts: words of each query.
+            video: which of the videos each query is about; by default one of each.
         """
-        q_v, cross_weights = self._steps_to_words(steps, words, word_mask)
+        q_v, cross_weights = self._steps_to_words(steps, words, word_mask, video)
         if self.alignment == "pad":
-            v_q = self._padded_words_to_steps(words, steps, word_mask, step_mask, word_counts)
+            v_q = self._padded_words_to_steps(words, steps, word_mask, step_mask, word_counts, video)
         elif self.alignment == "attention":
-            by_word, weights = self.words_to_steps.with_weights(words, steps, step_mask)  # Eq. 7
+            by_word, weights = self.words_to_steps.with_weights(words, steps, step_mask, memory_item=video)  # Eq. 7
             v_q = carry_back(weights, word_mask).to(by_word.dtype) @ by_word
         else:
             assert cross_weights is not None
-            by_word = self.words_to_steps(words, steps, step_mask)  # Eq. 7
+            by_word = self.words_to_steps(words, steps, step_mask, memory_item=video)  # Eq. 7
             v_q = cross_weights.to(by_word.dtype) @ by_word
         parts = [v_q] if q_v is None else [v_q, q_v]
         return torch.cat([self.dropout(part) for part in parts], dim=-1)  # Eq. 9
 
     def _steps_to_words(
-        self, steps: Float[Tensor, "B N D"], words: Float[Tensor, "B L D"], word_mask: Bool[Tensor, "B L"]
+        self,
+        steps: Float[Tensor, "U N D"],
+        words: Float[Tensor, "B L D"],
+        word_mask: Bool[Tensor, "B L"],
+        video: Int[Tensor, "B"] | None,
     ) -> tuple[Float[Tensor, "B N D"] | None, Float[Tensor, "B N L"] | None]:
         """Results and weights of Eq. 8, each only where it is needed."""
         if self.steps_to_words is None:
             return None, None
         if not self.both_ways:
-            return None, self.steps_to_words.weights(steps, words, word_mask)
+            return None, self.steps_to_words.weights(steps, words, word_mask, query_item=video)
         if self.alignment == "cross":
-            return self.steps_to_words.with_weights(steps, words, word_mask)
-        return self.steps_to_words(steps, words, word_mask), None
+            return self.steps_to_words.with_weights(steps, words, word_mask, query_item=video)
+        return self.steps_to_words(steps, words, word_mask, query_item=video), None
 
     def _padded_words_to_steps(
         self,
         words: Float[Tensor, "B L D"],
-        steps: Float[Tensor, "B N D"],
+        steps: Float[Tensor, "U N D"],
         word_mask: Bool[Tensor, "B L"],
         step_mask: Bool[Tensor, "B N"],
         word_counts: Int[Tensor, "B"],
+        video: Int[Tensor, "B"] | None,
     ) -> Float[Tensor, "B N D"]:
         """Eq. 7 with the words padded to N rows; words beyond the N-th have no row.
 
         All rows of zeros get the same result, so that one of them is computed.
         """
         zeroed = words * word_mask[..., None]
-        by_word = self.words_to_steps(F.pad(zeroed, (0, 0, 0, 1)), steps, step_mask)  # Eq. 7
-        row = torch.arange(steps.shape[1], device=steps.device).expand(len(steps), -1)
+        by_word = self.words_to_steps(F.pad(zeroed, (0, 0, 0, 1)), steps, step_mask, memory_item=video)  # Eq. 7
+        row = torch.arange(steps.shape[1], device=steps.device).expand(len(words), -1)
         row = torch.where(row < word_counts.to(steps.device)[:, None], row, words.shape[1])
         return torch.gather(by_word, 1, row[..., None].expand(-1, -1, by_word.shape[-1]))
 

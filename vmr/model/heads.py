@@ -3,9 +3,9 @@
 Shapes: B batch, N steps, S fused row, D width.
 """
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from vmr.model.dropout import Dropout
 from vmr.model.encoders import BiLSTM
@@ -22,6 +22,13 @@ class Mlp(nn.Sequential):
 
     def __init__(self, dim: int, *, hidden: int, dropout: float) -> None:
         super().__init__(nn.Linear(dim, hidden), nn.ReLU(), Dropout(dropout), nn.Linear(hidden, 1))
+
+    def of_two(self, first: Float[Tensor, "B N F"], second: Float[Tensor, "B N S"]) -> Float[Tensor, "B N 1"]:
+        """The perceptron on two inputs side by side, without the copy that `torch.cat` makes of them."""
+        left, right = self[0].weight.split([first.shape[-1], second.shape[-1]], dim=1)
+        hidden = F.linear(first, left, self[0].bias) + F.linear(second, right)
+        result: Tensor = self[3](self[2](self[1](hidden)))
+        return result
 
 
 class BoundaryHead(nn.Module):
@@ -59,8 +66,8 @@ class BoundaryHead(nn.Module):
         """
         start_states = self.dropout(self.start_lstm(fused, step_counts))  # Eq. 10
         end_states = self.dropout(self.end_lstm(start_states, step_counts))  # Eq. 11
-        start = self.start_mlp(torch.cat([start_states, fused], dim=-1))  # Eq. 12
-        end = self.end_mlp(torch.cat([end_states, fused], dim=-1))  # Eq. 13
+        start = self.start_mlp.of_two(start_states, fused)  # Eq. 12
+        end = self.end_mlp.of_two(end_states, fused)  # Eq. 13
         return start.squeeze(-1), end.squeeze(-1)
 
 
