@@ -25,9 +25,11 @@ class Mlp(nn.Sequential):
 
     def of_two(self, first: Float[Tensor, "B N F"], second: Float[Tensor, "B N S"]) -> Float[Tensor, "B N 1"]:
         """The perceptron on two inputs side by side, without the copy that `torch.cat` makes of them."""
-        left, right = self[0].weight.split([first.shape[-1], second.shape[-1]], dim=1)
-        hidden = F.linear(first, left, self[0].bias) + F.linear(second, right)
-        result: Tensor = self[3](self[2](self[1](hidden)))
+        inner, activation, dropout, outer = self
+        assert isinstance(inner, nn.Linear)
+        left, right = inner.weight.tensor_split([first.shape[-1]], dim=1)
+        hidden = F.linear(first, left, inner.bias) + F.linear(second, right)
+        result: Tensor = outer(dropout(activation(hidden)))
         return result
 
 

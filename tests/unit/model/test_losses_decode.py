@@ -84,6 +84,27 @@ def test_ranked_spans_agree_with_all_pairs(seed: int, top: int, threshold: float
             assert score == pytest.approx(p_start[i] * p_end[j])
 
 
+@pytest.mark.parametrize("sharpness", [0.0, 0.3, 3.0, 30.0])
+def test_candidates_rank_as_all_pairs_do(sharpness: float) -> None:
+    # 60 steps have 1,830 pairs, more than are looked at first. Flat logits (many equal products, and candidates that
+    # all overlap) need all of them; peaked ones do not. Seconds of steps are alike, so that overlaps are exact.
+    random, n = np.random.default_rng(0), 60
+    start, end = (torch.from_numpy(sharpness * random.normal(size=(3, n)).round(1)) for _ in range(2))
+    start[2, 5:] = end[2, 5:] = -math.inf  # a video of five steps: fewer pairs than candidates
+    edges = torch.arange(n + 1.0).double().expand(3, -1)
+    found = rank_spans(start, end, edges[:, :-1], edges[:, 1:], top=5, nms_threshold=0.3)
+    for row, count in enumerate([n, n, 5]):
+        log_start, log_end = (x[row].log_softmax(0)[:count] for x in (start, end))
+        pairs = [(i, j) for i in range(count) for j in range(i, count)]
+        pairs.sort(key=lambda pair: -float(log_start[pair[0]] + log_end[pair[1]]))
+        expected: list[tuple[int, int]] = []
+        for i, j in pairs:
+            overlaps = [max(0, min(j, b) - max(i, a) + 1) / (max(j, b) - min(i, a) + 1) for a, b in expected]
+            if len(expected) < 5 and max(overlaps, default=0.0) <= 0.3:
+                expected.append((i, j))
+        assert [tuple(pair) for pair in found.steps[row][found.valid_mask[row]].tolist()] == expected
+
+
 def test_ties_go_to_the_earliest_and_shortest() -> None:
     flat, edges = torch.zeros(1, 3), torch.arange(4.0)[None]
     found = rank_spans(flat, flat, edges[:, :-1], edges[:, 1:], top=3, nms_threshold=0.3)
