@@ -107,6 +107,7 @@ SETTINGS = {
     "evaluation.top": (6, EVALUATE),
     "evaluation.nms_threshold": (0.4, EVALUATE),
     "evaluation.batch_size": (50, EVALUATE),
+    "evaluation.precision": ("bfloat16", EVALUATE),
     "report.cases": (1, CASES),
     "report.random_cases": (2, CASES),
     "report.thumbnails": (4, CASES),

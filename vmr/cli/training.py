@@ -106,6 +106,7 @@ def evaluate_run(
     top: int = 5,
     nms_threshold: float = 0.5,
     batch_size: int = 200,
+    precision: Precision = "float32",
     device: Device = "auto",
     dataset: Annotated[str, typer.Option(help="Name of the dataset.")],
     features_label: Annotated[str, typer.Option(help="Name of the features in tables.")],
@@ -129,6 +130,7 @@ def evaluate_run(
         nms_threshold=nms_threshold,
         device=device,
         batch_size=batch_size,
+        precision=precision,
     )
     evaluate_predictions(
         predictions=predictions,

@@ -92,6 +92,9 @@ class EvaluationSettings(Section):
         float, Field(gt=0, le=1, description="Spans that overlap a better one by more are left out of the top n.")
     ] = 0.5
     batch_size: Positive = 200
+    precision: Annotated[
+        Precision, Field(description="Of predictions: float32 scores alike on every machine, bfloat16 is faster.")
+    ] = "float32"
 
 
 class ReportSettings(Section):

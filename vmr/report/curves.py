@@ -30,7 +30,7 @@ def probability_curves(
     device: str,
     scratch: Path,
 ) -> dict[str, dict[str, list[float]]]:
-    """Probabilities over time of some queries, as the evaluation had them: in single precision.
+    """Probabilities over time of some queries, as the evaluation has them by default: in single precision.
 
     Args:
         checkpoint: of a run.

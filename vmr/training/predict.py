@@ -24,6 +24,7 @@ from vmr.model.build import exchanged_input
 from vmr.model.network import MomentNetwork
 from vmr.queries.store import QueryStore
 from vmr.training.checkpoint import check_features, check_queries, load_checkpoint
+from vmr.training.hardware import resolve_precision
 from vmr.training.inference import ranked_spans
 from vmr.video.manifest import read_manifest
 
@@ -39,12 +40,14 @@ class OpenRun:
         collator: makes batches of the samples.
         samples: queries whose videos have features.
         rows: numbers of the samples that were asked for.
+        hidden: width of the network.
     """
 
     model: MomentNetwork[Any]
     collator: Collator
     samples: Samples
     rows: list[int]
+    hidden: int
 
 
 def predict_run(
@@ -60,11 +63,11 @@ def predict_run(
     nms_threshold: float = 0.5,
     device: str = "auto",
     batch_size: int = 200,
+    precision: str = "float32",
 ) -> None:
     """Write ranked spans of every query whose video has features, one JSON object a line.
 
     A blind method sees a query or a video of another of these queries, the same one every time.
-    Always in single precision: a checkpoint then answers the same on every machine, up to the last digits.
 
     Args:
         checkpoint: of a run.
@@ -78,6 +81,8 @@ def predict_run(
         nms_threshold: spans that overlap a better one by more are left out.
         device: auto, cpu or cuda.
         batch_size: queries at once.
+        precision: float32, in which a checkpoint answers the same on every machine up to the last digits; bfloat16,
+            which takes half of the time; or auto.
 
     Raises:
         CheckpointError: the checkpoint is damaged, or was trained on other features or word vectors.
@@ -96,7 +101,13 @@ def predict_run(
     samples = run.samples
     lines = [""] * len(samples)
     batches = ranked_spans(
-        run.model, run.collator, samples, batch_size=batch_size, top=top, nms_threshold=nms_threshold
+        run.model,
+        run.collator,
+        samples,
+        batch_size=batch_size,
+        top=top,
+        nms_threshold=nms_threshold,
+        precision=resolve_precision(precision, run.collator.device, width=run.hidden),
     )
     with tqdm(total=len(samples), desc="predict", unit="query", disable=None) as bar:
         for rows, spans in batches:
@@ -165,4 +176,5 @@ def open_run(
         samples = exchange_input(samples, exchanged, seed=EVALUATION_SEED)
     wanted = None if query_ids is None else set(query_ids)
     rows = [row for row, name in enumerate(samples.query_ids) if wanted is None or name in wanted]
-    return OpenRun(model, Collator(videos, store_of_queries.vectors, device=where), samples, rows)
+    collator = Collator(videos, store_of_queries.vectors, device=where)
+    return OpenRun(model, collator, samples, rows, hidden=info["sizes"]["hidden"])

@@ -61,6 +61,19 @@ def test_the_kind_of_features_looks_at_digests_not_at_places() -> None:
     assert there != other
 
 
+def test_half_precision_predicts_nearly_the_same(data, checkpoint: Path, tmp_path: Path) -> None:
+    best = {}
+    for precision in ("float32", "bfloat16"):
+        output = tmp_path / f"{precision}.jsonl"
+        predict_run(
+            checkpoint=checkpoint, **data.inputs(), splits=["test"], output=output, precision=precision, device="cpu"
+        )  # fmt: skip
+        best[precision] = [line["spans"][0][2] for line in predictions(output)]
+    assert best["float32"] != best["bfloat16"]
+    # bfloat16 has 8 bits: each of the two probabilities is off by a few percent at most.
+    assert best["bfloat16"] == pytest.approx(best["float32"], rel=0.1)
+
+
 def test_predictions_do_not_depend_on_batches(data, checkpoint: Path, tmp_path: Path) -> None:
     for size in (1, 7, 200):
         predict_run(
