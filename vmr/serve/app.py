@@ -79,7 +79,6 @@ class Page:
         """What the page must know beforehand."""
         return JSONResponse(
             {
-                "method": str(self.locator.model.info.get("method", "")),
                 "trained": bool(self.locator.model.info.get("trained", True)),
                 "uploads": self.locator.makes_features,
                 "upload_bytes": self.limits.upload_bytes,

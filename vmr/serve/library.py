@@ -36,6 +36,7 @@ MEDIA_TYPES = {
     ".3gp": "video/3gpp",
 }
 _RESCAN_SEC = 3.0
+_SCAN_SHARE = 20  # so many times as long as a look took, none follows
 _ID_DIGITS = 24
 
 
@@ -96,17 +97,27 @@ class FolderVideos:
             raise ConfigError(f"--videos {folder}: there is no such folder.")
         self._folder = folder
         self._lock = threading.Lock()
-        self._found: dict[str, Video] = {}
-        self._scanned = -_RESCAN_SEC
+        self._found: dict[str, Video] | None = None if folder is not None else {}
+        self._scan_at = 0.0
 
     def all(self) -> dict[str, Video]:
         """By id, in the order of their names."""
-        with self._lock:
-            if self._folder is not None and time.monotonic() - self._scanned >= _RESCAN_SEC:
-                found = sorted(_scan(self._folder), key=lambda video: (video.name.casefold(), video.id))
-                self._found = {video.id: video for video in found}
-                self._scanned = time.monotonic()
+        found = self._found
+        if self._folder is None or (found is not None and time.monotonic() < self._scan_at):
+            return found or {}
+        # One thread looks; the others need not wait for a large folder on a slow disk, once it has been seen.
+        if not self._lock.acquire(blocking=found is None):
+            return found or {}
+        try:
+            begin = time.monotonic()
+            if self._found is None or begin >= self._scan_at:
+                videos = sorted(_scan(self._folder), key=lambda video: (video.name.casefold(), video.id))
+                self._found = {video.id: video for video in videos}
+                end = time.monotonic()
+                self._scan_at = end + max(_RESCAN_SEC, _SCAN_SHARE * (end - begin))
             return self._found
+        finally:
+            self._lock.release()
 
 
 def matching(videos: dict[str, Video], words: str) -> list[Video]:

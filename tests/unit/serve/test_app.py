@@ -181,7 +181,7 @@ def test_a_full_queue_says_when_to_come_back(client, page, folder):
     page.quick.gate.clear()
     for number in range(4):
         (folder / f"more{number}.mp4").write_bytes(b"more %d" % number)
-    page.folder._scanned = -100.0
+    page.folder._scan_at = 0.0
     videos = client.get("/api/videos", params={"search": "more"}).json()["videos"]
     asked = []
     for video in videos:

@@ -39,6 +39,29 @@ def test_new_videos_are_seen_after_a_while(tmp_path, monkeypatch):
     assert [video.name for video in videos.all().values()] == ["new.mp4"]
 
 
+def test_a_slow_folder_holds_up_only_the_first(tmp_path, monkeypatch):
+    (tmp_path / "a.mp4").write_bytes(b"x")
+    videos = FolderVideos(tmp_path)
+    known = videos.all()
+    looking, gate = threading.Event(), threading.Event()
+
+    def slowly(folder):
+        looking.set()
+        assert gate.wait(20)
+        return []
+
+    monkeypatch.setattr("vmr.serve.library._scan", slowly)
+    videos._scan_at = 0.0
+    seen = []
+    first = threading.Thread(target=lambda: seen.append(videos.all()))
+    first.start()
+    assert looking.wait(5)
+    assert videos.all() == known
+    gate.set()
+    first.join()
+    assert seen == [{}]
+
+
 @pytest.mark.parametrize("steps", [999, 1000, 1001, 2500])
 def test_a_thinned_curve_keeps_its_peaks_and_its_time(steps):
     edges = np.linspace(0, 60, steps + 1)

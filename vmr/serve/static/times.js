@@ -15,5 +15,6 @@ export function ticks(duration, count) {
 }
 
 export function megabytes(bytes) {
+  if (bytes < 1e6) return `${Math.ceil(bytes / 1e3)} kB`;
   return `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB`;
 }
