@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-reduced test faults test-slurm test-slurm-faults check format lock bench bench-features bench-training bench-reruns bench-planning clean
+.PHONY: help setup demo demo-reduced test faults test-slurm test-slurm-faults check format lock bench bench-features bench-training bench-reruns bench-planning bench-serve clean
 
 BIN := .venv/bin
 CORES ?= all
@@ -58,7 +58,7 @@ lock: setup ## compile the locks and the schema again (newest versions)
 	@$(BIN)/python -m uv pip compile -q --universal --python-version 3.11 --generate-hashes envs/uv.in -o envs/uv.txt
 	@$(BIN)/vmr config schema > workflow/schemas/config.schema.json
 
-bench: bench-features bench-training bench-reruns bench-planning ## measure speed and memory; writes benchmarks/results
+bench: bench-features bench-training bench-reruns bench-planning bench-serve ## measure speed and memory; writes benchmarks/results
 
 VIDEOS ?= ../shared/data/videos
 bench-features: setup ## decoding, frame store, a window, a video, a shard, memory (VIDEOS=folder with 3MSZA.mp4)
@@ -80,6 +80,10 @@ bench-reruns: setup ## what Snakemake plans after each change of a setting, of f
 bench-planning: setup ## Snakemake's plans for ten thousand to a million videos; a thousand shards against one
 	@$(BIN)/python benchmarks/planning.py
 	@$(BIN)/python benchmarks/merging.py
+
+bench-serve: setup ## fifty visitors of the page for a minute, then beside the features of new videos (after make demo)
+	@$(BIN)/vmr export work/demo/runs/i3d/ci_mha/seed_0 --output work/demo/model.safetensors
+	@$(BIN)/python benchmarks/serve_load.py --model work/demo/model.safetensors --videos data/demo/videos
 
 clean: ## remove what can be made again (work/, logs/, results/), keep data/
 	@rm -rf work logs results

@@ -25,7 +25,7 @@ def browser():
     """Debian's Chromium."""
     if CHROMIUM is None:
         pytest.skip("chromium is not installed (envs/chromium.sh installs it on Debian, as root)")
-    expect.set_options(timeout=60_000)  # machines that do other things too
+    expect.set_options(timeout=120_000)  # machines that do other things too
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser
@@ -62,7 +62,7 @@ def page(browser, address):
     """The page, just opened; it must not ask anybody else for anything, and say nothing on the console."""
     context = browser.new_context(viewport={"width": 1200, "height": 900})
     page = context.new_page()
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(120_000)
     asked, complaints = [], []
     page.on("request", lambda request: asked.append(request.url))
     page.on("console", lambda message: complaints.append(message.text))

@@ -21,7 +21,7 @@ from vmr.serve.limits import RefusedError
 log = logging.getLogger(__name__)
 
 _REMEMBERED = 256
-_NICE = 10
+_NICE = 5
 _END_SEC = 10.0
 
 
