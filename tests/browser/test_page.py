@@ -1,6 +1,7 @@
 """What visitors do with the page, in Chromium."""
 
 import re
+import struct
 
 import clips
 import pytest
@@ -53,9 +54,9 @@ def test_choose_ask_and_play_the_moment_found(page):
     choose(page, "kitchen.mp4")
     page.get_by_label("What happens?").fill("the person opens a door")
     page.get_by_role("button", name="Find").click()
-    expect(page.get_by_role("progressbar")).to_be_visible()  # features of a new video take a while
+    expect(page.get_by_role("progressbar", name="Work")).to_be_visible()  # features of a new video take a while
     expect(page.get_by_role("status")).to_contain_text("the best from")
-    expect(page.get_by_role("progressbar")).to_be_hidden()
+    expect(page.get_by_role("progressbar", name="Work")).to_be_hidden()
     moments = page.get_by_role("button", name=re.compile("^Play moment"))
     assert moments.count() >= 2
     for number in range(2):
@@ -108,6 +109,25 @@ def test_a_question_may_come_before_the_features(page, tmp_path):
     expect(page.get_by_role("button", name=re.compile("^early.mp4"))).to_be_visible()
     page.get_by_role("button", name="Find").click()
     expect(page.get_by_role("status")).to_contain_text("the best from")
+
+
+def test_a_slow_upload_holds_up_nothing_and_can_be_cancelled(page, tmp_path):
+    film = clips.render(tmp_path / "long way.mp4", frames=18)
+    size = 900_000
+    film.write_bytes(film.read_bytes() + struct.pack(">I4s", size, b"free") + bytes(size - 8))
+    network = page.context.new_cdp_session(page)
+    slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 50_000}
+    network.send("Network.emulateNetworkConditions", slow)
+    page.get_by_label("Upload a video").set_input_files(film)
+    expect(page.get_by_role("progressbar", name="Upload")).to_be_visible()
+    choose(page, "kitchen.mp4")
+    ask(page)
+    expect(page.get_by_role("progressbar", name="Upload")).to_be_visible()
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.get_by_role("progressbar", name="Upload")).to_be_hidden()
+    expect(page.get_by_role("status")).to_have_text("long way.mp4 is not uploaded.")
+    assert page.get_by_role("button", name=re.compile("^long way")).count() == 0
+    network.send("Network.emulateNetworkConditions", {**slow, "uploadThroughput": -1})
 
 
 def test_files_that_are_no_videos_get_a_sentence_and_change_nothing(page, tmp_path):

@@ -1,9 +1,10 @@
 // What the visitor does, and what follows.
 
 import { clearAnswer, showAnswer } from "./answer.js";
-import { pause, request, upload } from "./api.js";
+import { pause, request } from "./api.js";
 import * as player from "./player.js";
 import { megabytes } from "./times.js";
+import { send } from "./uploads.js";
 import { listVideos, markVideo } from "./videos.js";
 
 const PHASES = {
@@ -107,23 +108,22 @@ async function remove(video) {
 }
 
 async function take(file) {
-  const ending = file.name.includes(".") ? file.name.slice(file.name.lastIndexOf(".")).toLowerCase() : "";
-  await work(async (signal) => {
-    if (!facts.endings.includes(ending)) {
-      throw new Error(`${file.name}: only video files are taken, whose names end in ${facts.endings.join(", ")}.`);
-    }
-    if (file.size > facts.upload_bytes) {
-      const most = megabytes(facts.upload_bytes);
-      throw new Error(`${file.name} has ${megabytes(file.size)}; files of up to ${most} are taken. Cut or shrink it.`);
-    }
+  const before = chosen;
+  complain(null);
+  try {
     say(`Uploading ${file.name}`);
-    const progress = (done, total) => showWork(done, total, `${megabytes(done)} of ${megabytes(total)}`);
-    progress(0, file.size);
-    const { video } = await upload(file, { signal, progress });
+    const video = await send(file, facts);
     await refresh();
-    choose(video);
-    void work((next) => prepare(video, next));
-  });
+    if (chosen === before && working === null) {
+      choose(video);
+      void work((signal) => prepare(video, signal));
+    } else {
+      say(`${video.name} is uploaded.`);
+    }
+  } catch (error) {
+    say(error.name === "AbortError" ? `${file.name} is not uploaded.` : "");
+    if (error.name !== "AbortError") complain(error);
+  }
 }
 
 // Features of an upload are begun while the visitor types.
