@@ -90,6 +90,7 @@ function setLength(seconds) {
       const mark = document.createElement("span");
       mark.textContent = clock(time).replace(/\.0$/, "");
       mark.style.left = `${(100 * time) / seconds}%`;
+      mark.classList.toggle("last", time > 0.97 * seconds);
       return mark;
     }),
   );
