@@ -38,11 +38,12 @@ function momentButton(moment, number) {
   const item = document.createElement("li");
   const button = document.createElement("button");
   button.type = "button";
+  const score = moment.score < 0.0005 ? "< 0.001" : moment.score.toFixed(3);
   const span = `${clock(moment.start_sec)} – ${clock(moment.end_sec)}`;
   const parts = [
     ["rank", String(number + 1)],
     ["span", span],
-    ["score", moment.score.toFixed(3)],
+    ["score", score],
   ].map(([name, text]) => {
     const part = document.createElement("span");
     part.className = name;
@@ -54,7 +55,7 @@ function momentButton(moment, number) {
   button.append(...parts, meter);
   button.setAttribute(
     "aria-label",
-    `Play moment ${number + 1}: ${clock(moment.start_sec)} to ${clock(moment.end_sec)}, score ${moment.score.toFixed(3)}`,
+    `Play moment ${number + 1}: ${clock(moment.start_sec)} to ${clock(moment.end_sec)}, score ${score}`,
   );
   button.addEventListener("click", () => {
     current(number);

@@ -33,7 +33,8 @@ export function drawStrip(answer, duration) {
 }
 
 export function markLane(number) {
-  [...element("lanes").children].forEach((each, index) => each.classList.toggle("current", index === number));
+  const shown = Math.max(number, 0); // the best one where none is played
+  [...element("lanes").children].forEach((each, index) => each.classList.toggle("current", index === shown));
 }
 
 function lane(moment, duration) {
