@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from vmr.locate.locator import Locator
 from vmr.serve.answering import Answering
 from vmr.serve.guard import Access, Guard
 from vmr.serve.library import MEDIA_TYPES, FolderVideos, Video, existing, matching
-from vmr.serve.limits import Limits, RefusedError
+from vmr.serve.limits import Limits, RefusedError, for_visitors
 from vmr.serve.preparation import Preparation
 from vmr.serve.probing import Probers
 from vmr.serve.uploads import Uploads
@@ -103,7 +103,7 @@ class Page:
         video = await run_in_threadpool(self._video, request.path_params["id"])
         facts = await run_in_threadpool(self.probers.facts, video.path)
         shown = {name: facts.get(name) for name in _FACTS}
-        shown["reason"] = str(shown["reason"] or "").replace(str(video.path), video.name)
+        shown["reason"] = for_visitors(shown["reason"] or "", video.path, video.name)
         return JSONResponse({**video.plain(), **shown})
 
     async def upload_video(self, request: Request) -> Response:
@@ -124,7 +124,9 @@ class Page:
     async def prepare_video(self, request: Request) -> Response:
         """Begin to make the features of a video before anybody asks: 202 with the job, or 200 where they are there."""
         video = await run_in_threadpool(self._video, request.path_params["id"])
-        if await run_in_threadpool(self.locator.at_hand, video.path) is not None:
+        with _in_words(video):
+            features = await run_in_threadpool(self.locator.at_hand, video.path)
+        if features is not None:
             return JSONResponse({})
         return JSONResponse({"job": self.preparation.plain(self.preparation.ask(video).id)}, 202)
 
@@ -140,10 +142,8 @@ class Page:
         if not isinstance(top, int) or not 1 <= top <= self.limits.moments:
             raise RefusedError(422, f"top: a number from 1 to {self.limits.moments} was expected.")
         video = await run_in_threadpool(self._video, body.get("video"))
-        try:
+        with _in_words(video):
             answer = await self.answering.ask(video, query, top=top)
-        except VmrError as error:
-            raise RefusedError(422, str(error).replace(str(video.path), video.name)) from error
         if answer is not None:
             return JSONResponse(answer)
         job = self.preparation.ask(video)
@@ -198,6 +198,14 @@ def build_app(page: Page, access: Access) -> Starlette:
     )
 
 
+@contextmanager
+def _in_words(video: Video) -> Iterator[None]:
+    try:
+        yield
+    except VmrError as error:
+        raise RefusedError(422, for_visitors(error, video.path, video.name)) from error
+
+
 def _query(value: Any, *, most: int) -> str:
     # Half a surrogate pair, which JSON can carry, is no text.
     query = " ".join(value.encode("utf-8", "replace").decode("utf-8").split()) if isinstance(value, str) else ""
@@ -224,8 +232,7 @@ async def _json(request: Request) -> dict[str, Any]:
 
 
 def _refused(request: Request, error: Exception) -> Response:
-    if not isinstance(error, RefusedError):
-        return JSONResponse({"error": str(error)}, 422)
+    assert isinstance(error, RefusedError)
     headers = {} if error.retry_sec is None else {"retry-after": str(error.retry_sec)}
     return JSONResponse({"error": error.message}, error.status, headers)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -53,3 +55,17 @@ def megabytes(size: int) -> str:
     ('500 MB', '1.2 MB', '0.0 MB')
     """
     return f"{size / 1e6:.0f} MB" if size >= 10**7 else f"{size / 1e6:.1f} MB"
+
+
+def for_visitors(error: object, path: Path, name: str) -> str:
+    """What an error says, without where things lie on the server.
+
+    Args:
+        error: it, or its words.
+        path: the video that it is about.
+        name: what visitors call that.
+
+    >>> for_visitors("/data/a b.mp4: cannot be read, /home/me/.cache/vmr/x.h5: full", Path("/data/a b.mp4"), "b.mp4")
+    'b.mp4: cannot be read, x.h5: full'
+    """
+    return re.sub(r"(?<![\w.])/(?:[^\s/:]+/)+", "", str(error).replace(str(path), name))

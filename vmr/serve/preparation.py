@@ -16,7 +16,7 @@ from typing import Any
 from vmr.errors import VmrError
 from vmr.locate.extraction import Progress
 from vmr.serve.library import Video
-from vmr.serve.limits import RefusedError
+from vmr.serve.limits import RefusedError, for_visitors
 
 log = logging.getLogger(__name__)
 
@@ -168,7 +168,7 @@ class Preparation:
         except _StoppedError:
             return "stopped", ""
         except VmrError as error:
-            return "failed", str(error).replace(str(job.video.path), job.video.name)
+            return "failed", for_visitors(error, job.video.path, job.video.name)
         except Exception:
             log.exception("features of %s could not be made", job.video.path)
             return "failed", f"{job.video.name}: something went wrong here, and the server's log says what."

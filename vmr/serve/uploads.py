@@ -20,7 +20,7 @@ from starlette.requests import ClientDisconnect
 
 from vmr.files import write_json
 from vmr.serve.library import MEDIA_TYPES, Video, shown_name, video_id
-from vmr.serve.limits import Limits, RefusedError, megabytes
+from vmr.serve.limits import Limits, RefusedError, for_visitors, megabytes
 from vmr.serve.probing import Probers
 
 log = logging.getLogger(__name__)
@@ -173,7 +173,7 @@ class Uploads:
     def _admit(self, part: Path, digest: bytes, name: str, suffix: str, size: int) -> Video:
         facts = self._probers.facts(part)
         if facts["status"] != "ok":
-            reason = str(facts["reason"]).replace(str(part), name).rstrip(".")
+            reason = for_visitors(facts["reason"], part, name).rstrip(".")
             raise RefusedError(422, f"{name} cannot be used: {reason}. Try another file, or convert it with ffmpeg.")
         if facts["duration_sec"] > self._limits.minutes * 60:
             raise RefusedError(

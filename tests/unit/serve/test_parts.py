@@ -55,7 +55,7 @@ def test_a_slow_folder_holds_up_only_the_first(tmp_path, monkeypatch):
     seen = []
     first = threading.Thread(target=lambda: seen.append(videos.all()))
     first.start()
-    assert looking.wait(5)
+    assert looking.wait(60)
     assert videos.all() == known
     gate.set()
     first.join()
@@ -88,7 +88,7 @@ def test_closing_ends_what_runs_and_drops_what_waits(tmp_path):
     preparation = Preparation(make, most=5)
     one, two = (Video(name, name, tmp_path / name, 1) for name in ("one", "two"))
     job = preparation.ask(one)
-    assert entered.wait(5)
+    assert entered.wait(60)
     preparation.ask(two)
     assert preparation.busy("two")
     preparation.close()

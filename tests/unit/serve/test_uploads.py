@@ -182,41 +182,57 @@ def receive(uploads, chunks, *, size=1000, name="a.mp4"):
     return asyncio.run(uploads.receive(name, size, chunks))
 
 
-async def slowly(*, pause):
+async def sent():
     yield b"some"
-    await asyncio.sleep(pause)
     yield b"more"
 
 
 @pytest.fixture
 def uploads(tmp_path, probers):
-    return Uploads(tmp_path / "up", Limits(silence_sec=0.05, uploads_at_once=1), probers)
+    return Uploads(tmp_path / "up", Limits(silence_sec=60, uploads_at_once=1), probers)
 
 
 @pytest.mark.parametrize(
-    ("pause", "size", "status", "words"),
-    [
-        (1.0, 8, 408, "nothing came"),
-        (0.0, 9, 400, "broke off"),
-        (0.0, 7, 413, "more came"),
-        (0.0, None, 411, "Content-Length"),
-    ],
+    ("size", "status", "words"),
+    [(9, 400, "broke off"), (7, 413, "more came"), (None, 411, "Content-Length")],
 )
-def test_transfers_that_go_wrong_leave_nothing(uploads, pause, size, status, words):
+def test_transfers_that_go_wrong_leave_nothing(uploads, size, status, words):
     with pytest.raises(RefusedError, match=words) as caught:
-        receive(uploads, slowly(pause=pause), size=size)
+        receive(uploads, sent(), size=size)
     assert caught.value.status == status
+    assert list(uploads.folder.glob("*")) == []
+    assert uploads._coming == {}
+
+
+def test_an_upload_that_falls_silent_is_given_up(tmp_path, probers):
+    uploads = Uploads(tmp_path / "up", Limits(silence_sec=0.05), probers)
+
+    async def silent():
+        yield b"some"
+        await asyncio.Event().wait()
+
+    with pytest.raises(RefusedError, match="nothing came") as caught:
+        receive(uploads, silent())
+    assert caught.value.status == 408
     assert list(uploads.folder.glob("*")) == []
     assert uploads._coming == {}
 
 
 def test_one_upload_too_many_is_told_when_to_come_back(uploads):
     async def both():
-        first = asyncio.create_task(uploads.receive("a.mp4", 8, slowly(pause=0.03)))
-        await asyncio.sleep(0.01)
+        begun, gate = asyncio.Event(), asyncio.Event()
+
+        async def held():
+            begun.set()
+            await gate.wait()
+            yield b"not a film"
+
+        first = asyncio.create_task(uploads.receive("a.mp4", 10, held()))
+        await begun.wait()
         with pytest.raises(RefusedError) as caught:
-            await uploads.receive("b.mp4", 8, slowly(pause=0))
-        with pytest.raises(RefusedError):
+            await uploads.receive("b.mp4", 8, sent())
+        gate.set()
+        with pytest.raises(RefusedError, match="cannot be used"):
             await first
         return caught.value
 
@@ -228,7 +244,7 @@ def test_a_full_disk_is_said_so(uploads, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10, 10, 0))
     with pytest.raises(RefusedError, match="disk is full") as caught:
-        receive(uploads, slowly(pause=0), size=8)
+        receive(uploads, sent(), size=8)
     assert caught.value.status == 507
 
     def full(*arguments, **options):
@@ -237,7 +253,7 @@ def test_a_full_disk_is_said_so(uploads, monkeypatch):
     monkeypatch.undo()
     monkeypatch.setattr("vmr.serve.uploads.tempfile.NamedTemporaryFile", full)
     with pytest.raises(RefusedError, match="disk is full"):
-        receive(uploads, slowly(pause=0), size=8)
+        receive(uploads, sent(), size=8)
     assert list(uploads.folder.glob("*")) == []
 
 
