@@ -3,7 +3,9 @@
 import json
 import re
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -140,6 +142,21 @@ def test_scores_of_the_page_are_those_of_the_table(made, text):
     low, high = record["confidence"]["raw"]["mIoU"]
     assert low < high  # of one seed; the page prints those of the mean over seeds
     assert re.search(r"± \d+\.\d\d \d+\.\d–\d+\.\d", shown)
+
+
+def test_the_best_method_is_that_of_the_recall_that_is_named():
+    ious = {"mha": [0.4, 0.4, 0.9, 0.9], "ci_mha": [0.6, 0.6, 0.6, 0.0]}  # means 0.65 and 0.45, recalls 50 and 75 %
+    group = SimpleNamespace(
+        runs={method: [None] for method in ious},
+        ious=lambda method: np.array([ious[method]]),
+        hits=lambda method, threshold: np.array([value >= threshold for value in ious[method]]),
+        answered_mask=np.ones(4, dtype=bool),
+        queries=pd.DataFrame({"video_id": ["a", "a", "b", "b"]}),
+        split="test",
+        features="i3d",
+    )
+    summary = page._summary(group)
+    assert (summary["best"], summary["recall"]) == ("CI-MHA", 75.0)
 
 
 def test_failed_videos_are_counted_by_reason(text):
