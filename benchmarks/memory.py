@@ -1,6 +1,6 @@
 """Peak memory of decoding and extraction: ten seconds against two hours of video, and 500 videos in one process.
 
-    python benchmarks/memory.py [--hours 2 --videos 500]
+    python benchmarks/memory.py [--hours 2 --videos 500] [--cases short minutes many long]
 
 Each stage runs as the workflow runs it, as a command, on videos that ffmpeg renders here. Memory is the proportional
 set size of the command and of all that it started, looked at five times a second, so that pages which a decoder
@@ -12,6 +12,7 @@ last a second each and go through a network that sees 16 frames, since what coul
 
 import argparse
 import datetime
+import json
 import os
 import shutil
 import statistics
@@ -34,6 +35,7 @@ SHORT_SEC = 10
 # One window in fifty seconds of video.
 SPARSE_STRIDE = 1200
 SMALL_WINDOW = 16
+CASES = ("short", "minutes", "many", "long")
 _BETWEEN_LOOKS_SEC = 0.2
 
 
@@ -118,27 +120,23 @@ def growth(series: list[float]) -> dict[str, float]:
     return {"second_fifth_mb": early, "last_fifth_mb": late, "growth": late / early - 1}
 
 
-def measure_lengths(folder: Path, weights: Path, *, hours: float, continuous_minutes: float) -> dict[str, object]:
-    """Peaks for a short and for a long video, each alone in its shard."""
-    results: dict[str, object] = {}
-    lengths = {"short": SHORT_SEC, "long": hours * 3600, "minutes": continuous_minutes * 60}
-    for name, seconds in lengths.items():
-        case = folder / name
-        (case / "videos").mkdir(parents=True)
-        render(case / "videos" / "video.mp4", seconds=seconds)
-        peaks: dict[str, object] = {"seconds_of_video": seconds}
-        stages = {"decode": lambda case=case, seconds=seconds: decode(case / "videos", case, seconds=seconds)}
-        if name != "minutes":
-            stages["windows"] = lambda case=case: extract(case, weights, mode="windows", stride=SPARSE_STRIDE)
-        if name != "long":
-            stages["continuous"] = lambda case=case: extract(case, weights, mode="continuous", stride=8)
-        for stage, run in stages.items():
-            found = run()
-            peaks[stage] = {key: value for key, value in found.items() if key != "series_mb"}
-            print(f"{name:8s} {seconds:7.0f} s of video  {stage:11s} {found['peak_mb']:7.0f} MB", flush=True)
-        results[name] = peaks
-        shutil.rmtree(case)
-    return results
+def measure_length(name: str, folder: Path, weights: Path, *, seconds: float) -> dict[str, object]:
+    """Peaks for a video of that length, alone in its shard."""
+    case = folder / name
+    (case / "videos").mkdir(parents=True)
+    render(case / "videos" / "video.mp4", seconds=seconds)
+    peaks: dict[str, object] = {"seconds_of_video": seconds}
+    stages = {"decode": lambda: decode(case / "videos", case, seconds=seconds)}
+    if name != "minutes":
+        stages["windows"] = lambda: extract(case, weights, mode="windows", stride=SPARSE_STRIDE)
+    if name != "long":
+        stages["continuous"] = lambda: extract(case, weights, mode="continuous", stride=8)
+    for stage, run in stages.items():
+        found = run()
+        peaks[stage] = {key: value for key, value in found.items() if key != "series_mb"}
+        print(f"{name:8s} {seconds:7.0f} s of video  {stage:11s} {found['peak_mb']:7.0f} MB", flush=True)
+    shutil.rmtree(case)
+    return peaks
 
 
 def measure_many(folder: Path, weights: Path, *, videos: int) -> dict[str, object]:
@@ -167,28 +165,32 @@ def main() -> None:
     parser.add_argument("--hours", type=float, default=2.0)
     parser.add_argument("--continuous-minutes", type=float, default=5.0)
     parser.add_argument("--videos", type=int, default=500)
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=CASES, help="others stay as they were measured")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "memory.json")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder_name:
-        folder = Path(folder_name)
-        weights = write_i3d_weights(folder)
-        lengths = measure_lengths(folder, weights, hours=options.hours, continuous_minutes=options.continuous_minutes)
-        many = measure_many(folder, weights, videos=options.videos)
-    peaks = [
-        stage["peak_mb"] for case in [*lengths.values(), many] for stage in case.values() if isinstance(stage, dict)
-    ]
-    result = {
-        "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
-        "machine": {"processor": processor_name(), "cores": os.cpu_count(), "load_at_end": os.getloadavg()[0]},
-        "versions": library_versions(["torch", "numpy", "decord", "h5py"]),
-        "sparse_stride": SPARSE_STRIDE,
-        "window_of_many": SMALL_WINDOW,
-        "lengths": lengths,
-        "many": many,
-        "highest_peak_gb": max(peaks) / 1024,
-        "limit_gb": LIMIT_GB,
-    }
-    write_json(options.output, result)
+    lengths = {"short": SHORT_SEC, "minutes": options.continuous_minutes * 60, "long": options.hours * 3600}
+    result = json.loads(options.output.read_text()) if options.output.exists() else {}
+    cases = result.get("cases", {})
+    for name in options.cases:
+        with tempfile.TemporaryDirectory() as folder_name:
+            folder = Path(folder_name)
+            weights = write_i3d_weights(folder)
+            if name == "many":
+                cases[name] = measure_many(folder, weights, videos=options.videos)
+            else:
+                cases[name] = measure_length(name, folder, weights, seconds=lengths[name])
+        peaks = [stage["peak_mb"] for case in cases.values() for stage in case.values() if isinstance(stage, dict)]
+        result = {
+            "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
+            "machine": {"processor": processor_name(), "cores": os.cpu_count(), "load_at_end": os.getloadavg()[0]},
+            "versions": library_versions(["torch", "numpy", "decord", "h5py"]),
+            "sparse_stride": SPARSE_STRIDE,
+            "window_of_many": SMALL_WINDOW,
+            "cases": cases,
+            "highest_peak_gb": max(peaks) / 1024,
+            "limit_gb": LIMIT_GB,
+        }
+        write_json(options.output, result)
     print(f"highest peak {max(peaks) / 1024:.2f} GB of {LIMIT_GB}; written to {options.output}")
 
 

@@ -66,13 +66,13 @@ def store_rows(result: dict[str, Any]) -> Iterator[Row]:
 
 def memory_rows(result: dict[str, Any]) -> Iterator[Row]:
     """Peaks of the stages for short and long videos, and for many in one process."""
-    for case in result["lengths"].values():
+    for case in (case for name, case in result["cases"].items() if name != "many"):
         for stage, figures in case.items():
             if isinstance(figures, dict):
                 name = f"memory, {case['seconds_of_video']:.0f} s of video, {stage}"
                 yield name, f"{figures['peak_mb'] / 1024:.2f} GB at most", "", ""
-    many = result["many"]
-    for stage in ("decode", "continuous"):
+    many = result["cases"].get("many", {})
+    for stage in sorted(set(many) - {"videos"}, reverse=True):
         peak, growth = f"{many[stage]['peak_mb'] / 1024:.2f} GB at most", f"growth {100 * many[stage]['growth']:.1f} %"
         yield f"memory, {many['videos']} videos in one process, {stage}", peak, growth, ""
 
