@@ -5,7 +5,8 @@
 The same videos lie in one shard, in 100 and in 1,000. Each time `merge_features` unites them as the workflow does, and
 a fixed choice of videos is read from the merged file in random order, in turns, so that what else the machine
 does meets all alike. The first reading of a video also compares its checksums, later ones do not. Verifying reads
-everything, as `vmr verify` does. The files lie in the system's cache; a slow disk adds the same to all.
+everything, as `vmr verify` does. The files lie in the system's cache; a slow disk adds the same to all. All times are
+the processor's, which hardly depend on what else the machine does.
 """
 
 import argparse
@@ -56,12 +57,12 @@ def write_shards(folder: Path, video_ids: list[str], *, shards: int) -> list[Pat
 
 
 def merge(folder: Path, video_ids: list[str], *, shards: int) -> dict[str, float]:
-    """Seconds of merging, and the size of what it wrote beside that of the shards."""
+    """Processor seconds of merging, and the size of what it wrote beside that of the shards."""
     folder.mkdir()
     files = write_shards(folder, video_ids, shards=shards)
     rows = [(f"{name}-0", name, "train", 0.0, 1.0, 30.0, "a person.") for name in video_ids]
     write_moments(pd.DataFrame(rows, columns=MOMENT_COLUMNS), folder / "moments.csv")
-    begin = time.perf_counter()
+    begin = time.process_time()
     merge_features(
         shards=files,
         statuses=[file.with_suffix(".csv") for file in files],
@@ -70,31 +71,31 @@ def merge(folder: Path, video_ids: list[str], *, shards: int) -> dict[str, float
         moments=folder / "moments.csv",
     )
     return {
-        "seconds": time.perf_counter() - begin,
+        "cpu_seconds": time.process_time() - begin,
         "merged_mb": (folder / "merged.h5").stat().st_size / 2**20,
         "shards_mb": sum(file.stat().st_size for file in files) / 2**20,
     }
 
 
 def read(path: Path, video_ids: list[str]) -> tuple[float, float]:
-    """Milliseconds a video of reading these videos from a merged file, just opened: the first time, and again."""
+    """Milliseconds a video of reading these videos from a merged file: just opened, and again."""
     times = []
     with FeatureStore(path) as store:
         for _ in range(2):
-            begin = time.perf_counter()
+            begin = time.process_time()
             for video_id in video_ids:
                 store.get(video_id)
-            times.append((time.perf_counter() - begin) / len(video_ids) * 1000)
+            times.append((time.process_time() - begin) / len(video_ids) * 1000)
     return times[0], times[1]
 
 
 def verify(folder: Path) -> float:
-    """Megabytes a second of comparing all files with their checksums."""
-    begin = time.perf_counter()
+    """Megabytes a processor second of comparing all files with their checksums."""
+    begin = time.process_time()
     result = verify_files(folder)
     if result.damaged or result.unsealed:
         raise SystemExit(f"expected nothing damaged, found {result}")
-    return result.size_bytes / 1e6 / (time.perf_counter() - begin)
+    return result.size_bytes / 1e6 / (time.process_time() - begin)
 
 
 def main() -> None:
@@ -136,7 +137,7 @@ def main() -> None:
     for shards in SHARDS:
         found = merges[shards]
         print(
-            f"{shards:5,d} shards of {found['shards_mb']:.0f} MB: merged in {found['seconds']:.1f} s to "
+            f"{shards:5,d} shards of {found['shards_mb']:.0f} MB: merged in {found['cpu_seconds']:.1f} s to "
             f"{found['merged_mb']:.1f} MB; {checked[shards]:.2f} ms to read and check a video, {again[shards]:.2f} to "
             f"read it again; verified at {verified[shards]:.0f} MB/s"
         )
