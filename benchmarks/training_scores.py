@@ -1,0 +1,148 @@
+r"""Whether speed costs score: validation of CI-MHA trained by the straightforward loop and by ours, seed by seed.
+
+    python benchmarks/training_scores.py --work work/charades_sim_small --runs work/charades_sim_small/scores \
+        --features work/charades_sim_small/features/simulated.h5
+
+Straightforward: single precision, batches in random order, every video padded, packed LSTMs, torch's dropout (the loop
+of `training_epoch.py`). Ours: `vmr train`, whose finished runs in the folder `--runs` are taken as they are. Both: the
+same network, initial weights, optimiser, epochs and validation videos; each with the scores of its best epoch.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import statistics
+from pathlib import Path
+from typing import Any
+
+import torch
+from i3d_speed import processor_name
+from torch import nn
+from torch.utils.data import DataLoader
+from training_epoch import Items, with_packed_lstms
+
+from vmr.annotations.moments import clamp_spans, read_moments, validation_videos, video_durations
+from vmr.data.collate import Collator
+from vmr.data.samples import build_samples
+from vmr.data.videos import load_videos
+from vmr.features.store import FeatureStore
+from vmr.files import write_json
+from vmr.model.build import build_network
+from vmr.model.dropout import Dropout
+from vmr.model.losses import Targets
+from vmr.provenance import library_versions
+from vmr.queries.store import QueryStore
+from vmr.training.inference import validation_scores
+from vmr.training.loop import CRITERION
+from vmr.training.run import train_run
+
+# Those of charades_sim_small in config.yaml.
+SIZES = {"hidden": 128, "query_hidden": 64, "heads": 4, "dropout": 0.1, "lstm_dropout": 0.1, "max_steps": 64}
+SCORES = ("R@1,IoU=0.7", "R@1,IoU=0.5", "mIoU", "validation_loss")
+
+
+def with_torch_dropout(module: nn.Module) -> nn.Module:
+    """The network with every dropout replaced by torch's, in place."""
+    for name, child in module.named_children():
+        if isinstance(child, Dropout):
+            setattr(module, name, nn.Dropout(child.probability))
+        else:
+            with_torch_dropout(child)
+    return module
+
+
+def straightforward(options: argparse.Namespace, seed: int) -> dict[str, float]:
+    """Scores of the best epoch of the common loop."""
+    table = read_moments(options.work / "annotations" / "moments.csv")
+    table = clamp_spans(table, video_durations(table, None))
+    table = table[table["split"] == "train"]
+    held_out = table["video_id"].isin(validation_videos(table["video_id"], fraction=0.1))
+    queries = QueryStore(options.work / "queries" / "queries.h5")
+    with FeatureStore(options.features) as store:
+        videos = load_videos(store, table["video_id"], max_steps=SIZES["max_steps"])
+        dim = store.dim
+    train, chooser = (build_samples(table[rows], videos, queries, drop_empty=True) for rows in (~held_out, held_out))
+    torch.manual_seed(seed)
+    network = build_network(method="ci_mha", video_dim=dim, word_dim=queries.dim, **SIZES)
+    network.fit_features(videos.steps_of(video) for video in sorted(set(train.video.tolist())))
+    with_torch_dropout(with_packed_lstms(network))
+    items = Items(options.features, train, queries.vectors, max_steps=SIZES["max_steps"], max_words=25)
+    loader = DataLoader(items, batch_size=options.batch_size, shuffle=True)
+    collator = Collator(videos, queries.vectors)
+    optimizer = torch.optim.Adam(network.parameters(), lr=options.learning_rate)
+    best: dict[str, float] = {}
+    for epoch in range(1, options.epochs + 1):
+        network.train()
+        for features, steps, words, unknown, counts, labels, _ in loader:
+            prediction = network(features, steps, words, unknown, counts)
+            loss = network.losses(prediction, Targets(labels, torch.zeros(len(labels), 2), steps)).total
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+            optimizer.step()
+        scores = validation_scores(
+            network, collator, chooser, batch_size=2 * options.batch_size, precision="float32"
+        ) | {"epoch": epoch}
+        print(f"seed {seed}: {scores}", flush=True)
+        if not best or scores[CRITERION] > best[CRITERION]:
+            best = scores
+    return best
+
+
+def ours(options: argparse.Namespace, seed: int) -> dict[str, float]:
+    """Scores of the chosen epoch of `vmr train`."""
+    folder = options.runs / f"seed_{seed}"
+    if not (folder / "run.json").is_file():
+        train_run(
+            moments=options.work / "annotations" / "moments.csv", features=options.features,
+            queries=options.work / "queries" / "queries.h5", manifests=[], output_dir=folder, method="ci_mha",
+            seed=seed, learning_rate=options.learning_rate, batch_size=options.batch_size, epochs=options.epochs,
+            **SIZES,
+        )  # fmt: skip
+    chosen: dict[str, float] = json.loads((folder / "run.json").read_text())["chosen_scores"]
+    return chosen
+
+
+def spread(rows: list[dict[str, float]]) -> dict[str, dict[str, float]]:
+    """Mean and standard deviation over seeds of each score."""
+    values = {name: [row[name] for row in rows] for name in SCORES}
+    return {name: {"mean": statistics.fmean(x), "std": statistics.stdev(x)} for name, x in values.items()}
+
+
+def main() -> None:
+    """Train both ways and write the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, required=True, help="folder of the dataset: annotations, queries")
+    parser.add_argument("--features", type=Path, required=True)
+    parser.add_argument("--runs", type=Path, required=True, help="folder of our runs: seed_0, seed_1, ...")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--learning-rate", type=float, default=5e-4)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "training_scores.json")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    found: dict[str, list[dict[str, float]]] = {"straightforward": [], "ours": []}
+    for seed in options.seeds:
+        for name, way in (("straightforward", straightforward), ("ours", ours)):
+            row = way(options, seed)
+            found[name].append({"seed": seed, "epoch": row["epoch"], **{score: row[score] for score in SCORES}})
+    result: dict[str, Any] = {
+        "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
+        "machine": {"processor": processor_name(), "cores": os.cpu_count(), "threads": options.threads},
+        "versions": library_versions(["torch", "numpy"]),
+        "dataset": options.work.name,
+        "epochs": options.epochs,
+        "runs": found,
+        "spread": {name: spread(rows) for name, rows in found.items()},
+    }
+    write_json(options.output, result)
+    for name, scores in result["spread"].items():
+        print(f"{name:16s} " + ", ".join(f"{key} {x['mean']:.2f} ± {x['std']:.2f}" for key, x in scores.items()))
+    print(f"written to {options.output}")
+
+
+if __name__ == "__main__":
+    main()
