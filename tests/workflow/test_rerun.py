@@ -321,7 +321,7 @@ CODE = {
     "the text of a log message": ("vmr/training/loop.py", "going on after epoch", "resuming after epoch", NOTHING),
     "metrics": ("vmr/evaluation/metrics.py", "\nimport", "\nCHANGED = 1\nimport", EVALUATE | BASELINES),
     "the loop": ("vmr/training/loop.py", "_STEPS_BETWEEN_CHECKS = 8", "_STEPS_BETWEEN_CHECKS = 9", TRAIN),
-    "the network": ("vmr/model/heads.py", "\nimport torch", "\nCHANGED = 1\nimport torch", TRAIN),
+    "the network": ("vmr/model/heads.py", "\nfrom", "\nCHANGED = 1\nfrom", TRAIN),
     "i3d": ("vmr/features/i3d.py", "\nimport", "\nCHANGED = 1\nimport", EXTRACT["i3d"]),
     "c3d": ("vmr/features/c3d.py", "\nimport", "\nCHANGED = 1\nimport", EXTRACT["c3d"]),
     "the PCA": ("vmr/features/pca.py", "\nimport", "\nCHANGED = 1\nimport", MERGE["i3d"] | MERGE["c3d"]),
