@@ -3,9 +3,9 @@
     python benchmarks/training_epoch.py --work work/charades_sim --features work/charades_sim/features/simulated.h5
 
 Straightforward: single precision, a DataLoader that reads HDF5 for every item, every video padded to the longest that
-is allowed and every query to the most words, each query with its own copy of its video, packed LSTMs. Ours: what
-`vmr train` does. Both have the same network, batch size and threads. Of each epoch some batches are timed, spread
-evenly over the lengths of videos, in turns; the epoch is their mean times the number of batches.
+is allowed and every query to the most words, each query with its own copy of its video, packed LSTMs and torch's
+dropout. Ours: what `vmr train` does. Both have the same network, batch size and threads. Of each epoch some batches
+are timed, spread evenly over the lengths of videos, in turns; the epoch is their mean times the number of batches.
 """
 
 import argparse
@@ -31,6 +31,7 @@ from vmr.devices import choose_device
 from vmr.features.store import FeatureStore
 from vmr.files import write_json
 from vmr.model.build import build_network
+from vmr.model.dropout import Dropout
 from vmr.model.encoders import BiLSTM
 from vmr.model.losses import Targets
 from vmr.provenance import library_versions
@@ -82,13 +83,15 @@ class PackedLSTM(nn.Module):
         return pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=x.shape[1])[0]
 
 
-def with_packed_lstms(module: nn.Module) -> nn.Module:
-    """The network with every bi-LSTM replaced, in place."""
+def with_usual_layers(module: nn.Module) -> nn.Module:
+    """The network with every bi-LSTM packed and every dropout torch's, in place: ours are faster."""
     for name, child in module.named_children():
         if isinstance(child, BiLSTM):
             setattr(module, name, PackedLSTM(child))
+        elif isinstance(child, Dropout):
+            setattr(module, name, nn.Dropout(child.probability))
         else:
-            with_packed_lstms(child)
+            with_usual_layers(child)
     return module
 
 
@@ -96,7 +99,7 @@ class Straightforward:
     """The common loop."""
 
     def __init__(self, network: nn.Module, items: Items, *, batch_size: int, device: torch.device) -> None:
-        self.network, self.device = with_packed_lstms(network).to(device), device
+        self.network, self.device = with_usual_layers(network).to(device), device
         self.optimizer = torch.optim.Adam(network.parameters(), lr=1e-4)
         # Workers of their own, as everybody has them; they read ahead while the network computes.
         self.loader = DataLoader(items, batch_size=batch_size, shuffle=True, num_workers=2, drop_last=True)

@@ -20,7 +20,7 @@ import torch
 from i3d_speed import processor_name
 from torch import nn
 from torch.utils.data import DataLoader
-from training_epoch import Items, with_packed_lstms
+from training_epoch import Items, with_usual_layers
 
 from vmr.annotations.moments import clamp_spans, read_moments, validation_videos, video_durations
 from vmr.data.collate import Collator
@@ -29,7 +29,6 @@ from vmr.data.videos import load_videos
 from vmr.features.store import FeatureStore
 from vmr.files import write_json
 from vmr.model.build import build_network
-from vmr.model.dropout import Dropout
 from vmr.model.losses import Targets
 from vmr.provenance import library_versions
 from vmr.queries.store import QueryStore
@@ -40,16 +39,6 @@ from vmr.training.run import train_run
 # Those of charades_sim_small in config.yaml.
 SIZES = {"hidden": 128, "query_hidden": 64, "heads": 4, "dropout": 0.1, "lstm_dropout": 0.1, "max_steps": 64}
 SCORES = ("R@1,IoU=0.7", "R@1,IoU=0.5", "mIoU", "validation_loss")
-
-
-def with_torch_dropout(module: nn.Module) -> nn.Module:
-    """The network with every dropout replaced by torch's, in place."""
-    for name, child in module.named_children():
-        if isinstance(child, Dropout):
-            setattr(module, name, nn.Dropout(child.probability))
-        else:
-            with_torch_dropout(child)
-    return module
 
 
 def straightforward(options: argparse.Namespace, seed: int) -> dict[str, float]:
@@ -66,7 +55,7 @@ def straightforward(options: argparse.Namespace, seed: int) -> dict[str, float]:
     torch.manual_seed(seed)
     network = build_network(method="ci_mha", video_dim=dim, word_dim=queries.dim, **SIZES)
     network.fit_features(videos.steps_of(video) for video in sorted(set(train.video.tolist())))
-    with_torch_dropout(with_packed_lstms(network))
+    with_usual_layers(network)
     items = Items(options.features, train, queries.vectors, max_steps=SIZES["max_steps"], max_words=25)
     loader = DataLoader(items, batch_size=options.batch_size, shuffle=True)
     collator = Collator(videos, queries.vectors)
