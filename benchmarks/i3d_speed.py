@@ -53,11 +53,12 @@ class PlainPool(nn.Module):
         super().__init__()
         self.kernel, self.stride = pool.kernel, pool.stride
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Pool; inputs are not negative, so that zeros never win."""
+    def forward(self, x: torch.Tensor, *, time: tuple[int, int] | None = None) -> torch.Tensor:
+        """Pool; inputs are not negative, so that zeros never win. `time`: padding before and behind the frames."""
         sides = [
             same_padding(n, kernel=k, stride=s) for n, k, s in zip(x.shape[2:], self.kernel, self.stride, strict=True)
         ]
+        sides[0] = time or sides[0]
         padded = F.pad(x, [width for side in reversed(sides) for width in side])
         return F.max_pool3d(padded, self.kernel, self.stride)
 
