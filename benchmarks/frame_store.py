@@ -99,7 +99,7 @@ def jpeg(quality: int, subsampling: str) -> Candidate:
 
 
 def lzf_chunks() -> Candidate:
-    """Candidate that keeps raw frames in gzip-compressed HDF5 chunks, the best that h5py offers by itself."""
+    """Candidate that keeps raw frames in LZF-compressed HDF5 chunks, the quickest that h5py offers by itself."""
 
     def encode(frames: np.ndarray) -> list[bytes]:
         buffer = io.BytesIO()
