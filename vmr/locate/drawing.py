@@ -9,6 +9,7 @@ from pathlib import Path
 from vmr.errors import VideoError
 from vmr.files import atomic_path
 from vmr.locate.answers import Answer, clock
+from vmr.video.containers import SAFE_INPUT
 
 # Okabe and Ito's colours, told apart by people with any kind of colour vision.
 _BLUE, _ORANGE, _GREEN, _GREY = "#0072B2", "#D55E00", "#009E73", "#8a8a8a"
@@ -73,7 +74,8 @@ def cut_clip(video: Path, start_sec: float, end_sec: float, path: Path) -> None:
     """
     check_outputs(plot=None, clip=path)
     with atomic_path(path) as temporary:
-        command = ["ffmpeg", "-v", "error", "-nostdin", "-y", "-protocol_whitelist", "file"]
+        command = ["ffmpeg", "-v", "error", "-nostdin", "-y"]
+        command += [part for name, value in SAFE_INPUT.items() for part in (f"-{name}", value)]
         command += ["-ss", f"{start_sec:.3f}", "-i", f"file:{video.absolute()}", "-t", f"{end_sec - start_sec:.3f}"]
         command += ["-map", "0:v:0", "-map", "0:a:0?", "-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2", "-c:v", "libx264"]
         command += ["-crf", "20", "-preset", "veryfast", "-pix_fmt", "yuv420p", "-c:a", "aac"]

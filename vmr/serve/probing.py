@@ -8,15 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from vmr.errors import VideoError
 from vmr.serve.limits import RefusedError
 from vmr.video.ffprobe import Prober
 from vmr.video.probe import probe_video
 
 _TIMEOUT_SEC = 20.0
 _PROBERS = 3
-# Containers that hold pictures. Playlists and descriptions of other files, which ffmpeg also opens, are none.
-_CONTAINERS = {"mov", "mp4", "matroska", "webm", "avi", "flv", "asf", "mpeg", "mpegts", "ogg", "3gp"}
 
 
 class Probers:
@@ -34,15 +31,7 @@ class Probers:
             RefusedError: all are busy for long.
         """
         with self._prober() as prober:
-            row = probe_video(prober, path, timeout_sec=_TIMEOUT_SEC)
-            if row["status"] == "ok":
-                try:
-                    container = prober.probe(path, timeout_sec=_TIMEOUT_SEC)["format"].get("format_name", "")
-                except VideoError as error:
-                    return row | {"status": "bad", "reason": str(error)}
-                if not _CONTAINERS & set(container.split(",")):
-                    return row | {"status": "bad", "reason": f"files of the kind {container!r} are not taken"}
-        return row
+            return probe_video(prober, path, timeout_sec=_TIMEOUT_SEC)
 
     def close(self) -> None:
         """End the processes that are idle."""

@@ -7,13 +7,17 @@ runs in a process group of its own that the client kills as a whole. Not importe
 from __future__ import annotations
 
 import json
+import re
 import resource
 import sys
 from typing import Any
 
 import ffmpeg
 
+from vmr.video.containers import SAFE_INPUT
 from vmr.video.pipes import MEMORY_LIMIT
+
+_REFUSED = re.compile(r"^\[(\S+) @ \S+\] Format not on whitelist", re.MULTILINE)
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
@@ -23,14 +27,16 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         request: `path`, absolute, and `options` of ffprobe.
 
     Returns:
-        `result`, what ffprobe says, or `error`, the last line that it printed.
+        `result`, what ffprobe says, or `error`, the last line that it printed, or the format that is not read.
     """
     try:
-        # "file:" and the white list: a playlist in disguise must not open network addresses or other files.
-        options = {"v": "error", "protocol_whitelist": "file", **request["options"]}
+        options = {"v": "error", **SAFE_INPUT, **request["options"]}
         return {"result": ffmpeg.probe(f"file:{request['path']}", **options)}
     except ffmpeg.Error as error:
-        lines = error.stderr.decode("utf-8", errors="replace").strip().splitlines()
+        text = error.stderr.decode("utf-8", errors="replace").strip()
+        if refused := _REFUSED.search(text):
+            return {"error": f"its format {refused[1]!r} is none that holds a video by itself; convert it to mp4"}
+        lines = text.splitlines()
         return {"error": lines[-1] if lines else "ffprobe failed without a word"}
     except (OSError, ValueError) as error:
         return {"error": f"ffprobe cannot run: {error}"}

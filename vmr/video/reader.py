@@ -13,6 +13,7 @@ import ffmpeg
 import numpy as np
 
 from vmr.errors import VideoError
+from vmr.video.containers import SAFE_INPUT
 from vmr.video.processes import Helpers, Pipeline, last_words
 from vmr.video.stream import RESIZING, StreamScan, encoded_output
 from vmr.video.timeline import Timeline, read_timeline, steps_in
@@ -212,7 +213,7 @@ def _decode_with_ffmpeg(job: _Job, *, timeout_sec: float) -> tuple[int, str]:
     if timeline.frame_sec:
         shifted = f"N*{timeline.frame_sec * 1e6!r}"
     # Without reinit_filter=0, a picture that changes its size would make the `fps` filter count from zero again.
-    options = {"threads": 1, "protocol_whitelist": "file", "reinit_filter": 0}
+    options = {"threads": 1, "reinit_filter": 0, **SAFE_INPUT}
     frames = ffmpeg.input(f"file:{job.picture.path.absolute()}", **options)
     frames = frames[str(timeline.stream_index)].filter("showinfo", checksum=0)
     frames = frames.filter("settb", "1/1000000").filter("setpts", shifted)

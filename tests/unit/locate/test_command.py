@@ -11,6 +11,8 @@ from typer.testing import CliRunner
 
 import vmr.locate.extraction as extraction
 from vmr.cli import app
+from vmr.errors import VideoError
+from vmr.locate.drawing import cut_clip
 from vmr.locate.export import export_run
 from vmr.training.run import train_run
 
@@ -107,6 +109,15 @@ def test_a_bad_video_does_not_keep_the_others_from_being_asked(locate):
     assert result.exit_code == 1
     assert "error: " in result.stderr and "nowhere" in result.stderr
     assert result.stdout.startswith("test006.mp4: the wave appears\n  0:0")
+
+
+def test_playlists_are_not_followed_to_other_videos(made, tmp_path):
+    _, folder = made
+    (tmp_path / "other.mp4").write_bytes((folder / "test006.mp4").read_bytes())
+    (tmp_path / "list.mp4").write_text("ffconcat version 1.0\nfile other.mp4\n")
+    with pytest.raises(VideoError, match="ffmpeg cannot cut"):
+        cut_clip(tmp_path / "list.mp4", 0.0, 1.0, tmp_path / "clip.mp4")
+    assert not (tmp_path / "clip.mp4").exists()
 
 
 def test_sentences_without_a_video_are_no_videos(locate):

@@ -141,7 +141,7 @@ def test_playlists_are_refused_even_where_ffprobe_follows_them(client, page, cli
     (page.uploads.folder / "other.mp4").write_bytes(clip.read_bytes())
     response = send(client, content, "list.mp4")
     assert response.status_code == 422
-    assert f"files of the kind '{kind}' are not taken" in response.json()["error"]
+    assert f"its format '{kind}' is none that holds a video by itself" in response.json()["error"]
     assert kept(page) == ["other.mp4"]
 
 

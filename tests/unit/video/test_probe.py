@@ -1,11 +1,13 @@
 import os
 import time
 
+import clips
 import pandas as pd
 import pytest
 
 from vmr.annotations.moments import MOMENT_COLUMNS, write_moments
 from vmr.errors import ShardError, VideoError
+from vmr.names import VIDEO_EXTENSIONS
 from vmr.shard import shard_of
 from vmr.video import ffprobe
 from vmr.video.ffprobe import Prober, choose_stream, display_rotation, rate, seconds, timeline_origin
@@ -82,6 +84,43 @@ def test_what_is_no_video_gets_a_reason(prober, tmp_path, content, reason):
     row = probe_video(prober, path, timeout_sec=20)
     assert row["status"] == "bad" and reason in row["reason"]
     assert str(tmp_path) not in row["reason"]
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        ("ffconcat version 1.0\nfile other.mp4\n", "concat"),
+        ("#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nother.mp4\n#EXT-X-ENDLIST\n", "hls"),
+    ],
+)
+def test_playlists_are_not_followed(prober, render_clip, content, kind):
+    """The pictures of a list that names a file beside it would be those of another video."""
+    listing = render_clip("other.mp4", frames=4).with_name("list.mp4")
+    listing.write_text(content)
+    row = probe_video(prober, listing, timeout_sec=20)
+    assert row["status"] == "bad"
+    assert f"its format '{kind}' is none that holds a video by itself" in row["reason"]
+
+
+@pytest.mark.parametrize(
+    "extension", [e for e in VIDEO_EXTENSIONS if e not in (".wav", ".mp3", ".m4a", ".ogg", ".flac")]
+)
+def test_every_kind_of_file_that_is_looked_for_is_read(prober, render_clip, extension):
+    codec = {".webm": "libvpx", ".ogv": "libtheora", ".y4m": "wrapped_avframe"}.get(extension, "mpeg4")
+    codec = "mpeg2video" if extension in (".mpg", ".mpeg", ".vob", ".ts", ".m2ts", ".mts") else codec
+    codec = "flv" if extension == ".flv" else codec
+    path = render_clip(f"clip{extension}", "-c:v", codec, "-r", 25)
+    row = probe_video(prober, path, timeout_sec=20)
+    assert (row["status"], row["reason"]) == ("ok", "")
+
+
+@pytest.mark.parametrize("extension", [".wav", ".mp3", ".m4a", ".ogg", ".flac", ".aac", ".ac3", ".aiff"])
+def test_files_of_sound_say_so(prober, tmp_path, extension):
+    path = tmp_path / f"sound{extension}"
+    clips.ffmpeg("-f", "lavfi", "-i", "sine=duration=0.2", path)
+    row = probe_video(prober, path, timeout_sec=20)
+    assert row["status"] == "bad"
+    assert "no video stream (the file has: audio)" in row["reason"]
 
 
 def test_folders_pipes_and_vanished_files_get_a_reason(prober, tmp_path):

@@ -1,0 +1,65 @@
+"""Temporary folders that do not outlive killed processes for long."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+# Its maker has locked a folder by then.
+_YOUNG_SEC = 60.0
+# Locks may not reach across machines: a folder that another one made is left alone until nobody can still want it.
+_FORGOTTEN_SEC = 7 * 86400.0
+
+
+@contextlib.contextmanager
+def scratch_folder(parent: Path, *, purpose: str) -> Iterator[Path]:
+    """A temporary folder, locked while it is used; deletes those of processes that were killed.
+
+    Args:
+        parent: where it is made.
+        purpose: how its name begins.
+    """
+    sweep(parent, purpose=purpose)
+    with tempfile.TemporaryDirectory(dir=parent, prefix=_prefix(purpose)) as name:
+        descriptor = os.open(name, os.O_RDONLY)
+        try:
+            with contextlib.suppress(OSError):  # a file system without locks: nobody sweeps there either
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield Path(name)
+        finally:
+            os.close(descriptor)
+
+
+def sweep(parent: Path, *, purpose: str) -> None:
+    """Delete the folders of `scratch_folder` that killed processes left.
+
+    Args:
+        parent: where they were made.
+        purpose: how their names begin.
+    """
+    for folder in sorted(parent.glob(f"{purpose}-*")):
+        with contextlib.suppress(OSError):
+            age_sec = time.time() - folder.stat().st_mtime
+            if age_sec < (_YOUNG_SEC if folder.name.startswith(_prefix(purpose)) else _FORGOTTEN_SEC):
+                continue
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                log.info("deleting %s, left by a process that was killed", folder)
+                shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(descriptor)
+
+
+def _prefix(purpose: str) -> str:
+    return f"{purpose}-{socket.gethostname()}-"
