@@ -24,6 +24,7 @@ __all__ = [
     "SimulateSettings",
     "load_config",
     "read_config",
+    "read_mapping",
     "schema_text",
 ]
 
@@ -49,17 +50,26 @@ def read_config(path: Path) -> Config:
     Raises:
         ConfigError: missing, not YAML, or not a configuration.
     """
+    return load_config(read_mapping(path))
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """The content of a YAML file, not checked; tags that would build Python objects are refused.
+
+    Raises:
+        ConfigError: missing, not YAML, or no mapping of sections.
+    """
     import yaml
 
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise ConfigError(f"{path}: there is no such configuration file.") from error
+        raise ConfigError(f"{path}: there is no such configuration file. Go to its folder, or name it.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: is not plain YAML: {error}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected a mapping of sections, found {type(values).__name__}.")
-    return load_config(values)
+    return values
 
 
 def schema_text() -> str:

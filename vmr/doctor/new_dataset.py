@@ -12,7 +12,7 @@ import yaml
 
 from vmr.annotations.parsed import ParsedFile
 from vmr.annotations.sentences_csv import parse_sentences_csv, splits_of_csv
-from vmr.config import load_config
+from vmr.config import load_config, read_mapping
 from vmr.config.whole import DATASET_NAME
 from vmr.errors import AnnotationError, ConfigError, VideoError
 from vmr.files import atomic_path
@@ -52,7 +52,9 @@ def add_dataset(
         AnnotationError: the CSV cannot be used.
         VideoError: not one of the videos is in the folder.
     """
-    before = _content(config)
+    before = read_mapping(config)
+    if not isinstance(before.get("datasets"), dict):
+        raise ConfigError(f"{config}: the section `datasets` was expected.")
     if not DATASET_NAME.fullmatch(name):
         raise ConfigError(f"`{name}` is not a name for a dataset: letters, digits, _ and - only.")
     if name in before["datasets"]:
@@ -86,18 +88,6 @@ def add_dataset(
         lines.append(f"{trained:,} sentences are few for the paper's network; --quick writes the demo's smaller one.")
     lines += [f"{config}: the dataset `{name}` was added. Next:", f"  vmr doctor {name}"]
     return "\n".join([*lines, f"  snakemake --cores all results/{name}_table.csv results/{name}_report.html"])
-
-
-def _content(config: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(config.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ConfigError(f"{config}: there is no such file. Go to the folder of config.yaml, or name it.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{config}: is not plain YAML: {error}") from error
-    if not isinstance(content, dict) or not isinstance(content.get("datasets"), dict):
-        raise ConfigError(f"{config}: a mapping with the section `datasets` was expected.")
-    return content
 
 
 def _write(config: Path, before: Mapping[str, Any], name: str, section: dict[str, Any]) -> None:

@@ -92,7 +92,7 @@ def test_splits_of_the_csv_are_taken(folder):
     [
         (None, "demo", "has a dataset `demo` already"),
         (None, "../mine", "is not a name for a dataset"),
-        (lambda folder: (folder / "config.yaml").unlink(), "mine", "config.yaml: there is no such file"),
+        (lambda folder: (folder / "config.yaml").unlink(), "mine", "config.yaml: there is no such configuration file"),
         (lambda folder: (folder / "words.csv").unlink(), "mine", "words.csv: no such annotation file"),
         (lambda folder: shutil.rmtree(folder / "my videos"), "mine", "my videos: there is no such folder"),
         (
