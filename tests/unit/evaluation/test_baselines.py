@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reference import evaluation_reference as reference
 
-from tests.reference import evaluation_reference as reference
 from vmr.annotations.moments import MOMENT_COLUMNS, clamp_spans, write_moments
 from vmr.evaluation.baselines import (
     choose_windows,

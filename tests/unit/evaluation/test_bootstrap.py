@@ -5,8 +5,8 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from reference import evaluation_reference as reference
 
-from tests.reference import evaluation_reference as reference
 from vmr.errors import EvaluationError
 from vmr.evaluation.bootstrap import (
     confidence_by_video,

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from reference import evaluation_reference as reference
 
-from tests.reference import evaluation_reference as reference
 from vmr.annotations.moments import write_moments
 from vmr.errors import EvaluationError
 from vmr.evaluation.bootstrap import read_video_scores

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reference import evaluation_reference as reference
 
-from tests.reference import evaluation_reference as reference
 from vmr.evaluation.metrics import average, query_scores, score_sets
 
 # Half seconds: sums of such numbers are exact in floating point, so that ties are ties for both.

@@ -5,9 +5,9 @@ import json
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from reference import evaluation_reference as reference
 from typer.testing import CliRunner
 
-from tests.reference import evaluation_reference as reference
 from vmr.cli import app
 from vmr.errors import EvaluationError
 from vmr.evaluation.standalone import evaluate_file

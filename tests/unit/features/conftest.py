@@ -1,33 +1,10 @@
 """Fixtures of the tests of features."""
 
-import importlib.util
-from pathlib import Path
-from types import ModuleType
-
 import numpy as np
 import pytest
 import torch
 
 from vmr.features.i3d import InceptionI3d
-
-REFERENCE = Path(__file__).parents[2] / "reference"
-
-
-def load_reference(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, REFERENCE / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="session")
-def i3d_reference() -> ModuleType:
-    return load_reference("i3d_reference")
-
-
-@pytest.fixture(scope="session")
-def c3d_reference() -> ModuleType:
-    return load_reference("c3d_reference")
 
 
 def lively_i3d(*, seed: int) -> InceptionI3d:

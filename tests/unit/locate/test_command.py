@@ -1,10 +1,7 @@
 """`vmr locate` as it is called: several videos and queries, JSON, pictures, clips, and what is refused."""
 
-import importlib.util
 import json
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -13,27 +10,6 @@ import vmr.locate.extraction as extraction
 from vmr.cli import app
 from vmr.errors import VideoError
 from vmr.locate.drawing import cut_clip
-from vmr.locate.export import export_run
-from vmr.training.run import train_run
-
-_SPEC = importlib.util.spec_from_file_location("vmr_command_synthetic", Path(__file__).parents[2] / "synthetic.py")
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """An exported model, features of its videos, and a real file for one of them."""
-    synthetic = importlib.util.module_from_spec(_SPEC)
-    sys.modules["vmr_command_synthetic"] = synthetic
-    _SPEC.loader.exec_module(synthetic)
-    folder = tmp_path_factory.mktemp("command")
-    data = synthetic.write_synthetic(folder, train_videos=6, test_videos=2)
-    sizes = {"hidden": 16, "query_hidden": 8, "heads": 2, "max_steps": 64, "epochs": 1, "batch_size": 8}
-    train_run(**data.inputs(), output_dir=folder / "run", device="cpu", **sizes)
-    export_run(run=folder / "run", output=folder / "model.safetensors", vectors=data.vectors)
-    source = "testsrc2=size=64x48:rate=12:duration=10"
-    command = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", source, str(folder / "test006.mp4")]
-    subprocess.run(command, check=True)
-    return data, folder
 
 
 @pytest.fixture

@@ -1,15 +1,14 @@
 """From a trained run to answers: export, words, stretches, cache and the locator."""
 
-import importlib.util
 import itertools
 import json
-import sys
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 import torch
+from synthetic import write_features
 
 import vmr.locate.locator as locator_module
 from vmr.errors import CheckpointError, FeatureError, QueryError, VideoError
@@ -22,23 +21,6 @@ from vmr.locate.stretches import Stretch, merge, plan_stretches, stretch_result
 from vmr.locate.words import WordTable
 from vmr.model.prediction import BoundaryPrediction
 from vmr.training.predict import predict_run
-from vmr.training.run import train_run
-
-_SPEC = importlib.util.spec_from_file_location("vmr_locate_synthetic", Path(__file__).parents[2] / "synthetic.py")
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory):
-    """A small dataset, a run trained on it for an epoch, and the model exported from that."""
-    synthetic = importlib.util.module_from_spec(_SPEC)
-    sys.modules["vmr_locate_synthetic"] = synthetic
-    _SPEC.loader.exec_module(synthetic)
-    folder = tmp_path_factory.mktemp("locate")
-    data = synthetic.write_synthetic(folder, train_videos=6, test_videos=2)
-    sizes = {"hidden": 16, "query_hidden": 8, "heads": 2, "max_steps": 16, "epochs": 1, "batch_size": 8}
-    train_run(**data.inputs(), output_dir=folder / "run", device="cpu", **sizes)
-    export_run(run=folder / "run", output=folder / "model.safetensors", vectors=data.vectors)
-    return data, folder
 
 
 def test_the_answer_is_the_one_that_evaluation_scores(made) -> None:
@@ -198,7 +180,7 @@ def test_a_long_video_is_looked_at_in_stretches(made, tmp_path: Path) -> None:
     long = tmp_path / "long.h5"
     edges = np.arange(101.0)
     features = np.random.default_rng(0).normal(size=(100, 32)).astype(np.float32)
-    sys.modules["vmr_locate_synthetic"].write_features(long, {"v": (features, edges[:-1], edges[1:])})
+    write_features(long, {"v": (features, edges[:-1], edges[1:])})
     answer = Locator.load(folder / "model.safetensors", features=long, device="cpu").locate("v", "the wave appears")
     assert answer.stretches == 12  # ceil((100 - 16) / 8) + 1
     assert len(answer.curve.start) == 100

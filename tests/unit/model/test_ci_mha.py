@@ -1,26 +1,17 @@
 """The network against the independent numpy version, and what must not change its answers."""
 
-import importlib.util
 import itertools
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from reference import ci_mha_reference as reference
 from torch import Tensor
 
 from vmr.model.ci_mha import METHODS, CiMha
 from vmr.model.fusion import ALIGNMENTS
 from vmr.model.losses import moment_loss
 from vmr.model.prediction import BoundaryPrediction
-
-_SPEC = importlib.util.spec_from_file_location(
-    "ci_mha_reference", Path(__file__).parents[2] / "reference" / "ci_mha_reference.py"
-)
-reference = importlib.util.module_from_spec(_SPEC)
-sys.modules["ci_mha_reference"] = reference
-_SPEC.loader.exec_module(reference)
 
 SIZES = {"video_dim": 10, "word_dim": 5, "max_steps": 16, "hidden": 8, "query_hidden": 6, "heads": 4}
 COMBINATIONS = list(itertools.product(METHODS, ALIGNMENTS))

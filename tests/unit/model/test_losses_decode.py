@@ -1,13 +1,11 @@
 """Losses by hand, and ranked spans against a slow version that looks at every pair."""
 
-import importlib.util
 import math
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from reference import ci_mha_reference as reference
 
 from vmr.model.decode import rank_spans, single_spans
 from vmr.model.losses import (
@@ -20,13 +18,6 @@ from vmr.model.losses import (
     segmentation_loss,
 )
 from vmr.model.prediction import BoundaryPrediction
-
-_SPEC = importlib.util.spec_from_file_location(
-    "ci_mha_reference", Path(__file__).parents[2] / "reference" / "ci_mha_reference.py"
-)
-reference = importlib.util.module_from_spec(_SPEC)
-sys.modules["ci_mha_reference"] = reference
-_SPEC.loader.exec_module(reference)
 
 
 def test_boundary_loss_by_hand() -> None:

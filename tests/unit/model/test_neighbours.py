@@ -1,25 +1,15 @@
 """ExCL, VSLNet and LGI against independent numpy versions, and what must not change their answers."""
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
+from reference import neighbours_reference as reference
 from torch import Tensor
 
 from vmr.model.build import METHODS, build_network, exchanged_input, uses_alignment
 from vmr.model.ci_mha import CiMha
 from vmr.model.losses import Targets
 from vmr.model.prediction import Prediction, SpanPrediction
-
-_SPEC = importlib.util.spec_from_file_location(
-    "neighbours_reference", Path(__file__).parents[2] / "reference" / "neighbours_reference.py"
-)
-reference = importlib.util.module_from_spec(_SPEC)
-sys.modules["neighbours_reference"] = reference
-_SPEC.loader.exec_module(reference)
 
 SIZES = {"video_dim": 10, "word_dim": 5, "max_steps": 20, "hidden": 8, "query_hidden": 3, "heads": 2}
 NEIGHBOURS = ["excl", "vslnet", "lgi"]

@@ -1,30 +1,16 @@
-"""A small dataset with planted moments, and the writer of it."""
+"""A small dataset with planted moments."""
 
-import importlib.util
-import sys
 from collections.abc import Iterator
-from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
-
-_SPEC = importlib.util.spec_from_file_location("vmr_tests_synthetic", Path(__file__).parents[2] / "synthetic.py")
-
-
-@pytest.fixture(scope="session")
-def synthetic() -> ModuleType:
-    """The module tests/synthetic.py."""
-    module = importlib.util.module_from_spec(_SPEC)
-    sys.modules["vmr_tests_synthetic"] = module
-    _SPEC.loader.exec_module(module)
-    return module
+from synthetic import SyntheticData, write_synthetic
 
 
 @pytest.fixture(scope="session")
-def data(synthetic: ModuleType, tmp_path_factory: pytest.TempPathFactory):
+def data(tmp_path_factory: pytest.TempPathFactory) -> SyntheticData:
     """A dataset of 8 training videos and 3 test videos."""
-    return synthetic.write_synthetic(tmp_path_factory.mktemp("synthetic"), train_videos=8, test_videos=3)
+    return write_synthetic(tmp_path_factory.mktemp("synthetic"), train_videos=8, test_videos=3)
 
 
 @pytest.fixture(autouse=True)

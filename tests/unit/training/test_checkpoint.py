@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from synthetic import write_synthetic
 
 from vmr.errors import CheckpointError, EvaluationError
 from vmr.training.checkpoint import check_features, feature_kind, load_checkpoint, load_state, save_state
@@ -100,8 +101,8 @@ def test_splits_without_queries_are_refused(data, checkpoint: Path, tmp_path: Pa
         predict_run(checkpoint=checkpoint, **data.inputs(), splits=["val_7"], output=tmp_path / "p.jsonl")
 
 
-def test_other_word_vectors_are_refused(synthetic, data, checkpoint: Path, tmp_path: Path) -> None:
-    other = synthetic.write_synthetic(tmp_path, train_videos=2, test_videos=1, seed=5)
+def test_other_word_vectors_are_refused(data, checkpoint: Path, tmp_path: Path) -> None:
+    other = write_synthetic(tmp_path, train_videos=2, test_videos=1, seed=5)
     with pytest.raises(CheckpointError, match="word vectors"):
         predict_run(
             checkpoint=checkpoint, **{**data.inputs(), "queries": other.queries}, splits=["test"],

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import safetensors.torch
 import torch
+from synthetic import write_synthetic
 
 import vmr.training.loop as loop
 import vmr.training.predict as predict
@@ -203,8 +204,8 @@ def test_a_single_query_has_no_other_to_see(data, tmp_path: Path, what: str, err
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("method", "least"), [("excl", 0.75), ("vslnet", 0.75), ("lgi", 0.75)])
-def test_neighbours_learn_planted_moments(synthetic, tmp_path: Path, method: str, least: float) -> None:
-    data = synthetic.write_synthetic(tmp_path, train_videos=40, test_videos=10)
+def test_neighbours_learn_planted_moments(tmp_path: Path, method: str, least: float) -> None:
+    data = write_synthetic(tmp_path, train_videos=40, test_videos=10)
     sizes = {"hidden": 64, "query_hidden": 32, "heads": 4, "batch_size": 32, "epochs": 25, "learning_rate": 2e-3}
     answers = run_method(data, tmp_path / "run", method, precision="float32", **sizes)
     table = read_moments(data.moments).set_index("query_id")

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import safetensors.torch
 import torch
+from synthetic import write_synthetic
 
 import vmr.training.loop as loop
 from vmr.annotations.moments import read_moments, write_moments
@@ -172,8 +173,8 @@ def test_a_loss_that_is_not_a_number_names_step_and_queries(
         train_run(**data.inputs(), output_dir=tmp_path, **SMALL)
 
 
-def test_test_videos_alone_give_an_untrained_run(synthetic, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    data = synthetic.write_synthetic(tmp_path, train_videos=4, test_videos=2, covered={"test004"})
+def test_test_videos_alone_give_an_untrained_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    data = write_synthetic(tmp_path, train_videos=4, test_videos=2, covered={"test004"})
     train_run(**data.inputs(), output_dir=tmp_path / "run", **SMALL)
     run = record(tmp_path / "run")
     assert run["trained"] is False
@@ -190,23 +191,23 @@ def test_test_videos_alone_give_an_untrained_run(synthetic, tmp_path: Path, capl
     assert len(lines) == 6
 
 
-def test_one_training_video_leaves_no_validation(synthetic, tmp_path: Path) -> None:
-    data = synthetic.write_synthetic(tmp_path, train_videos=4, test_videos=1, covered={"train002"})
+def test_one_training_video_leaves_no_validation(tmp_path: Path) -> None:
+    data = write_synthetic(tmp_path, train_videos=4, test_videos=1, covered={"train002"})
     train_run(**data.inputs(), output_dir=tmp_path / "run", **SMALL)
     run = record(tmp_path / "run")
     assert (run["trained"], run["chosen_epoch"], run["counts"]["selection_queries"]) == (True, 3, 0)
     assert "single training video" in run["reason"]
 
 
-def test_two_training_videos_are_split(synthetic, tmp_path: Path) -> None:
-    data = synthetic.write_synthetic(tmp_path, train_videos=9, test_videos=1, covered={"train002", "train003"})
+def test_two_training_videos_are_split(tmp_path: Path) -> None:
+    data = write_synthetic(tmp_path, train_videos=9, test_videos=1, covered={"train002", "train003"})
     train_run(**data.inputs(), output_dir=tmp_path / "run", **SMALL)
     assert record(tmp_path / "run")["counts"]["selection_videos"] == 1
     assert record(tmp_path / "run")["counts"]["training_videos"] == 1
 
 
-def test_no_features_at_all_is_an_error(synthetic, tmp_path: Path) -> None:
-    data = synthetic.write_synthetic(tmp_path, train_videos=2, test_videos=1, covered=set())
+def test_no_features_at_all_is_an_error(tmp_path: Path) -> None:
+    data = write_synthetic(tmp_path, train_videos=2, test_videos=1, covered=set())
     with pytest.raises(TrainingError, match="no video has features"):
         train_run(**data.inputs(), output_dir=tmp_path / "run", **SMALL)
     with pytest.raises(TrainingError, match="no queries in the split nonsense"):
@@ -222,8 +223,8 @@ def test_selection_on_test_is_labelled_and_holds_nothing_out(data, tmp_path: Pat
     assert run["counts"]["selection_videos"] == 3
 
 
-def test_moments_outside_the_video_are_dropped_and_counted(synthetic, tmp_path: Path) -> None:
-    data = synthetic.write_synthetic(tmp_path, train_videos=4, test_videos=1)
+def test_moments_outside_the_video_are_dropped_and_counted(tmp_path: Path) -> None:
+    data = write_synthetic(tmp_path, train_videos=4, test_videos=1)
     table = read_moments(data.moments)
     table.loc[0, ["start_sec", "end_sec"]] = [100.0, 101.0]
     write_moments(table, data.moments)
@@ -240,8 +241,8 @@ def test_unknown_choices_are_refused(data, tmp_path: Path, wrong: dict) -> None:
 
 
 @pytest.mark.slow
-def test_ci_mha_learns_planted_moments(synthetic, tmp_path: Path) -> None:
-    data = synthetic.write_synthetic(tmp_path, train_videos=40, test_videos=10)
+def test_ci_mha_learns_planted_moments(tmp_path: Path) -> None:
+    data = write_synthetic(tmp_path, train_videos=40, test_videos=10)
     sizes = {"hidden": 64, "query_hidden": 32, "heads": 4, "batch_size": 32, "epochs": 40, "learning_rate": 1e-3}
     train_run(**data.inputs(), output_dir=tmp_path / "run", precision="float32", device="cpu", **sizes)
     predict_run(
