@@ -18,7 +18,7 @@ from vmr.features.clips import step_seconds
 from vmr.features.encoders import Encoder
 from vmr.features.extractors import Extractor, build_extractor
 from vmr.features.fidelity import compared_videos, cosine_to_exact_window
-from vmr.features.hardware import keep_freed_memory
+from vmr.features.hardware import give_back_freed_memory, keep_freed_memory
 from vmr.features.read_ahead import End, Failure, Piece, read_ahead
 from vmr.features.store import VideoFeatures, write_video
 from vmr.files import atomic_path, sha256_json
@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 
 STATUS_COLUMNS = ["video_id", "status", "reason"]
 _REASONS_SHOWN = 5
+# New pages for a video in so many cost nothing that can be measured.
+_VIDEOS_BETWEEN_TRIMS = 25
 
 
 def extract_shard(
@@ -152,7 +154,7 @@ def _extract_all(
     """Encode the pieces that the reader hands over, and keep each video when its last piece is done."""
     encoder: Encoder | None = None
     parts: list[Tensor] = []
-    waited, began = 0.0, time.perf_counter()
+    kept, waited, began = 0, 0.0, time.perf_counter()
     with (
         read_ahead(extractor, frames, todo) as pieces,
         FrameStore(frames) as store,
@@ -192,8 +194,10 @@ def _extract_all(
                     row=row,
                     write=lambda file, video=video: write_video(file, video),  # type: ignore[misc]
                 )
-            encoder, parts = None, []
+            encoder, parts, kept = None, [], kept + 1
             progress.update()
+            if extractor.device.type == "cpu" and kept % _VIDEOS_BETWEEN_TRIMS == 0:
+                give_back_freed_memory()
     total = time.perf_counter() - began
     if todo:
         log.info(

@@ -1,5 +1,6 @@
 """How extraction runs on a device: precision, and how much fits into its memory."""
 
+import contextlib
 import ctypes
 
 import torch
@@ -42,7 +43,8 @@ def keep_freed_memory() -> None:
     """Let this process keep what it frees, so that arrays of a hundred megabytes do not come as new pages each time.
 
     Each piece of a video fills several of them, and new pages took a tenth of the processor time (docs/decisions.md).
-    Only glibc offers it; elsewhere nothing changes.
+    Only glibc offers it; elsewhere nothing changes. Pieces of free memory between others in use then add up over many
+    videos: see `give_back_freed_memory`.
     """
     m_trim_threshold, m_mmap_max = -1, -4  # malloc.h
     try:
@@ -51,3 +53,12 @@ def keep_freed_memory() -> None:
         return
     mallopt(m_mmap_max, 0)
     mallopt(m_trim_threshold, 2**31 - 1)
+
+
+def give_back_freed_memory() -> None:
+    """Return to the system what this process has freed and kept; only glibc offers it.
+
+    To be called once in a while by whoever called `keep_freed_memory`: the next arrays come as new pages.
+    """
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)
