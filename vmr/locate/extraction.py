@@ -61,7 +61,10 @@ def recipe(info: dict[str, Any]) -> dict[str, Any]:
         "pca": made.get("pca"),
         "frames": {name: frames.get(name) for name in ("fps", "short_side", "encoder", "scaling", "frame_choice")},
         "code": [STAGES["decode_frames"].digest(), STAGES[extract_stage(made["extractor"])].digest()],
-        "here": code_digest(["vmr.locate.extraction"], without=["vmr.errors", "vmr.provenance", "vmr.locate.words"]),
+        "here": code_digest(
+            ["vmr.locate.extraction"],
+            without=["vmr.errors", "vmr.provenance", "vmr.locate.scratch", "vmr.locate.words"],
+        ),
     }
 
 
