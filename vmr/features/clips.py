@@ -148,6 +148,24 @@ def padded_sequence(frames: Iterable[Frames], plan: WindowPlan) -> Iterator[Fram
     yield np.repeat(last, left, axis=0)
 
 
+def without_gaps(sequence: Iterable[Frames], *, window: int, stride: int) -> Iterator[Frames]:
+    """The frames that some window sees, so that windows far apart lie one behind the other.
+
+    Args:
+        sequence: consecutive chunks of the padded sequence.
+        window: frames of a window.
+        stride: frames between the beginnings of two windows.
+    """
+    begin = 0
+    for chunk in sequence:
+        if window < stride:
+            seen = (begin + np.arange(len(chunk))) % stride < window
+            begin += len(chunk)
+            chunk = chunk if seen.all() else chunk[seen]
+        if len(chunk):
+            yield chunk
+
+
 def slabs(sequence: Iterable[Frames], *, length: int, advance: int) -> Iterator[Frames]:
     """Cut a stream of frames into overlapping pieces, holding one piece at a time.
 

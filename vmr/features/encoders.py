@@ -46,7 +46,7 @@ class WindowEncoder:
     Args:
         run: features of clips of bytes on the device.
         window: frames of a window.
-        stride: frames between two windows.
+        apart: frames between the beginnings of two windows in a piece, at most a window.
         batch_size: windows at once.
         shrink: told a smaller number of windows at once, for the next videos.
         name: of the extractor, for errors.
@@ -57,18 +57,18 @@ class WindowEncoder:
         run: Callable[[UInt8[Tensor, "B 3 T H W"]], Float[Tensor, "B D"]],
         *,
         window: int,
-        stride: int,
+        apart: int,
         batch_size: int,
         shrink: Callable[[int], None],
         name: str,
     ) -> None:
         self._run, self._shrink, self._name = run, shrink, name
-        self._window, self._stride, self._batch_size = window, stride, batch_size
+        self._window, self._apart, self._batch_size = window, apart, batch_size
 
     def push(self, slab: UInt8[Tensor, "T H W 3"], *, last: bool) -> Float[Tensor, "n D"]:
         """See `Encoder`."""
         del last
-        windows = windows_of(slab, window=self._window, stride=self._stride)
+        windows = windows_of(slab, window=self._window, stride=self._apart)
         parts: list[Tensor] = []
         done = 0
         while done < len(windows):

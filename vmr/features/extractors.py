@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from vmr.devices import choose_device
 from vmr.errors import FeatureError
 from vmr.features import c3d, i3d
-from vmr.features.clips import Frames, WindowPlan, padded_sequence, plan_windows, resize_and_crop, slabs
+from vmr.features.clips import Frames, WindowPlan, padded_sequence, plan_windows, resize_and_crop, slabs, without_gaps
 from vmr.features.encoders import Encoder, Stream, StreamEncoder, WindowEncoder
 from vmr.features.hardware import batch_that_fits, choose_dtype
 from vmr.features.networks import EXTRACTORS, Network, build_network
@@ -91,12 +91,17 @@ class Extractor:
             frames: consecutive chunks of the video's frames.
             plan: its windows.
         """
-        sequence = padded_sequence((self.cropped(chunk) for chunk in frames), plan)
-        batch = min(self.batch_size, plan.steps)
         if self.mode == "continuous" or (self.shares_windows and plan.steps > 1):
             length = self.window + self.stride * self.batch_size
+            sequence = padded_sequence((self.cropped(chunk) for chunk in frames), plan)
             return slabs(sequence, length=length, advance=length)
-        return slabs(sequence, length=(batch - 1) * self.stride + self.window, advance=batch * self.stride)
+        batch, apart = min(self.batch_size, plan.steps), min(self.stride, self.window)
+        if self.stride > self.window:
+            seen = without_gaps(padded_sequence(frames, plan), window=self.window, stride=self.stride)
+            sequence = (self.cropped(chunk) for chunk in seen)
+        else:
+            sequence = padded_sequence((self.cropped(chunk) for chunk in frames), plan)
+        return slabs(sequence, length=(batch - 1) * apart + self.window, advance=batch * apart)
 
     def cropped(self, frames: Frames) -> Frames:
         """Frames resized and cropped as the network wants them."""
@@ -113,7 +118,7 @@ class Extractor:
         return WindowEncoder(
             self.run,
             window=self.window,
-            stride=self.stride,
+            apart=min(self.stride, self.window),
             batch_size=self.batch_size,
             shrink=self._use_batches_of,
             name=self.name,

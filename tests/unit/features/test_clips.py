@@ -5,7 +5,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vmr.errors import FeatureError
-from vmr.features.clips import padded_sequence, plan_windows, resize_and_crop, slabs, step_seconds, windows_of
+from vmr.features.clips import (
+    padded_sequence,
+    plan_windows,
+    resize_and_crop,
+    slabs,
+    step_seconds,
+    windows_of,
+    without_gaps,
+)
 
 
 def numbered(count, chunk=7):
@@ -16,12 +24,11 @@ def numbered(count, chunk=7):
 
 def seen_by_each_step(count, *, window, stride, padding, batch=3, chunk=7):
     plan = plan_windows(count, window=window, stride=stride, padding=padding)
-    pieces = slabs(
-        padded_sequence(numbered(count, chunk), plan), length=(batch - 1) * stride + window, advance=batch * stride
-    )
-    rows = [
-        windows_of(torch.from_numpy(piece), window=window, stride=stride)[:, 0, :, 0, 0].numpy() for piece in pieces
-    ]
+    sequence = without_gaps(padded_sequence(numbered(count, chunk), plan), window=window, stride=stride)
+    apart = min(window, stride)
+    pieces = list(slabs(sequence, length=(batch - 1) * apart + window, advance=batch * apart))
+    assert max(len(piece) for piece in pieces) <= batch * window  # however far apart they lie in the video
+    rows = [windows_of(torch.from_numpy(piece), window=window, stride=apart)[:, 0, :, 0, 0].numpy() for piece in pieces]
     return np.concatenate(rows)
 
 

@@ -39,10 +39,10 @@ def encode(extractor, frames):
 
 def window_by_window(extractor, frames):
     cropped = torch.from_numpy(frames[:, 1:33, 4:36]).permute(3, 0, 1, 2)
-    plan = plan_windows(len(frames), window=64, stride=8)
+    plan = plan_windows(len(frames), window=extractor.window, stride=extractor.stride)
     rows = []
     for k in range(plan.steps):
-        seen = (torch.arange(64) + plan.first_frame + 8 * k).clamp(0, len(frames) - 1)
+        seen = (torch.arange(plan.window) + plan.first_frame + plan.stride * k).clamp(0, len(frames) - 1)
         rows.append(extractor.run(cropped[None, :, seen]))
     return torch.cat(rows)
 
@@ -53,6 +53,13 @@ def test_windows_that_share_layers_are_exact(small_i3d, frames):
     features = encode(extractor, frames)
     assert features.shape == (8, 1024)
     torch.testing.assert_close(features, window_by_window(extractor, frames), rtol=1e-4, atol=1e-5)
+
+
+def test_frames_between_windows_far_apart_take_no_memory(small_i3d, frames):
+    extractor = small_i3d(window=16, stride=22, batch_size=2)
+    pieces = list(extractor.pieces([frames[:25], frames[25:]], extractor.plan(len(frames))))
+    assert [len(piece) for piece in pieces] == [32, 16]
+    torch.testing.assert_close(encode(extractor, frames), window_by_window(extractor, frames), rtol=1e-4, atol=1e-5)
 
 
 def test_windows_without_sharing_and_a_single_step(small_i3d, frames):
