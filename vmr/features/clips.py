@@ -172,19 +172,15 @@ def slabs(sequence: Iterable[Frames], *, length: int, advance: int) -> Iterator[
     Args:
         sequence: consecutive chunks of frames.
         length: frames of a piece; the last ones may be shorter.
-        advance: frames between the beginnings of two pieces.
+        advance: frames between the beginnings of two pieces, at most `length`.
 
     Yields:
         Pieces until one ends with the stream.
     """
     held: list[Frames] = []
     count = 0
-    skip = 0
     fresh = False
     for chunk in sequence:
-        dropped = min(skip, len(chunk))
-        skip -= dropped
-        chunk = chunk[dropped:]
         while len(chunk):
             taken = chunk[: length - count]
             chunk = chunk[len(taken) :]
@@ -195,11 +191,7 @@ def slabs(sequence: Iterable[Frames], *, length: int, advance: int) -> Iterator[
                 piece = np.concatenate(held)
                 yield piece
                 kept = piece[advance:]
-                skip = max(advance - length, 0)
                 held, count, fresh = ([kept.copy()] if len(kept) else []), len(kept), False
-                dropped = min(skip, len(chunk))
-                skip -= dropped
-                chunk = chunk[dropped:]
     if fresh:
         yield np.concatenate(held)
 

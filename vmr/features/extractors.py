@@ -91,17 +91,13 @@ class Extractor:
             frames: consecutive chunks of the video's frames.
             plan: its windows.
         """
+        sequence = padded_sequence((self.cropped(chunk) for chunk in frames), plan)
         if self.mode == "continuous" or (self.shares_windows and plan.steps > 1):
             length = self.window + self.stride * self.batch_size
-            sequence = padded_sequence((self.cropped(chunk) for chunk in frames), plan)
             return slabs(sequence, length=length, advance=length)
         batch, apart = min(self.batch_size, plan.steps), min(self.stride, self.window)
-        if self.stride > self.window:
-            seen = without_gaps(padded_sequence(frames, plan), window=self.window, stride=self.stride)
-            sequence = (self.cropped(chunk) for chunk in seen)
-        else:
-            sequence = padded_sequence((self.cropped(chunk) for chunk in frames), plan)
-        return slabs(sequence, length=(batch - 1) * apart + self.window, advance=batch * apart)
+        seen = without_gaps(sequence, window=self.window, stride=self.stride)
+        return slabs(seen, length=(batch - 1) * apart + self.window, advance=batch * apart)
 
     def cropped(self, frames: Frames) -> Frames:
         """Frames resized and cropped as the network wants them."""

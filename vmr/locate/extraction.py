@@ -21,7 +21,7 @@ from vmr.features.read_ahead import End, Failure, read_ahead
 from vmr.features.store import VideoFeatures
 from vmr.files import atomic_path
 from vmr.locate.model_file import ModelFile
-from vmr.locate.scratch import scratch_folder, sweep
+from vmr.locate.scratch import scratch_folder
 from vmr.provenance import code_digest
 from vmr.stages import STAGES, extract_stage
 from vmr.video.decode import decode_frames
@@ -34,7 +34,6 @@ log = logging.getLogger(__name__)
 # Called with what is being done, how much of it is done and how much there is (0: unknown).
 Progress = Callable[[str, int, int], None]
 _ID = "video"
-_PURPOSE = "decoding"
 _PROBE_TIMEOUT_SEC, _DECODE_TIMEOUT_SEC = 60.0, 120.0
 _RECIPE = ("extractor", "window", "stride", "mode", "padding", "fps", "crop", "resize", "input", "feature", "mean")
 
@@ -82,7 +81,6 @@ class VideoFeaturizer:
         self._model, self._folder, self._device = model, folder, device
         self._extractor: Extractor | None = None
         self._lock = threading.Lock()
-        sweep(folder, purpose=_PURPOSE)
 
     def __call__(self, video: Path, progress: Progress) -> VideoFeatures:
         """Features of a file, in bounded memory whatever its length.
@@ -104,7 +102,7 @@ class VideoFeaturizer:
             if row["status"] != "ok":
                 raise VideoError(f"{video}: {row['reason']}. Try another file, or convert it with ffmpeg.")
             self._folder.mkdir(parents=True, exist_ok=True)
-            with scratch_folder(self._folder, purpose=_PURPOSE) as folder:
+            with scratch_folder(self._folder, purpose="decoding") as folder:
                 frames = self._decode(video, row, folder, progress)
                 return self._extract(video, frames, progress)
 

@@ -13,7 +13,5 @@ _VIDEO = (
 # Opened so that the reason can be that there are no pictures.
 _SOUND = ("wav", "w64", "mp3", "aac", "ac3", "eac3", "flac", "aiff", "au", "caf", "amr")
 
-#: For FFmpeg's option `format_whitelist`.
-FORMATS = ",".join(_VIDEO + _SOUND)
 #: Options for every input of ffprobe and ffmpeg; the path goes behind `file:`.
-SAFE_INPUT = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
+SAFE_INPUT = {"protocol_whitelist": "file", "format_whitelist": ",".join(_VIDEO + _SOUND)}
