@@ -4,6 +4,10 @@ While a shard is worked on, every finished video lies in its own small HDF5 file
 ``{final name}.parts``; at the end they are gathered into the final file, which gets its name by a rename. A
 process killed at any moment therefore loses the video in flight and nothing else, and HDF5, which a killed
 writer can leave unreadable, is never written in place.
+
+Snakemake deletes the final file before it starts a job again, be it for one sentence more in the annotations. So a
+second name of it, ``{final name}.kept`` (a hard link, which takes no space), lets the job find what it had finished:
+only videos that are new or were changed are done.
 """
 
 from __future__ import annotations
@@ -16,11 +20,13 @@ import os
 import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Self
 
 import h5py
+import numpy as np
 
 from vmr.checksums import UNREADABLE, altered, seal, seal_file
 from vmr.errors import ShardError
@@ -29,7 +35,9 @@ from vmr.hdf5 import new_hdf5
 
 logger = logging.getLogger(__name__)
 
-_FINISHED = "finished_for"  # attribute of a final file: digest of the settings and inputs that it was made from
+# Attributes of a final file: digests of the settings that it was made with, and of these with the inputs, where no
+# video failed. Then a dataset: JSON text of the row and fingerprint of every video.
+_SETTINGS, _FINISHED, _ROWS = "made_with", "finished_for", "rows"
 
 
 def shard_of(video_id: str, shards: int) -> int:
@@ -40,7 +48,7 @@ def shard_of(video_id: str, shards: int) -> int:
     >>> shard_of("3MSZA", 1)
     0
     """
-    return int.from_bytes(hashlib.sha256(video_id.encode("utf-8")).digest()[:8], "big") % shards
+    return int.from_bytes(hashlib.sha256(video_id.encode("utf-8", "surrogateescape")).digest()[:8], "big") % shards
 
 
 @contextmanager
@@ -59,6 +67,15 @@ def writing(path: Path | str) -> Iterator[None]:
         ) from error
 
 
+@dataclass(frozen=True)
+class _Earlier:
+    """A final file: row and fingerprint of each video, and what it was finished for (None where videos failed)."""
+
+    path: Path
+    rows: dict[str, dict[str, Any]]
+    finished_for: str | None
+
+
 class PartialShard:
     """The finished videos of a shard that is not complete yet. Several threads may add to it.
 
@@ -69,7 +86,7 @@ class PartialShard:
     Args:
         path: the final HDF5 file.
         settings: everything that determines the content (configuration, digest of the code, weights). Parts
-            left by a run with other settings are thrown away.
+            left by a run with other settings are thrown away, and its final file does not count.
 
     Raises:
         ShardError: the disk is full or the folder cannot be written.
@@ -78,6 +95,7 @@ class PartialShard:
     def __init__(self, path: Path | str, *, settings: dict[str, Any]) -> None:
         self.path = Path(path)
         self.folder = self.path.with_name(self.path.name + ".parts")
+        self._kept = self.path.with_name(self.path.name + ".kept")
         self._key = sha256_json(settings)
         self._adding = threading.Lock()
         # Held until `close`, or until the process ends.
@@ -91,6 +109,7 @@ class PartialShard:
                 leftover.unlink()
             with atomic_path(key_file) as temporary:
                 temporary.write_text(self._key)
+            self._earlier = self._find_earlier()
 
     def __enter__(self) -> Self:
         return self
@@ -106,19 +125,27 @@ class PartialShard:
             self._alone.close()
             self._alone = None
 
-    def is_finished(self, fingerprints: dict[str, str]) -> bool:
-        """Whether the final file is there, unaltered, made with these settings from these inputs, without failures.
+    def finished(self, fingerprints: dict[str, str]) -> list[dict[str, Any]] | None:
+        """The rows, if the shard was finished with these settings from these inputs, unaltered and without failures.
 
-        A run that is killed in its last moments, with everything written, is then not repeated.
+        The final file has its name then, should that have been deleted. A run that is killed in its last moments, with
+        everything written, is not repeated; nor is one that Snakemake starts again for inputs that came out the same.
 
         Args:
             fingerprints: of every video of the shard, see `done`.
+
+        Raises:
+            ShardError: the folder cannot be written.
         """
-        try:
-            with h5py.File(self.path, "r") as final:
-                return bool(final.attrs.get(_FINISHED) == self._digest(fingerprints)) and not altered(final)
-        except UNREADABLE:
-            return False
+        self._earlier = self._find_earlier()
+        if self._earlier.finished_for != self._digest(fingerprints):
+            return None
+        if self._earlier.path != self.path:
+            with writing(self.path):
+                self.path.unlink(missing_ok=True)
+                os.link(self._earlier.path, self.path)
+                os.utime(self.path)  # made now, as Snakemake sees it: newer than the inputs
+        return [self._earlier.rows[video_id]["row"] for video_id in sorted(fingerprints)]
 
     def done(self, video_id: str, fingerprint: str) -> dict[str, Any] | None:
         """The row kept with a finished video, or None when it must be done (again).
@@ -129,7 +156,8 @@ class PartialShard:
         """
         part = self._part(video_id)
         if not part.exists():
-            return None
+            kept = self._earlier.rows.get(video_id)
+            return dict(kept["row"]) if kept is not None and kept["fingerprint"] == fingerprint else None
         try:
             with h5py.File(part, "r") as file:
                 if file.attrs["fingerprint"] != fingerprint:
@@ -189,25 +217,41 @@ class PartialShard:
         Raises:
             ShardError: the disk is full or the folder cannot be written.
         """
-        rows: list[dict[str, Any]] = []
+        rows: dict[str, dict[str, Any]] = {}
         # Among the parts, so that a killed run leaves no half file beside the final one.
         temporary = self.folder / f".final{self.path.suffix}"
         with writing(self.path), _removed_on_failure(temporary):
-            with new_hdf5(temporary) as final:
+            before = h5py.File(self._earlier.path, "r") if self._earlier.rows else nullcontext({})
+            with new_hdf5(temporary) as final, before as earlier:
                 for name, value in attributes.items():
                     final.attrs[name] = json.dumps(value, sort_keys=True) if isinstance(value, dict | list) else value
+                final.attrs[_SETTINGS] = self._key
                 if fingerprints is not None:
                     final.attrs[_FINISHED] = self._digest(fingerprints)
                 for video_id in sorted(video_ids):
-                    with h5py.File(self._part(video_id), "r") as part:
-                        rows.append(json.loads(part.attrs["row"]))
-                        for name in part:
-                            part.copy(part[name], final.require_group(name), name=video_id)
+                    if self._part(video_id).exists():
+                        with h5py.File(self._part(video_id), "r") as part:
+                            rows[video_id] = {
+                                "row": json.loads(part.attrs["row"]),
+                                "fingerprint": part.attrs["fingerprint"],
+                            }
+                            for name in part:
+                                part.copy(part[name], final.require_group(name), name=video_id)
+                    else:
+                        rows[video_id] = self._earlier.rows[video_id]
+                        for name in earlier:
+                            if name != _ROWS and video_id in earlier[name]:
+                                earlier.copy(earlier[name][video_id], final.require_group(name), name=video_id)
+                text = json.dumps(rows, ensure_ascii=False).encode("utf-8")
+                final.create_dataset(_ROWS, data=np.frombuffer(text, np.uint8), compression="gzip")
                 seal_file(final)
             with temporary.open("rb") as written:  # on the disk before the parts go, should power be lost then
                 os.fsync(written.fileno())
+            self._kept.unlink(missing_ok=True)
+            with suppress(OSError):  # a file system without hard links
+                os.link(temporary, self._kept)
             temporary.replace(self.path)
-        return rows
+        return [kept["row"] for kept in rows.values()]
 
     def clear(self) -> None:
         """Remove the parts and let others go on: call it once everything derived from the rows is on disk."""
@@ -221,6 +265,14 @@ class PartialShard:
         except BaseException:
             self.close()
             raise
+
+    def _find_earlier(self) -> _Earlier:
+        """The final file of an earlier run with these settings, if it is unaltered; else one without videos."""
+        for path in (self.path, self._kept):
+            with suppress(*UNREADABLE), h5py.File(path, "r") as file:
+                if file.attrs.get(_SETTINGS) == self._key and not altered(file):
+                    return _Earlier(path, json.loads(file[_ROWS][()].tobytes()), file.attrs.get(_FINISHED))
+        return _Earlier(self.path, {}, None)
 
     def _part(self, video_id: str) -> Path:
         # A digest, since ids may hold characters or lengths that file systems refuse.

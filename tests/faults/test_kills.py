@@ -127,9 +127,9 @@ def test_leftovers_and_damaged_parts_do_no_harm(tmp_path, stages, clip_manifest,
 def test_parts_of_an_earlier_run_are_found(tmp_path):
     shard = PartialShard(tmp_path / "s.h5", settings={})
     shard.add("a", fingerprint="1", row={"video_id": "a"})
-    assert not shard.is_finished({"a": "1"})
+    assert shard.finished({"a": "1"}) is None
     shard.finish(["a"], attributes={}, fingerprints={"a": "1"})
-    assert shard.is_finished({"a": "1"})
-    assert not shard.is_finished({"a": "2"}) and not shard.is_finished({"a": "1", "b": "1"})
+    assert shard.finished({"a": "1"}) == [{"video_id": "a"}]
+    assert shard.finished({"a": "2"}) is None and shard.finished({"a": "1", "b": "1"}) is None
     shard.clear()
-    assert not PartialShard(tmp_path / "s.h5", settings={"other": 1}).is_finished({"a": "1"})
+    assert PartialShard(tmp_path / "s.h5", settings={"other": 1}).finished({"a": "1"}) is None

@@ -79,8 +79,11 @@ def decode_frames(
     rows = [_plain(row) for row in read_manifest([manifest]).astype(object).to_dict("records")]
     with PartialShard(output, settings=settings) as shard:
         fingerprints = {row["video_id"]: _fingerprint(row) for row in rows}
-        if decoded_manifest.exists() and shard.is_finished(fingerprints):
-            logger.info("%s is finished already; delete it to decode its videos again", output)
+        if (finished := shard.finished(fingerprints)) is not None:
+            paths = {row["video_id"]: row["path"] for row in rows}
+            kept = [{**outcome, "path": paths[outcome["video_id"]]} for outcome in finished]
+            write_manifest(kept, decoded_manifest, columns=DECODED_COLUMNS)
+            logger.info("%s is finished already; delete it and its .kept to decode its videos again", output)
             shard.clear()
             return
         before = {row["video_id"]: _outcome_before(shard, row) for row in rows}

@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -7,6 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
+from vmr.checksums import altered
 from vmr.errors import ShardError
 from vmr.shard import PartialShard, shard_of
 
@@ -41,7 +43,8 @@ def test_a_finished_shard_holds_every_video_and_no_parts(tmp_path):
         assert sorted(file["features"]) == ["b", "ä 'x' \"y\""]
         assert file["features/b"][:].tolist() == [2.0, 2.0, 2.0]
         assert json.loads(file.attrs["provenance"]) == {"window": 64}
-    assert [path.name for path in tmp_path.iterdir()] == ["shard.h5"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["shard.h5", "shard.h5.kept"]
+    assert (tmp_path / "shard.h5").samefile(tmp_path / "shard.h5.kept")  # a second name, not a copy
 
 
 def test_finished_videos_survive_a_kill_and_only_they_count(tmp_path):
@@ -61,15 +64,86 @@ def test_altered_parts_and_an_altered_final_file_do_not_count(tmp_path):
     assert shard.done("a", "1") is None
     put(shard, "a", 1.0)
     shard.finish(["a"], attributes={}, fingerprints={"a": "1"})
-    assert shard.is_finished({"a": "1"})
+    assert shard.finished({"a": "1"}) == [{"video_id": "a", "status": "ok"}]
     with h5py.File(tmp_path / "s.h5", "r+") as file:
         file["features/a"][0] = 2.0
-    assert not shard.is_finished({"a": "1"})
+    assert shard.finished({"a": "1"}) is None
 
 
 def test_parts_of_other_settings_are_thrown_away(tmp_path):
     put(PartialShard(tmp_path / "s.h5", settings={"stride": 8}), "a", 1.0)
     assert PartialShard(tmp_path / "s.h5", settings={"stride": 16}).done("a", "1") is None
+
+
+def test_a_deleted_final_file_comes_back_as_it_was(tmp_path):
+    """Snakemake deletes it before it starts a job again."""
+    path = tmp_path / "s.h5"
+    shard = PartialShard(path, settings={"stride": 8})
+    put(shard, "a", 1.0)
+    shard.finish(["a"], attributes={"kind": "x"}, fingerprints={"a": "1"})
+    shard.clear()
+    written = path.read_bytes()
+    os.utime(path, (1, 1))
+    path.unlink()
+    for other in ({"a": "2"}, {"a": "1", "b": "1"}, {}):
+        with PartialShard(path, settings={"stride": 8}) as again:
+            assert again.finished(other) is None and not path.exists()
+    with PartialShard(path, settings={"stride": 8}) as again:
+        assert again.finished({"a": "1"}) == [{"video_id": "a", "status": "ok"}]
+    assert path.read_bytes() == written and path.stat().st_mtime > 1
+    path.unlink()
+    with PartialShard(path, settings={"stride": 4}) as other:
+        assert other.finished({"a": "1"}) is None and other.done("a", "1") is None
+
+
+def test_only_new_and_changed_videos_of_a_deleted_final_file_are_done(tmp_path):
+    path = tmp_path / "s.h5"
+    shard = PartialShard(path, settings={})
+    for name, value in (("a", 1.0), ("b", 2.0), ("gone", 3.0)):
+        put(shard, name, value)
+    shard.add("bad", fingerprint="1", row={"video_id": "bad", "status": "bad"})
+    shard.finish(["a", "b", "gone", "bad"], attributes={})  # one failed: not finished for good
+    shard.clear()
+    path.unlink()
+    with PartialShard(path, settings={}) as again:
+        assert again.done("a", "1") == {"video_id": "a", "status": "ok"}
+        assert again.done("bad", "1") == {"video_id": "bad", "status": "bad"}
+        assert again.done("b", "2") is None and again.done("c", "1") is None
+        put(again, "b", 4.0, fingerprint="2")
+        put(again, "c", 5.0)
+        rows = again.finish(["a", "b", "bad", "c"], attributes={}, fingerprints=dict(a="1", b="2", bad="1", c="1"))
+        again.clear()
+    assert [row["video_id"] for row in rows] == ["a", "b", "bad", "c"]
+    with h5py.File(path) as file:
+        assert {name: values[0] for name, values in file["features"].items()} == {"a": 1.0, "b": 4.0, "c": 5.0}
+        assert not altered(file)
+    with PartialShard(path, settings={}) as last:
+        assert last.finished(dict(a="1", b="2", bad="1", c="1")) == rows
+
+
+def test_a_damaged_kept_file_does_not_count(tmp_path):
+    path = tmp_path / "s.h5"
+    with PartialShard(path, settings={}) as shard:
+        put(shard, "a", 1.0)
+        shard.finish(["a"], attributes={}, fingerprints={"a": "1"})
+        shard.clear()
+    with h5py.File(path, "r+") as file:
+        file["features/a"][0] = 2.0
+    path.unlink()
+    with PartialShard(path, settings={}) as again:
+        assert again.finished({"a": "1"}) is None and again.done("a", "1") is None
+
+
+def test_without_hard_links_nothing_is_kept(tmp_path, monkeypatch):
+    def unsupported(source, target):
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr("os.link", unsupported)
+    with PartialShard(tmp_path / "s.h5", settings={}) as shard:
+        put(shard, "a", 1.0)
+        shard.finish(["a"], attributes={}, fingerprints={"a": "1"})
+        shard.clear()
+    assert [path.name for path in tmp_path.iterdir()] == ["s.h5"]
 
 
 def test_same_videos_in_another_order_give_the_same_features(tmp_path):

@@ -1,5 +1,6 @@
 import shutil
 
+import pandas as pd
 import pytest
 
 from vmr.errors import ShardError, VideoError
@@ -86,6 +87,37 @@ def test_a_killed_run_goes_on_where_it_was(shard, monkeypatch):
     resumed = True
     assert run(shard, workers=1)["decoded_frames"].sum() == 36
     assert sorted(decoded) == ["a.mp4", "b.mp4", "c.mp4"]
+
+
+def test_what_snakemake_deleted_comes_back_and_only_a_new_video_is_decoded(shard, monkeypatch):
+    run(shard)
+    files = [shard / name for name in ("frames.h5", "decoded.csv")]
+    written = [path.read_bytes() for path in files]
+    decoded, decode_video = [], decode.decode_video
+    monkeypatch.setattr(
+        decode,
+        "decode_video",
+        lambda helpers, picture, **o: decoded.append(picture) or decode_video(helpers, picture, **o),
+    )
+    for path in files:
+        path.unlink()
+    run(shard)
+    assert [path.read_bytes() for path in files] == written and not decoded
+    with Prober() as prober:
+        new = probe_video(prober, shutil.copy(shard / "a.mp4", shard / "new.mp4"), timeout_sec=20)
+    rows = read_manifest([shard / "manifest.csv"]).astype(object).to_dict("records")
+    rows = [{name: None if pd.isna(value) else value for name, value in row.items()} for row in rows]
+    write_manifest([*rows, {"video_id": "new", **new}], shard / "manifest.csv", columns=MANIFEST_COLUMNS)
+    for path in files:
+        path.unlink()
+    assert run(shard)["status"].to_dict() == {
+        **{name: "ok" for name in ("a", "b", "c", "new")},
+        "bad": "bad",
+        "gone": "missing",
+    }
+    assert [picture.path.name for picture in decoded] == ["new.mp4"]
+    with FrameStore(files[0]) as store:
+        assert store.video_ids == ["a", "b", "c", "new"]
 
 
 def test_failures_and_changed_files_are_tried_again(shard, monkeypatch):
