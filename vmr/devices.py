@@ -23,11 +23,12 @@ from vmr.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
-# Slurm names here the cards that it gave to the job: they are nobody else's, or shared on purpose.
+# Slurm names here the cards that it gave to the job.
 _ASSIGNED = ("SLURM_JOB_GPUS", "SLURM_STEP_GPUS")
 # Set by a user whose card is large enough for several jobs at a time.
 _SHARED = "VMR_SHARE_GPU"
 _LOOK_AGAIN_SEC = 1.0
+_LOCKS = Path("/tmp")
 # Locks of this process, by the card's name: a second claim in one process must not wait for the first.
 _held: dict[str, int] = {}
 
@@ -59,8 +60,9 @@ def choose_device(name: str) -> torch.device:
 def claim_device(name: str) -> torch.device:
     """The device that a name means, and on CUDA a card that no other process has claimed, until this process ends.
 
-    Waits while all are taken. A card that Slurm gave to the job is taken as it is, and so is any card where the
-    variable ``VMR_SHARE_GPU`` is set. The chosen card becomes torch's current one.
+    Waits while all are taken. The card that Slurm gave to the job is taken as it is, and so is any card where the
+    variable ``VMR_SHARE_GPU`` is set. Several that Slurm gave, as to a session, are claimed like those of a
+    workstation: jobs started in it side by side share them. The chosen card becomes torch's current one.
 
     Args:
         name: see `choose_device`; ``"cuda"`` and ``"auto"`` leave the choice among all visible cards.
@@ -71,13 +73,16 @@ def claim_device(name: str) -> torch.device:
     device = choose_device(name)
     if device.type != "cuda":
         return device
-    if any(variable in os.environ for variable in (*_ASSIGNED, _SHARED)):
+    given = torch.cuda.device_count() == 1 and any(variable in os.environ for variable in _ASSIGNED)
+    if given or _SHARED in os.environ:
         atexit.register(_log_use, device, time.monotonic())
         return device
     indices = range(torch.cuda.device_count()) if device.index is None else [device.index]
     # The same card has other numbers in processes that see others; its UUID stays.
     cards = {index: str(getattr(torch.cuda.get_device_properties(index), "uuid", index)) for index in indices}
-    index = claim_card(cards, folder=Path(tempfile.gettempdir()))
+    # Not the user's own TMPDIR: the lock is for the others too.
+    folder = _LOCKS if _LOCKS.is_dir() else Path(tempfile.gettempdir())
+    index = claim_card(cards, folder=folder)
     torch.cuda.set_device(index)
     atexit.register(_log_use, torch.device("cuda", index), time.monotonic())
     log.info("cuda:%d (%s) is this process's until it ends", index, cards[index])

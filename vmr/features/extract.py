@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from vmr.devices import claim_device
-from vmr.errors import FeatureError, VmrError
+from vmr.errors import DamageError, FeatureError, VmrError
 from vmr.features.clips import step_seconds
 from vmr.features.encoders import Encoder
 from vmr.features.extractors import Extractor, build_extractor
@@ -22,7 +22,7 @@ from vmr.features.hardware import give_back_freed_memory, keep_freed_memory
 from vmr.features.read_ahead import End, Failure, Piece, read_ahead
 from vmr.features.store import VideoFeatures, write_video
 from vmr.files import atomic_path, sha256_json
-from vmr.provenance import library_versions
+from vmr.provenance import library_versions, without_machine
 from vmr.shard import PartialShard, writing
 from vmr.video.frames import FrameStore
 from vmr.video.manifest import read_manifest
@@ -98,10 +98,12 @@ def extract_shard(
     with FrameStore(frames) as store:
         provenance = _provenance(network, store.provenance, code_digest)
         present = set(store.video_ids)
-    with PartialShard(output, settings=provenance) as shard:
+    # A job that was moved to another card goes on with what it finds.
+    with PartialShard(output, settings=without_machine(provenance)) as shard:
         fingerprints = {str(row["video_id"]): _fingerprint(row) for row in rows.to_dict("records")}
-        if statuses.exists() and shard.is_finished(fingerprints):
-            log.info("%s is finished already; delete it to extract its features again", output)
+        if (kept := shard.finished(fingerprints)) is not None:
+            _write_statuses(kept, statuses)
+            log.info("%s is finished already; delete it and its .kept to extract its features again", output)
             shard.clear()
             return
         todo: list[str] = []
@@ -133,10 +135,8 @@ def extract_shard(
                 f"{max_failed_share} allows. First: {shown}. Mend the cause or raise the share; finished videos "
                 "are kept."
             )
-        table = pd.DataFrame([by_id[video_id] for video_id in sorted(by_id)], columns=STATUS_COLUMNS)
         # Before the features, whose presence then says that all is done.
-        with writing(statuses), atomic_path(statuses) as temporary:
-            table.to_csv(temporary, index=False)
+        table = _write_statuses([by_id[video_id] for video_id in sorted(by_id)], statuses)
         shard.finish(by_id, attributes={"provenance": provenance}, fingerprints=None if failed else fingerprints)
         shard.clear()
         log.info("%s: %s", output, table["status"].value_counts().to_dict())
@@ -183,6 +183,8 @@ def _extract_all(
                 if item.video_id in compared:
                     cosine = cosine_to_exact_window(extractor, store, item.video_id, video)
                     video = replace(video, exact_cosine=cosine)
+            except DamageError:  # of the frame store: no fault of the video, which would be left out
+                raise
             except VmrError as error:
                 _keep(shard, fingerprints, item.video_id, "bad", str(error))
                 log.warning("%s: no features: %s", item.video_id, error)
@@ -228,6 +230,13 @@ def video_features(features: Tensor, piece: Piece, *, padding: str) -> VideoFeat
 def _keep(shard: PartialShard, fingerprints: dict[str, str], video_id: str, status: str, reason: str) -> None:
     row = {"video_id": video_id, "status": status, "reason": reason}
     shard.add(video_id, fingerprint=fingerprints[video_id], row=row)
+
+
+def _write_statuses(rows: list[dict[str, Any]], path: Path) -> pd.DataFrame:
+    table = pd.DataFrame(rows, columns=STATUS_COLUMNS)
+    with writing(path), atomic_path(path) as temporary:
+        table.to_csv(temporary, index=False)
+    return table
 
 
 def _fingerprint(row: dict[Any, Any]) -> str:

@@ -21,12 +21,13 @@ from vmr.errors import FeatureError
 from vmr.features.pca import Pca, PcaFitter, read_pca
 from vmr.features.store import END, FEATURES, GROUPS, START, FeatureStore
 from vmr.files import atomic_path, sha256_file
+from vmr.hdf5 import new_hdf5
+from vmr.provenance import without_machine
+from vmr.shard import writing
 
 log = logging.getLogger(__name__)
 
 COVERAGE_COLUMNS = ["video_id", "status", "reason", "steps"]
-# Shards may come from several machines: what differs by these leaves the features alone but for rounding.
-_MAY_DIFFER = ("device", "device_name", "versions")
 # The PCA is fitted on this many vectors at a time.
 _PCA_BATCH = 4096
 _UTF8_NAMES = h5py.h5p.create(h5py.h5p.LINK_CREATE)
@@ -66,6 +67,7 @@ def merge_features(
         FeatureError: a shard is missing or was made in another way, a video lies in two shards, or there is
             nothing to fit the PCA on.
         DamageError: a shard was altered. Without PCA its features are not read, and are checked by who reads them.
+        ShardError: the disk is full or a folder cannot be written.
     """
     absent = [str(path) for path in [*shards, *statuses] if not path.is_file()]
     if absent or not shards:
@@ -93,7 +95,10 @@ def merge_features(
     if pca is not None:
         provenance["pca"] = {"components": len(pca.components), "input_dim": provenance["dim"], **origin}
         provenance["dim"] = len(pca.components)
-    with atomic_path(output) as temporary, h5py.File(temporary, "w") as file:
+    # Before the features, whose presence then says that all is done.
+    with writing(coverage), atomic_path(coverage) as temporary:
+        rows.to_csv(temporary, index=False)
+    with writing(output), atomic_path(output) as temporary, new_hdf5(temporary) as file:
         file.attrs["provenance"] = json.dumps(provenance, sort_keys=True)
         for group in GROUPS:
             file.create_group(group)
@@ -102,8 +107,6 @@ def merge_features(
         else:
             _project(file, owner, pca, training, device=choose_device(device))
         seal_file(file)
-    with atomic_path(coverage) as temporary:
-        rows.to_csv(temporary, index=False)
     log.info("%s: %d videos with features; %s", output, len(steps), rows["status"].value_counts().to_dict())
 
 
@@ -115,17 +118,16 @@ def _common_provenance(shards: list[Path]) -> dict[str, Any]:
         if not first:
             first = provenance
             continue
-        for key in sorted(set(first) | set(provenance)):
-            ours, theirs = first.get(key), provenance.get(key)
-            if ours == theirs:
-                continue
-            if key in _MAY_DIFFER:
-                log.info("%s and %s differ in %s: %s and %s", shards[0], path, key, ours, theirs)
-                continue
-            raise FeatureError(
-                f"{path}: its features were made in another way than those of {shards[0]}: {key} is {theirs!r}, "
-                f"there {ours!r}. Extract the older one again with the present settings."
-            )
+        ours, theirs = without_machine(first), without_machine(provenance)
+        for key in sorted(set(ours) | set(theirs)):
+            if ours.get(key) != theirs.get(key):
+                raise FeatureError(
+                    f"{path}: its features were made in another way than those of {shards[0]}: {key} is "
+                    f"{theirs.get(key)!r}, there {ours.get(key)!r}. Extract the older one again with the present "
+                    "settings."
+                )
+        if provenance != first:
+            log.info("%s and %s were made on different machines, or with other versions", shards[0], path)
     return first
 
 
@@ -156,6 +158,11 @@ def _coverage(statuses: list[Path], video_ids: list[str], steps: dict[str, int])
             f"the shards named: {names}. Extract their shards again."
         )
     named = set(rows["video_id"])
+    if unlisted := sorted(set(steps) - named):
+        raise FeatureError(
+            f"{statuses[0].parent}: {len(unlisted)} videos have features, but no row in the status files of the "
+            f"shards: {', '.join(unlisted[:5])}. A status file was cut; remove it, and its shard is looked through again."
+        )
     unnamed = [video_id for video_id in video_ids if video_id not in named]
     extra = pd.DataFrame({"video_id": unnamed, "status": "missing", "reason": "in none of the shards"})
     rows = pd.concat([rows, extra], ignore_index=True) if unnamed else rows

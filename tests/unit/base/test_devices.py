@@ -3,11 +3,13 @@
 import os
 import select
 import signal
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 
+from vmr import devices
 from vmr.devices import choose_device, claim_card, claim_device, release_cards
 from vmr.errors import ConfigError
 
@@ -73,7 +75,7 @@ def two_cards(monkeypatch, tmp_path):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     monkeypatch.setattr("torch.cuda.get_device_properties", lambda index: SimpleNamespace(uuid=CARDS[index]))
     monkeypatch.setattr("torch.cuda.set_device", current.append)
-    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr("vmr.devices._LOCKS", tmp_path)
     return current
 
 
@@ -125,8 +127,21 @@ def test_a_card_that_is_named_is_claimed(two_cards, tmp_path):
 @pytest.mark.parametrize("variable", ["SLURM_JOB_GPUS", "SLURM_STEP_GPUS", "VMR_SHARE_GPU"])
 def test_what_slurm_assigned_or_the_user_shares_is_taken_without_a_claim(two_cards, monkeypatch, tmp_path, variable):
     monkeypatch.setenv(variable, "1")
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2 if variable == "VMR_SHARE_GPU" else 1)
     assert claim_device("auto") == torch.device("cuda")
     assert not list(tmp_path.iterdir()) and two_cards == []
+
+
+@pytest.mark.parametrize("variable", ["SLURM_JOB_GPUS", "SLURM_STEP_GPUS"])
+def test_several_cards_of_a_slurm_session_are_claimed_one_by_one(two_cards, claims, monkeypatch, variable):
+    monkeypatch.setenv(variable, "0,1")
+    assert claims().taken() == 0
+    assert claim_device("auto") == torch.device("cuda:1")
+
+
+def test_users_with_other_folders_for_temporary_files_share_the_locks(monkeypatch):
+    monkeypatch.setenv("TMPDIR", "/somewhere/private")
+    assert Path("/tmp") == devices._LOCKS
 
 
 def test_the_lock_of_another_user_is_enough_to_read(claims, tmp_path):

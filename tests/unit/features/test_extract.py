@@ -12,6 +12,7 @@ from torch import nn
 from vmr.errors import DamageError, FeatureError, ShardError
 from vmr.features import extract, read_ahead
 from vmr.features.extractors import Extractor
+from vmr.features.i3d import fold_batch_norm
 from vmr.features.networks import I3dClips, Network
 from vmr.features.store import FeatureStore
 from vmr.video.frames import FrameInfo, FrameStore
@@ -64,10 +65,11 @@ class FakeStore(FrameStore):
         return FrameInfo(num_frames=count, width=12, height=10, fps=FPS, duration_sec=count / FPS, start_sec=0.0)
 
     def read(self, video_id, *, start=0, stop=None, chunk=64):
-        for begin in range(0, self.lengths[video_id], chunk):
+        stop = min(stop or self.lengths[video_id], self.lengths[video_id])
+        for begin in range(start, stop, chunk):
             if video_id in self.damaged and begin:
                 raise self.damaged[video_id]
-            grey = np.arange(begin, min(begin + chunk, self.lengths[video_id]), dtype=np.uint8)
+            grey = np.arange(begin, min(begin + chunk, stop), dtype=np.uint8)
             yield np.broadcast_to(grey[:, None, None, None], (len(grey), 10, 12, 3)).copy()
 
 
@@ -97,15 +99,33 @@ def module(monkeypatch):
 
 
 @pytest.fixture
-def manifest(tmp_path):
+def one_pass(module, monkeypatch, fresh_i3d):
+    """Instead of that network I3D with random weights, in one pass over each video."""
+
+    def build(name, *, window, stride, **_):
+        network = Network(fold_batch_norm(fresh_i3d), I3dClips(), 1024, None, None, 32, {})
+        options = {"mode": "continuous", "device": torch.device("cpu"), "dtype": torch.float32}
+        return Extractor(network, name=name, window=window, stride=stride, **options)
+
+    monkeypatch.setattr(extract, "build_extractor", build)
+
+
+def write_rows(path, **changed):
+    """The manifest; `changed` are further cells of a video's row."""
     rows = [{"video_id": video_id, "status": "ok", "decoded_frames": count} for video_id, count in LENGTHS.items()]
     rows += [
         {"video_id": "gone", "status": "missing", "reason": "no file"},
         {"video_id": "broken", "status": "bad", "reason": "no video stream"},
     ]
     blank = dict.fromkeys(DECODED_COLUMNS, "")
+    rows = [blank | row | changed.get(row["video_id"], {}) for row in rows]
+    write_manifest(rows, path, columns=DECODED_COLUMNS)
+
+
+@pytest.fixture
+def manifest(tmp_path):
     path = tmp_path / "decoded.csv"
-    write_manifest([blank | row for row in rows], path, columns=DECODED_COLUMNS)
+    write_rows(path)
     return path
 
 
@@ -160,6 +180,15 @@ def test_features_and_seconds_are_those_of_the_definition(module, manifest, batc
         "broken": ("bad", "no video stream"),
     }
     assert not (manifest.parent / "features.h5.parts").exists()
+
+
+def test_whole_windows_own_the_middle_of_what_they_see(module, manifest):
+    with run(manifest, padding="valid") as store:
+        video = store.get("b")
+    # 53 frames, windows of 8 every 4: 12 of them, which own the frames 2 to 6 of their 8.
+    assert video.features[3].tolist() == [15.5, 12.0, 19.0]
+    np.testing.assert_allclose(video.start_sec, [0.0, *(np.arange(6, 50, 4) / FPS)])
+    np.testing.assert_allclose(video.end_sec, [*(np.arange(6, 50, 4) / FPS), 53 / FPS])
 
 
 def test_provenance_tells_what_made_the_features(module, manifest):
@@ -230,7 +259,8 @@ def test_a_video_lacking_in_the_store_is_a_row(module, manifest, monkeypatch):
 def test_interrupted_and_resumed_gives_the_same_bytes(module, manifest, monkeypatch):
     with run(manifest) as store:
         undisturbed = {video_id: store.get(video_id) for video_id in store}
-    (manifest.parent / "features.h5").unlink()
+    for name in ("features.h5", "features.h5.kept"):
+        (manifest.parent / name).unlink()
     calls = module.calls
     forward = module.forward
 
@@ -275,6 +305,26 @@ def test_an_altered_frame_store_stops_the_shard(module, manifest, monkeypatch):
         run(manifest)
 
 
+def test_a_frame_store_altered_since_stops_the_comparison_too(one_pass, manifest, monkeypatch):
+    read = FakeStore.read
+
+    def damaged(self, video_id, *, start=0, stop=None, **options):
+        if stop is not None:  # one window of a video
+            raise DamageError(f"the frames of {video_id} are not what was written")
+        return read(self, video_id, start=start, stop=stop, **options)
+
+    monkeypatch.setattr(FakeStore, "read", damaged)
+    with pytest.raises(DamageError, match="the frames of a"):
+        run(manifest, window=16, stride=8)
+
+
+def test_one_pass_over_videos_shorter_than_a_stride(one_pass, manifest):
+    with run(manifest, window=64, stride=128) as store:
+        # 20 frames are one step, whose window begins at frame 32: it sees the last frame 64 times.
+        assert store.video_ids == ["a", "b", "c"] and store.steps("a") == 1
+        assert store.exact_cosines()["a"][0] == 0
+
+
 def test_an_empty_shard_is_a_file_without_videos(module, manifest):
     blank = dict.fromkeys(DECODED_COLUMNS, "")
     write_manifest(
@@ -284,10 +334,43 @@ def test_an_empty_shard_is_a_file_without_videos(module, manifest):
         assert store.video_ids == [] and store.provenance["dim"] == 3
 
 
+def test_what_snakemake_deleted_comes_back_without_the_network(module, manifest):
+    run(manifest).close()
+    written = [(manifest.parent / name).read_bytes() for name in ("features.h5", "statuses.csv")]
+    failed, calls = "broken" in statuses(manifest), module.calls
+    for name in ("features.h5", "statuses.csv"):
+        (manifest.parent / name).unlink()
+    run(manifest).close()
+    assert failed and module.calls == calls
+    assert [(manifest.parent / name).read_bytes() for name in ("features.h5", "statuses.csv")] == written
+
+
+def test_a_video_whose_row_changed_is_done_again(module, manifest):
+    run(manifest).close()
+    calls = module.calls
+    write_rows(manifest, b={"mtime_ns": 7}, a={"path": "moved/a.mp4"})
+    run(manifest).close()
+    assert module.calls - calls == 14  # b, of 53 frames; where a lies says nothing of its frames
+
+
+def test_a_job_that_was_moved_to_another_card_goes_on(module, manifest, monkeypatch):
+    run(manifest).close()
+    calls = module.calls
+    (manifest.parent / "features.h5").unlink()
+    describe = Extractor.describe
+    monkeypatch.setattr(Extractor, "describe", lambda self: describe(self) | {"device_name": "another card"})
+    with run(manifest) as store:
+        assert len(store.video_ids) == 3
+    assert module.calls == calls
+    monkeypatch.setattr(Extractor, "describe", lambda self: describe(self) | {"dtype": "bfloat16"})
+    run(manifest).close()
+    assert module.calls == 2 * calls
+
+
 def test_the_file_is_the_documented_one(module, manifest):
     run(manifest).close()
     with h5py.File(manifest.parent / "features.h5") as file:
-        assert sorted(file) == ["end_sec", "features", "start_sec"]
+        assert sorted(file) == ["end_sec", "features", "rows", "start_sec"]
         assert file["features/b"].dtype == np.float32 and file["features/b"].shape == (14, 3)
         assert file["start_sec/b"].dtype == np.float64
 

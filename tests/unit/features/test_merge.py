@@ -141,6 +141,19 @@ def test_shards_made_in_another_way_are_refused(dataset):
     assert not (dataset / "merged" / "i3d.h5").exists()
 
 
+def test_shards_of_other_machines_and_versions_are_merged(dataset):
+    for shard, version in (("0", "5.1.9"), ("1", "6.1")):
+        with h5py.File(dataset / "shards" / shard / "i3d.h5", "r+") as file:
+            frames = {"short_side": 256, "versions": {"ffmpeg": version}}
+            file.attrs["provenance"] = json.dumps(PROVENANCE | {"frames": frames, "versions": {"torch": version}})
+    with FeatureStore(merge(dataset)) as store:
+        assert store.video_ids == ["a", "b", "c", "d"]
+    with h5py.File(dataset / "shards" / "1" / "i3d.h5", "r+") as file:
+        file.attrs["provenance"] = json.dumps(PROVENANCE | {"frames": frames | {"short_side": 128}})
+    with pytest.raises(FeatureError, match=r"frames is \{'short_side': 128\}, there \{'short_side': 256\}"):
+        merge(dataset)
+
+
 def sealed(dataset, change):
     """The second shard with checksums, and altered by `change` afterwards."""
     with h5py.File(dataset / "shards" / "1" / "i3d.h5", "r+") as file:
@@ -195,6 +208,13 @@ def test_statuses_and_shards_must_agree(dataset):
         merge(dataset)
 
 
+def test_a_status_file_that_was_cut_is_refused(dataset):
+    path = dataset / "shards" / "1" / "status.csv"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:2]))
+    with pytest.raises(FeatureError, match="1 videos have features, but no row in the status files of the shards: d"):
+        merge(dataset)
+
+
 def test_pca_sees_training_videos_only(dataset):
     path = merge(dataset, pca_components=2)
     training = np.concatenate([shard_features(dataset, shard, v) for shard, v in (("0", "a"), ("0", "b"), ("1", "c"))])
@@ -203,6 +223,7 @@ def test_pca_sees_training_videos_only(dataset):
         projected = store.get("d").features
         assert store.dim == 2
         assert store.provenance["pca"]["components"] == 2 and store.provenance["pca"]["samples"] == len(training)
+        np.testing.assert_allclose(store.get("d").start_sec, np.arange(7) / 3)
         np.testing.assert_allclose(store.get("d").end_sec, np.arange(1, 8) / 3)
     expected = (shard_features(dataset, "1", "d") - training.mean(axis=0)) @ rows[:2].T
     np.testing.assert_allclose(np.abs(projected), np.abs(expected), rtol=1e-3, atol=1e-5)
