@@ -41,7 +41,9 @@ def cosine_to_exact_window(
     plan = extractor.plan(store.info(video_id).num_frames)
     step = plan.steps // 2
     begin = plan.first_frame + step * plan.stride
-    first, behind = max(begin, 0), min(begin + plan.window, plan.num_frames)
+    # Windows that are far apart may begin behind the last frame.
+    first = min(max(begin, 0), plan.num_frames - 1)
+    behind = max(min(begin + plan.window, plan.num_frames), first + 1)
     frames = extractor.cropped(np.concatenate(list(store.read(video_id, start=first, stop=behind))))
     # The first and last frame are repeated where the window hangs over an edge, as everywhere.
     seen = np.clip(np.arange(begin, begin + plan.window), first, behind - 1) - first

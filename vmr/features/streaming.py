@@ -40,14 +40,16 @@ class StreamingFeatures:
         self.stride_positions = stride // TEMPORAL_STRIDE
         self._stages = [StageStream(stage, reach=temporal_reach(stage)) for stage in model.stages().values()]
         self._positions: Tensor | None = None
+        # Positions still to come that no window covers, where windows are farther apart than they are long.
+        self._skipped = 0
 
     def state(self) -> tuple[Any, ...]:
         """Where the pass is."""
-        return [stage.state() for stage in self._stages], self._positions
+        return [stage.state() for stage in self._stages], self._positions, self._skipped
 
     def go_back(self, state: tuple[Any, ...]) -> None:
         """Forget what was pushed since `state`."""
-        stages, self._positions = state
+        stages, self._positions, self._skipped = state
         for stage, before in zip(self._stages, stages, strict=True):
             stage.go_back(before)
 
@@ -61,9 +63,14 @@ class StreamingFeatures:
             new = pool_space(positions)
             self._positions = new if self._positions is None else torch.cat([self._positions, new], dim=1)
         held = self._positions
+        if held is not None and self._skipped:
+            dropped = min(self._skipped, held.shape[1])
+            held = self._positions = held[:, dropped:]
+            self._skipped -= dropped
         if held is None or held.shape[1] < self.window_positions:
             return video.new_zeros((0, FEATURE_DIM), dtype=torch.float32)
         steps = (held.shape[1] - self.window_positions) // self.stride_positions + 1
         features = pool_time(held, window_positions=self.window_positions, stride_positions=self.stride_positions)[0]
         self._positions = held[:, steps * self.stride_positions :]
+        self._skipped = max(steps * self.stride_positions - held.shape[1], 0)
         return features
