@@ -21,7 +21,8 @@ from vmr.devices import choose_device
 from vmr.files import write_json
 from vmr.model.ci_mha import CiMha
 from vmr.model.losses import moment_loss
-from vmr.training.hardware import autocast, cpu_has_bfloat16, describe
+from vmr.precision import has_native_bfloat16
+from vmr.training.hardware import autocast, describe
 from vmr.training.inference import predict_batch
 
 # batch: queries; videos: different videos among them (Charades-STA: nearly all differ; demo: six queries a video).
@@ -121,7 +122,7 @@ def main() -> None:
             "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
             "device": describe(device),
             "processor": processor(),
-            "cpu_bfloat16": cpu_has_bfloat16(),
+            "cpu_bfloat16": has_native_bfloat16(torch.device("cpu")),
             "threads": arguments.threads,
             "load_average_before_and_during": [round(load, 2) for load in os.getloadavg()],
             "python": platform.python_version(),

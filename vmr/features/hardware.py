@@ -6,6 +6,7 @@ import ctypes
 import torch
 
 from vmr.errors import FeatureError
+from vmr.precision import has_native_bfloat16
 
 _CPU_BATCH = 4
 # Device memory for a window of 64 x 224 x 224 in flight in float32: an estimate from I3D's first layers (outputs of
@@ -21,10 +22,7 @@ def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
         FeatureError: the name is none of ours.
     """
     if dtype == "auto":
-        native = (
-            torch.ops.mkldnn._is_mkldnn_bf16_supported() if device.type == "cpu" else torch.cuda.is_bf16_supported()
-        )
-        return torch.bfloat16 if native else torch.float32
+        return torch.bfloat16 if has_native_bfloat16(device) else torch.float32
     if dtype not in ("float32", "bfloat16"):
         raise FeatureError(f"dtype is auto, float32 or bfloat16, found {dtype!r}")
     return torch.float32 if dtype == "float32" else torch.bfloat16

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
-from typing import Literal
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Literal
 
 import torch
 
 from vmr.errors import ConfigError
+from vmr.precision import has_native_bfloat16
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -32,14 +35,8 @@ def resolve_precision(precision: str, device: torch.device, *, width: int) -> Pr
         return "bfloat16"
     if precision != "auto":
         raise ConfigError(f"precision is {precision!r}; expected auto, float32 or bfloat16")
-    if device.type == "cuda":
-        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
-    return "bfloat16" if width >= _WORTHWHILE_WIDTH and cpu_has_bfloat16() else "float32"
-
-
-def cpu_has_bfloat16() -> bool:
-    """Whether this CPU multiplies bfloat16 natively (AVX-512 BF16, which every CPU with AMX has too)."""
-    return bool(torch.cpu._is_avx512_bf16_supported())
+    wide = device.type == "cuda" or width >= _WORTHWHILE_WIDTH
+    return "bfloat16" if wide and has_native_bfloat16(device) else "float32"
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
@@ -47,6 +44,25 @@ def autocast(device: torch.device, precision: Precision) -> AbstractContextManag
     if precision == "float32":
         return nullcontext()
     return torch.autocast(device.type, torch.bfloat16)
+
+
+@contextmanager
+def repeatable(device: torch.device) -> Iterator[None]:
+    """On a card, ways of computing that give the same each time, where torch has them; CPUs are so by themselves."""
+    if device.type != "cuda":
+        yield
+        return
+    # Read when cuBLAS is first used; without it products of the same matrices may differ in their last bits.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    how: Any = torch.utils.deterministic
+    before, filling = torch.are_deterministic_algorithms_enabled(), how.fill_uninitialized_memory
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    how.fill_uninitialized_memory = False  # nothing of ours is read before it is written
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=True)
+        how.fill_uninitialized_memory = filling
 
 
 def describe(device: torch.device) -> str:

@@ -9,6 +9,7 @@ from vmr.features.hardware import batch_that_fits, choose_dtype
 from vmr.features.i3d import fold_batch_norm
 from vmr.features.networks import I3dClips, Network
 from vmr.features.read_ahead import Piece, _Upload
+from vmr.precision import has_native_bfloat16
 
 CUDA = torch.device("cuda")
 
@@ -79,7 +80,7 @@ def test_bytes_become_numbers_on_the_card(on_card):
 @pytest.mark.gpu
 @pytest.mark.parametrize("mode", ["windows", "continuous"])
 def test_a_card_in_bfloat16_is_faithful(on_card, mode):
-    if not torch.cuda.is_bf16_supported():
+    if not has_native_bfloat16(CUDA):
         pytest.skip("this card has no bfloat16")
     assert choose_dtype("auto", CUDA) == torch.bfloat16
     frames = np.random.default_rng(1).integers(0, 256, (60, 34, 40, 3), dtype=np.uint8)

@@ -11,6 +11,7 @@ from vmr.features.extractors import Extractor, build_extractor
 from vmr.features.hardware import choose_dtype
 from vmr.features.i3d import InceptionI3d, fold_batch_norm
 from vmr.features.networks import I3dClips, Network
+from vmr.precision import has_native_bfloat16
 
 
 @pytest.fixture
@@ -77,7 +78,7 @@ def test_continuous_is_near_the_windows_and_equal_in_any_pieces(small_i3d, frame
     assert features.shape == (8, 1024) and cosine.min() > 0.9
 
 
-@pytest.mark.skipif(not torch.ops.mkldnn._is_mkldnn_bf16_supported(), reason="no native bfloat16 here")
+@pytest.mark.skipif(not has_native_bfloat16(torch.device("cpu")), reason="no native bfloat16 here")
 def test_bfloat16_is_faithful(small_i3d, frames):
     # float32 first: an extractor converts its network in place.
     vectors = {dtype: encode(small_i3d(dtype=dtype), frames) for dtype in (torch.float32, torch.bfloat16)}
@@ -197,6 +198,30 @@ def test_i3d_is_built_from_a_file(tmp_path):
     about = extractor.describe()
     assert about["weights"]["origin"] == "a test" and len(about["weights"]["sha256"]) == 64
     assert about["crop"] == "centre 224" and about["resize"].startswith("short side 256") and about["dim"] == 1024
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "crop"),
+    [
+        ("i3d", (256, 340), 224),
+        ("c3d", (128, 171), 112),
+        ("i3d_r50", (256, 340), 256),
+        ("slow_r50", (256, 340), 256),
+    ],
+)
+def test_each_network_sees_the_centre_of_its_own_size(tmp_path, monkeypatch, name, size, crop):
+    monkeypatch.setattr("vmr.features.weights.load_into", lambda *_, **__: {})
+    (tmp_path / "w").write_bytes(b"")
+    window = 16 if name == "c3d" else 64
+    extractor = build_extractor(name, weights_path=tmp_path / "w", window=window, stride=8)
+    ramps = np.linspace(0, 250, size[0])[:, None], np.linspace(250, 0, size[1])[None]
+    picture = np.stack(np.broadcast_arrays(*ramps, 99), axis=-1).astype(np.uint8)[None]
+    top, left = (size[0] - crop) // 2, (size[1] - crop) // 2
+    expected = picture[:, top : top + crop, left : left + crop]
+    np.testing.assert_array_equal(extractor.cropped(picture), expected)
+    # Of twice the size it is brought down to its own first.
+    found = extractor.cropped(picture.repeat(2, axis=1).repeat(2, axis=2))
+    assert found.shape == (1, crop, crop, 3) and np.abs(found.astype(int) - expected).max() <= 2
 
 
 @pytest.mark.parametrize("name", ["i3d_r50", "slow_r50"])
