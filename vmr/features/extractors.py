@@ -84,14 +84,15 @@ class Extractor:
         """The windows of a video of that many frames."""
         return plan_windows(num_frames, window=self.window, stride=self.stride, padding=self.padding)
 
-    def pieces(self, frames: Iterable[Frames], plan: WindowPlan) -> Iterator[Frames]:
+    def pieces(self, frames: Iterable[Frames], plan: WindowPlan, *, cropped: bool = False) -> Iterator[Frames]:
         """Pieces of the padded sequence as the encoder wants them, resized and cropped, one at a time.
 
         Args:
             frames: consecutive chunks of the video's frames.
             plan: its windows.
+            cropped: whether the frames come resized and cropped.
         """
-        sequence = padded_sequence((self.cropped(chunk) for chunk in frames), plan)
+        sequence = padded_sequence(frames if cropped else map(self.cropped, frames), plan)
         if self.mode == "continuous" or (self.shares_windows and plan.steps > 1):
             length = self.window + self.stride * self.batch_size
             return slabs(sequence, length=length, advance=length)

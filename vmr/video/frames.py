@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +58,7 @@ class FrameStore:
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         self._checked: set[str] = set()  # videos whose checksums were right when they were first read
+        self._checking = threading.Lock()
         try:
             self._file = h5py.File(self.path, "r", locking=False)
         except FileNotFoundError as error:
@@ -132,12 +134,13 @@ class FrameStore:
         stop = info.num_frames if stop is None else min(stop, info.num_frames)
         if start < 0 or stop < 0 or chunk < 1:
             raise ValueError(f"frames {start} to {stop} in chunks of {chunk} cannot be read")
-        if video_id not in self._checked and node_is_altered(video):
-            raise DamageError(
-                f"{self.path}: the frames of {video_id} are not what was written there: their checksum differs. "
-                f"{REPAIR}"
-            )
-        self._checked.add(video_id)
+        with self._checking:
+            if video_id not in self._checked and node_is_altered(video):
+                raise DamageError(
+                    f"{self.path}: the frames of {video_id} are not what was written there: their checksum differs. "
+                    f"{REPAIR}"
+                )
+            self._checked.add(video_id)
         return self._read(video_id, video, info, start=start, stop=stop, chunk=chunk)
 
     def _read(
