@@ -16,6 +16,9 @@ from torch import Tensor
 from vmr.data.samples import Samples
 from vmr.data.videos import VideoSteps
 
+# On a card shapes are rounded up, so that a step can be recorded for each (`vmr.training.step`): to so many steps, so
+# many words, and as many videos as queries.
+_STEPS_ON_A_CARD, _WORDS_ON_A_CARD = 16, 8
 # Batches are cut out of stretches of so many of them, sorted by length: long enough for batches of nearly equal
 # lengths, short enough that each epoch mixes the queries anew.
 _BATCHES_SORTED_TOGETHER = 16
@@ -31,12 +34,13 @@ class Batch:
 
     Attributes:
         rows: numbers of its samples.
-        features: of each different video; rows of zeros after its last step.
+        features: of each different video, on a card then of the first one again, up to B; rows of zeros after the
+            last step.
         video: which of them each query is about.
-        step_counts: steps of the video of each query, on the CPU.
+        step_counts: steps of the video of each query.
         words: vectors of the words; zeros for unknown words and after the last word.
         unknown_mask: True where a word is unknown.
-        word_counts: words of each query, on the CPU.
+        word_counts: words of each query.
         labels: first and last step of each moment.
         share: start and end of each moment as shares of the time from the video's first step to its last.
     """
@@ -67,6 +71,7 @@ class Collator:
         self.videos = videos
         self.device = torch.device(device)
         self.vectors = torch.from_numpy(vectors).to(self.device)
+        self._rounds_up = self.device.type == "cuda"
 
     def __call__(self, samples: Samples, rows: Int[np.ndarray, "B"]) -> Batch:
         """Gather the samples of the given numbers, padded to the longest video and query among them.
@@ -85,17 +90,21 @@ class Collator:
                 torch.stack([video, samples.shown_video[chosen]], dim=1), dim=0, return_inverse=True
             )
             where = self.row_numbers(pairs[:, 0], shown=pairs[:, 1])
-        tokens = samples.tokens[chosen, : int(word_counts.max())]
+        longest = int(word_counts.max())
+        if self._rounds_up:
+            where = torch.cat([where, where[:1].expand(len(chosen) - len(where), -1)])
+            longest = -(-longest // _WORDS_ON_A_CARD) * _WORDS_ON_A_CARD
+        tokens = samples.tokens[chosen, :longest]
         real = torch.arange(tokens.shape[1]) < word_counts[:, None]
         tokens_there = tokens.to(self.device)
         return Batch(
             rows=rows,
             features=self.videos.rows[where.to(self.videos.rows.device)].to(self.device),
             video=of_query.to(self.device),
-            step_counts=step_counts,
+            step_counts=step_counts.to(self.device),
             words=self.vectors[tokens_there],
             unknown_mask=((tokens == 0) & real).to(self.device),
-            word_counts=word_counts,
+            word_counts=word_counts.to(self.device),
             labels=samples.labels[chosen].to(self.device),
             share=samples.share[chosen].to(self.device),
         )
@@ -109,7 +118,10 @@ class Collator:
                 video the middle of the step's share of its own lies.
         """
         counts = self.videos.counts[video]
-        step = torch.arange(int(counts.max()))
+        longest = int(counts.max())
+        if self._rounds_up:
+            longest = min(-(-longest // _STEPS_ON_A_CARD) * _STEPS_ON_A_CARD, int(self.videos.counts.max()))
+        step = torch.arange(longest)
         padding = len(self.videos.rows) - 1
         if shown is None:
             return torch.where(step < counts[:, None], self.videos.offsets[video][:, None] + step, padding)

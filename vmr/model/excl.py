@@ -100,7 +100,7 @@ class Excl(MomentNetwork[BoundaryPrediction]):
         if video is None:
             states: Tensor = self.dropout(self.video_lstm(steps, step_counts))
             return states
-        counts = torch.ones(len(steps), dtype=step_counts.dtype)
-        counts[video.cpu()] = step_counts
+        counts = torch.ones(len(steps), dtype=step_counts.dtype, device=step_counts.device)
+        counts[video.to(counts.device)] = step_counts
         states = self.dropout(self.video_lstm(steps, counts).index_select(0, video))
         return states

@@ -64,7 +64,7 @@ class BoundaryHead(nn.Module):
 
         Args:
             fused: s^{v,q} of Eq. 9.
-            step_counts: steps of each video, on the CPU.
+            step_counts: steps of each video.
         """
         start_states = self.dropout(self.start_lstm(fused, step_counts))  # Eq. 10
         end_states = self.dropout(self.end_lstm(start_states, step_counts))  # Eq. 11

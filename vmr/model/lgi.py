@@ -27,6 +27,10 @@ class Lgi(MomentNetwork[SpanPrediction]):
     batch normalisation, whose means over padded batch mates would make answers depend on them; a non-local block
     ends in a linear layer.
 
+    The authors' code further has dropout of 0.5 after the embeddings of segments and of positions; ReLUs on the
+    positions, in the fusion of phrases and steps, and after the regression (a sigmoid for ActivityNet Captions); and a
+    residual block a phrase, see `LocalContext`.
+
     Args:
         video_dim: length of the features of a step.
         word_dim: length of the word vectors.
@@ -34,7 +38,7 @@ class Lgi(MomentNetwork[SpanPrediction]):
         hidden: width of steps and phrases (the paper: 512); even.
         query_hidden: length of the states of each direction of the sentence's LSTM (the authors: 256).
         heads: heads of the non-local blocks (the authors: 4 on Charades-STA, 1 on ActivityNet Captions).
-        dropout: of the standardised features; nowhere else, as in the authors' settings.
+        dropout: of the standardised features, and nowhere else.
         lstm_dropout: between and after the sentence's LSTMs (the authors: 0.5).
         phrases: semantic phrases of a query (the paper: 3 on Charades-STA, 5 on ActivityNet Captions).
         kernel: steps that a convolution of the local context sees (the paper: 15).

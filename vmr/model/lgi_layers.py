@@ -57,6 +57,8 @@ class PhraseAttention(nn.Module):
 class PhraseFusion(nn.Module):
     """Steps met with each phrase: ``W_m (W_s step * W_e phrase)``, with weights of its own for each phrase.
 
+    As in the paper; the authors' code has ReLUs in between.
+
     Args:
         dim: width of steps and results.
         phrase_dim: length of the phrases.
@@ -95,6 +97,8 @@ class PhraseFusion(nn.Module):
 
 class LocalContext(nn.Module):
     """A residual block of two convolutions over time, the same for all phrases; half the width between them.
+
+    The authors' code has a block of its own for each phrase, at full width (512) throughout.
 
     Args:
         dim: width of inputs and results.

@@ -44,10 +44,10 @@ class MomentNetwork(nn.Module, ABC, Generic[P]):
 
         Args:
             features: of the steps of each video; what they hold after the last does not matter.
-            step_counts: steps of the video of each query, on the CPU.
+            step_counts: steps of the video of each query.
             words: word vectors; zeros after the last word.
             unknown_mask: True at unknown words.
-            word_counts: words of each query, on the CPU.
+            word_counts: words of each query.
             video: which of the videos each query is about; by default one of each.
 
         Raises:

@@ -24,7 +24,8 @@ class VslNet(MomentNetwork[BoundaryPrediction]):
     """VSLNet with the recurrent span predictor.
 
     Not in the paper: features are standardised (as for every method here), unknown words share a trained vector,
-    and there are no embeddings of characters.
+    and there are no embeddings of characters. In the authors' code the highlighting loss counts steps of the
+    foreground twice; here it is the paper's plain cross entropy.
 
     Args:
         video_dim: length of the features of a step.

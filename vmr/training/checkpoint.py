@@ -19,9 +19,16 @@ from vmr.model.network import MomentNetwork
 
 _FORMAT = "vmr-checkpoint-1"
 # What makes features another kind. Versions, devices and decoders may differ: they change digits, not meanings.
-_FEATURE_KIND = ("extractor", "weights", "window", "stride", "mode", "padding", "fps", "pca", "layout")
-# Of a nested entry, the digests and sizes count, not where a file came from.
-_NESTED_KIND = ("sha256", "components", "input_dim", "samples", "explained_share")
+_FEATURE_KIND = (
+    "extractor", "weights", "window", "stride", "mode", "padding", "fps", "pca", "layout", "resize", "crop", "input",
+    "frames", "source_provenance",
+)  # fmt: skip
+# Of a nested entry, the digests and sizes count, not where a file came from; of features that were imported, what
+# their file says of its making.
+_NESTED_KIND = (
+    "sha256", "components", "input_dim", "samples", "explained_share", "short_side", "recipe", "extractor", "mode",
+)  # fmt: skip
+_QUERY_KIND = ("max_words", "tokenizer")
 
 
 def save_checkpoint(
@@ -85,9 +92,10 @@ def check_features(path: Path, info: Mapping[str, Any], provenance: Mapping[str,
         CheckpointError: names what differs.
     """
     trained, found = info["feature_kind"], feature_kind(provenance, dim=dim)
-    different = [name for name in found if found[name] != trained.get(name)]
+    # What an older checkpoint does not record cannot be compared.
+    different = [name for name in found if name in trained and found[name] != trained[name]]
     if different:
-        details = "; ".join(f"{name}: {trained.get(name)} there, {found[name]} here" for name in different)
+        details = "; ".join(f"{name}: {trained[name]} there, {found[name]} here" for name in different)
         raise CheckpointError(
             f"{path}: trained on features of another kind ({details}). Use the features it was trained on, "
             "or train again."
@@ -95,10 +103,10 @@ def check_features(path: Path, info: Mapping[str, Any], provenance: Mapping[str,
 
 
 def check_queries(path: Path, info: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
-    """Refuse word vectors from another file than those that a checkpoint was trained on.
+    """Refuse word vectors from another file, or sentences cut or divided otherwise, than a checkpoint was trained on.
 
     Raises:
-        CheckpointError: names both files.
+        CheckpointError: names what differs.
     """
     trained = info["queries"]
     if trained["vectors_sha256"] != provenance["vectors_sha256"]:
@@ -107,6 +115,12 @@ def check_queries(path: Path, info: Mapping[str, Any], provenance: Mapping[str, 
             f"the queries have {provenance['vectors']} (sha256 {provenance['vectors_sha256'][:12]}). "
             "Embed the queries with the same file, or train again."
         )
+    for name in _QUERY_KIND:
+        if name in trained and trained[name] != provenance.get(name):
+            raise CheckpointError(
+                f"{path}: trained on queries with {name} {trained[name]!r}, these have {provenance.get(name)!r}. "
+                "Embed the queries as they were for training, or train again."
+            )
 
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ import pandas as pd
 import safetensors.torch
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from vmr.data.blind import EVALUATION_SEED, Exchanged, exchange_input
@@ -20,11 +20,11 @@ from vmr.data.collate import Collator, training_batches
 from vmr.data.samples import Samples
 from vmr.errors import TrainingError
 from vmr.files import atomic_path
-from vmr.model.losses import Targets
 from vmr.model.network import MomentNetwork
 from vmr.training.checkpoint import load_state, save_state
 from vmr.training.hardware import Precision
-from vmr.training.inference import predict_batch, validation_scores
+from vmr.training.inference import validation_scores
+from vmr.training.step import TrainingStep
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -44,6 +44,7 @@ CRITERION = "mIoU"
 PATIENCE_LOSS = "validation_loss"
 # Losses are looked at after so many steps: each look makes a GPU wait.
 _STEPS_BETWEEN_CHECKS = 8
+_ADVICE = "Look at the features of these videos, or try precision float32 or a smaller learning rate."
 _SCALAR_GROUPS = dict.fromkeys((PATIENCE_LOSS, "R@1,IoU=0.5", "R@1,IoU=0.7", CRITERION), "validation")
 
 
@@ -124,7 +125,9 @@ def fit(
         [parameter for parameter in model.parameters() if parameter.requires_grad],
         lr=settings.learning_rate,
         fused=True,
+        capturable=collator.device.type == "cuda",
     )
+    step = TrainingStep(model, optimizer, gradient_clip=settings.gradient_clip, precision=settings.precision)
     if selection is not None and settings.exchanged is not None:
         selection = exchange_input(selection, settings.exchanged, seed=EVALUATION_SEED, besides=train)
     progress = _resume(model, optimizer, folder, fingerprint) or Progress()
@@ -134,11 +137,15 @@ def fit(
     ):
         while progress.epoch < settings.epochs and not _out_of_patience(progress, settings, selection):
             begin = time.perf_counter()
-            row = _train_epoch(model, optimizer, collator, train, settings, epoch=progress.epoch + 1)
+            row = _train_epoch(step, collator, train, settings, epoch=progress.epoch + 1)
             if selection is not None:
                 row |= validation_scores(
                     model, collator, selection, batch_size=2 * settings.batch_size, precision=settings.precision
                 )
+                if not math.isfinite(row[PATIENCE_LOSS]):
+                    raise TrainingError(
+                        f"the validation loss is not a number after epoch {progress.epoch + 1}. {_ADVICE}"
+                    )
             progress.epoch += 1
             row = {"epoch": progress.epoch, **row, "learning_rate": settings.learning_rate}
             progress.history.append({**row, "seconds": time.perf_counter() - begin})
@@ -146,6 +153,8 @@ def fit(
                 _compare(model, progress, row, folder)
             _save(model, optimizer, progress, folder, fingerprint)
             _report(progress.history[-1], writer, bar)
+    # Once more: whoever started a job again after its last epoch may have removed it, as Snakemake does.
+    _write_history(progress, folder)
     if selection is None:
         progress.best_epoch = progress.epoch
     else:
@@ -160,38 +169,35 @@ def clear_state(folder: Path) -> None:
 
 
 def _train_epoch(
-    model: MomentNetwork[Any],
-    optimizer: torch.optim.Optimizer,
+    step: TrainingStep,
     collator: Collator,
     train: Samples,
     settings: LoopSettings,
     *,
     epoch: int,
 ) -> dict[str, float]:
-    model.train()
+    step.model.train()
     if settings.exchanged is not None:
         # Not the numbers of the order of batches, which must have nothing to do with who is exchanged for whom.
         train = exchange_input(train, settings.exchanged, seed=(settings.seed, epoch, 1))
-    torch.manual_seed(int(np.random.SeedSequence([settings.seed, epoch]).generate_state(1, np.uint64)[0] >> 1))
+    torch.manual_seed(_seed(settings.seed, epoch))
     step_counts = collator.videos.counts[train.video].numpy()
     batches = training_batches(step_counts, batch_size=settings.batch_size, seed=settings.seed, epoch=epoch)
     losses: list[Tensor] = []
-    names: list[str] = []
     for number, rows in enumerate(batches):
-        batch = collator(train, rows)
-        prediction = predict_batch(model, batch, settings.precision)
-        objective = model.losses(prediction, Targets(batch.labels, batch.share, batch.step_counts))
-        optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(objective.total)
-        nn.utils.clip_grad_norm_(model.parameters(), settings.gradient_clip)
-        optimizer.step()
-        losses.append(torch.stack([objective.total, *objective.parts.values()]).detach())
-        names = ["loss", *(f"{name}_loss" for name in objective.parts)]
+        if collator.device.type == "cuda":
+            # Each step begins anew: a recorded one draws other amounts of random numbers than one that is not.
+            torch.cuda.manual_seed(_seed(settings.seed, epoch, number))
+        losses.append(step(collator(train, rows)))
         if number % _STEPS_BETWEEN_CHECKS == 0 or number + 1 == len(batches):
             _check_finite(losses, batches, train, epoch)
     sizes = torch.tensor([float(len(rows)) for rows in batches])
     means = (sizes @ torch.stack(losses).float().cpu() / sizes.sum()).tolist()
-    return dict(zip(names, means, strict=True))
+    return dict(zip(step.names, means, strict=True))
+
+
+def _seed(*key: int) -> int:
+    return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
 
 
 def _check_finite(losses: list[Float[Tensor, "_"]], batches: list[Any], train: Samples, epoch: int) -> None:
@@ -202,8 +208,8 @@ def _check_finite(losses: list[Float[Tensor, "_"]], batches: list[Any], train: S
     step = len(losses) - len(recent) + finite.index(False)
     queries = ", ".join(train.query_ids[row] for row in batches[step])
     raise TrainingError(
-        f"the loss is not a number at step {step + 1} of epoch {epoch}, in the batch of the queries {queries}. "
-        "Look at the features of their videos, or try precision float32 or a smaller learning rate."
+        f"the loss or its gradient is not a number at step {step + 1} of epoch {epoch}, in the batch of the queries "
+        f"{queries}. {_ADVICE}"
     )
 
 
@@ -237,6 +243,10 @@ def _save(
     }
     # The best weights were written before: killed between the two, the epoch is done once more, to the same end.
     save_state(folder / STATE_FILE, state)
+    _write_history(progress, folder)
+
+
+def _write_history(progress: Progress, folder: Path) -> None:
     with atomic_path(folder / HISTORY_FILE) as temporary:
         pd.DataFrame(progress.history).to_csv(temporary, index=False)
 

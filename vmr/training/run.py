@@ -27,7 +27,7 @@ from vmr.names import Alignment, MethodName
 from vmr.provenance import code_digest, library_versions
 from vmr.queries.store import QueryStore
 from vmr.training.checkpoint import feature_kind, save_checkpoint
-from vmr.training.hardware import describe, resolve_precision
+from vmr.training.hardware import describe, repeatable, resolve_precision
 from vmr.training.loop import CRITERION, LoopSettings, Progress, clear_state, fit
 from vmr.video.manifest import read_manifest
 
@@ -101,7 +101,8 @@ def train_run(
         device: auto, cpu or cuda.
 
     Raises:
-        TrainingError: no video at all has features, the split has no queries, or the loss is not a number.
+        TrainingError: no video at all has features, the split has no queries, nor have the test splits that are
+            to choose the epoch, or the loss or its gradient is not a number.
         ConfigError: a setting is not one of its choices.
     """
     _check_choice("method", method, METHODS)
@@ -114,6 +115,12 @@ def train_run(
     if train_rows.empty:
         raise TrainingError(f"{moments}: no queries in the split {train_split}. Look at the annotations.")
     test_rows = table[table["split"].isin(list(test_splits))] if selection == "test" else table.iloc[:0]
+    if selection == "test" and test_rows.empty:
+        raise TrainingError(
+            f"{moments}: selection is `test`, but there are no queries in the test splits "
+            f"({', '.join(test_splits) or 'none is named'}); there are {', '.join(sorted(set(table['split'])))}. "
+            "Name the splits with --test-splits, or choose the epoch by `selection: validation`."
+        )
     store_of_queries = QueryStore(queries)
     with FeatureStore(features) as store:
         if not store.video_ids:
@@ -156,7 +163,7 @@ def train_run(
         + [sha256_file(path) for path in (moments, queries)]
     )
     output_dir.mkdir(parents=True, exist_ok=True)
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[where] if where.type == "cuda" else []), repeatable(where):
         torch.manual_seed(seed)
         model = build_network(**sizes).to(where)
         model.fit_features(videos.steps_of(video) for video in np.unique(train.video))
@@ -170,7 +177,8 @@ def train_run(
     record = {
         "method": method, "seed": seed, "alignment": alignment if uses_alignment(method) else None,
         "selection": selection, "settings": settings,
-        "feature_kind": kind, "queries": store_of_queries.provenance, "fingerprint": fingerprint,
+        "feature_kind": kind, "features": feature_provenance, "queries": store_of_queries.provenance,
+        "fingerprint": fingerprint,
         "trained": len(train) > 0, "chosen_epoch": progress.best_epoch,
     }  # fmt: skip
     save_checkpoint(output_dir / CHECKPOINT_FILE, model, sizes=sizes, info=record)
@@ -184,7 +192,6 @@ def train_run(
             "chosen_scores": next((row for row in progress.history if row["epoch"] == progress.best_epoch), {}),
             "counts": _counts(train_rows, train, chooser),
             "coverage": _coverage(train_rows, videos),
-            "features": feature_provenance,
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
             "device": describe(where),
             "precision": numbers,

@@ -1,0 +1,80 @@
+"""A whole training on a card: seconds of all epochs, memory, and how far two runs with one seed differ.
+
+    python benchmarks/training_card.py --work work/charades_sim --features work/charades_sim/features/simulated.h5
+
+Patience is as long as the run, so that every epoch is trained. The paper trains 100 epochs within an hour.
+"""
+
+import argparse
+import datetime
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import pandas as pd
+import torch
+from i3d_speed import processor_name
+
+from vmr.devices import choose_device
+from vmr.files import write_json
+from vmr.provenance import library_versions
+from vmr.training.hardware import describe
+from vmr.training.run import train_run
+
+_TIMES = ("seconds",)
+
+
+def train(options: argparse.Namespace, folder: Path, *, epochs: int) -> pd.DataFrame:
+    """One run of CI-MHA as the paper sizes it; its history."""
+    train_run(
+        moments=options.work / "annotations" / "moments.csv", features=options.features,
+        queries=options.work / "queries" / "queries.h5", manifests=[], output_dir=folder, method="ci_mha", seed=0,
+        epochs=epochs, patience=epochs, device=options.device, hidden=options.hidden, query_hidden=options.hidden // 2,
+    )  # fmt: skip
+    return pd.read_csv(folder / "history.csv")
+
+
+def main() -> None:
+    """Measure and write the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--features", type=Path, required=True)
+    parser.add_argument("--epochs", type=int, default=100)
+    parser.add_argument("--repeated-epochs", type=int, default=5, help="of the two runs that are compared")
+    parser.add_argument("--hidden", type=int, default=512)
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "training_card.json")
+    options = parser.parse_args()
+    device = choose_device(options.device)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        twice = [train(options, folder / f"repeated{turn}", epochs=options.repeated_epochs) for turn in range(2)]
+        begin = time.perf_counter()
+        history = train(options, folder / "whole", epochs=options.epochs)
+        seconds = time.perf_counter() - begin
+    same = [column for column in twice[0] if column not in _TIMES]
+    differences = (twice[0][same] - twice[1][same]).abs().max()
+    result = {
+        "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
+        "machine": {
+            "processor": processor_name(), "cores": os.cpu_count(), "load_at_end": os.getloadavg()[0],
+            "device": describe(device),
+        },
+        "versions": library_versions(["torch", "numpy", "h5py"]),
+        "hidden": options.hidden,
+        "epochs": len(history),
+        "seconds_in_all": seconds,
+        "seconds_an_epoch_median": float(history["seconds"].median()),
+        "best_validation_mIoU": float(history["mIoU"].max()),
+        "same_seed_twice": {"epochs": options.repeated_epochs, "largest_difference": differences.to_dict()},
+        "peak_memory_of_card_mb": torch.cuda.max_memory_reserved() / 2**20 if device.type == "cuda" else None,
+    }  # fmt: skip
+    write_json(options.output, result)
+    print(f"{len(history)} epochs in {seconds:.1f} s; best validation mIoU {result['best_validation_mIoU']:.2f}")
+    print(f"the same seed twice, largest differences: {differences.to_dict()}")
+    print(f"written to {options.output}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+"""One step of training; on a card recorded once for each shape of batches, and played back from then on."""
+
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from vmr.data.collate import Batch
+from vmr.model.losses import Targets
+from vmr.model.network import MomentNetwork
+from vmr.training.hardware import Precision
+from vmr.training.inference import predict_batch
+
+
+class TrainingStep:
+    """Forward, backward, clipping and the optimizer on a batch.
+
+    A step starts thousands of small kernels. On a card starting them takes several times as long as computing them, so
+    that the second batch of a shape is recorded as a CUDA graph, and later ones replay it
+    (benchmarks/training_card.py). Collators round shapes up on a card, so that few different ones come.
+
+    Args:
+        model: the network, in training mode when steps are made.
+        optimizer: of its parameters; on a card one that can be recorded.
+        gradient_clip: largest norm of the gradient.
+        precision: of matrix products.
+    """
+
+    def __init__(
+        self,
+        model: MomentNetwork[Any],
+        optimizer: torch.optim.Optimizer,
+        *,
+        gradient_clip: float,
+        precision: Precision,
+    ) -> None:
+        self.model, self.optimizer = model, optimizer
+        self.gradient_clip, self.precision = gradient_clip, precision
+        self.names: list[str] = []
+        self._recorded: dict[tuple[Any, ...], _Recording | None] = {}
+        self._pool: Any = None
+
+    def __call__(self, batch: Batch) -> Float[Tensor, "P"]:
+        """Train on a batch.
+
+        Returns:
+            What `names` calls: the loss, its parts, and the norm of the gradient before it was clipped.
+        """
+        if batch.features.device.type != "cuda":
+            return self._step(batch)
+        shape = tuple(tensor.shape for tensor in _tensors(batch).values())
+        if shape not in self._recorded:
+            # The first step of a shape also lets libraries and the optimizer prepare what no recording may hold.
+            self._recorded[shape] = None
+            return self._step(batch)
+        recording = self._recorded[shape]
+        if recording is None:
+            recording = self._recorded[shape] = _Recording(batch, self._step, self._pool)
+            self._pool = recording.graph.pool()
+        return recording.replay(batch)
+
+    def _step(self, batch: Batch) -> Float[Tensor, "P"]:
+        prediction = predict_batch(self.model, batch, self.precision)
+        objective = self.model.losses(prediction, Targets(batch.labels, batch.share, batch.step_counts))
+        self.optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(objective.total)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.gradient_clip)
+        self.optimizer.step()
+        self.names = ["loss", *(f"{name}_loss" for name in objective.parts), "gradient_norm"]
+        return torch.stack([objective.total, *objective.parts.values(), norm]).detach()
+
+
+class _Recording:
+    """A step on batches of one shape, as a CUDA graph."""
+
+    def __init__(self, batch: Batch, step: Callable[[Batch], Tensor], pool: Any) -> None:
+        self._held = _tensors(batch)
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph, pool=pool):
+            self._values = step(batch)
+
+    def replay(self, batch: Batch) -> Float[Tensor, "P"]:
+        """The step on another batch."""
+        for name, tensor in _tensors(batch).items():
+            if tensor is not self._held[name]:
+                self._held[name].copy_(tensor)
+        self.graph.replay()
+        values: Tensor = self._values.clone()
+        return values
+
+
+def _tensors(batch: Batch) -> dict[str, Tensor]:
+    values = {field.name: getattr(batch, field.name) for field in fields(batch)}
+    return {name: value for name, value in values.items() if isinstance(value, Tensor)}
