@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shlex
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -10,7 +12,9 @@ from vmr.runlog import Job, read_run_log
 
 _LAST_LINES = 8
 _SHOWN = 5
-_FORCING = ("-f", "--force", "-F", "--forceall", "-R", "--forcerun")
+# Options that say what to run or to force, not how and where.
+_WHAT = ("--force", "--forceall", "--forcerun", "--until", "--omit-from", "--prioritize", "--batch", "--allowed-rules")
+_WHAT_SHORT = ("R", "U", "O", "P")
 
 
 def failed_jobs(text: str) -> list[Job]:
@@ -27,16 +31,29 @@ def options_of(arguments: Sequence[str], targets: Collection[str]) -> list[str]:
 
     Args:
         arguments: of the command, without its name.
-        targets: those of its words that are targets; they are left out, as is all that forces jobs to run again.
+        targets: those of its words that are targets; they are left out, as is all else that says what to run or to
+            force.
 
     >>> options_of(["--cores", "8", "-R", "train", "--workflow-profile", "slurm", "--", "table.csv"], {"table.csv"})
     ['--cores', '8', '--workflow-profile', 'slurm']
     """
+    plain = {os.path.normpath(target) for target in targets}
     kept: list[str] = []
-    forced = False
+    dropping = False
     for word in arguments:
-        forced = word in _FORCING or (forced and not word.startswith("-"))
-        if not forced and word != "--" and word not in targets:
+        if word == "--":  # only targets follow
+            break
+        if word.startswith("--"):
+            # Snakemake takes a beginning of an option for all of it.
+            dropping = any(option.startswith(word.split("=")[0]) for option in _WHAT)
+            if not dropping:
+                kept.append(word)
+        elif short := re.fullmatch(r"-([afFknpt]*)(.*)", word):
+            # Options of one letter stand together: -kF, -kRtrain, -j8.
+            dropping = short[2].startswith(_WHAT_SHORT)
+            letters = re.sub("[fF]", "", short[1]) + ("" if dropping else short[2])
+            kept += [f"-{letters}"] if letters else []
+        elif not dropping and os.path.normpath(word) not in plain:
             kept.append(word)
     return kept
 

@@ -25,6 +25,7 @@ class Job:
         inputs: files that it reads.
         outputs: files that it makes.
         logs: log files, the stage's own first.
+        benchmark: file of what it took; empty where its rule has none.
         wildcards: their values, by name.
         began: when it was started last.
         ended: when it ended; None while it runs.
@@ -35,6 +36,7 @@ class Job:
     inputs: list[str] = field(default_factory=list)
     outputs: list[str] = field(default_factory=list)
     logs: list[str] = field(default_factory=list)
+    benchmark: str = ""
     wildcards: dict[str, str] = field(default_factory=dict)
     began: datetime | None = None
     ended: datetime | None = None
@@ -49,11 +51,15 @@ class Run:
         planned: number of jobs of each rule, in the order of the plan.
         jobs: those that were started, by Snakemake's number.
         over: whether the run has ended; a killed one does not say so.
+        host: where Snakemake ran; empty where it did not say so.
+        touched: whether it took everything as made (``--touch``) and ran nothing.
     """
 
     planned: dict[str, int]
     jobs: dict[str, Job]
     over: bool
+    host: str
+    touched: bool
 
 
 def read_run_log(text: str) -> Run:
@@ -78,16 +84,24 @@ def read_run_log(text: str) -> Run:
             jobs[number] = job
         elif event["done"] in jobs:
             jobs[event["done"]].failed, jobs[event["done"]].ended = False, time
-    return Run(_planned(text), jobs, _ENDED.search(text) is not None)
+    host, command = (re.search(rf"^  {entry}: (.*)$", text, re.MULTILINE) for entry in ("Host", "Command"))
+    return Run(
+        _planned(text),
+        jobs,
+        over=_ENDED.search(text) is not None,
+        host=host[1] if host else "",
+        touched=bool(command and {"-t", "--touch"} & set(command[1].split())),
+    )
 
 
 def _job(rule: str, details: str) -> tuple[str, Job]:
-    entry = dict(re.findall(r"^    (jobid|input|output|log|wildcards): (.*)$", details, re.MULTILINE))
+    entry = dict(re.findall(r"^    (jobid|input|output|log|benchmark|wildcards): (.*)$", details, re.MULTILINE))
     job = Job(
         rule,
         _names(entry.get("input", "")),
         _names(entry.get("output", "")),
         _names(entry.get("log", "").split(" (check log file")[0]),
+        entry.get("benchmark", ""),
         dict(pair.split("=", 1) for pair in _names(entry.get("wildcards", "")) if "=" in pair),
     )
     return entry.get("jobid", ""), job

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from vmr.provenance import code_digest, files_digest
 
-# Texts of errors, records, and which of several cards is taken.
-_WITHOUT = ("vmr.errors", "vmr.provenance", "vmr.devices")
+# Texts of errors, records, this table, and which of several cards is taken.
+_WITHOUT = ("vmr.errors", "vmr.provenance", "vmr.stages", "vmr.devices")
 _OTHER_EXTRACTORS = {
     "extract_i3d": ("vmr.features.c3d", "vmr.features.backbones"),
     "extract_c3d": ("vmr.features.i3d", "vmr.features.i3d_layers", "vmr.features.backbones"),
@@ -17,37 +17,38 @@ _OTHER_EXTRACTORS = {
 
 @dataclass(frozen=True)
 class Stage:
-    """The modules that a stage enters, imported ones that cannot change what it gives, and files that it reads."""
+    """The command that a stage runs, imported modules that cannot change what it gives, and what else it reads."""
 
-    entries: tuple[str, ...]
-    without: tuple[str, ...] = _WITHOUT
+    command: str  # MODULE:FUNCTION below `vmr.cli`
+    without: tuple[str, ...] = ()
+    servers: tuple[str, ...] = ()  # modules that run as processes of their own, which nothing imports
     files: tuple[str, ...] = ()  # folders of the package with files that are no code
 
     def digest(self) -> str:
         """Digest of the stage's code, see `vmr.provenance.code_digest`, and of its files."""
-        code = code_digest(self.entries, without=self.without)
+        code = code_digest((f"vmr.cli.{self.command}", *self.servers), without=(*_WITHOUT, *self.without))
         return files_digest(self.files, code) if self.files else code
 
 
+_FFPROBE, _DECORD = "vmr.video.ffprobe_server", "vmr.video.decord_server"
 STAGES = {
-    "render_demo": Stage(("vmr.annotations.demo",)),
-    "prepare_asset": Stage(("vmr.assets.prepare",)),
-    "parse_annotations": Stage(("vmr.annotations.parse",)),
-    # With the processes that these start, which nothing imports.
-    "probe_videos": Stage(("vmr.video.probe", "vmr.video.ffprobe_server")),
-    "decode_frames": Stage(("vmr.video.decode", "vmr.video.ffprobe_server", "vmr.video.decord_server")),
-    **{stage: Stage(("vmr.features.extract",), (*_WITHOUT, *others)) for stage, others in _OTHER_EXTRACTORS.items()},
-    "simulate": Stage(("vmr.simulation.simulate",)),
-    "import_features": Stage(("vmr.features.importers",)),
-    "merge_features": Stage(("vmr.features.merge",)),
-    "embed_queries": Stage(("vmr.queries.embed",)),
-    "train": Stage(("vmr.training.run",)),
-    "evaluate": Stage(("vmr.training.predict", "vmr.evaluation.evaluate")),
-    "compute_baselines": Stage(("vmr.evaluation.baselines",)),
-    "make_table": Stage(("vmr.evaluation.tables",)),
-    "study_cases": Stage(("vmr.report.cases",)),
-    "gather_costs": Stage(("vmr.report.costs",)),
-    "make_report": Stage(("vmr.report.page",), files=("report/templates",)),
+    "render_demo": Stage("videos:render_demo"),
+    "prepare_asset": Stage("settings:prepare_asset"),
+    "parse_annotations": Stage("videos:parse_annotations"),
+    "probe_videos": Stage("videos:probe_videos", servers=(_FFPROBE,)),
+    "decode_frames": Stage("videos:decode_frames", servers=(_FFPROBE, _DECORD)),
+    **{stage: Stage("features:extract", without=others) for stage, others in _OTHER_EXTRACTORS.items()},
+    "simulate": Stage("simulate:simulate"),
+    "import_features": Stage("features:import_features"),
+    "merge_features": Stage("features:merge_features"),
+    "embed_queries": Stage("training:embed_queries"),
+    "train": Stage("training:train"),
+    "evaluate": Stage("training:evaluate_run"),
+    "compute_baselines": Stage("tables:baselines"),
+    "make_table": Stage("tables:make_table"),
+    "study_cases": Stage("report:cases"),
+    "gather_costs": Stage("report:costs"),
+    "make_report": Stage("report:page", files=("report/templates",)),
 }
 
 

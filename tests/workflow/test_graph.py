@@ -7,6 +7,7 @@ from typing import get_args
 import pytest
 
 from vmr.names import MethodName
+from vmr.video.listing import write_listing
 
 METHODS = get_args(MethodName)
 
@@ -46,6 +47,22 @@ def test_charades_videos_are_fetched_when_there_is_no_folder_of_them(planned, wo
     (workdir / "data" / "charades" / "videos").rmdir()
     jobs = planned("results/charades_table.csv")
     assert jobs["fetch_videos_charades"] == 1 and jobs["probe_videos"] == 32
+
+
+def test_videos_that_were_fetched_are_not_fetched_again_for_other_shards(
+    snakemake, planned, workdir, charades_annotations, pretending
+):
+    folder = workdir / "data" / "charades" / "videos"
+    folder.rmdir()
+    snakemake("--", "data/charades/videos.listed")
+    folder.mkdir()
+    write_listing(folder, folder.with_name("videos.listed"))
+    overrides = {"datasets": {"charades": {"shards": 3}}}
+    jobs = planned("results/charades_table.csv", overrides=overrides)
+    assert "fetch_videos_charades" not in jobs and jobs["probe_videos"] == 3
+    # Neither for any other reason: the command would refuse the folder.
+    text = snakemake("--dry-run", "--forceall", "results/charades_table.csv", overrides=overrides).stdout
+    assert "probe_videos" in text and "fetch_videos_charades" not in text
 
 
 def test_activitynet_fetches_what_is_missing_and_scores_three_splits(planned):
@@ -111,17 +128,6 @@ def test_the_report_follows_the_table_and_asks_each_split_for_cases(snakemake, c
     assert (page.count("--metrics "), page.count("--cases "), page.count("--manifests ")) == (45, 3, 1)
     assert "--moments charades_cd=work/charades_cd/annotations/moments.csv" in page
     assert page.count("--coverage ") == 1 and page.count("--benchmarks ") == 2
-
-
-def test_frames_that_were_deleted_are_not_decoded_again_for_pictures(snakemake, charades_annotations, workdir):
-    frames = workdir / "work" / "charades" / "frames"
-    frames.mkdir(parents=True)
-    for number in (3, 5):
-        (frames / f"shard_{number}.csv").write_text("")
-    target = "work/charades/report/i3d/cases_test.json"
-    text = snakemake("--dry-run", "--printshellcmds", "--", target).stdout
-    cases = next(line for line in text.splitlines() if "vmr report cases " in line)
-    assert re.findall(r"--frames '?work/charades/frames/shard_([^ ']+).h5", cases) == ["{0..2}", "4", "{6..31}"]
 
 
 def test_the_table_does_not_wait_for_the_report(planned, charades_annotations):
@@ -204,6 +210,8 @@ def test_files_of_the_user_are_never_outputs(snakemake, charades_annotations):
     [
         ({"trainig": {"epochs": 3}}, "trainig: there is no such setting; did you mean `training`?"),
         ({"datasets": {"charades": {"extractors": ["i4d"]}}}, "datasets.charades.extractors.0"),
+        ({"datasets": {"charades": {"fetch": {"x.txt": "charades_sta_test"}}}}, "`x.txt` is fetched into data/"),
+        ({"features": {"i3d": {"weights": "$(touch pwned)"}}}, "no asset for this is called `$(touch pwned)`"),
     ],
 )
 def test_a_wrong_configuration_is_one_clear_error(snakemake, overrides, message):

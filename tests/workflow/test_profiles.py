@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import time
@@ -67,17 +68,24 @@ def test_extraction_and_training_ask_for_one_card_and_nothing_else_does(name):
     assert all(asked["gpu"] == 1 for rule, asked in rules.items() if rule in CARD)
 
 
+def asked_for(run):
+    """What each rule of a dry run asks for."""
+    return {
+        rule: dict(re.findall(r"(\w+)=([^,\s]+)", resources))
+        for rule, resources in re.findall(
+            r"^(?:local)?rule (\w+):\n(?:    .*\n)*?    resources: (.*)$", run.stdout, re.MULTILINE
+        )
+    }
+
+
+ONE_SHARD = {"datasets": {"charades": {"shards": 1}}}
+
+
 @pytest.mark.parametrize("name", CLUSTERS)
 def test_what_is_planned_through_a_profile(snakemake, charades_annotations, name):
     target = "work/charades/runs/i3d/ci_mha/seed_0/run.json"
     profile = ("--workflow-profile", PROFILES / name)
-    text = snakemake("--dry-run", *profile, "--", target, overrides={"datasets": {"charades": {"shards": 1}}}).stdout
-    asked = {
-        rule: dict(re.findall(r"(\w+)=([^,\s]+)", resources))
-        for rule, resources in re.findall(
-            r"^(?:local)?rule (\w+):\n(?:    .*\n)*?    resources: (.*)$", text, re.MULTILINE
-        )
-    }
+    asked = asked_for(snakemake("--dry-run", *profile, "--", target, overrides=ONE_SHARD))
     assert {rule for rule, values in asked.items() if int(values.get("gpu", 0))} == {"extract_i3d", "train"}
     # What earlier jobs will tell: how long the shard's videos are, and how many videos there are.
     assert asked["decode_frames"]["runtime"] == asked["extract_i3d"]["runtime"] == asked["train"]["mem_mb"] == "<TBD>"
@@ -92,12 +100,41 @@ def manifest(workdir, *seconds):
     (folder / "shard_0.csv").write_text("\n".join(lines) + "\n")
 
 
-def test_run_time_grows_with_the_shard_and_the_attempt(snakemake, workdir, charades_annotations):
+@pytest.mark.parametrize("attempt", [1, 2, 3])
+def test_run_time_grows_with_the_shard_and_the_attempt(snakemake, workdir, charades_annotations, attempt):
     manifest(workdir, 3600, "", 5400.0)  # 2.5 hours, and a video that is missing
-    target = "work/charades/frames/shard_0.h5"
-    text = snakemake("--dry-run", "--allowed-rules", "decode_frames", "--", target).stdout
-    asked = re.search(r"rule decode_frames:.*?resources: (.*?)\n", text, re.DOTALL)[1].split(", ")
-    assert {"runtime=105", "mem_mb=4000"} <= set(asked)  # 30 minutes, and 30 for each hour
+    only = ("--allowed-rules", "decode_frames", "--attempt", attempt)
+    asked = asked_for(snakemake("--dry-run", *only, "--", "work/charades/frames/shard_0.h5"))["decode_frames"]
+    # 30 minutes, and 30 for each hour
+    assert (asked["runtime"], asked["mem_mb"]) == (str(105 * attempt), str(4000 * attempt))
+
+
+LOCAL = {"prepare_asset", "fetch_annotations"}  # run where Snakemake does
+
+
+def test_each_attempt_of_every_job_asks_for_more(snakemake, charades_annotations):
+    targets = ("results/charades_report.html", "results/charades_costs.csv", "results/charades_sim_table.csv",
+               "results/demo_table.csv")  # fmt: skip
+    # Without default resources: each job states its own, whatever a command line or profile says.
+    first, *later = (
+        asked_for(snakemake("--dry-run", "--attempt", attempt, "--", *targets, overrides=ONE_SHARD))
+        for attempt in (1, 2, 3)
+    )
+    assert {"render_demo", "parse_annotations", "simulate_charades_sim", "gather_costs"} < set(first)
+    for attempt, asked in enumerate(later, 2):
+        for rule in set(first) - LOCAL:
+            for what in ("mem_mb", "runtime"):
+                if (once := first[rule][what]) != "<TBD>":
+                    assert int(asked[rule][what]) == attempt * int(once), (rule, what)
+
+
+def test_the_command_in_the_profile_of_slurm_gives_each_job_its_account(snakemake, workdir, charades_annotations):
+    header = re.match(r"(#.*\n)+", (PROFILES / "slurm" / "config.yaml").read_text())[0].replace("\n#", "\n")
+    command = re.search(r"^ +snakemake ((?:.*\\\n)*.*)$", header, re.MULTILINE)[1]
+    command = command.replace("workflow/profiles", str(PROFILES)).replace("\\\n", "")
+    asked = asked_for(snakemake("--dry-run", *shlex.split(command), overrides=ONE_SHARD))
+    assert asked["parse_annotations"]["slurm_account"] == asked["train"]["slurm_partition"] == "NAME"
+    assert (asked["make_table"]["mem_mb"], asked["make_table"]["runtime"]) == ("2000", "60")
 
 
 def test_a_job_goes_through_the_scripts_of_the_generic_profile(snakemake, workdir, charades_annotations):

@@ -29,18 +29,6 @@ pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("rerun")]
 
 ROOT = Path(__file__).parents[2]
 SHARDS, SHARDS_OF_ADDED = 1, 3
-# Sourced by the shell of every job.
-STAGES = """
-python() {
-    while [ $# -gt 0 ]; do
-        case $1 in
-            --output-dir) mkdir -p "$2"; touch "$2"/checkpoint.safetensors "$2"/history.csv "$2"/run.json ;;
-            work/*|results/*) [ -e "$1" ] || touch "$1" ;;
-        esac
-        shift
-    done
-}
-"""
 EXTRACTORS = ("i3d", "c3d")
 
 # What a rule's rerun makes rerun, per kind of features where there is a job for each.
@@ -169,38 +157,51 @@ def test_every_setting_has_its_row():
 
 
 def name_of(setting):
-    return "d_" + setting.replace(".", "_")
+    return "d_" + re.sub("[./]", "_", setting)
 
 
 ROWS = {**SETTINGS, **SECTION}
-# Rows that change a file instead of a setting.
-DATASETS = ["base", "added_video", "changed_annotations", *map(name_of, ROWS)]
+# Settings that name files, and a file of its own for each: another content does what the name of another file does.
+FILES = {
+    setting: f"own/{setting}.txt"
+    for setting, (value, _) in ROWS.items()
+    if setting in ("annotations", "durations") or (isinstance(value, str) and Path(value).suffix)
+}
+# Rows that change files instead of a setting: a video more, the same with a sentence, frames less.
+OF_VIDEOS = ("added_video", "new_sentence")
+DATASETS = ["base", *OF_VIDEOS, "deleted_frames", *map(name_of, ROWS), *map(name_of, FILES.values())]
 
 
 def section(name):
-    videos = f"videos_{name}" if name == "added_video" else "videos"
     return {
         "title": name,
         "annotation_format": "charades_sta",
-        "annotations": {"train": [f"data/{name}_train.txt" if name == "changed_annotations" else "data/train.txt"],
+        "annotations": {"train": ["own/sentences.txt" if name == "new_sentence" else "data/train.txt"],
                         "test": ["data/test.txt"]},
         "durations": ["data/lengths.csv"],
-        "videos": videos,
+        "videos": f"videos_{name}" if name in OF_VIDEOS else "videos",
         "test_splits": {"test": ["test"]},
         "extractors": list(EXTRACTORS),
-        "shards": SHARDS_OF_ADDED if name == "added_video" else SHARDS,
+        "shards": SHARDS_OF_ADDED if name in OF_VIDEOS else SHARDS,
     }  # fmt: skip
+
+
+def change(section, setting, value):
+    *parents, key = (["overrides"] if setting in SETTINGS else []) + setting.split(".")
+    for parent in parents:
+        section = section.setdefault(parent, {})
+    section[key] = value
 
 
 def configuration(names, *, changed):
     """The shipped settings in small, and a dataset a row; with `changed`, each in its setting."""
     datasets = {name: section(name) for name in names}
     for setting, (value, _) in (ROWS if changed else {}).items():
-        target = datasets[name_of(setting)]
-        *parents, key = (["overrides"] if setting in SETTINGS else []) + setting.split(".")
-        for parent in parents:
-            target = target.setdefault(parent, {})
-        target[key] = value
+        change(datasets[name_of(setting)], setting, value)
+    lists = {"annotations": lambda file: {"train": [file], "test": ["data/test.txt"]}, "durations": lambda file: [file]}
+    for setting, file in FILES.items():
+        if name_of(file) in datasets:
+            change(datasets[name_of(file)], setting, lists.get(setting, str)(file))
     extractor = {"weights": "weights.safetensors"}
     return {
         "datasets": datasets,
@@ -211,13 +212,13 @@ def configuration(names, *, changed):
     }  # fmt: skip
 
 
-def plan(folder, *arguments, changed=False, checkout=ROOT, tables=DATASETS):
-    """Run Snakemake for the tables of datasets; what it prints."""
+def plan(folder, *arguments, changed=False, checkout=ROOT, tables=DATASETS, results=("table.csv", "report.html")):
+    """Run Snakemake for the tables and reports of datasets; what it prints."""
     config = folder / f"config_{len(tables)}_{checkout.name}.yaml"
     config.write_text(yaml.safe_dump(configuration(tables, changed=changed)))
     command = [sys.executable, "-m", "snakemake", "--snakefile", checkout / "Snakefile", "--directory", folder]
     command += ["--configfile", config, "--cores", "8", "--nocolor", "--nolock", *arguments, "--"]
-    command += [f"results/{name}_{what}" for name in tables for what in ("table.csv", "report.html")]
+    command += [f"results/{name}_{what}" for name in tables for what in results]
     environment = os.environ | {
         "CUDA_VISIBLE_DEVICES": "",
         "PYTHONPATH": str(checkout),
@@ -242,20 +243,21 @@ def jobs(text):
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def finished(tmp_path_factory, stages):
     """A folder in which the tables of all datasets are there and up to date."""
     folder = tmp_path_factory.mktemp("finished")
     (folder / "data").mkdir()
-    for name in ("train", "test", "other", "changed_annotations_train"):
-        (folder / "data" / f"{name}.txt").write_text("a 0.0 1.0##a person sits.\n")
+    (folder / "own").mkdir()
+    for name in ("data/train.txt", "data/test.txt", "data/other.txt", "own/sentences.txt", *FILES.values()):
+        (folder / name).write_text("a 0.0 1.0##a person sits.\n")
     files = ["data/lengths.csv", "data/other.csv", "weights.safetensors", "other.safetensors", "vectors.txt"]
     for name in (*files, "other.txt", "mean.npy", "pca.npz", "published.csv"):
         (folder / name).touch()
-    for name in ("videos", "videos_added_video", "other_videos"):
+    for name in ("videos", "other_videos", *(f"videos_{name}" for name in OF_VIDEOS)):
         (folder / name).mkdir()
         for video in ("a", "b"):
             (folder / name / f"{video}.mp4").write_text(name)
-    (folder / "stages.sh").write_text(STAGES)
+    shutil.copy(stages, folder / "stages.sh")
     plan(folder)
     return folder
 
@@ -269,10 +271,14 @@ def after_changes(finished, tmp_path_factory):
     """What is planned for each dataset once each is changed in its own way."""
     folder = tmp_path_factory.mktemp("changed") / "work"
     shutil.copytree(finished, folder, copy_function=shutil.copy2)
-    added = folder / "videos_added_video" / "new.mp4"
-    added.write_text("new")
-    changed = folder / "data" / "changed_annotations_train.txt"
-    changed.write_text("a 0.0 2.0##a person sits down.\n")
+    for name in OF_VIDEOS:
+        (folder / f"videos_{name}" / "new.mp4").write_text("new")
+        (folder / f"videos_{name}" / "notes.txt").write_text("no video")
+    for name in ("own/sentences.txt", *FILES.values()):
+        (folder / name).write_text("a 0.0 1.0##a person sits.\nnew 0.0 2.0##a person sits down.\n")
+    for name in ("deleted_frames", name_of("report.cases")):
+        for file in (folder / "work" / name / "frames").glob("*.h5"):
+            file.unlink()
     return jobs(plan(folder, "--dry-run", changed=True))
 
 
@@ -307,9 +313,32 @@ def test_an_added_video_runs_its_shard_only(after_changes):
     assert rules_of(planned) == PROBE
 
 
-def test_changed_annotations_rerun_everything_after_them(after_changes):
-    assert rules_of(after_changes["changed_annotations"]) == PARSE
-    assert not after_changes["base"]
+def test_a_sentence_of_a_new_video_runs_all_shards_since_any_may_have_sentences_of_it(after_changes):
+    planned = after_changes["new_sentence"]
+    for rule in ("probe_videos", "decode_frames", *(f"extract_{name}" for name in EXTRACTORS)):
+        assert len(planned[rule]) == SHARDS_OF_ADDED, rule
+    assert rules_of(planned) == PARSE
+
+
+@pytest.mark.parametrize("setting", FILES)
+def test_another_content_of_a_named_file_reruns_what_another_file_would(after_changes, setting):
+    assert rules_of(after_changes[name_of(FILES[setting])]) == ROWS[setting][1]
+
+
+def test_deleted_frames_rerun_nothing_and_are_not_decoded_again_for_pictures(after_changes):
+    assert not after_changes["base"] and not after_changes["deleted_frames"]
+    assert rules_of(after_changes[name_of("report.cases")]) == CASES
+
+
+def test_costs_are_gathered_again_after_the_report(finished, tmp_path):
+    folder = tmp_path / "work"
+    shutil.copytree(finished, folder, copy_function=shutil.copy2)
+    (folder / "results" / "base_report.html").unlink()
+    costs = {"tables": ["base"], "results": ["costs.csv"]}
+    assert set(jobs(plan(folder, **costs))["base"]) == {"gather_costs"}  # and no report is made for them
+    plan(folder, tables=["base"])
+    assert set(jobs(plan(folder, **costs))["base"]) == {"gather_costs"}
+    assert not jobs(plan(folder, "--dry-run", **costs))
 
 
 # A file of the package: text in it and what it becomes, and what must rerun for every dataset.
@@ -327,6 +356,8 @@ CODE = {
     "the PCA": ("vmr/features/pca.py", "\nimport", "\nCHANGED = 1\nimport", MERGE["i3d"] | MERGE["c3d"]),
     "words": ("vmr/queries/tokenize.py", "\nfrom", "\nCHANGED = 1\nfrom", EMBED),
     "the clock of frames": ("vmr/video/timeline.py", "\nimport", "\nCHANGED = 1\nimport", PROBE),
+    "a command": ("vmr/cli/training.py", "=learning_rate,", "=2 * learning_rate,", TRAIN),
+    "the help of an option": ("vmr/cli/groups.py", "Table of moments (moments.csv).", "What was said when.", NOTHING),
     "film strips": ("vmr/report/strips.py", "\nimport", "\nCHANGED = 1\nimport", CASES),
     "the page": ("vmr/report/page.py", "\nimport", "\nCHANGED = 1\nimport", {"make_report"}),
     "the table": ("vmr/evaluation/tables.py", "\nimport", "\nCHANGED = 1\nimport", TABLE),
@@ -362,8 +393,10 @@ def matrix(after_changes, after_edits):
         return {"changed": changed, "to": to, "runs_again": ", ".join(names) or "nothing"}
 
     rows = [row(name, repr(value), after_changes[name_of(name)]) for name, (value, _) in ROWS.items()]
-    rows.append(row("a file of annotations", "another sentence", after_changes["changed_annotations"]))
+    rows += [row(setting, "another content", after_changes[name_of(file)]) for setting, file in FILES.items()]
     rows.append(row(f"the videos, in {SHARDS_OF_ADDED} shards", "one more", after_changes["added_video"]))
+    rows.append(row("the videos and the annotations", "one more", after_changes["new_sentence"]))
+    rows.append(row("the frame stores", "deleted", after_changes["deleted_frames"]))
     return rows + [row(path, edit, after_edits[edit]) for edit, (path, *_) in CODE.items()]
 
 

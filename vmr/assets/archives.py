@@ -9,7 +9,8 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -20,6 +21,8 @@ from vmr.errors import AssetError
 from vmr.files import atomic_path
 
 _CHUNK_BYTES = 1 << 20
+# Videos are compressed already: their archive is about as large as they are.
+_LARGEST_RATIO = 2
 _DAMAGED = (
     zipfile.BadZipFile,
     tarfile.TarError,
@@ -42,10 +45,10 @@ def extract_member(archive: Path | str, member: str, *, output: Path | str, limi
 
     Raises:
         AssetError: the archive is damaged, encrypted, holds paths that lead out of a folder, lacks the member or has
-            it twice, or the member is a link or larger than the limit.
+            it twice, or the member is a link or larger than the limit; or the output cannot be written.
     """
     archive = Path(archive)
-    try:
+    with _clear_errors(archive, output):
         if zipfile.is_zipfile(archive):
             _from_zip(archive, member, Path(output), limit_bytes=limit_bytes)
         elif tarfile.is_tarfile(archive):
@@ -54,14 +57,10 @@ def extract_member(archive: Path | str, member: str, *, output: Path | str, limi
             raise AssetError(
                 f"{archive}: expected a zip or tar archive, found something else. Remove it and try again."
             )
-    except FileNotFoundError as error:
-        raise AssetError(f"{archive}: no such archive.") from error
-    except _DAMAGED as error:
-        raise AssetError(f"{archive}: damaged ({error}). Remove it and download it again.") from error
 
 
 def extract_files(archive: Path | str, folder: Path | str, *, suffixes: tuple[str, ...], limit_bytes: int) -> int:
-    """Unpack the files of a zip archive with one of some suffixes, all into one folder.
+    """Unpack the files of a zip archive of videos with one of some suffixes, all into one folder.
 
     Files that are there with the declared size are left alone, so that an interrupted call goes on.
 
@@ -76,35 +75,51 @@ def extract_files(archive: Path | str, folder: Path | str, *, suffixes: tuple[st
 
     Raises:
         AssetError: the archive is damaged, encrypted, holds paths that lead out of a folder, links, two files of one
-            name, or none of the suffixes.
+            name, none of the suffixes, or together more than videos of an archive of its size can have; or the folder
+            cannot be written.
     """
     archive, folder = Path(archive), Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    with _clear_errors(archive, folder), zipfile.ZipFile(archive) as file:
+        folder.mkdir(parents=True, exist_ok=True)
+        _refuse_hostile(archive, file.namelist())
+        members: dict[str, zipfile.ZipInfo] = {}
+        for info in file.infolist():
+            path = PurePosixPath(info.filename)
+            if info.is_dir() or "__MACOSX" in path.parts or path.suffix.lower() not in suffixes:
+                continue
+            if path.name in members:
+                raise AssetError(f"{archive}: two files are called {path.name}; which one is meant is not clear.")
+            members[path.name] = info
+        if not members:
+            raise AssetError(f"{archive}: expected files that end in {', '.join(suffixes)}, found none.")
+        total, limit = sum(info.file_size for info in members.values()), _LARGEST_RATIO * archive.stat().st_size
+        if total > limit:
+            raise AssetError(
+                f"{archive}: its files unpack to {total:,} bytes; at most {limit:,} were expected of its size, since "
+                "videos hardly get smaller in an archive. Not unpacked."
+            )
+        for name, info in tqdm(sorted(members.items()), desc="unpack", unit="file", disable=None):
+            _refuse_zip_member(archive, info)
+            target = folder / name
+            if not (target.is_file() and target.stat().st_size == info.file_size):
+                label = f"{archive}: {info.filename}"
+                opened = partial(file.open, info)
+                _copy(opened, target, label=label, declared=info.file_size, limit=limit_bytes)
+    return len(members)
+
+
+@contextmanager
+def _clear_errors(archive: Path, output: Path | str) -> Iterator[None]:
     try:
-        with zipfile.ZipFile(archive) as file:
-            _refuse_hostile(archive, file.namelist())
-            members: dict[str, zipfile.ZipInfo] = {}
-            for info in file.infolist():
-                path = PurePosixPath(info.filename)
-                if info.is_dir() or "__MACOSX" in path.parts or path.suffix.lower() not in suffixes:
-                    continue
-                if path.name in members:
-                    raise AssetError(f"{archive}: two files are called {path.name}; which one is meant is not clear.")
-                members[path.name] = info
-            if not members:
-                raise AssetError(f"{archive}: expected files that end in {', '.join(suffixes)}, found none.")
-            for name, info in tqdm(sorted(members.items()), desc="unpack", unit="file", disable=None):
-                _refuse_zip_member(archive, info)
-                target = folder / name
-                if not (target.is_file() and target.stat().st_size == info.file_size):
-                    label = f"{archive}: {info.filename}"
-                    opened = partial(file.open, info)
-                    _copy(opened, target, label=label, declared=info.file_size, limit=limit_bytes)
+        yield
     except FileNotFoundError as error:
         raise AssetError(f"{archive}: no such archive.") from error
     except _DAMAGED as error:
         raise AssetError(f"{archive}: damaged ({error}). Remove it and download it again.") from error
-    return len(members)
+    except OSError as error:
+        if error.errno is None:  # the system's errors have a number, that of a damaged bzip2 stream has none
+            raise AssetError(f"{archive}: damaged ({error}). Remove it and download it again.") from error
+        raise AssetError(f"{archive}: cannot be unpacked to {output} ({error}).") from error
 
 
 def _from_zip(archive: Path, member: str, output: Path, *, limit_bytes: int) -> None:

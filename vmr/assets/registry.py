@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from vmr.errors import AssetError
@@ -234,6 +235,15 @@ _DECLARED = (
 )
 
 ASSETS: dict[str, Asset] = {asset.name: asset for asset in _DECLARED}
+
+
+def is_path(value: str) -> bool:
+    """Whether weights or vectors are named by the path of a file: by a folder or an extension, which no asset has.
+
+    >>> is_path("mine/weights"), is_path("weights.pt"), is_path("i3d_kinetics400_rgb")
+    (True, True, False)
+    """
+    return Path(value).name != value or bool(Path(value).suffix)
 
 
 def get_asset(name: str) -> Asset:

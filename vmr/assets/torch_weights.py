@@ -55,7 +55,10 @@ def load_torch_checkpoint(path: Path | str) -> dict[str, Tensor]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise AssetError(f"{path}: no such checkpoint.") from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (
+        *(RuntimeError, EOFError, ValueError, TypeError, LookupError, AttributeError, AssertionError),
+        *(MemoryError, OverflowError, pickle.UnpicklingError, zipfile.BadZipFile),
+    ) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise AssetError(
             f"{path}: refused as weights: expected a PyTorch checkpoint of tensors alone, found something that is "

@@ -57,8 +57,8 @@ def extract(
 @app.command()
 def merge_features(
     *,
-    shards: Annotated[list[Path], per_shard("Feature files of the shards.")],
-    statuses: Annotated[list[Path], per_shard("Their status files.")],
+    shards: Annotated[list[Path], per_shard(help="Feature files of the shards.")],
+    statuses: Annotated[list[Path], per_shard(help="Their status files.")],
     moments: Moments,
     pca_components: int | None = None,
     pca: Annotated[Path | None, typer.Option(help="A PCA made elsewhere (.npz or HDF5).")] = None,

@@ -53,12 +53,12 @@ def _numbered(paths: list[Path]) -> list[Path]:
         raise typer.BadParameter(str(error)) from None
 
 
-def per_shard(help_text: str) -> Any:
+def per_shard(*, help: str) -> Any:
     """Option that takes a file for each shard; `shard_{0..31}.csv` stands for 32 of them."""
-    return typer.Option(help=f"{help_text} shard_{{0..31}} in a name stands for 32 files.", callback=_numbered)
+    return typer.Option(help=f"{help} shard_{{0..31}} in a name stands for 32 files.", callback=_numbered)
 
 
-Manifests = Annotated[list[Path], per_shard("Manifests of the videos, one a shard.")]
+Manifests = Annotated[list[Path], per_shard(help="Manifests of the videos, one a shard.")]
 Moments = Annotated[Path, typer.Option(help="Table of moments (moments.csv).")]
 Features = Annotated[Path, typer.Option(help="Merged feature file.")]
 Queries = Annotated[Path, typer.Option(help="Query file.")]

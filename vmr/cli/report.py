@@ -22,7 +22,7 @@ def cases(
     features: Features,
     queries: Queries,
     manifests: Manifests = [],  # noqa: B006
-    frames: Annotated[list[Path], per_shard("Frame stores, for film strips.")] = [],  # noqa: B006
+    frames: Annotated[list[Path], per_shard(help="Frame stores, for film strips.")] = [],  # noqa: B006
     dataset: Annotated[str, typer.Option(help="Name of the dataset.")],
     features_label: Annotated[str, typer.Option(help="Name of the features in tables.")],
     each: Annotated[int, typer.Option("--cases", min=0, help="Best, median and worst queries, so many each.")] = 3,

@@ -42,7 +42,6 @@ def fetch_videos(
     *,
     folder: Annotated[Path, typer.Option(help="Folder of the videos; made, must not be there.")],
     listing: Annotated[Path, typer.Option(help="File to write: what the folder then holds.")],
-    shards: Annotated[int, typer.Option(help="Shards of the dataset.")],
     cache: Cache = Path("data/assets/downloads"),
 ) -> None:
     """Download an archive of videos and unpack it into a folder."""
@@ -50,7 +49,7 @@ def fetch_videos(
     from vmr.video.listing import write_listing
 
     fetch_videos(name, folder=folder, cache=cache)
-    write_listing(folder, listing, shards=shards)
+    write_listing(folder, listing)
 
 
 @config_app.command("check")

@@ -18,7 +18,7 @@ def baselines(
     train_split: str = "train",
     splits: Annotated[list[str], typer.Option(help="Splits to unite.")],
     split_name: Annotated[str, typer.Option(help="Name of the union in tables.")],
-    seed: int = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap.")] = 0,
     video_scores: Annotated[Path, typer.Option(help="CSV of sums by video to write, for the table.")],
     output: Output,
 ) -> None:
@@ -50,7 +50,7 @@ def evaluate(
     splits: Annotated[list[str], typer.Option(help="Splits to score, where the files hold more.")] = [],  # noqa: B006
     skip_bad_lines: Annotated[bool, typer.Option(help="Leave bad lines out and count them, not refuse.")] = False,
     resamples: Annotated[int, typer.Option(min=100, help="Draws of the bootstrap.")] = 1000,
-    seed: int = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap.")] = 0,
     json: Annotated[Path | None, typer.Option(help="Write the same as JSON.")] = None,
 ) -> None:
     """Score the predictions of any system: R@1, R@5, mIoU with intervals by video. Needs annotations only."""

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from vmr.cli.groups import Features, Manifests, Moments, Output, Queries, app
+
+# Not inside `train`: the digest of a stage's code counts, of what a module imports at its top, only what is used.
+from vmr.config.checks import validated
+from vmr.config.sections import ModelSettings, TrainingSettings
 from vmr.names import Alignment, Device, MethodName, Precision, Selection
 
 
@@ -58,6 +62,19 @@ def train(
     threads: int = 1,
 ) -> None:
     """Train one method with one seed."""
+    model: dict[str, Any] = {
+        "hidden": hidden, "query_hidden": query_hidden, "heads": heads, "dropout": dropout,
+        "lstm_dropout": lstm_dropout, "alignment": alignment, "max_steps": max_steps,
+        "segmentation_weight": segmentation_weight,
+    }  # fmt: skip
+    training: dict[str, Any] = {
+        "learning_rate": learning_rate, "batch_size": batch_size, "epochs": epochs, "patience": patience,
+        "gradient_clip": gradient_clip, "selection": selection, "validation_fraction": validation_fraction,
+        "precision": precision, "device": device,
+    }  # fmt: skip
+    validated(ModelSettings, model, "vmr train")
+    validated(TrainingSettings, {**training, "seeds": [seed], "threads": threads}, "vmr train")
+
     import torch
 
     from vmr.training.run import train_run
@@ -71,25 +88,10 @@ def train(
         output_dir=output_dir,
         method=method,
         seed=seed,
-        hidden=hidden,
-        query_hidden=query_hidden,
-        heads=heads,
-        dropout=dropout,
-        lstm_dropout=lstm_dropout,
-        alignment=alignment,
-        max_steps=max_steps,
-        segmentation_weight=segmentation_weight,
-        learning_rate=learning_rate,
-        batch_size=batch_size,
-        epochs=epochs,
-        patience=patience,
-        gradient_clip=gradient_clip,
-        selection=selection,
-        validation_fraction=validation_fraction,
         train_split=train_split,
         test_splits=test_splits,
-        precision=precision,
-        device=device,
+        **model,
+        **training,
     )
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
-from vmr.config.features import Positive, Section, SimulateSettings
+from vmr.config.features import Positive, Section, SimulateSettings, of_assets
 from vmr.names import FORMATS_WITH_DURATIONS, SIMULATED, AnnotationFormat, ExtractorName
 
 
@@ -50,9 +51,13 @@ class DatasetSettings(Section):
     expected_counts: Annotated[
         dict[str, dict[str, int]], Field(description="Known counts, checked against what is read.")
     ] = {}
-    fetch: Annotated[dict[str, str], Field(description="File: asset that it is fetched from when missing.")] = {}
+    fetch: Annotated[
+        dict[str, Annotated[str, of_assets("archive_member", "copy")]],
+        Field(description="File: asset that it is fetched from when missing."),
+    ] = {}
     fetch_videos: Annotated[
-        str | None, Field(description="Asset that the folder of videos is fetched from when there is none.")
+        Annotated[str, of_assets("video_archive")] | None,
+        Field(description="Asset that the folder of videos is fetched from when there is none."),
     ] = None
     render: Annotated[RenderSettings | None, Field(description="Render the dataset into its folders.")] = None
     simulate: Annotated[SimulateSettings | None, Field(description="Simulate the features that are imported.")] = None
@@ -75,6 +80,16 @@ class DatasetSettings(Section):
                 raise ValueError(f"`{name}` is not a name for a split: letters, digits, _, + and - only")
             if not entries:
                 raise ValueError(f"`{name}` is empty")
+        return value
+
+    @field_validator("fetch")
+    @classmethod
+    def _fetched_into_data(cls, value: dict[str, str]) -> dict[str, str]:
+        for file in value:
+            path = PurePosixPath(file)
+            # `data/./x` is refused too: the rule that fetches compares names of files as they are written.
+            if path.parts[:1] != ("data",) or len(path.parts) < 2 or ".." in path.parts or str(path) != file:
+                raise ValueError(f"`{file}` is fetched into data/, so its name begins with data/ and has no `..`")
         return value
 
     @model_validator(mode="after")

@@ -4,14 +4,29 @@ from __future__ import annotations
 
 from typing import Annotated, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from vmr.assets.registry import ASSETS, Preparation, is_path
+from vmr.config.checks import nearest
 from vmr.names import Device, ExtractorName, ImportLayout, Mode, Padding, Precision
 
 NAME = "[A-Za-z0-9][A-Za-z0-9_-]*"  # of datasets and kinds of features: they become parts of paths
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
+
+
+def of_assets(*preparations: Preparation, or_path: bool = False) -> AfterValidator:
+    """A value must name an asset that is prepared in one of these ways, or with `or_path` a file."""
+    known = [name for name, asset in ASSETS.items() if asset.preparation in preparations]
+
+    def check(value: str) -> str:
+        if value not in known and not (or_path and is_path(value)):
+            path = ", and a path has a folder or an extension" if or_path else ""
+            raise ValueError(f"no asset for this is called `{value}`{path}{nearest(value, known)}")
+        return value
+
+    return AfterValidator(check)
 
 
 class Section(BaseModel):
@@ -23,7 +38,11 @@ class Section(BaseModel):
 class ExtractorSettings(Section):
     """How one kind of features is made. Unset numbers take the extractor's own (the paper's) values."""
 
-    weights: Annotated[str, Field(description="Name of an asset (`vmr assets list`) or path of a file.")]
+    weights: Annotated[
+        str,
+        Field(description="Name of an asset (`vmr assets list`) or path of a file."),
+        of_assets("i3d_flax", "i3d_torch", "c3d_torch", or_path=True),
+    ]
     window: Annotated[int, Field(gt=0, description="Frames that a feature sees.")]
     stride: Annotated[int, Field(gt=0, description="Frames between two features.")]
     mode: Annotated[Mode, Field(description="Exact windows, or one pass over the video (i3d only).")] = "windows"

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
-from vmr.config.features import FeatureSettings, Positive, Probability, Section, Share
+from vmr.config.features import FeatureSettings, Positive, Probability, Section, Share, of_assets
 from vmr.names import Alignment, Device, MethodName, Precision, Selection
 
 
@@ -27,9 +27,11 @@ class VideoSettings(Section):
 class QuerySettings(Section):
     """How sentences become word vectors."""
 
-    vectors: Annotated[str, Field(description="Name of an asset (`vmr assets list`) or path of GloVe text.")] = (
-        "glove_6b_50d"
-    )
+    vectors: Annotated[
+        str,
+        Field(description="Name of an asset (`vmr assets list`) or path of GloVe text."),
+        of_assets("glove_package", "glove_zip", or_path=True),
+    ] = "glove_6b_50d"
     max_words: Annotated[int, Field(gt=0, description="Longer sentences are cut, and counted.")] = 25
 
 

@@ -50,13 +50,14 @@ def examine(config: Config, name: str, *, work: Path = Path("work")) -> list[Fin
     manifest = _manifest(work / name)
     annotated = video_durations(moments)
     durations = video_durations(moments, manifest)
+    to_be_probed = manifest is None and dataset.videos is not None and not dataset.has_durations
     findings = check_annotations(
         moments,
         report,
         durations,
         train_split=dataset.train_split,
         test_splits={split for splits in dataset.test_splits.values() for split in splits},
-        to_be_probed=manifest is None and dataset.videos is not None and not dataset.has_durations,
+        to_be_probed=to_be_probed,
         unusable=[] if manifest is None else manifest.loc[manifest["status"] != "ok", "video_id"].tolist(),
     )
     held = settings.features.import_
@@ -73,7 +74,7 @@ def examine(config: Config, name: str, *, work: Path = Path("work")) -> list[Fin
         else:
             findings.append(skipped(f"features ({kind})", f"not made yet: snakemake --cores all {path}"))
             continue
-        findings += check_features(features, moments["video_id"], rates)
+        findings += check_features(features, moments["video_id"], rates, to_be_probed=to_be_probed)
     return findings
 
 
@@ -128,6 +129,7 @@ def _imported(held: ImportSettings, durations: Mapping[str, float]) -> HeldFeatu
         advice=f"They are not in {held.source} under their ids, with or without `v_`.",
         fps=held.fps,
         stride=held.stride,
+        window=held.window,
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 from tqdm import tqdm
 
-from vmr.doctor.findings import Finding, found
+from vmr.doctor.findings import Finding, found, skipped
 from vmr.errors import FeatureError
 
 _FITS = 0.05  # a count of steps fits a duration and rate when it is off by less
@@ -28,6 +28,7 @@ class HeldFeatures:
         advice: what to do about videos that have none.
         fps: rate at which imported features are said to have been made, with stride; None when not said.
         stride: frames between two steps.
+        window: frames that a step sees, where only whole windows were used; else None.
     """
 
     name: str
@@ -36,6 +37,7 @@ class HeldFeatures:
     advice: str
     fps: float | None = None
     stride: float | None = None
+    window: float | None = None
 
 
 @dataclass
@@ -50,7 +52,11 @@ class _Found:
 
 
 def check_features(
-    held: HeldFeatures, video_ids: Iterable[str], rates: Mapping[str, tuple[float, float]]
+    held: HeldFeatures,
+    video_ids: Iterable[str],
+    rates: Mapping[str, tuple[float, float]],
+    *,
+    to_be_probed: bool = False,
 ) -> list[Finding]:
     """Read the features of every video and judge them.
 
@@ -58,6 +64,7 @@ def check_features(
         held: the features.
         video_ids: annotated videos.
         rates: frame rate and duration in seconds of the videos that have been probed.
+        to_be_probed: videos will tell their durations, but have not been asked yet.
     """
     result = _Found()
     first: dict[bytes, str] = {}
@@ -82,7 +89,9 @@ def check_features(
     return [
         found(prefix + "missing", result.missing, f"{len(wanted):,} videos are annotated. {held.advice}"),
         found(prefix + "unusable", result.unusable, "Expected an array of numbers, (steps, numbers). Make them again."),
-        found(
+        skipped(prefix + "length against duration", "no video has been probed")
+        if to_be_probed
+        else found(
             prefix + "length against duration",
             result.length,
             "Are stride and frame rate right, and is it the same video? Such videos are left out.",
@@ -128,7 +137,7 @@ def _check_times(
     if rate is None or held.fps is None or held.stride is None:
         return
     fps, duration_sec = rate
-    frames = steps * held.stride
+    frames = (steps - 1) * held.stride + (held.window or held.stride)
     fits_own = abs(frames - fps * duration_sec) < _FITS * fps * duration_sec + held.stride
     fits_said = abs(frames - held.fps * duration_sec) < _FITS * held.fps * duration_sec + held.stride
     if fits_own and not fits_said:

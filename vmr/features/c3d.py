@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vmr.errors import FeatureError
+from vmr.features.foreign_files import ARRAY_ERRORS
 
 FEATURE_DIM = 4096
 WINDOW = 16
@@ -78,16 +79,16 @@ def load_crop_mean(path: Path | str) -> Float[np.ndarray, "16 112 112 3"]:
         FeatureError: the file is not a plain array of that shape.
     """
     try:
-        mean = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
+        # Mapped, a file that claims more than it holds is refused instead of taking the memory for it.
+        mean = np.load(path, allow_pickle=False, mmap_mode="r")
+    except ARRAY_ERRORS as error:
         raise FeatureError(
             f"{path}: cannot be read as the mean clip of C3D ({error}); expected a .npy file."
         ) from error
-    if not isinstance(mean, np.ndarray) or mean.shape != (WINDOW, CROP, CROP, 3):
-        raise FeatureError(
-            f"{path}: expected the mean clip of C3D of shape (16, 112, 112, 3), found {getattr(mean, 'shape', None)}."
-        )
-    return np.asarray(mean, dtype=np.float32)
+    if not isinstance(mean, np.ndarray) or mean.shape != (WINDOW, CROP, CROP, 3) or mean.dtype.kind not in "fiu":
+        found = f"{mean.dtype} of shape {mean.shape}" if isinstance(mean, np.ndarray) else "several arrays"
+        raise FeatureError(f"{path}: expected the mean clip of C3D, numbers of shape (16, 112, 112, 3), found {found}.")
+    return np.array(mean, dtype=np.float32)
 
 
 class C3dClips(nn.Module):

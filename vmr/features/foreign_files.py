@@ -6,7 +6,9 @@ Layouts: `hdf5`, a dataset per video, plain or as a group with `c3d_features` (t
 """
 
 import pickle
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -23,8 +25,13 @@ from vmr.names import ImportLayout
 LAYOUTS: tuple[ImportLayout, ...] = ("hdf5", "npy_folder")
 _SUFFIXES = (".npy", ".npz", ".pt")
 _GROUP_DATASET = "c3d_features"
-# No honest video has more: ten hours at three steps a second, 4,096 single-precision numbers each, are 1.8 GB.
+# No honest array is larger: ten hours at three steps a second, 4,096 single-precision numbers each, are 1.8 GB.
 _LARGEST_BYTES = 4 << 30
+# What NumPy, torch and h5py raise for damaged and hostile files.
+ARRAY_ERRORS = (
+    *(OSError, ValueError, TypeError, LookupError, EOFError, RuntimeError, MemoryError, OverflowError),
+    *(pickle.UnpicklingError, zipfile.BadZipFile, zlib.error, tokenize.TokenError),
+)
 FeatureReader = Callable[[str], Float[np.ndarray, "N D"] | None]
 
 
@@ -54,37 +61,55 @@ def _hdf5_reader(source: Path) -> Iterator[FeatureReader]:
         raise FeatureError(f"{source}: not a readable HDF5 file ({error}).") from error
 
     def read(video_id: str) -> Float[np.ndarray, "N D"] | None:
-        name = next((name for name in _names(video_id) if file.get(name, getlink=True) is not None), None)
-        if name is None:
-            return None
         try:
-            node = _own(file, name)
+            name = next((name for name in _names(video_id) if file.get(name, getlink=True) is not None), None)
+            if name is None:
+                return None
+            node = own(file, name)
             if isinstance(node, h5py.Group):
                 if _GROUP_DATASET not in node and len(node) != 1:
                     held = ", ".join(node) or "nothing"
                     raise FeatureError(f"expected one dataset or {_GROUP_DATASET}, found {held}")
-                node = _own(node, _GROUP_DATASET if _GROUP_DATASET in node else next(iter(node)))
-            if not isinstance(node, h5py.Dataset) or node.external or node.is_virtual:
-                raise FeatureError("expected a dataset in the file itself; copy into it what lies in other files")
-            _refuse_large(node.nbytes)
-            return _two_dimensional(node[()])
-        except (OSError, KeyError, RuntimeError) as error:
-            raise FeatureError(f"cannot be read: {error}") from error
+                node = own(node, _GROUP_DATASET if _GROUP_DATASET in node else next(iter(node)))
+            return _two_dimensional(own_array(node))
+        except ARRAY_ERRORS as error:
+            raise FeatureError(f"cannot be read: {_first_line(error)}") from error
 
     with file:
         yield read
 
 
-def _own(group: h5py.Group, name: str) -> Any:
-    """What a group holds itself: links can lead to any HDF5 file of the machine."""
+def own(group: h5py.Group, name: str) -> Any:
+    """What a group holds itself: links can lead to any HDF5 file of the machine.
+
+    Raises:
+        FeatureError: it is a link, or not there.
+    """
     if not isinstance(group.get(name, getlink=True), h5py.HardLink):
         raise FeatureError(f"{name} is a link; copy into the file what it leads to")
     return group[name]
 
 
-def _refuse_large(size_bytes: int) -> None:
+def own_array(node: object) -> np.ndarray:
+    """The array of a dataset, which can be laid over the bytes of any other file, too.
+
+    Raises:
+        FeatureError: it is no dataset of the file itself, or claims more than an honest one has.
+    """
+    if not isinstance(node, h5py.Dataset) or node.external or node.is_virtual:
+        raise FeatureError("expected a dataset in the file itself; copy into it what lies in other files")
+    refuse_large(node.nbytes)
+    return np.asarray(node[()])
+
+
+def refuse_large(size_bytes: int) -> None:
+    """Refuse an array by its size before it takes the memory.
+
+    Raises:
+        FeatureError: no honest array is so large.
+    """
     if size_bytes > _LARGEST_BYTES:
-        raise FeatureError(f"{size_bytes:,} bytes, more than any video has ({_LARGEST_BYTES:,})")
+        raise FeatureError(f"{size_bytes:,} bytes, more than any honest array has ({_LARGEST_BYTES:,})")
 
 
 @contextmanager
@@ -100,10 +125,10 @@ def _folder_reader(source: Path) -> Iterator[FeatureReader]:
         try:
             if zipfile.is_zipfile(path):  # both .npz and .pt
                 with zipfile.ZipFile(path) as archive:
-                    _refuse_large(sum(member.file_size for member in archive.infolist()))
+                    refuse_large(sum(member.file_size for member in archive.infolist()))
             if path.suffix == ".pt":
                 value = torch.load(path, map_location="cpu", weights_only=True)
-                return _two_dimensional(value.float().numpy() if isinstance(value, torch.Tensor) else value)
+                return _two_dimensional(value.detach().float().numpy() if isinstance(value, torch.Tensor) else value)
             # Mapped, a file that claims more than it holds is refused instead of taking the memory for it.
             loaded = np.load(path, allow_pickle=False, mmap_mode="r" if path.suffix == ".npy" else None)
             if path.suffix == ".npz":
@@ -112,10 +137,7 @@ def _folder_reader(source: Path) -> Iterator[FeatureReader]:
                         raise FeatureError(f"{path.name}: expected one array, found {len(loaded.files)}")
                     loaded = loaded[loaded.files[0]]
             return _two_dimensional(loaded)
-        except (
-            *(OSError, ValueError, TypeError, EOFError, RuntimeError, MemoryError),
-            *(pickle.UnpicklingError, zipfile.BadZipFile),
-        ) as error:
+        except ARRAY_ERRORS as error:
             raise FeatureError(f"{path.name}: cannot be read as an array ({_first_line(error)})") from error
 
     yield read

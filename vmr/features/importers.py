@@ -17,13 +17,21 @@ from vmr.errors import FeatureError
 from vmr.features.foreign_files import open_source
 from vmr.features.store import END, FEATURES, GROUPS, START, VideoFeatures
 from vmr.files import atomic_path, sha256_file
+from vmr.hdf5 import new_hdf5
 from vmr.provenance import library_versions
+from vmr.shard import writing
 from vmr.video.manifest import read_manifest
 
 log = logging.getLogger(__name__)
 
 COVERAGE_COLUMNS = ["video_id", "status", "reason", "steps"]
 _REASONS_SHOWN = 5
+# How the seconds of steps were found, by whether fps and window are known.
+_TIMES = {
+    (False, False): "spread evenly over the duration",
+    (True, False): "stride / fps",
+    (True, True): "stride / fps, in the middle of whole windows",
+}
 
 
 def import_features(
@@ -51,21 +59,29 @@ def import_features(
         manifests: manifests of the videos, for durations that the annotations lack; may be empty.
         fps: frame rate that the features were made at, or None to spread the steps evenly over each duration.
         stride: frames between two steps, or None to spread them.
-        window: frames of a window where only whole windows were used, so that up to one may lack at the end.
+        window: frames of a window where only whole windows were used, see `step_times`; needs fps and stride.
         kind: name of the features in the provenance.
         max_failed_share: largest share of the found videos that may be unusable, from 0 to 1.
 
     Raises:
         FeatureError: the source cannot be read, none or too many of its videos are usable (a wrong stride or frame
             rate shows so), or vectors differ in length.
+        ShardError: the disk is full or a folder cannot be written.
     """
     if (fps is None) != (stride is None) or (fps is not None and fps <= 0) or (stride is not None and stride <= 0):
         raise FeatureError(f"fps and stride are both given and positive, or both left out; found {fps} and {stride}")
+    if window is not None and (fps is None or window <= 0):
+        raise FeatureError(f"window is positive and given with fps and stride, or left out; found {window}")
     table = read_moments(moments)
     durations = video_durations(table, read_manifest(manifests) if manifests else None)
     rows: list[dict[str, object]] = []
     dim: int | None = None
-    with open_source(source, layout) as read, atomic_path(output) as temporary, h5py.File(temporary, "w") as file:
+    with (
+        open_source(source, layout) as read,
+        writing(output),
+        atomic_path(output) as temporary,
+        new_hdf5(temporary) as file,
+    ):
         for group in GROUPS:
             file.create_group(group)
         for video_id in tqdm(sorted(table["video_id"].unique()), desc="import", unit="video", disable=None):
@@ -90,6 +106,9 @@ def import_features(
             rows.append({"video_id": video_id, "status": "ok", "reason": "", "steps": len(features)})
         report = pd.DataFrame(rows, columns=COVERAGE_COLUMNS)
         _check(report, source, max_failed_share)
+        # Before the features get their name, whose presence then says that all is done.
+        with writing(coverage), atomic_path(coverage) as table_file:
+            report.to_csv(table_file, index=False)
         file.attrs["provenance"] = json.dumps(
             {
                 "extractor": kind,
@@ -102,15 +121,13 @@ def import_features(
                 "fps": fps,
                 "stride": stride,
                 "window": window,
-                "step_times": "stride / fps" if fps else "spread evenly over the duration",
+                "step_times": _TIMES[fps is not None, window is not None],
                 "pca": None,
                 "versions": library_versions(["vmr", "numpy", "h5py"]),
             },
             sort_keys=True,
         )
         seal_file(file)
-    with atomic_path(coverage) as temporary:
-        report.to_csv(temporary, index=False)
     log.info("%s: %s", source, report["status"].value_counts().to_dict())
 
 
@@ -141,7 +158,8 @@ def step_times(
         duration: of the video in seconds; NaN when unknown.
         fps: frames a second that they were made at; None to spread them evenly.
         stride: frames between two steps.
-        window: frames that a step sees, where only whole windows were used.
+        window: frames that a step sees, where only whole windows were used: then it owns the middle `stride` of
+            them, and the first and last step own the ends of the video too, as in `step_seconds`.
 
     Returns:
         Beginning and end of each step in seconds.
@@ -156,15 +174,20 @@ def step_times(
         edges = np.linspace(0.0, duration, steps + 1)
         return edges[:-1], edges[1:]
     step = stride / fps
-    if known:
-        # One step of rounding, one window of whole windows only, and what re-encoding does to durations.
-        allowed = max(step, (window or 0) / fps, 0.1 * duration)
-        if abs(steps * step - duration) > allowed + 1e-6:
-            raise FeatureError(
-                f"{steps} steps of {step:.3f} s are {steps * step:.2f} s, its duration is {duration:.2f} s: expected "
-                f"about {max(round(duration / step), 1)} steps"
-            )
+    seen = ((steps - 1) * stride + (stride if window is None else window)) / fps
+    # One step of rounding, and what re-encoding does to durations.
+    allowed = max(step, 0.1 * duration)
+    shorter_than_a_window = steps == 1 and duration < seen
+    if known and abs(seen - duration) > allowed + 1e-6 and not shorter_than_a_window:
+        windows = "" if window is None else f" and windows of {window / fps:.3f} s"
+        raise FeatureError(
+            f"{steps} steps of {step:.3f} s{windows} are {seen:.2f} s, its duration is {duration:.2f} s: expected "
+            f"about {max(round((duration - seen) / step) + steps, 1)} steps"
+        )
     edges = np.arange(steps + 1, dtype=np.float64) * step
+    if window is not None:
+        edges += (window - stride) // 2 / fps
+        edges[0], edges[-1] = 0.0, duration if known else seen
     edges = np.minimum(edges, duration) if known else edges
     return edges[:-1], edges[1:]
 

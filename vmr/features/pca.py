@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Float32, Float64
 
 from vmr.errors import FeatureError
+from vmr.features.foreign_files import ARRAY_ERRORS, own, own_array, refuse_large
 
 log = logging.getLogger(__name__)
 
@@ -74,19 +75,26 @@ def read_pca(path: Path | str, *, components: int | None = None) -> Pca:
         components: keep the first so many; None for all.
 
     Raises:
-        FeatureError: the file is missing, damaged, or holds other arrays.
+        FeatureError: the file is missing, damaged, holds other arrays, or leads to other files.
     """
     path = Path(path)
     try:
         if path.suffix == ".npz":
+            with zipfile.ZipFile(path) as file:
+                refuse_large(sum(member.file_size for member in file.infolist()))
             with np.load(path, allow_pickle=False) as archive:
                 arrays = {name: np.asarray(archive[name]) for name in archive.files if name in _ARRAYS}
         else:
             with h5py.File(path, "r", locking=False) as file:
-                group = file.get("pca", file)
-                arrays = {name: np.asarray(group[name][()]) for name in _ARRAYS if name in group}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+                group = own(file, "pca") if "pca" in file else file
+                if not isinstance(group, h5py.Group):
+                    raise FeatureError("pca is no group")
+                arrays = {name: own_array(own(group, name)) for name in _ARRAYS if name in group}
+    except (FeatureError, *ARRAY_ERRORS) as error:
         raise FeatureError(f"{path}: not a readable PCA ({error}); expected .npz or HDF5.") from error
+    for name, array in arrays.items():
+        if array.dtype.kind not in "fiu":
+            raise FeatureError(f"{path}: expected numbers in {name}, found values of the type {array.dtype}.")
     shapes = {name: array.shape for name, array in arrays.items()}
     mean, rows = (arrays.get(name, np.zeros(0)) for name in ("mean", "components"))
     if mean.ndim != 1 or rows.ndim != 2 or not rows.size or rows.shape[1:] != mean.shape:

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from vmr.checksums import altered, seal_file
 from vmr.errors import REPAIR, DamageError, QueryError
 from vmr.files import atomic_path
+from vmr.hdf5 import new_hdf5
+from vmr.shard import writing
 
 UNKNOWN = 0
 UNKNOWN_WORD = "<unk>"
@@ -38,6 +40,7 @@ def write_query_store(
 
     Raises:
         QueryError: a query has no words.
+        ShardError: the disk is full or the folder cannot be written.
         ValueError: the tables do not fit each other.
     """
     if not words or words[UNKNOWN] != UNKNOWN_WORD or len(words) != len(vectors) or vectors[UNKNOWN].any():
@@ -48,7 +51,7 @@ def write_query_store(
     lengths = np.array([len(ids) for ids in token_ids.values()], dtype=np.int64)
     flat = np.array([index for ids in token_ids.values() for index in ids], dtype=np.int32)
     text = h5py.string_dtype("utf-8")
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+    with writing(path), atomic_path(path) as temporary, new_hdf5(temporary) as file:
         file.create_dataset("query_id", data=list(token_ids), dtype=text, shape=(len(token_ids),))
         file.create_dataset("offsets", data=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
         file.create_dataset("token_index", data=flat)

@@ -10,7 +10,7 @@ import pandas as pd
 
 from vmr.devices import cards_used
 from vmr.errors import EvaluationError
-from vmr.files import atomic_path
+from vmr.files import atomic_path, numbered_files
 
 _SECONDS, _MEMORY, _CPU = "s", "max_rss", "cpu_time"
 
@@ -40,21 +40,28 @@ class StageCost:
     gpu_memory_mb: float | None = None
 
 
-def stage_costs(folders: Sequence[Path], *, logs: Sequence[Path] = ()) -> list[StageCost]:
+def stage_costs(benchmarks: Sequence[Path], *, logs: Sequence[Path] = ()) -> list[StageCost]:
     """Costs by rule, in the order of the first job's end.
 
     Args:
-        folders: folders of benchmark files, ``{rule}.tsv`` or ``{rule}/{job}.tsv``; missing ones hold nothing.
-        logs: of each of them the folder of the logs, ``{rule}.log`` or ``{rule}/{job}.log``, in which jobs say how they
-            used a card; without it nothing is known of cards.
+        benchmarks: benchmark files, ``work/NAME/benchmarks/{rule}.tsv`` or ``.../benchmarks/{rule}/{job}.tsv``, with
+            ``*`` or ``{0..31}`` for many (those of earlier settings lie beside them, so name what counts); or folders
+            ``.../benchmarks``, for all in them. Missing ones hold nothing.
+        logs: for each NAME the folder of that name with the logs, ``{rule}.log`` or ``{rule}/{job}.log``, in which jobs
+            say how they used a card; without it nothing is known of cards.
     """
-    files = [file for folder in folders for file in sorted(folder.rglob("*.tsv"))]
+    folder_of: dict[Path, Path] = {}
+    for path in numbered_files(benchmarks):
+        if path.is_dir():
+            folder_of |= dict.fromkeys(sorted(path.rglob("*.tsv")), path)
+        else:
+            folder = next((above for above in path.parents if above.name == "benchmarks"), path.parent)
+            folder_of |= dict.fromkeys(sorted(folder.glob(str(path.relative_to(folder)))), folder)
     by_rule: dict[str, list[pd.DataFrame]] = {}
     finished: dict[str, float] = {}
     cards: dict[str, list[tuple[float, float]]] = {}
-    log_of = dict(zip(folders, logs, strict=False))
-    for file in files:
-        folder = next(own for own in folders if file.is_relative_to(own))
+    log_of = {log.name: log for log in logs}
+    for file, folder in folder_of.items():
         rule = file.relative_to(folder).parts[0].removesuffix(".tsv")
         try:
             table = pd.read_csv(file, sep="\t", na_values=["-", "NA"])
@@ -63,23 +70,23 @@ def stage_costs(folders: Sequence[Path], *, logs: Sequence[Path] = ()) -> list[S
         if _SECONDS in table and len(table):
             by_rule.setdefault(rule, []).append(table)
             finished[rule] = min(finished.get(rule, float("inf")), file.stat().st_mtime)
-            if folder in log_of:
-                cards.setdefault(rule, []).extend(_cards(log_of[folder] / file.relative_to(folder).with_suffix(".log")))
+            if log := log_of.get(folder.parent.name):
+                cards.setdefault(rule, []).extend(_cards(log / file.relative_to(folder).with_suffix(".log")))
     in_order = sorted(by_rule, key=lambda rule: finished[rule])
     return [_cost(rule, pd.concat(by_rule[rule]), cards.get(rule, [])) for rule in in_order]
 
 
-def write_costs(folders: Sequence[Path], *, logs: Sequence[Path] = (), output: Path) -> None:
-    """Write the costs as CSV, a row a rule, with the columns of `StageCost`.
+def write_costs(benchmarks: Sequence[Path], *, logs: Sequence[Path] = (), output: Path) -> None:
+    """Write the costs as CSV, a row a rule, with the columns of `StageCost`; arguments as those of `stage_costs`.
 
     Raises:
         EvaluationError: no job was measured.
     """
-    costs = stage_costs(folders, logs=logs)
+    costs = stage_costs(benchmarks, logs=logs)
     if not costs:
         raise EvaluationError(
-            f"{', '.join(map(str, folders))}: no benchmark file of a job. Snakemake writes them as jobs end; run the "
-            "workflow first."
+            f"{', '.join(map(str, benchmarks))}: no benchmark file of a job. Snakemake writes them as jobs end; run "
+            "the workflow first."
         )
     with atomic_path(output) as temporary:
         pd.DataFrame([asdict(cost) for cost in costs]).round(2).to_csv(temporary, index=False)

@@ -107,7 +107,7 @@ def simulate_video(video_id: str, moments: Sequence[Moment], *, duration_sec: fl
         random = generator(recipe.seed, "moment", video_id, start, end, sentence)
         span = _jittered((start, end), random, duration_sec=duration_sec, jitter=recipe.jitter)
         planted.append(span)
-        words = content_words(sentence)
+        words = _shown_words(sentence)
         seen = [word for word in words if random.random() < recipe.word_share] or [words[random.integers(len(words))]]
         hidden += _trace(span, steps, duration_sec, recipe)[:, None] * _meaning(seen, len(words), recipe)
     random = generator(recipe.seed, "video", video_id)
@@ -116,7 +116,7 @@ def simulate_video(video_id: str, moments: Sequence[Moment], *, duration_sec: fl
     ordered = sorted(zip(moments, planted, strict=True))
     for _ in range(recipe.distractors if ordered else 0):
         (_, _, sentence), own = ordered[random.integers(len(ordered))]
-        words = content_words(sentence)
+        words = _shown_words(sentence)
         shown = list(random.permutation(words)[: math.ceil(len(words) / 2)])
         elsewhere = _elsewhere(own, random, duration_sec=duration_sec)
         if elsewhere is not None:
@@ -128,6 +128,11 @@ def simulate_video(video_id: str, moments: Sequence[Moment], *, duration_sec: fl
     features = hidden @ mixing_matrix(rank=recipe.rank, dim=recipe.dim, seed=recipe.seed)
     features += _OWN_NOISE * level * random.normal(size=features.shape)
     return SimulatedVideo(features.astype(np.float16), planted, distractors, level)
+
+
+def _shown_words(sentence: str) -> list[str]:
+    # A sentence without letters, such as "123.", has a meaning of its own too.
+    return content_words(sentence) or [sentence]
 
 
 def _meaning(seen: Sequence[str], words: int, recipe: Recipe) -> Float64[np.ndarray, "R"]:

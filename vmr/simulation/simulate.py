@@ -8,14 +8,15 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-import h5py
 import pandas as pd
 from tqdm import tqdm
 
 from vmr.annotations.moments import read_moments, video_durations
 from vmr.errors import AnnotationError
 from vmr.files import atomic_path, sha256_file
+from vmr.hdf5 import new_hdf5
 from vmr.provenance import library_versions
+from vmr.shard import writing
 from vmr.simulation.planting import Recipe, simulate_video
 
 log = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ def simulate_features(
 
     Raises:
         AnnotationError: a split has no moments or fewer videos than are asked for, or a video's duration is unknown.
+        ShardError: the disk is full or a folder cannot be written.
     """
     recipe = recipe or Recipe()
     table = read_moments(moments)
@@ -65,7 +67,7 @@ def simulate_features(
         str(video_id): list(zip(own["start_sec"], own["end_sec"], own["sentence"], strict=True))
         for video_id, own in rows.groupby("video_id", sort=True)
     }
-    with atomic_path(features) as temporary, h5py.File(temporary, "w") as file:
+    with writing(features), atomic_path(features) as temporary, new_hdf5(temporary) as file:
         for video_id, own in tqdm(by_video.items(), desc="simulate", unit="video", disable=None):
             video = simulate_video(video_id, own, duration_sec=seconds[video_id], recipe=recipe)
             file.create_dataset(video_id, data=video.features)
@@ -84,10 +86,14 @@ def simulate_features(
             f"{row.video_id} {row.start_sec!r} {row.end_sec!r}##{row.sentence}\n"
             for row in own_rows[["video_id", "start_sec", "end_sec", "sentence"]].itertuples()
         )
-        with atomic_path(path) as temporary:
+        with writing(path), atomic_path(path) as temporary:
             temporary.write_text("".join(lines), encoding="utf-8")
         log.info("%s: %d videos, %d sentences", split, len(chosen[split]), len(own_rows))
-    with atomic_path(durations) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+    with (
+        writing(durations),
+        atomic_path(durations) as temporary,
+        temporary.open("w", encoding="utf-8", newline="") as stream,
+    ):
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(["id", "length"])
         writer.writerows([video_id, repr(seconds[video_id])] for video_id in by_video)

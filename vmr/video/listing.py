@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from vmr.files import atomic_path
+from vmr.names import VIDEO_EXTENSIONS
 from vmr.shard import shard_of
 
 
-def folder_fingerprints(folder: Path | str, *, shards: int) -> list[str]:
+def folder_fingerprints(
+    folder: Path | str, *, shards: int, extensions: tuple[str, ...] = VIDEO_EXTENSIONS
+) -> list[str]:
     """Digest of the names, sizes and modification times of the files of each shard of a folder.
 
     A rule that carries its shard's digest among its parameters runs again when a video of that shard was added,
@@ -19,28 +24,18 @@ def folder_fingerprints(folder: Path | str, *, shards: int) -> list[str]:
     Args:
         folder: the folder of videos; a missing one counts as empty.
         shards: number of shards of the dataset.
+        extensions: ends of the names, in small letters, of the files that count.
 
     Returns:
         `shards` strings of 16 hexadecimal digits.
     """
-    entries: list[list[str]] = [[] for _ in range(shards)]
-    try:
-        with os.scandir(folder) as files:
-            for file in files:
-                if file.is_file():
-                    status = file.stat()
-                    line = f"{file.name}\0{status.st_size}\0{status.st_mtime_ns}"
-                    # As Path.stem, in a tenth of the time: folders hold up to a million files.
-                    entries[shard_of(file.name.rpartition(".")[0] or file.name, shards)].append(line)
-    except FileNotFoundError:
-        pass
-    return [hashlib.sha256("\n".join(sorted(lines)).encode("utf-8")).hexdigest()[:16] for lines in entries]
+    return _by_shard(_held(folder, extensions), shards)
 
 
-def write_listing(folder: Path | str, path: Path | str, *, shards: int) -> None:
-    """Note what a folder holds now: one digest a line, see `folder_fingerprints`."""
+def write_listing(folder: Path | str, path: Path | str) -> None:
+    """Note which videos a folder holds now, for `changed_shards`: JSON of size and time by name."""
     with atomic_path(path) as temporary:
-        temporary.write_text("".join(f"{line}\n" for line in folder_fingerprints(folder, shards=shards)))
+        temporary.write_text(json.dumps(_held(folder, VIDEO_EXTENSIONS), indent=0, sort_keys=True))
 
 
 def changed_shards(folder: Path | str, listing: Path | str, *, shards: int) -> list[str]:
@@ -53,7 +48,29 @@ def changed_shards(folder: Path | str, listing: Path | str, *, shards: int) -> l
     """
     now = folder_fingerprints(folder, shards=shards)
     try:
-        then = Path(listing).read_text(encoding="utf-8").split()
+        then = _by_shard(json.loads(Path(listing).read_text(encoding="utf-8")), shards)
+    except (FileNotFoundError, ValueError):  # ValueError: written when listings were of digests
+        then = [""] * shards if Path(folder).is_dir() else now
+    return ["listed" if digest == before else digest for digest, before in zip(now, then, strict=True)]
+
+
+def _held(folder: Path | str, extensions: tuple[str, ...]) -> dict[str, str]:
+    """Size and modification time of each file, by its name; in names that are not UTF-8, surrogates."""
+    held = {}
+    try:
+        with os.scandir(folder) as files:
+            for file in files:
+                if file.name.lower().endswith(extensions) and file.is_file():
+                    status = file.stat()
+                    held[file.name] = f"{status.st_size} {status.st_mtime_ns}"
     except FileNotFoundError:
-        then = [] if Path(folder).is_dir() else now
-    return ["listed" if digest in then[shard : shard + 1] else digest for shard, digest in enumerate(now)]
+        pass
+    return held
+
+
+def _by_shard(held: Mapping[str, str], shards: int) -> list[str]:
+    lines: list[list[str]] = [[] for _ in range(shards)]
+    for name, state in held.items():
+        # As Path.stem, in a tenth of the time: folders hold up to a million files.
+        lines[shard_of(name.rpartition(".")[0] or name, shards)].append(f"{name}\0{state}")
+    return [hashlib.sha256("\n".join(sorted(own)).encode("utf-8", "surrogateescape")).hexdigest()[:16] for own in lines]

@@ -19,7 +19,7 @@ rule fetch_annotations:
         asset=fetched_file,
         cache=f"{ASSETS}/downloads",
     shell:
-        "python -m vmr assets prepare {params.asset} --output {output:q} --cache {params.cache} > {log:q} 2>&1"
+        "python -m vmr assets prepare {params.asset:q} --output {output:q} --cache {params.cache} > {log:q} 2>&1"
 
 
 for name, dataset in RENDERED.items():
@@ -40,6 +40,9 @@ for name, dataset in RENDERED.items():
         conda:
             CONDA
         threads: 8
+        resources:
+            mem_mb=growing(2000),
+            runtime=lasting(60),
         params:
             folder=lambda wildcards, output: Path(output.listing).parent,
             options=options(dataset.render),
@@ -65,6 +68,9 @@ rule parse_annotations:
         "work/{dataset}/benchmarks/parse_annotations.tsv"
     conda:
         CONDA
+    resources:
+        mem_mb=growing(2000),
+        runtime=lasting(60),
     params:
         options=annotation_options,
         code=STAGES["parse_annotations"].digest(),

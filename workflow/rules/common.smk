@@ -19,6 +19,7 @@ shell.prefix(
     f" PYTHONPATH={shlex.quote(str(BASE))}${{{{PYTHONPATH:+:$PYTHONPATH}}}}; "
 )
 
+from vmr.assets.registry import is_path
 from vmr.config import load_config
 from vmr.errors import ConfigError
 from vmr.failures import options_of, summary
@@ -144,11 +145,7 @@ def manifests(pattern):
 
 def asset_or_path(value, suffix):
     """Where the weights or vectors that the configuration names lie: a path is taken as it is."""
-    return (
-        value
-        if Path(value).name != value or Path(value).suffix
-        else f"{ASSETS}/{value}{suffix}"
-    )
+    return value if is_path(value) else f"{ASSETS}/{value}{suffix}"
 
 
 def shipped(path):

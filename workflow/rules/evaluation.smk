@@ -48,6 +48,9 @@ rule compute_baselines:
         "work/{dataset}/benchmarks/compute_baselines/{split}.tsv"
     conda:
         CONDA
+    resources:
+        mem_mb=growing(2000),
+        runtime=lasting(60),
     params:
         manifests=lambda wildcards, input: of_all_shards("--manifests", input.manifests),
         train_split=lambda wildcards: dataset_of(wildcards).train_split,

@@ -17,7 +17,7 @@ rule prepare_asset:
         cache=f"{ASSETS}/downloads",
         code=STAGES["prepare_asset"].digest(),
     shell:
-        "python -m vmr assets prepare {params.name} --output {output:q} --cache {params.cache} > {log} 2>&1"
+        "python -m vmr assets prepare {params.name:q} --output {output:q} --cache {params.cache} > {log:q} 2>&1"
 
 
 EXTRACT = (
@@ -35,6 +35,7 @@ rule extract_i3d:
         frames="work/{dataset}/frames/shard_{shard}.h5",
         manifest="work/{dataset}/frames/shard_{shard}.csv",
         weights=weights_of("i3d"),
+        mean=named_file("i3d", "mean"),
     output:
         features="work/{dataset}/features/i3d/shard_{shard}.h5",
         statuses="work/{dataset}/features/i3d/shard_{shard}.csv",
@@ -61,6 +62,7 @@ use rule extract_i3d as extract_c3d with:
         frames="work/{dataset}/frames/shard_{shard}.h5",
         manifest="work/{dataset}/frames/shard_{shard}.csv",
         weights=weights_of("c3d"),
+        mean=named_file("c3d", "mean"),
     output:
         features="work/{dataset}/features/c3d/shard_{shard}.h5",
         statuses="work/{dataset}/features/c3d/shard_{shard}.csv",
@@ -83,6 +85,7 @@ use rule extract_i3d as extract_backbone with:
         frames="work/{dataset}/frames/shard_{shard}.h5",
         manifest="work/{dataset}/frames/shard_{shard}.csv",
         weights=weights_of(None),
+        mean=named_file(None, "mean"),
     output:
         features="work/{dataset}/features/{extractor}/shard_{shard}.h5",
         statuses="work/{dataset}/features/{extractor}/shard_{shard}.csv",
@@ -107,7 +110,7 @@ rule merge_features:
         shards=per_shard("work/{dataset}/features/{extractor}/shard_{shard}.h5"),
         statuses=per_shard("work/{dataset}/features/{extractor}/shard_{shard}.csv"),
         moments="work/{dataset}/annotations/moments.csv",
-        pca=imported_pca,
+        pca=named_file(None, "pca"),
     output:
         features="work/{dataset}/features/{extractor}.h5",
         coverage="work/{dataset}/features/{extractor}_coverage.csv",

@@ -83,7 +83,9 @@ def imported(wildcards):
 def import_fingerprint(wildcards):
     """Digest of what a folder of features holds: its own time does not change with its files."""
     folder = Path(imported(wildcards).source)
-    return folder_fingerprints(folder, shards=1)[0] if folder.is_dir() else "file"
+    if not folder.is_dir():
+        return "file"
+    return folder_fingerprints(folder, shards=1, extensions=("",))[0]
 
 
 def video_listing(wildcards):
@@ -142,10 +144,14 @@ def extract_options(extractor):
     return text
 
 
-def imported_pca(wildcards):
-    """The file of a PCA made elsewhere, where the configuration names one."""
-    section = settings_of(wildcards).features[wildcards.extractor]
-    return [section.pca] if section.pca else []
+def named_file(extractor, setting):
+    """Input function: the file that a setting of a dataset's extractor names, where it names one."""
+
+    def files(wildcards):
+        section = settings_of(wildcards).features[extractor or wildcards.extractor]
+        return [file] if (file := getattr(section, setting)) else []
+
+    return files
 
 
 def merge_options(wildcards):
@@ -297,20 +303,16 @@ def case_runs(kind):
     return files
 
 
-def kept_frames(wildcards):
-    """The frame stores of the job's dataset, without those that were deleted after their videos were decoded.
+def frames_option(wildcards):
+    """The frame stores of the job's dataset. Imported features have none.
 
-    Pictures are not worth decoding again. Imported features have none.
+    No inputs: they are there once their manifests are, and who deletes them then wants neither the videos decoded again
+    for pictures nor a finished report made anew.
     """
     if source_of(wildcards) in IMPORTS:
-        return []
-    return [
-        file
-        for file in shard_files(
-            wildcards.dataset, "work/{dataset}/frames/shard_{shard}.h5"
-        )
-        if Path(file).exists() or not Path(file).with_suffix(".csv").exists()
-    ]
+        return ""
+    stores = shard_files(wildcards.dataset, "work/{dataset}/frames/shard_{shard}.h5")
+    return of_all_shards("--frames", stores)
 
 
 def table_sources(wildcards):

@@ -25,6 +25,9 @@ rule make_table:
         "work/{dataset}/benchmarks/make_table.tsv"
     conda:
         CONDA
+    resources:
+        mem_mb=growing(2000),
+        runtime=lasting(60),
     params:
         title=lambda wildcards: dataset_of(wildcards).title,
         metrics=lambda wildcards, input: repeated("--metrics", input.metrics),
@@ -46,7 +49,6 @@ rule study_cases:
         features=features_file,
         queries="work/{dataset}/queries/queries.h5",
         manifests=manifests("work/{dataset}/frames/shard_{shard}.csv"),
-        frames=kept_frames,
     output:
         "work/{dataset}/report/{extractor}/cases_{split}.json",
     log:
@@ -57,13 +59,13 @@ rule study_cases:
         CONDA
     resources:
         mem_mb=growing(6000),
-        runtime=120,
+        runtime=lasting(120),
     params:
         runs=lambda wildcards, input: repeated(
             "--runs", [Path(file).parent for file in input.run]
         ),
         manifests=lambda wildcards, input: of_all_shards("--manifests", input.manifests),
-        frames=lambda wildcards, input: of_all_shards("--frames", input.frames),
+        frames=frames_option,
         splits=splits_option,
         options=lambda wildcards: options(settings_of(wildcards).report),
         device=lambda wildcards: settings_of(wildcards).training.device,
@@ -110,6 +112,7 @@ rule make_report:
         CONDA
     resources:
         mem_mb=growing(4000),
+        runtime=lasting(60),
     params:
         title=lambda wildcards: dataset_of(wildcards).title,
         metrics=lambda wildcards, input: repeated("--metrics", input.metrics),
@@ -137,12 +140,21 @@ rule gather_costs:
     input:
         # Once it is there, so are the benchmark files of all that it took.
         "results/{dataset}_table.csv",
+        # What the report took is told as well, where there is one.
+        lambda wildcards: [
+            file
+            for file in [f"results/{wildcards.dataset}_report.html"]
+            if Path(file).exists()
+        ],
     output:
         "results/{dataset}_costs.csv",
     log:
         "logs/{dataset}/gather_costs.log",
     conda:
         CONDA
+    resources:
+        mem_mb=growing(2000),
+        runtime=lasting(60),
     params:
         benchmarks=lambda wildcards: repeated(
             "--benchmarks", benchmark_folders(wildcards)

@@ -1,6 +1,9 @@
 """Raw videos: what ffprobe says of them, and their frames at 24 a second."""
 
+# As with annotations, a folder that is there is never fetched again, whatever else changes.
 for name, dataset in FETCHED_VIDEOS.items():
+    if Path(dataset.videos).exists():
+        continue
 
     rule:
         name:
@@ -20,11 +23,10 @@ for name, dataset in FETCHED_VIDEOS.items():
         params:
             asset=dataset.fetch_videos,
             folder=lambda wildcards, output: Path(output.listing).with_suffix(""),
-            shards=dataset.shards,
             cache=f"{ASSETS}/downloads",
         shell:
-            "python -m vmr assets videos {params.asset} --folder {params.folder:q} --shards {params.shards}"
-            " --cache {params.cache} --listing {output.listing:q} > {log} 2>&1"
+            "python -m vmr assets videos {params.asset:q} --folder {params.folder:q} --cache {params.cache}"
+            " --listing {output.listing:q} > {log} 2>&1"
 
 
 rule probe_videos:
@@ -39,6 +41,9 @@ rule probe_videos:
         "work/{dataset}/benchmarks/probe_videos/{shard}.tsv"
     conda:
         CONDA
+    resources:
+        mem_mb=growing(2000),
+        runtime=lasting(60),
     params:
         videos=lambda wildcards: dataset_of(wildcards).videos,
         shards=lambda wildcards: dataset_of(wildcards).shards,

@@ -151,6 +151,47 @@ def test_unpacking_goes_on_after_a_kill(tmp_path):
     assert [(tmp_path / "out" / name).read_bytes() for name in ("x.mp4", "y.mp4")] == [b"ONE", b"two"]
 
 
+@pytest.mark.parametrize("mode", ["zip", "tar"])
+def test_a_damaged_bzip2_stream_is_named(mode, tmp_path):
+    """Its decoder says so by an OSError without a number, and here only in a later block."""
+    content, archive = os.urandom(2_000_000), tmp_path / "arch"
+    if mode == "zip":
+        with zipfile.ZipFile(archive, "w", zipfile.ZIP_BZIP2) as file:
+            file.writestr("a.mp4", content)
+    else:
+        make_tar(archive, {"a.mp4": content}, mode="w:bz2")
+    raw = bytearray(archive.read_bytes())
+    for offset in range(1_500_000, 1_500_200):
+        raw[offset] ^= 0xFF
+    archive.write_bytes(raw)
+    with pytest.raises(AssetError, match=r"arch: damaged \("):
+        extract_member(archive, "a.mp4", output=tmp_path / "o", limit_bytes=2 * LIMIT)
+    if mode == "zip":
+        with pytest.raises(AssetError, match=r"arch: damaged \("):
+            extract_files(archive, tmp_path / "out", suffixes=(".mp4",), limit_bytes=2 * LIMIT)
+        assert not list((tmp_path / "out").iterdir())
+
+
+def test_what_the_system_cannot_write_is_named(tmp_path):
+    make_zip(tmp_path / "a.zip", {"x" * 300 + ".mp4": b"1"})
+    with pytest.raises(AssetError, match=r"a\.zip: cannot be unpacked to .*out \(.*File name too long: '.*xxx\.mp4'"):
+        extract_files(tmp_path / "a.zip", tmp_path / "out", suffixes=(".mp4",), limit_bytes=10)
+    with pytest.raises(AssetError, match=r"a\.zip: cannot be unpacked to .*xxx\.mp4 \(.*File name too long"):
+        member = "x" * 300 + ".mp4"
+        extract_member(tmp_path / "a.zip", member, output=tmp_path / member, limit_bytes=10)
+
+
+def test_a_bomb_of_many_members_is_not_unpacked(tmp_path):
+    """Each is within the limit; together they are more than videos of so small an archive can be."""
+    archive = make_zip(tmp_path / "a.zip", {f"{number}.mp4": bytes(100_000) for number in range(60)})
+    with pytest.raises(AssetError, match=r"a\.zip: its files unpack to 6,000,000 bytes; at most"):
+        extract_files(archive, tmp_path / "out", suffixes=(".mp4",), limit_bytes=100_000)
+    assert not list((tmp_path / "out").iterdir())
+    # Videos hardly get smaller.
+    make_zip(archive, {f"{number}.mp4": os.urandom(10_000) + bytes(5_000) for number in range(6)})
+    assert extract_files(archive, tmp_path / "out", suffixes=(".mp4",), limit_bytes=100_000) == 6
+
+
 @pytest.mark.parametrize(
     ("members", "said"),
     [

@@ -322,6 +322,17 @@ def test_damaged_and_missing_checkpoints_are_named(tmp_path):
         load_torch_checkpoint(tmp_path / "absent.pth")
 
 
+def test_a_checkpoint_of_the_old_format_with_a_wrong_key_is_refused(tmp_path):
+    """For this torch raises an AssertionError."""
+    path = tmp_path / "w.pth"
+    torch.save({"conv1.weight": torch.ones(3)}, path, _use_new_zipfile_serialization=False)
+    raw = path.read_bytes()
+    (*_, key) = re.finditer(rb"\d{9,}", raw)
+    path.write_bytes(raw[: key.start()] + b"0" * len(key[0]) + raw[key.end() :])
+    with pytest.raises(AssetError, match=r"w\.pth: refused as weights: .*storage key"):
+        load_torch_checkpoint(path)
+
+
 def test_status_and_description(tmp_path):
     assert set(asset_status(tmp_path).values()) <= {"installed", "not installed", "not downloaded"}
     (tmp_path / "captions.zip").write_bytes(b"")

@@ -10,7 +10,8 @@ from vmr.errors import ConfigError
 from vmr.names import ExtractorName
 
 ROOT = Path(__file__).parents[3]
-OVERRIDES = ["datasets", "charades", "overrides", "features"]
+CHARADES = ["datasets", "charades"]
+OVERRIDES = [*CHARADES, "overrides", "features"]
 
 
 @pytest.fixture
@@ -79,6 +80,25 @@ def test_a_dataset_of_other_videos_takes_their_settings(values):
         (OVERRIDES, {"import": {"source": "x.h5", "layout": "csv"}}, r"features\.import\.layout: .*'npy_folder'"),
         (OVERRIDES, {"import": {"source": "x", "layout": "hdf5", "fps": 24}}, r"both or neither"),
         (OVERRIDES, {"import": {"source": "x", "layout": "hdf5", "kind": "a/b"}}, r"features\.import\.kind"),
+        (["features", "i3d", "weights"], "i3d_kinetic", r"i3d\.weights.*no asset.*did you mean `i3d_kinetics400_rgb`"),
+        (["features", "i3d", "weights"], "glove_6b_50d", r"i3d\.weights.*no asset for this is called `glove_6b_50d`"),
+        (
+            ["features", "i3d", "weights"],
+            "$(touch x)",
+            r"i3d\.weights: .*no asset.*a path has a folder or an extension",
+        ),
+        (["queries", "vectors"], "glove_6b_100d", r"queries\.vectors: .*did you mean `glove_6b_300d`"),
+        ([*CHARADES, "fetch_videos"], "charades_metadata", r"fetch_videos: .*did you mean `charades_videos`"),
+        (
+            [*CHARADES, "fetch"],
+            {"data/x.txt": "$(touch x)"},
+            r"fetch\.data/x\.txt: .*no asset.*known: charades_sta_train",
+        ),
+        ([*CHARADES, "fetch"], {"other/x.txt": "charades_sta_train"}, r"`other/x\.txt` is fetched into data/"),
+        ([*CHARADES, "fetch"], {"data/../x.txt": "charades_sta_train"}, r"`data/\.\./x\.txt` is fetched into data/"),
+        ([*CHARADES, "fetch"], {"data/./x.txt": "charades_sta_train"}, r"`data/\./x\.txt` is fetched into data/"),
+        ([*CHARADES, "fetch"], {"data": "charades_sta_train"}, r"`data` is fetched into data/"),
+        ([*CHARADES, "fetch"], {"": "charades_sta_train"}, r"`` is fetched into data/"),
         (["model", "heads"], 7, r"divisible"),
         (["training", "seeds"], [1, 1], r"twice"),
         (["video", "fps"], "fast", r"video\.fps.*found: 'fast'"),
@@ -91,6 +111,13 @@ def test_what_is_wrong_is_named(values, path, value, message):
     section[path[-1]] = value
     with pytest.raises(ConfigError, match=message):
         load_config(values)
+
+
+def test_weights_and_vectors_may_be_files(values):
+    values["features"]["i3d"]["weights"] = "mine/weights"
+    values["queries"]["vectors"] = "glove.txt"
+    config = load_config(values)
+    assert (config.features["i3d"].weights, config.queries.vectors) == ("mine/weights", "glove.txt")
 
 
 HELD = {"source": "held/c3d.hdf5", "layout": "hdf5"}

@@ -1,3 +1,5 @@
+import pytest
+
 from vmr.failures import failed_jobs, options_of, summary
 
 LOG = """[Tue Nov 24 03:51:16 2026]
@@ -49,6 +51,38 @@ def test_the_command_is_the_users_own_but_for_its_targets():
         *("-c8", "--configfile", "my own.yaml")
     ]
     assert options_of(["-F", "--cores", "2", "--forcerun", "train", "evaluate", "-k"], set()) == ["--cores", "2", "-k"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "-f",
+        "-F",
+        "-R train evaluate",
+        "-Rtrain",
+        "--forcerun=train",
+        "--forcea",  # argparse takes the beginning of a name
+        "--until decode_frames",
+        "--until=decode_frames",
+        "-U decode_frames",
+        "-O evaluate",
+        "--omit-from evaluate",
+        "-P train",
+        "--batch merge_features=1/3",
+        "./results/a.csv",
+        "results//a.csv",
+        "-- b.csv -F",
+    ],
+)
+def test_nothing_else_of_what_to_run_or_to_force_is_kept(words):
+    kept = ["--cores", "2", "-s", "my/Ffile", "--force-use-threads"]
+    assert options_of([*kept, *words.split()], {"results/a.csv"}) == kept
+
+
+def test_letters_that_stand_together_are_taken_apart():
+    assert options_of(["-kF", "-c8"], set()) == ["-k", "-c8"]
+    assert options_of(["-pFkRtrain", "-d", "/F"], set()) == ["-pk", "-d", "/F"]
+    assert options_of(["-kR", "train", "-kc2", "-d/F/R"], set()) == ["-k", "-kc2", "-d/F/R"]
 
 
 def test_names_are_quoted_and_many_failures_are_counted(tmp_path):

@@ -89,6 +89,86 @@ def test_words_of_errors_and_logs_change_nothing_but_all_else_does(package, befo
     assert (digest() == first) is same
 
 
+@pytest.fixture
+def command(tmp_path, monkeypatch):
+    """The digest of one command in a module of two."""
+    files = {
+        "commands.py": """
+from vmr.groups import Output as Out, app, assignment
+
+@app.command()
+def train(output: Out, rate: float = 0.1, other: int = 0):
+    "Train."
+    from vmr.stage import run
+    run(assignment(output), rate=rate, other=other)
+
+def other():
+    pass
+""",
+        "groups.py": """
+app = Typer(help="All commands.")
+Output = Annotated[str, Option(help="File to write.", exists=False)]
+
+def assignment(text):
+    return _split(text)
+
+def _split(text):
+    return text.split("=")
+
+def unused():
+    pass
+""",
+        "stage.py": "def run(**options):\n    pass\n",
+    }
+    monkeypatch.setattr(provenance, "_PACKAGE_ROOT", tmp_path)
+
+    def digest(file=None, old="", new=""):
+        for name, text in files.items():
+            (tmp_path / name).write_text(text)
+        if file:
+            assert old in files[file]
+            (tmp_path / file).write_text(files[file].replace(old, new))
+        provenance._analyse.cache_clear()
+        return code_digest(["vmr.commands:train"])
+
+    yield digest
+    provenance._analyse.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("commands.py", "rate=rate", "rate=2 * rate"),
+        ("commands.py", "rate: float = 0.1", "rate: float = 0.2"),
+        ("groups.py", "exists=False", "exists=True"),
+        ("groups.py", 'text.split("=")', 'text.split(":")'),
+        ("stage.py", "pass", "return options"),
+    ],
+)
+def test_a_command_counts_with_what_it_uses(command, file, old, new):
+    assert command(file, old, new) != command()
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("commands.py", "Train.", "Train a network."),
+        ("commands.py", "app.command()", 'app.command("fit")'),
+        ("commands.py", "def other():\n    pass", "def other():\n    return 1"),  # an argument has the same name
+        ("groups.py", "File to write.", "The file."),
+        ("groups.py", "All commands.", "The commands."),
+        ("groups.py", "def unused():\n    pass", "def unused():\n    return 1"),
+    ],
+)
+def test_help_and_other_commands_change_nothing(command, file, old, new):
+    assert command(file, old, new) == command()
+
+
+def test_a_command_that_is_not_there_is_an_error():
+    with pytest.raises(ModuleNotFoundError, match="nothing"):
+        code_digest(["vmr.cli.training:nothing"])
+
+
 def test_files_that_are_no_code_count_too(monkeypatch, tmp_path):
     from vmr import provenance
 

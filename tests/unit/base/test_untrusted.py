@@ -6,6 +6,7 @@ videos in `tests/faults`, sentences as markup in `report/test_page.py`.
 
 import json
 import pickle
+import random
 import stat
 import tarfile
 import zipfile
@@ -96,9 +97,14 @@ def test_archives_with_links(tmp_path):
 
 def test_archives_that_unpack_to_more_than_is_honest(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as file:
-        file.writestr("x.mp4", bytes(10_000))
+        file.writestr("x.mp4", random.Random(0).randbytes(10_000))
     with pytest.raises(AssetError, match="unpacks to 10,000 bytes; at most 1,000"):
         extract_files(tmp_path / "a.zip", tmp_path / "out", suffixes=(".mp4",), limit_bytes=1000)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as file:
+        for number in range(60):
+            file.writestr(f"{number}.mp4", bytes(10_000))
+    with pytest.raises(AssetError, match="its files unpack to 600,000 bytes; at most"):
+        extract_files(tmp_path / "a.zip", tmp_path / "out", suffixes=(".mp4",), limit_bytes=10_000)
 
 
 # Annotations
@@ -156,6 +162,94 @@ def test_arrays_of_objects(tmp_path, evil):
     with pytest.raises(FeatureError, match=r"mean\.npy"):
         load_crop_mean(tmp_path / "mean.npy")
     with pytest.raises(FeatureError, match=r"pca\.npz: not a readable PCA"):
+        read_pca(tmp_path / "pca.npz")
+
+
+# Arrays that claim more than they hold, and what is no array
+
+
+def test_weights_of_the_package_that_claim_much_or_never_end(tmp_path):
+    class Large:
+        def __reduce__(self):
+            return np.ndarray, ((2**40,), "u1")
+
+    save_with_pickle(Large(), tmp_path / "large.ckpt")
+    deep = levels = {}
+    for _ in range(5):
+        levels["a"] = levels = {}
+    levels["a"] = deep  # it holds itself
+    save_with_pickle(deep, tmp_path / "deep.ckpt")
+    for name in ("large.ckpt", "deep.ckpt"):
+        with pytest.raises(AssetError, match=f"{name}: refused as weights"):
+            load_flax_pickle(tmp_path / name)
+
+
+@pytest.mark.parametrize("value", ["claim", "bytes", "nothing"])
+def test_mean_clips_that_are_none(tmp_path, value):
+    path = tmp_path / "mean.npy"
+    if value == "bytes":
+        np.save(path, np.full((16, 112, 112, 3), b"a"))
+    else:
+        with path.open("wb") as file:
+            if value == "claim":
+                header = {"descr": "<f4", "fortran_order": False, "shape": (10**9, 10**6)}
+                np.lib.format.write_array_header_1_0(file, header)
+    with pytest.raises(FeatureError, match=r"mean\.npy: (cannot be read as|expected) the mean clip of C3D"):
+        load_crop_mean(path)
+
+
+def pca_link(file, secret):
+    file["mean"] = h5py.ExternalLink(str(secret), "x")
+
+
+def pca_group_link(file, secret):
+    file["pca"] = h5py.ExternalLink(str(secret), "/")
+
+
+def pca_external_storage(file, secret):
+    file.create_dataset("mean", shape=(4,), dtype=np.uint8, external=[(str(secret), 0, 4)])
+
+
+def pca_claim(file, secret):
+    file.create_dataset("mean", shape=(10**15,), dtype=np.float64, chunks=(10**6,))
+
+
+def pca_no_array(file, secret):
+    file.create_group("mean")
+
+
+def pca_no_group(file, secret):
+    file["pca"] = np.ones(4)
+
+
+def pca_bytes(file, secret):
+    file["mean"] = np.array([b"a"] * 4)
+
+
+def pca_times(file, secret):
+    """Of a type that NumPy has not."""
+    h5py.h5d.create(file.id, b"mean", h5py.h5t.UNIX_D32LE, h5py.h5s.create_simple((4,)))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [pca_link, pca_group_link, pca_external_storage, pca_claim, pca_no_array, pca_no_group, pca_bytes, pca_times],
+)
+def test_pcas_that_lead_elsewhere_or_are_none(tmp_path, make):
+    with h5py.File(tmp_path / "secret.h5", "w") as file:
+        file["x"] = file["mean"] = np.ones(4)
+        file["components"] = np.ones((2, 4))
+    with h5py.File(tmp_path / "pca.h5", "w") as file:
+        file["components"] = np.ones((2, 4))
+        make(file, tmp_path / "secret.h5")
+    with pytest.raises(FeatureError, match=r"pca\.h5: (not a readable PCA|expected numbers in mean)"):
+        read_pca(tmp_path / "pca.h5")
+
+
+def test_a_pca_that_unpacks_to_more_than_is_honest(tmp_path, monkeypatch):
+    monkeypatch.setattr("vmr.features.foreign_files._LARGEST_BYTES", 100_000)
+    np.savez_compressed(tmp_path / "pca.npz", mean=np.zeros(50_000), components=np.zeros((1, 50_000)))
+    with pytest.raises(FeatureError, match=r"pca\.npz: not a readable PCA \(800,\d+ bytes, more than any honest array"):
         read_pca(tmp_path / "pca.npz")
 
 
@@ -217,6 +311,12 @@ def virtual(file, secret):
     file.create_virtual_dataset("a", layout)
 
 
+def test_imported_hdf5_of_a_type_that_numpy_has_not(tmp_path, refused):
+    with h5py.File(tmp_path / "in.h5", "w") as file:
+        h5py.h5d.create(file.id, b"a", h5py.h5t.UNIX_D32LE, h5py.h5s.create_simple((4, 4)))
+    assert "a: cannot be read: " in refused(tmp_path / "in.h5")
+
+
 @pytest.mark.parametrize("make", [link, link_inside, link_in_group, external_storage, virtual])
 def test_imported_hdf5_that_leads_to_other_files(tmp_path, refused, make):
     with h5py.File(tmp_path / "secret.h5", "w") as file:
@@ -225,6 +325,18 @@ def test_imported_hdf5_that_leads_to_other_files(tmp_path, refused, make):
         make(file, tmp_path / "secret.h5")
     reason = refused(tmp_path / "in.h5")
     assert "is a link; copy into the file" in reason or "expected a dataset in the file itself" in reason
+
+
+def test_imported_files_that_are_damaged(tmp_path, refused):
+    """Where the reader's own parts of the file are hit, NumPy and h5py raise other errors than for the data."""
+    (tmp_path / "in").mkdir()
+    np.save(tmp_path / "in" / "a.npy", np.ones((4, 4)))
+    with h5py.File(tmp_path / "in.h5", "w") as file:
+        file["a"] = np.ones((4, 4))
+    for path, old, new in ((tmp_path / "in" / "a.npy", b"}", b"("), (tmp_path / "in.h5", b"HEAP", b"heap")):
+        path.write_bytes(path.read_bytes().replace(old, new))
+    assert "a.npy: cannot be read as an array" in refused(tmp_path / "in")
+    assert "a: cannot be read: " in refused(tmp_path / "in.h5")
 
 
 def test_imported_files_that_claim_more_than_they_hold(tmp_path, refused, monkeypatch):
@@ -237,10 +349,10 @@ def test_imported_files_that_claim_more_than_they_hold(tmp_path, refused, monkey
     (tmp_path / "in" / "a.npy").unlink()
     monkeypatch.setattr("vmr.features.foreign_files._LARGEST_BYTES", 100_000)
     np.savez_compressed(tmp_path / "in" / "a.npz", x=np.zeros((1000, 100), np.float32))  # 400 kB in 1 kB
-    assert "more than any video has" in refused(tmp_path / "in")
+    assert "more than any honest array has" in refused(tmp_path / "in")
     with h5py.File(tmp_path / "in.h5", "w") as file:  # nothing of it is stored
         file.create_dataset("a", shape=(1000, 100), dtype=np.float32, chunks=(10, 10))
-    assert "more than any video has" in refused(tmp_path / "in.h5")
+    assert "more than any honest array has" in refused(tmp_path / "in.h5")
 
 
 # Configuration

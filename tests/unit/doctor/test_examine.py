@@ -198,6 +198,28 @@ def test_imported_features_are_read_at_their_source(dataset):
     }
 
 
+def test_lengths_of_imported_features_wait_for_durations(dataset, monkeypatch):
+    monkeypatch.setitem(globals(), "HELD", {"source": "held", "layout": "npy_folder"})  # spread over the durations
+    dataset.section["durations"] = []
+    dataset.write_held()
+    assert dataset.wrong() == {}
+    assert dataset.findings()["features (imported): length against duration"].level == "skipped"
+    dataset.rows["c"] |= {"duration_sec": float("nan")}
+    dataset.write_manifest()
+    (length,) = dataset.wrong()["features (imported): length against duration"]
+    assert length.startswith("c: its duration is unknown")
+
+
+def test_rates_of_whole_windows(dataset, monkeypatch):
+    monkeypatch.setitem(globals(), "HELD", HELD | {"window": 64})
+    # 240 frames at 24 a second: 23 whole windows, whose strides alone would be 10 s at 18.4.
+    dataset.features = {video_id: features[:23] for video_id, features in dataset.features.items()}
+    dataset.rows["a"]["fps"] = 18.4
+    dataset.write_manifest()
+    dataset.write_held()
+    assert dataset.wrong() == {}
+
+
 def test_one_video_under_two_names_and_a_file_that_is_no_array(dataset):
     dataset.features["d"] = dataset.features["b"].copy()
     dataset.write_held()
@@ -242,7 +264,8 @@ def test_the_command_prints_a_line_a_check_and_tells_by_its_exit_code(dataset):
 
 
 def test_annotations_that_the_workflow_fetches_are_asked_for(dataset):
-    dataset.section["fetch"] = {"train.txt": "charades_sta_train"}
+    dataset.section["annotations"] = dataset.section["annotations"] | {"train": "data/train.txt"}
+    dataset.section["fetch"] = {"data/train.txt": "charades_sta_train"}
     with pytest.raises(AnnotationError, match=r"train\.txt: not there yet; `snakemake --cores 1 work/mine/annotations"):
         examine(load_config(dataset.config), "mine")
 

@@ -115,6 +115,17 @@ def test_columns_order_and_numbers(tmp_path):
     assert (ci_mha["seeds"], ci_mha["source"]) == ("3", "computed here; alignment: attention")
 
 
+def test_the_spread_is_that_of_the_scores_printed_beside_it(tmp_path):
+    raw, clamped = [30.0, 31.0, 35.0], [40.0, 50.0, 60.0]
+    metrics = []
+    for seed, (one, other) in enumerate(zip(raw, clamped, strict=True)):
+        scores = {kind: _scores(one if kind.startswith("raw") else other) for kind in ("raw", "clamped")}
+        metrics.append(_metrics(tmp_path, seed=seed, scores=scores))
+    rows, _ = _table(tmp_path, metrics)
+    assert float(rows[-1]["mIoU"]) - METRICS.index("mIoU") == pytest.approx(statistics.mean(raw), abs=0.005)
+    assert float(rows[-1]["mIoU_std"]) == pytest.approx(statistics.stdev(raw), abs=0.005)
+
+
 def test_own_datasets_have_no_published_rows(tmp_path):
     rows, text = _table(tmp_path, [_metrics(tmp_path)], baselines=[_baselines(tmp_path)])
     assert [row["method"] for row in rows] == ["Random", "Best constant window [0.00, 0.30]", "CI-MHA"]

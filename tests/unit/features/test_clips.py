@@ -119,6 +119,24 @@ def test_memory_is_one_piece_however_long_the_video():
     assert max(held) == 24 and len(held) == (10_000 - 24) // 8 + 1
 
 
+def bilinear(length, size):
+    """Weights of an antialiased bilinear resize, (size, length): a triangle as wide as two pixels of the result."""
+    scale = length / size
+    distance = np.abs((np.arange(size)[:, None] + 0.5) * scale - (np.arange(length) + 0.5)) / max(scale, 1.0)
+    weights = np.maximum(1 - distance, 0)
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("size", [(21, 30), (60, 100)])  # smaller and larger than 48 x 64
+def test_resized_pixels_are_the_average_of_what_they_cover(video_frames, size):
+    rows, columns = bilinear(48, size[0]), bilinear(64, size[1])
+    expected = np.einsum("yh,xw,nhwc->nyxc", rows, columns, video_frames[:4].astype(float))
+    top, left = (size[0] - 20) // 2, (size[1] - 20) // 2
+    found = resize_and_crop(video_frames[:4], short_side=None, size=size, crop=20)
+    # Bytes, rounded once for the height and once for the width.
+    assert np.abs(found - expected[:, top : top + 20, left : left + 20]).max() < 1.1
+
+
 def test_resize_and_crop(video_frames):
     cropped = resize_and_crop(video_frames, short_side=None, size=None, crop=32)
     np.testing.assert_array_equal(cropped, video_frames[:, 8:40, 16:48])

@@ -6,7 +6,8 @@ import torch
 
 from vmr.annotations.moments import MOMENT_COLUMNS, write_moments
 from vmr.errors import FeatureError
-from vmr.features.importers import import_features
+from vmr.features.clips import plan_windows, step_seconds
+from vmr.features.importers import import_features, step_times
 from vmr.features.store import FeatureStore
 
 
@@ -42,7 +43,7 @@ def features(steps, dim=4):
 def test_a_folder_of_npy_files(folder):
     # 10 s at 24 fps and stride 8 are 30 steps; LGI's files have two more axes of one.
     np.save(folder / "npy" / "one.npy", features(30)[:, None, None, :])
-    torch.save(torch.from_numpy(features(60)), folder / "npy" / "two.pt")
+    torch.save(torch.from_numpy(features(60)).requires_grad_(), folder / "npy" / "two.pt")
     with run(folder, folder / "npy", "npy_folder", kind="i3d_lgi") as store:
         assert store.video_ids == ["two", "v_one"] and store.dim == 4
         video = store.get("v_one")
@@ -90,13 +91,37 @@ def test_counts_that_do_not_fit_the_duration_are_refused(folder):
     assert not (folder / "out.h5").exists()
 
 
-def test_whole_windows_only_may_lack_one_at_the_end(folder):
+def test_steps_of_whole_windows_lie_in_their_middle(folder):
     # 240 frames, windows of 64 every 8 that lie inside: (240 - 64) / 8 + 1 = 23 steps, 2.3 s short of 10 s.
     np.save(folder / "npy" / "one.npy", features(23))
     with pytest.raises(FeatureError, match="expected about 30 steps"):
         run(folder, folder / "npy", "npy_folder")
     with run(folder, folder / "npy", "npy_folder", window=64.0) as store:
-        assert store.steps("v_one") == 23
+        video = store.get("v_one")
+        assert store.provenance["step_times"] == "stride / fps, in the middle of whole windows"
+    # The middle 8 frames of the second window, 8 to 72, are 36 to 44; the first and last step own the video's ends.
+    np.testing.assert_allclose(video.start_sec[:3], [0.0, 36 / 24, 44 / 24])
+    np.testing.assert_allclose(video.end_sec[-2:], [(22 * 8 + 28) / 24, 10.0])
+    # Padded at the ends there would be 30: taken for whole windows, all would lie 28 frames late.
+    np.save(folder / "npy" / "two.npy", features(53))
+    np.save(folder / "npy" / "one.npy", features(30))
+    run(folder, folder / "npy", "npy_folder", window=64.0).close()
+    reason = pd.read_csv(folder / "coverage.csv").set_index("video_id").loc["v_one", "reason"]
+    assert reason == (
+        "30 steps of 0.333 s and windows of 2.667 s are 12.33 s, its duration is 10.00 s: expected about 23 steps"
+    )
+
+
+@pytest.mark.parametrize(("frames", "window", "stride"), [(240, 64, 8), (100, 16, 22), (97, 15, 4), (20, 64, 8)])
+def test_seconds_of_whole_windows_are_those_of_our_own(frames, window, stride):
+    plan = plan_windows(frames, window=window, stride=stride, padding="valid")
+    expected = step_seconds(plan, fps=24.0, duration_sec=frames / 24, padding="valid")
+    found = step_times(plan.steps, duration=frames / 24, fps=24.0, stride=float(stride), window=float(window))
+    np.testing.assert_allclose(found, expected)
+    # Nobody knows the duration: the video ends with the last window.
+    start, end = step_times(plan.steps, duration=float("nan"), fps=24.0, stride=float(stride), window=float(window))
+    np.testing.assert_allclose(start, expected[0])
+    assert end[-1] == pytest.approx(plan.length / 24)
 
 
 @pytest.mark.parametrize("name", ["nan", "objects", "text", "flat"])
@@ -118,6 +143,8 @@ def test_errors(folder):
         run(folder, folder / "npy", "csv")
     with pytest.raises(FeatureError, match="both given and positive, or both left out"):
         run(folder, folder / "npy", "npy_folder", stride=None)
+    with pytest.raises(FeatureError, match="window is positive and given with fps and stride, or left out; found 64"):
+        run(folder, folder / "npy", "npy_folder", fps=None, stride=None, window=64.0)
     with pytest.raises(FeatureError, match="none of the 3 videos of the annotations is in it"):
         run(folder, folder / "npy", "npy_folder")
     with pytest.raises(FeatureError, match="no such folder"):

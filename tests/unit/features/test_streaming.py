@@ -82,6 +82,18 @@ def test_a_wider_stride_picks_steps(random_i3d, video, one_pass):
     torch.testing.assert_close(features, expected, rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.parametrize("stride", [72, 128])
+@pytest.mark.parametrize("chunk", [8, 40, 136])
+def test_windows_far_apart_in_any_pieces(fresh_i3d, stride, chunk):
+    # 32 or 64 of the strides' frames lie in no window; pieces end before, in and behind those.
+    video = 4 * torch.rand(1, 3, 320, 32, 32, generator=torch.Generator().manual_seed(3)) - 2
+    features = feed(StreamingFeatures(fresh_i3d, window=64, stride=stride), video, chunk)
+    with torch.inference_mode():
+        every = pool_time(pool_space(fresh_i3d.trunk(video)), window_positions=8)[0]
+    assert len(features) == (320 - 64) // stride + 1
+    torch.testing.assert_close(features, every[:: stride // 8], rtol=1e-4, atol=1e-6)
+
+
 def test_continuous_features_are_those_of_a_lone_window(random_i3d, video):
     # Where the video is one window long there is nothing beyond its ends: both ways are the same.
     features = feed(StreamingFeatures(random_i3d, window=64, stride=8), video[:, :, :64], 16)

@@ -252,6 +252,36 @@ def test_blind_methods_are_ci_mha() -> None:
     assert blind(**inputs).inside is not None
 
 
+@pytest.mark.parametrize(
+    ("method", "changed"),
+    [
+        *(
+            ("ci_mha", changed)
+            for changed in [
+                {"method": "mha"}, {"method": "ci_mha_wo_ms"}, {"max_steps": 24}, {"hidden": 12}, {"query_hidden": 4},
+                {"heads": 4}, {"dropout": 0.4}, {"lstm_dropout": 0.2}, {"alignment": "cross"},
+                {"segmentation_weight": 2.0},
+            ]
+        ),
+        *(("excl", changed) for changed in [{"query_hidden": 4}, {"dropout": 0.4}, {"lstm_dropout": 0.2}]),
+        *(("vslnet", changed) for changed in [{"hidden": 12}, {"heads": 4}, {"dropout": 0.4}]),
+        *(("lgi", changed) for changed in [{"max_steps": 24}, {"heads": 2}, {"dropout": 0.4}, {"lstm_dropout": 0.2}]),
+    ],
+)  # fmt: skip
+def test_every_argument_changes_the_network_or_its_loss(method: str, changed: dict) -> None:
+    def trained(**arguments) -> float:
+        torch.manual_seed(0)
+        # Heads other than the classes' own.
+        sizes = {**SIZES, "heads": 1, "method": method, **arguments}
+        network = build_network(**sizes).double().train()
+        torch.manual_seed(1)
+        prediction = network(**make_inputs(STEPS, WORDS))
+        return network.losses(prediction, Targets(LABELS, SHARE, torch.tensor(STEPS))).total.item()
+
+    assert trained() == trained()
+    assert trained(**changed) != trained()
+
+
 def test_every_method_has_a_network() -> None:
     for method in METHODS:
         network = build_network(method=method, **SIZES)

@@ -40,6 +40,30 @@ def test_costs_are_gathered_by_rule(measured):
     assert costs[0].gpu_seconds is None and costs[2].memory_mb is None
 
 
+def test_only_the_files_that_are_named_count(measured):
+    """Beside them lie those of a second shard, of a method that is trained no more, and of what datasets share."""
+    for name in (
+        "work/d/benchmarks/decode_frames/0",
+        "work/d/benchmarks/decode_frames/1",
+        "work/benchmarks/fetch/d/a.txt",
+    ):
+        path = measured / f"{name}.tsv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(HEADER + "3.0\t0:00:03\t90.0\t1.5\n")
+    own = measured / "work/d/benchmarks"
+    named = ["*.tsv", "decode_frames/{0..0}.tsv", "train/i3d_mha_0.tsv", "train/i3d_mha_0.tsv", "train/i3d_mha_2.tsv"]
+    costs = stage_costs(
+        [*(own / name for name in named), measured / "work/benchmarks/fetch/d/a.txt.tsv"], logs=[measured / "logs/d"]
+    )
+    assert {cost.rule: (cost.jobs, cost.seconds, cost.gpu_seconds) for cost in costs} == {
+        "parse_annotations": (1, 2.0, None),
+        "train": (1, 100.0, 95.5),
+        "make_table": (1, 0.1, None),
+        "decode_frames": (1, 3.0, None),
+        "fetch": (1, 3.0, None),
+    }
+
+
 def test_the_costs_are_written_as_a_table(measured):
     output = measured / "costs.csv"
     write_costs([measured / "work/d/benchmarks"], logs=[measured / "logs/d"], output=output)

@@ -118,7 +118,13 @@ def test_every_level_of_noise_occurs():
 
 @pytest.mark.parametrize(
     ("moment", "duration"),
-    [((0.0, 0.1, "door"), 30.0), ((29.9, 31.0, "door"), 30.0), ((0.0, 0.4, "door"), 0.5), ((0.0, 5.0, "it"), 5.0)],
+    [
+        ((0.0, 0.1, "door"), 30.0),
+        ((29.9, 31.0, "door"), 30.0),
+        ((0.0, 0.4, "door"), 0.5),
+        ((0.0, 5.0, "it"), 5.0),
+        ((3.0, 9.0, "123."), 30.0),
+    ],
 )
 def test_short_and_overhanging_moments_stay_in_the_video(moment, duration):
     for number in range(20):

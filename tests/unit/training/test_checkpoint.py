@@ -5,10 +5,19 @@ from pathlib import Path
 
 import pytest
 import torch
-from synthetic import write_synthetic
+from synthetic import write_features, write_synthetic
 
 from vmr.errors import CheckpointError, EvaluationError
-from vmr.training.checkpoint import check_features, feature_kind, load_checkpoint, load_state, save_state
+from vmr.features.store import FeatureStore
+from vmr.queries.embed import embed_queries
+from vmr.training.checkpoint import (
+    check_features,
+    check_queries,
+    feature_kind,
+    load_checkpoint,
+    load_state,
+    save_state,
+)
 from vmr.training.predict import predict_run
 from vmr.training.run import train_run
 
@@ -34,6 +43,7 @@ def test_a_checkpoint_carries_what_it_needs(checkpoint: Path) -> None:
     assert info["settings"]["learning_rate"] == 1e-4
     assert info["queries"]["vectors"] == "glove.txt"
     assert info["feature_kind"]["dim"] == 32
+    assert info["features"] == {"extractor": "synthetic", "dim": 32}
 
 
 def test_damaged_and_foreign_checkpoints_are_refused(checkpoint: Path, tmp_path: Path) -> None:
@@ -60,6 +70,41 @@ def test_the_kind_of_features_looks_at_digests_not_at_places() -> None:
     other = feature_kind({"extractor": "i3d", "weights": {"sha256": "b", "file": "x", "origin": "here"}}, dim=1024)
     assert there == here
     assert there != other
+
+
+@pytest.mark.parametrize(
+    ("there", "here"),
+    [
+        ({"crop": "centre 224"}, {"crop": "centre 256"}),
+        ({"resize": "short side 256"}, {"resize": "128x171"}),
+        ({"input": "RGB"}, {"input": "BGR"}),
+        ({"frames": {"short_side": 256}}, {"frames": {"short_side": 128}}),
+        *(
+            ({"source_provenance": {name: there}}, {"source_provenance": {name: here}})
+            for name, there, here in [("recipe", {"seed": 0}, {"seed": 1}), ("extractor", "i3d", "c3d")]
+        ),
+    ],
+)
+def test_what_tells_kinds_of_features_apart(tmp_path: Path, there: dict, here: dict) -> None:
+    info = {"feature_kind": feature_kind({"extractor": "x", **there}, dim=8)}
+    check_features(tmp_path, info, {"extractor": "x", **there}, dim=8)
+    with pytest.raises(CheckpointError, match=f"{next(iter(here))}: .* there, .* here"):
+        check_features(tmp_path, info, {"extractor": "x", **here}, dim=8)
+    # Checkpoints of before did not record these.
+    old = {name: value for name, value in info["feature_kind"].items() if name not in here}
+    check_features(tmp_path, {"feature_kind": old}, {"extractor": "x", **here}, dim=8)
+
+
+def test_features_of_another_kind_are_not_predicted_on(data, checkpoint: Path, tmp_path: Path) -> None:
+    with FeatureStore(data.features) as store:
+        videos = {
+            name: (video.features, video.start_sec, video.end_sec)
+            for name, video in ((name, store.get(name)) for name in store.video_ids)
+        }
+    write_features(tmp_path / "foreign.h5", videos, extractor="c3d")
+    inputs = {**data.inputs(), "features": tmp_path / "foreign.h5"}
+    with pytest.raises(CheckpointError, match="extractor: synthetic there, c3d here"):
+        predict_run(checkpoint=checkpoint, **inputs, splits=["test"], output=tmp_path / "p.jsonl")
 
 
 def test_half_precision_predicts_nearly_the_same(data, checkpoint: Path, tmp_path: Path) -> None:
@@ -108,6 +153,19 @@ def test_other_word_vectors_are_refused(data, checkpoint: Path, tmp_path: Path) 
             checkpoint=checkpoint, **{**data.inputs(), "queries": other.queries}, splits=["test"],
             output=tmp_path / "p.jsonl",
         )  # fmt: skip
+
+
+def test_queries_that_are_cut_or_divided_otherwise_are_refused(data, checkpoint: Path, tmp_path: Path) -> None:
+    queries = tmp_path / "queries.h5"
+    embed_queries(moments=data.moments, vectors=data.vectors, output=queries, report=tmp_path / "q.json", max_words=1)
+    with pytest.raises(CheckpointError, match="max_words 25, these have 1"):
+        predict_run(
+            checkpoint=checkpoint, **{**data.inputs(), "queries": queries}, splits=["test"],
+            output=tmp_path / "p.jsonl",
+        )  # fmt: skip
+    _, info = load_checkpoint(checkpoint)
+    with pytest.raises(CheckpointError, match=r"tokenizer .*, these have 'spaces'"):
+        check_queries(checkpoint, info, {**info["queries"], "tokenizer": "spaces"})
 
 
 def test_states_are_read_without_running_code(tmp_path: Path) -> None:

@@ -32,6 +32,8 @@ SMALL = {
     "device": "cpu",
 }
 LOSSES = {
+    "mha": ["boundary_loss", "segmentation_loss"],
+    "ci_mha_wo_ms": ["boundary_loss"],
     "excl": ["boundary_loss"],
     "vslnet": ["boundary_loss", "highlight_loss"],
     "lgi": ["regression_loss", "attention_loss", "phrases_loss"],
@@ -71,7 +73,7 @@ def test_from_training_to_scores(data, tmp_path: Path, method: str) -> None:
     assert history[["loss", "validation_loss", *LOSSES[method]]].notna().all(axis=None)
     run = json.loads((tmp_path / "run.json").read_text())
     assert run["method"] == method
-    assert run["alignment"] == ("attention" if method.startswith("ci_mha") else None)
+    assert run["alignment"] == (None if method in ("excl", "vslnet", "lgi") else "attention")
     assert load_checkpoint(tmp_path / "checkpoint.safetensors")[1]["sizes"]["method"] == method
     evaluate_predictions(
         predictions=tmp_path / "p.jsonl", moments=data.moments, manifests=[], splits=["test"], split_name="test",

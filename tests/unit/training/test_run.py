@@ -1,20 +1,27 @@
 """Training runs: what they write, that they repeat and resume, what they do when data are missing, that they learn."""
 
 import json
+import re
+import shutil
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
 import safetensors.torch
 import torch
 from synthetic import write_synthetic
+from typer.testing import CliRunner
 
 import vmr.training.loop as loop
-from vmr.annotations.moments import read_moments, write_moments
+from vmr.annotations.moments import read_moments, validation_videos, write_moments
+from vmr.cli import app
 from vmr.data.spans import temporal_iou
 from vmr.errors import ConfigError, TrainingError
+from vmr.features.store import FeatureStore
 from vmr.model.ci_mha import CiMha
+from vmr.model.losses import Losses
 from vmr.training.predict import predict_run
 from vmr.training.run import train_run
 
@@ -173,6 +180,152 @@ def test_a_loss_that_is_not_a_number_names_step_and_queries(
         train_run(**data.inputs(), output_dir=tmp_path, **SMALL)
 
 
+@pytest.mark.parametrize("step", [1, 6])
+def test_a_gradient_that_is_not_finite_stops_and_nothing_of_it_is_saved(
+    data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    settings = {**SMALL, "batch_size": 4}
+    train_run(**data.inputs(), output_dir=tmp_path / "whole", **settings)
+    original, training_batches = CiMha.losses, loop.training_batches
+    orders, steps = [], []
+
+    def poisoned(self, prediction, targets):
+        losses = original(self, prediction, targets)
+        steps.append(self.training)
+        if self.training and sum(steps) == len(orders[0]) + step:
+            # The derivative of the root of zero: a finite loss, a gradient that is not.
+            return Losses(total=losses.total + (0 * self.positions.embedding.sum()).sqrt(), parts=losses.parts)
+        return losses
+
+    with monkeypatch.context() as patched:
+        patched.setattr(CiMha, "losses", poisoned)
+        patched.setattr(
+            loop,
+            "training_batches",
+            lambda *args, **kwargs: orders.append(training_batches(*args, **kwargs)) or orders[-1],
+        )
+        with pytest.raises(TrainingError, match=rf"gradient is not a number at step {step} of epoch 2") as caught:
+            train_run(**data.inputs(), output_dir=tmp_path / "run", **settings)
+    table = read_moments(data.moments)
+    held_out = validation_videos(table["video_id"][table["split"] == "train"])
+    names = table["query_id"][(table["split"] == "train") & ~table["video_id"].isin(held_out)].tolist()
+    assert f"queries {', '.join(names[row] for row in orders[1][step - 1])}. " in str(caught.value)
+    assert not (tmp_path / "run" / "checkpoint.safetensors").exists()
+    saved = torch.load(tmp_path / "run" / "last.pt", weights_only=True)["model"]
+    best = safetensors.torch.load_file(tmp_path / "run" / "best.safetensors")
+    assert all(tensor.isfinite().all() for tensor in [*saved.values(), *best.values()])
+    train_run(**data.inputs(), output_dir=tmp_path / "run", **settings)
+    assert_same_weights(tmp_path / "whole", tmp_path / "run")
+
+
+def test_a_run_that_failed_after_its_last_epoch_is_finished_when_started_again(
+    data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("vmr.training.run.save_checkpoint", full)
+        with pytest.raises(OSError, match="No space left"):
+            train_run(**data.inputs(), output_dir=tmp_path / "run", **SMALL)
+    (tmp_path / "run" / "history.csv").unlink()  # As Snakemake does with the files of a job that failed.
+    train_run(**data.inputs(), output_dir=tmp_path / "run", **SMALL)
+    train_run(**data.inputs(), output_dir=tmp_path / "whole", **SMALL)
+    assert pd.read_csv(tmp_path / "run" / "history.csv")["epoch"].tolist() == [1, 2, 3]
+    assert record(tmp_path / "run")["epochs_run"] == 3
+    assert_same_weights(tmp_path / "whole", tmp_path / "run")
+
+
+@pytest.fixture
+def held_out(data) -> set[str]:
+    """The videos that `validation_fraction=0.4` holds out."""
+    table = read_moments(data.moments)
+    videos = validation_videos(table["video_id"][table["split"] == "train"], fraction=0.4)
+    assert len(videos) == 4
+    return videos
+
+
+def test_the_checkpoint_has_the_weights_of_the_best_epoch(
+    data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held_out: set[str]
+) -> None:
+    original, losses = loop.validation_scores, []
+
+    def second_is_best(*args, **kwargs):
+        scores = original(*args, **kwargs)
+        losses.append(scores["validation_loss"])
+        return scores if len(losses) == 2 else scores | {"mIoU": -1.0}
+
+    monkeypatch.setattr(loop, "validation_scores", second_is_best)
+    settings = {**SMALL, "epochs": 4, "learning_rate": 3e-2}
+    train_run(**data.inputs(), output_dir=tmp_path, validation_fraction=0.4, **settings)
+    predict_run(
+        checkpoint=tmp_path / "checkpoint.safetensors", **data.inputs(), splits=["train"],
+        output=tmp_path / "p.jsonl", device="cpu",
+    )  # fmt: skip
+    table = read_moments(data.moments).set_index("query_id")
+    lines = [json.loads(line) for line in (tmp_path / "p.jsonl").read_text().splitlines()]
+    lines = [line for line in lines if line["video_id"] in held_out]
+    truth = table.loc[[line["query_id"] for line in lines], ["start_sec", "end_sec"]].to_numpy(dtype=float)
+    iou = temporal_iou(np.array([line["spans"][0][:2] for line in lines]), truth)
+    run = record(tmp_path)
+    assert run["chosen_epoch"] == 2
+    assert run["chosen_scores"]["validation_loss"] == losses[1]
+    assert run["chosen_scores"]["mIoU"] == pytest.approx(100 * iou.mean())
+    assert run["chosen_scores"]["R@1,IoU=0.5"] == pytest.approx(100 * (iou >= 0.5).mean())
+
+
+def test_features_are_standardised_by_the_training_videos_alone(data, tmp_path: Path, held_out: set[str]) -> None:
+    train_run(**data.inputs(), output_dir=tmp_path, validation_fraction=0.4, **{**SMALL, "epochs": 1})
+    with FeatureStore(data.features) as store:
+        steps = [store.get(name).features for name in store.video_ids if name[:5] == "train" and name not in held_out]
+    assert np.allclose(weights(tmp_path)["video_encoder.mean"], np.concatenate(steps).mean(axis=0), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"learning_rate": 2e-3}, {"gradient_clip": 1e-3}, {"batch_size": 8}, {"dropout": 0.4}, {"lstm_dropout": 0.1},
+        {"alignment": "cross"}, {"segmentation_weight": 2.0}, {"method": "mha"},
+    ],
+)  # fmt: skip
+def test_settings_have_an_effect(data, tmp_path: Path, changed: dict) -> None:
+    for name, more in (("plain", {}), ("changed", changed)):
+        train_run(**data.inputs(), output_dir=tmp_path / name, **{**SMALL, "epochs": 1, **more})
+    plain, other = weights(tmp_path / "plain"), weights(tmp_path / "changed")
+    assert not torch.equal(plain["video_encoder.projection.weight"], other["video_encoder.projection.weight"])
+
+
+def test_every_epoch_has_an_order_of_its_own(data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    orders, original = [], loop.training_batches
+
+    def watched(*args, **kwargs):
+        batches = original(*args, **kwargs)
+        orders.append(tuple(np.concatenate(batches).tolist()))
+        return batches
+
+    monkeypatch.setattr(loop, "training_batches", watched)
+    for seed in (0, 1):
+        train_run(**data.inputs(), output_dir=tmp_path / str(seed), seed=seed, **SMALL)
+    assert len(set(orders)) == 2 * SMALL["epochs"]
+
+
+def test_the_fingerprint_tells_features_and_code(data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fingerprint(name: str, features: Path = data.features) -> str:
+        inputs = {**data.inputs(), "features": features}
+        train_run(**inputs, output_dir=tmp_path / name, **{**SMALL, "epochs": 1})
+        return record(tmp_path / name)["fingerprint"]
+
+    shutil.copy(data.features, tmp_path / "same.h5")
+    shutil.copy(data.features, tmp_path / "other.h5")
+    with h5py.File(tmp_path / "other.h5", "r+") as file:
+        file["features/train000"][0, 0] += 1
+    plain = fingerprint("plain")
+    assert fingerprint("same", tmp_path / "same.h5") == plain
+    assert fingerprint("features", tmp_path / "other.h5") != plain
+    monkeypatch.setattr("vmr.training.run.code_digest", lambda entries: "changed")
+    assert fingerprint("code") != plain
+
+
 def test_test_videos_alone_give_an_untrained_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     data = write_synthetic(tmp_path, train_videos=4, test_videos=2, covered={"test004"})
     train_run(**data.inputs(), output_dir=tmp_path / "run", **SMALL)
@@ -223,6 +376,12 @@ def test_selection_on_test_is_labelled_and_holds_nothing_out(data, tmp_path: Pat
     assert run["counts"]["selection_videos"] == 3
 
 
+@pytest.mark.parametrize("splits", [[], ["nonsense"]])
+def test_selection_on_test_without_test_queries_is_refused(data, tmp_path: Path, splits: list[str]) -> None:
+    with pytest.raises(TrainingError, match=f"{splits[0] if splits else 'none is named'}.*--test-splits"):
+        train_run(**data.inputs(), output_dir=tmp_path, selection="test", test_splits=splits, **SMALL)
+
+
 def test_moments_outside_the_video_are_dropped_and_counted(tmp_path: Path) -> None:
     data = write_synthetic(tmp_path, train_videos=4, test_videos=1)
     table = read_moments(data.moments)
@@ -238,6 +397,48 @@ def test_moments_outside_the_video_are_dropped_and_counted(tmp_path: Path) -> No
 def test_unknown_choices_are_refused(data, tmp_path: Path, wrong: dict) -> None:
     with pytest.raises(ConfigError, match=next(iter(wrong.values()))):
         train_run(**data.inputs(), output_dir=tmp_path, **{**SMALL, **wrong})
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("hidden", 7, r"hidden \(7\) must be divisible by model.heads \(8\)"),
+        *(
+            (option, value, option.replace("-", "_"))
+            for option, value in [
+                ("heads", 0), ("batch-size", 0), ("batch-size", -3), ("epochs", 0), ("patience", 0),
+                ("validation-fraction", 1.5), ("dropout", 1.0), ("threads", 0), ("max-steps", 0),
+                ("learning-rate", -1), ("learning-rate", "nan"), ("gradient-clip", 0), ("segmentation-weight", "nan"),
+            ]
+        ),
+        ("seed", -1, "seeds.0"),
+    ],
+)  # fmt: skip
+def test_the_command_refuses_numbers_that_cannot_be(
+    data, tmp_path: Path, option: str, value: object, said: str
+) -> None:
+    files = {"moments": data.moments, "features": data.features, "queries": data.queries, "output-dir": tmp_path / "r"}
+    arguments = [f"--{name}={given}" for name, given in {**files, option: value}.items()]
+    result = CliRunner().invoke(app, ["train", *arguments])
+    assert result.exit_code == 1
+    assert re.search(rf"error: vmr train: 1 entries are wrong:\n  .*{said}", result.output), result.output
+    assert not (tmp_path / "r").exists()
+
+
+def test_the_command_trains_as_it_was_told(data, tmp_path: Path) -> None:
+    files = {"moments": data.moments, "features": data.features, "queries": data.queries, "output-dir": tmp_path}
+    # Each another number than its default.
+    told = {
+        "method": "mha", "seed": 3, "hidden": 8, "query-hidden": 4, "heads": 2, "dropout": 0.3, "lstm-dropout": 0.4,
+        "alignment": "pad", "max-steps": 16, "segmentation-weight": 2.0, "learning-rate": 1e-3, "batch-size": 16,
+        "epochs": 2, "patience": 1, "gradient-clip": 0.5, "selection": "test", "validation-fraction": 0.2,
+        "test-splits": "test", "precision": "bfloat16",
+    }  # fmt: skip
+    arguments = [f"--{name}={value}" for name, value in {**files, **told, "device": "cpu"}.items()]
+    result = CliRunner().invoke(app, ["train", *arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    settings = {name.replace("-", "_"): value for name, value in told.items()} | {"test_splits": ["test"]}
+    assert {name: record(tmp_path)["settings"][name] for name in settings} == settings
 
 
 @pytest.mark.slow
