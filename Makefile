@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-reduced test faults test-slurm test-slurm-faults check format lock bench bench-features bench-training bench-reruns bench-planning bench-serve clean
+.PHONY: help setup demo demo-reduced test faults test-slurm test-slurm-faults test-kubernetes check format lock bench bench-features bench-training bench-card bench-reruns bench-planning bench-serve clean
 
 BIN := .venv/bin
 CORES ?= all
@@ -39,6 +39,10 @@ test-slurm-faults: setup ## the same, with lost nodes, cancelled and requeued jo
 	@envs/slurm.sh
 	@VMR_SLURM=1 VMR_ALL_FAULTS=1 $(BIN)/pytest tests/slurm -rs --durations=8
 
+test-kubernetes: setup ## the workflow on a Kubernetes of our own (as root on Debian 12; builds it first, in eight minutes)
+	@envs/kubernetes.sh
+	@VMR_KUBERNETES=1 $(BIN)/pytest tests/kubernetes -rs --durations=5
+
 check: setup ## lint, formatting, types, one-way imports, rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -73,6 +77,11 @@ bench-training: setup ## a training step; an epoch of the Charades-scale simulat
 	@$(BIN)/python benchmarks/training_step.py
 	@$(SNAKEMAKE) work/charades_sim/features/simulated.h5 work/charades_sim/queries/queries.h5
 	@$(BIN)/python benchmarks/training_epoch.py --work work/charades_sim --features work/charades_sim/features/simulated.h5
+
+WEIGHTS ?= data/assets/i3d_kinetics400_rgb.safetensors
+bench-card: setup ## with a CUDA card: the extraction stage on the demo's frames, a whole training (after make demo, bench-training)
+	@$(BIN)/python benchmarks/extraction_card.py --frames work/demo/frames/shard_0.h5 --manifest work/demo/frames/shard_0.csv --weights $(WEIGHTS)
+	@$(BIN)/python benchmarks/training_card.py --work work/charades_sim --features work/charades_sim/features/simulated.h5
 
 bench-reruns: setup ## what Snakemake plans after each change of a setting, of files and of code
 	@VMR_RERUN_MATRIX=benchmarks/results/rerun_matrix.json $(BIN)/pytest tests/workflow/test_rerun.py

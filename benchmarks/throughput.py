@@ -1,10 +1,10 @@
 """What an hour of video costs in each stage, and what cores and cards make of a corpus: computed, not measured here.
 
-    python benchmarks/throughput.py [--hours 1000000 --days 30 --card-steps-per-sec 100]
+    python benchmarks/throughput.py [--hours 1000000 --days 30 --card-steps-per-sec 315]
 
 Costs come from the other benchmarks' JSON in `benchmarks/results/`: decoding into the frame store, reading it, steps of
-I3D, bytes of both test videos. How many steps a card takes in a second is an assumption, until `i3d_speed.py`
-has run on it. Scaling is linear: shards share nothing but the disk.
+I3D, bytes of both test videos. Steps a second of a card: what `extraction_card.py` gave on an H200 (another card
+wants its own). Scaling is linear: shards share nothing but the disk.
 """
 
 import argparse
@@ -80,7 +80,7 @@ def report(costs: Costs, *, hours: float, days: float, card_steps_per_sec: float
     ]
     lines += [
         "",
-        f"| cores | cards (of {card_steps_per_sec:g} steps/s, assumed) | video-hours an hour | held back by |",
+        f"| cores | cards (of {card_steps_per_sec:g} steps/s) | video-hours an hour | held back by |",
     ]
     lines += ["|---:|---:|---:|---|"]
     for cores, cards in ((2, 0), (16, 0), (64, 0), (4, 1), (16, 1), (16, 4), (64, 4), (256, 32)):
@@ -116,7 +116,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hours", type=float, default=1e6, help="hours of video")
     parser.add_argument("--days", type=float, default=30)
-    parser.add_argument("--card-steps-per-sec", type=float, default=100.0, help="of a card, with exact windows")
+    parser.add_argument("--card-steps-per-sec", type=float, default=315.0, help="of a card, with exact windows")
     options = parser.parse_args()
     print(report(measured_costs(), **vars(options)))
 

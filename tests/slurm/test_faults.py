@@ -8,7 +8,8 @@ import sys
 
 import pandas as pd
 import pytest
-from slurm.conftest import ROOT, TABLE, Run
+from clusters import TABLE
+from slurm.conftest import ROOT, Run
 
 pytestmark = [
     pytest.mark.timeout(1800),

@@ -189,7 +189,7 @@ def test_a_job_goes_through_kubernetes(snakemake, workdir, charades_annotations,
     amounts = {"cpu": "1", "memory": "2000M", "nvidia.com/gpu": "1"}
     assert container["resources"] == {"requests": amounts, "limits": amounts}
     assert job["spec"]["backoffLimit"] == 0 and pod["restartPolicy"] == "Never"  # started once
-    assert job["spec"]["activeDeadlineSeconds"] == 3600
+    assert pod["activeDeadlineSeconds"] == 3600 and "activeDeadlineSeconds" not in job["spec"]
     assert container["workingDir"] == str(workdir) and container["image"] == "vmr:latest"
     assert container["volumeMounts"] == [{"name": "project", "mountPath": "/vmr"}]
     assert pod["volumes"] == [{"name": "project", "persistentVolumeClaim": {"claimName": "vmr"}}]

@@ -30,6 +30,13 @@ def manifest(job: dict, script: Path) -> dict:
         "volumeMounts": [{"name": "project", "mountPath": resources["k8s_mount"]}],
     }
     volume = {"name": "project", "persistentVolumeClaim": {"claimName": resources["k8s_claim"]}}
+    pod = {
+        "restartPolicy": "Never",
+        # The pod's, which counts from when a node has it: the job's would count the wait for a card too.
+        "activeDeadlineSeconds": 60 * resources["runtime"],
+        "containers": [container],
+        "volumes": [volume],
+    }
     name = f"vmr-{job['rule'].replace('_', '-')[:40]}-{uuid.uuid4().hex[:10]}"
     return {
         "apiVersion": "batch/v1",
@@ -37,9 +44,8 @@ def manifest(job: dict, script: Path) -> dict:
         "metadata": {"name": name, "namespace": resources["k8s_namespace"], "labels": {"app": "vmr"}},
         "spec": {
             "backoffLimit": 0,
-            "activeDeadlineSeconds": 60 * resources["runtime"],
             "ttlSecondsAfterFinished": 86400,
-            "template": {"spec": {"restartPolicy": "Never", "containers": [container], "volumes": [volume]}},
+            "template": {"spec": pod},
         },
     }
 
