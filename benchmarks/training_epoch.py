@@ -5,7 +5,8 @@
 Straightforward: single precision, a DataLoader that reads HDF5 for every item, every video padded to the longest that
 is allowed and every query to the most words, each query with its own copy of its video, packed LSTMs and torch's
 dropout. Ours: what `vmr train` does. Both have the same network, batch size and threads. Of each epoch some batches
-are timed, spread evenly over the lengths of videos, in turns; the epoch is their mean times the number of batches.
+are timed, spread evenly over the lengths of videos, in turns; the epoch is their mean times the number of batches. On a
+card, where steps are recorded and replayed, `training_card.py` times whole epochs of ours.
 """
 
 import argparse
@@ -37,7 +38,8 @@ from vmr.model.losses import Targets
 from vmr.provenance import library_versions
 from vmr.queries.store import QueryStore
 from vmr.training.hardware import describe, resolve_precision
-from vmr.training.inference import predict_batch, ranked_spans
+from vmr.training.inference import ranked_spans
+from vmr.training.step import TrainingStep
 
 
 class Items(Dataset):
@@ -126,8 +128,10 @@ class Ours:
 
     def __init__(self, network: nn.Module, videos: VideoSteps, samples: Samples, vectors: np.ndarray, *,
                  batch_size: int, timed: int, precision: str, device: torch.device) -> None:  # fmt: skip
-        self.network, self.samples, self.precision, self.device = network.to(device), samples, precision, device
-        self.optimizer = torch.optim.Adam(network.parameters(), lr=1e-4, fused=True)
+        self.network, self.samples, self.device = network.to(device), samples, device
+        on_card = device.type == "cuda"
+        optimizer = torch.optim.Adam(network.parameters(), lr=1e-4, fused=True, capturable=on_card)
+        self.training_step = TrainingStep(network, optimizer, gradient_clip=1.0, precision=precision)
         self.collator = Collator(videos, vectors, device=device)
         counts = videos.counts[samples.video].numpy()
         batches = training_batches(counts, batch_size=batch_size, seed=0, epoch=1)
@@ -139,13 +143,7 @@ class Ours:
     def step(self) -> None:
         """One batch, forward and backward."""
         self.network.train()
-        batch = self.collator(self.samples, next(self.batches))
-        prediction = predict_batch(self.network, batch, self.precision)
-        loss = self.network.losses(prediction, Targets(batch.labels, batch.share, batch.step_counts)).total
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        self.optimizer.step()
+        self.training_step(self.collator(self.samples, next(self.batches)))
         synchronise(self.device)
 
 

@@ -42,7 +42,7 @@ STAGES = {
     "import_features": Stage("features:import_features"),
     "merge_features": Stage("features:merge_features"),
     "embed_queries": Stage("training:embed_queries"),
-    "train": Stage("training:train"),
+    "train": Stage("training:train", without=("vmr.config",)),  # whose values come as options
     "evaluate": Stage("training:evaluate_run"),
     "compute_baselines": Stage("tables:baselines"),
     "make_table": Stage("tables:make_table"),

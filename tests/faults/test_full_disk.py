@@ -1,9 +1,20 @@
 """A disk that gets full: one clear error, no half file, and success with more space, without doing videos again."""
 
+import json
+import resource
 import subprocess
+import sys
 
+import h5py
+import numpy as np
+import pandas as pd
 import pytest
 from faults import test_kills as kills
+from typer.testing import CliRunner
+
+from vmr.annotations.moments import MOMENT_COLUMNS, write_moments
+from vmr.cli import app
+from vmr.video.ffprobe import child_environment
 
 
 @pytest.fixture
@@ -80,3 +91,65 @@ def test_a_limit_of_file_sizes(tmp_path, stages, clip_manifest, undisturbed, sta
     kept = check_failed(folder, stage, code)
     assert len(kept) == parts
     check_succeeds(folder, stage, stages, clip_manifest, undisturbed, kept=kept)
+
+
+VIDEOS = [f"v{number:02}" for number in range(40)]
+
+
+@pytest.fixture
+def inputs(tmp_path):
+    """What the stages of whole datasets read: moments, a shard, arrays and word vectors."""
+    folder = tmp_path / "inputs"
+    (folder / "npy").mkdir(parents=True)
+    rows = [(f"train:{video_id}", video_id, "train", 0.0, 1.0, 10.0, "a person walks") for video_id in VIDEOS]
+    write_moments(pd.DataFrame(rows, columns=MOMENT_COLUMNS), folder / "moments.csv")
+    random = np.random.default_rng(0)
+    with h5py.File(folder / "shard.h5", "w") as file:
+        file.attrs["provenance"] = json.dumps({"dim": 16})
+        for video_id in VIDEOS:
+            features = random.normal(size=(30, 16)).astype(np.float32)
+            np.save(folder / "npy" / f"{video_id}.npy", features)
+            file[f"features/{video_id}"] = features
+            file[f"start_sec/{video_id}"], file[f"end_sec/{video_id}"] = np.arange(30) / 3, np.arange(1, 31) / 3
+    statuses = [(video_id, "ok", "") for video_id in VIDEOS]
+    pd.DataFrame(statuses, columns=["video_id", "status", "reason"]).to_csv(folder / "status.csv", index=False)
+    (folder / "glove.txt").write_text("".join(f"{word} {'0.5 ' * 1000}\n" for word in ("a", "person", "walks")))
+    return folder
+
+
+MERGE = "merge-features --shards IN/shard.h5 --statuses IN/status.csv --output OUT/features.h5 --coverage OUT/c.csv"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        MERGE,
+        f"{MERGE} --pca-components 12 --device cpu",
+        "features import IN/npy --layout npy_folder --fps 24 --stride 8 --output OUT/features.h5 --coverage OUT/c.csv",
+        "embed-queries --vectors IN/glove.txt --output OUT/queries.h5 --report OUT/report.json",
+        "simulate --annotations train=OUT/train.txt --durations OUT/d.csv --features OUT/features.h5",
+    ],
+    ids=["links", "pca", "import", "queries", "simulate"],
+)
+def test_files_of_whole_datasets(tmp_path, inputs, command):
+    # In a process of its own: HDF5 that cannot write may end in a segmentation fault.
+    output = tmp_path / "output"
+    output.mkdir()
+    arguments = f"{command} --moments IN/moments.csv".replace("IN/", f"{inputs}/").replace("OUT/", f"{output}/").split()
+    limit = 4_000  # bytes of a file: enough for the tables
+    result = subprocess.run(
+        [sys.executable, "-m", "vmr", *arguments],
+        env=child_environment() | {"PYTHONDONTWRITEBYTECODE": "1"},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+        capture_output=True,
+        text=True,
+    )
+    said = result.stderr + result.stdout
+    assert result.returncode == 1, said
+    assert said.count("error: ") == 1 and f"{output}/" in said and "Free some space" in said
+    assert "Traceback" not in said
+    assert {path.name for path in output.iterdir()} <= {"c.csv"}
+    # With more space it succeeds.
+    again = CliRunner().invoke(app, arguments)
+    assert again.exit_code == 0, again.output
+    assert max(path.stat().st_size for path in output.iterdir()) > limit

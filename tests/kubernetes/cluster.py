@@ -1,9 +1,9 @@
 """A Kubernetes of our own: etcd, API server, controllers, scheduler, containerd and one node, under one folder.
 
 The programs and images are those that `envs/kubernetes.sh` makes. Nothing of a Kubernetes or containerd that is
-installed for real is read or stopped: the configuration, the sockets, the tokens and the ports are ours. The node's card
-is one that it is told of, as administrators do with resources that no plugin watches; jobs here compute on CPUs, but ask
-for it and wait.
+installed for real is read or stopped: the configuration, the sockets, the tokens and the ports are ours. The node's
+card is one that it is told of, as administrators do with resources that no plugin watches; jobs here compute on CPUs,
+but ask for it and wait.
 """
 
 import json

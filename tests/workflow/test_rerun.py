@@ -346,7 +346,7 @@ CODE = {
     "a comment and a docstring": (
         "vmr/evaluation/metrics.py", '"""', '"""# changed\n', NOTHING,
     ),
-    "the text of an error": ("vmr/training/loop.py", "the loss is not a number at step", "NaN at step", NOTHING),
+    "the text of an error": ("vmr/training/loop.py", "or its gradient is not a number", "is NaN", NOTHING),
     "the text of a log message": ("vmr/training/loop.py", "going on after epoch", "resuming after epoch", NOTHING),
     "metrics": ("vmr/evaluation/metrics.py", "\nimport", "\nCHANGED = 1\nimport", EVALUATE | BASELINES),
     "the loop": ("vmr/training/loop.py", "_STEPS_BETWEEN_CHECKS = 8", "_STEPS_BETWEEN_CHECKS = 9", TRAIN),

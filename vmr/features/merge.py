@@ -161,7 +161,8 @@ def _coverage(statuses: list[Path], video_ids: list[str], steps: dict[str, int])
     if unlisted := sorted(set(steps) - named):
         raise FeatureError(
             f"{statuses[0].parent}: {len(unlisted)} videos have features, but no row in the status files of the "
-            f"shards: {', '.join(unlisted[:5])}. A status file was cut; remove it, and its shard is looked through again."
+            f"shards: {', '.join(unlisted[:5])}. A status file was cut; remove it, and its shard is looked through "
+            "again."
         )
     unnamed = [video_id for video_id in video_ids if video_id not in named]
     extra = pd.DataFrame({"video_id": unnamed, "status": "missing", "reason": "in none of the shards"})

@@ -109,6 +109,12 @@ def test_the_command_line_prints_and_writes_the_scores(charades):
     assert "clamped" not in result.output  # no duration is known
 
 
+def test_a_seed_that_cannot_be_is_refused(charades):
+    result = _run(charades, [{"query_id": 1, "spans": [[0, 5]]}], "--seed", -1)
+    assert result.exit_code == 2
+    assert "--seed" in result.output
+
+
 def test_durations_bring_clamped_truth(charades):
     (charades / "durations.csv").write_text("id,length\nAAAAA,5.0\n")
     result = _run(charades, [{"query_id": 1, "spans": [[0, 5]]}], "--durations", charades / "durations.csv")

@@ -82,16 +82,27 @@ def test_a_wider_stride_picks_steps(random_i3d, video, one_pass):
     torch.testing.assert_close(features, expected, rtol=1e-6, atol=1e-7)
 
 
-@pytest.mark.parametrize("stride", [72, 128])
-@pytest.mark.parametrize("chunk", [8, 40, 136])
-def test_windows_far_apart_in_any_pieces(fresh_i3d, stride, chunk):
-    # 32 or 64 of the strides' frames lie in no window; pieces end before, in and behind those.
-    video = 4 * torch.rand(1, 3, 320, 32, 32, generator=torch.Generator().manual_seed(3)) - 2
-    features = feed(StreamingFeatures(fresh_i3d, window=64, stride=stride), video, chunk)
+def test_windows_far_apart(random_i3d, video):
+    # Of 40 frames from one window of 16 to the next 24 lie in none: three positions, one more than a piece has.
+    features = feed(StreamingFeatures(random_i3d, window=16, stride=40), video, 16)
     with torch.inference_mode():
-        every = pool_time(pool_space(fresh_i3d.trunk(video)), window_positions=8)[0]
-    assert len(features) == (320 - 64) // stride + 1
-    torch.testing.assert_close(features, every[:: stride // 8], rtol=1e-4, atol=1e-6)
+        every = pool_time(pool_space(random_i3d.trunk(video)), window_positions=2)[0]
+    assert len(features) == 3
+    torch.testing.assert_close(features, every[::5], rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("stride", [64, 72, 128])
+@pytest.mark.parametrize("chunk", [1, 5, 9, 40])
+def test_positions_between_windows_are_skipped_in_any_pieces(stride, chunk):
+    class NoStages:
+        def stages(self):
+            return {}
+
+    # Without stages each frame is a position: eight of them are a window.
+    positions = torch.rand(1, 1024, 50, 7, 7, generator=torch.Generator().manual_seed(3))
+    features = feed(StreamingFeatures(NoStages(), window=64, stride=stride), positions, chunk)
+    every = pool_time(pool_space(positions), window_positions=8)[0]
+    torch.testing.assert_close(features, every[:: stride // 8])
 
 
 def test_continuous_features_are_those_of_a_lone_window(random_i3d, video):
