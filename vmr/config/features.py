@@ -88,6 +88,8 @@ class ImportSettings(Section):
     def _fps_and_stride(self) -> ImportSettings:
         if (self.fps is None) != (self.stride is None):
             raise ValueError("fps and stride are given both or neither: a step lasts stride / fps seconds")
+        if self.window is not None and self.fps is None:
+            raise ValueError("window needs fps and stride: steps then lie in the middle of their windows")
         return self
 
 
