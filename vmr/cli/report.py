@@ -68,7 +68,7 @@ def page(
     manifests: Manifests = [],  # noqa: B006
     coverage: Annotated[list[str], typer.Option(help="FEATURES=coverage.csv, for each kind of features.")] = [],  # noqa: B006
     cases: Annotated[list[Path], typer.Option(help="What `vmr report cases` wrote.")] = [],  # noqa: B006
-    benchmarks: Annotated[list[Path], typer.Option(help="Folders of benchmark files.")] = [],  # noqa: B006
+    benchmarks: Annotated[list[Path], typer.Option(help="Benchmark files, patterns or folders of them.")] = [],  # noqa: B006
     output: Output,
 ) -> None:
     """Make the page: one HTML file that opens offline."""
@@ -93,7 +93,7 @@ def page(
 @report_app.command()
 def costs(
     *,
-    benchmarks: Annotated[list[Path], typer.Option(help="Folders of benchmark files.")],
+    benchmarks: Annotated[list[Path], typer.Option(help="Benchmark files, patterns or folders of them.")],
     logs: Annotated[list[Path], typer.Option(help="Folder of the logs of each.")] = [],  # noqa: B006
     output: Output,
 ) -> None:

@@ -365,9 +365,52 @@ def measured_datasets(wildcards):
     return dict.fromkeys([*table_sources(wildcards), *tabled(wildcards)])
 
 
-def benchmark_folders(wildcards):
-    """Where the benchmark files of a table's datasets lie."""
-    return [f"work/{name}/benchmarks" for name in measured_datasets(wildcards)]
+def table_benchmarks(wildcards):
+    """The benchmark files of the jobs that a table takes; those of other settings lie beside them."""
+    files = []
+    for name in measured_datasets(wildcards):
+        dataset, settings, kinds = DATASETS[name], SETTINGS[name], KINDS[name]
+        shards = [f"{{0..{dataset.shards - 1}}}"]
+        runs = expand(
+            "{kind}_{method}_{seed}",
+            kind=kinds,
+            method=settings.training.methods,
+            seed=settings.training.seeds,
+        )
+        jobs = {
+            "probe_videos": shards,
+            "decode_frames": shards,
+            **{f"extract_{kind}": shards for kind in kinds},
+            "merge_features": kinds,
+            "import_features": kinds,
+            "train": runs,
+            "evaluate": expand("{run}_{split}", run=runs, split=dataset.test_splits),
+            "compute_baselines": dataset.test_splits,
+            "study_cases": expand(
+                "{kind}_{split}", kind=kinds, split=dataset.test_splits
+            ),
+        }
+        folder = f"work/{name}/benchmarks"
+        files += [f"{folder}/*.tsv"]
+        files += [
+            f"{folder}/{rule}/{job}.tsv"
+            for rule, names in jobs.items()
+            for job in names
+        ]
+        # What datasets share.
+        weights = (
+            []
+            if name in IMPORTS
+            else [settings.features[kind].weights for kind in kinds]
+        )
+        assets = [asset_or_path(value, ".safetensors") for value in weights]
+        assets += [asset_or_path(settings.queries.vectors, ".txt")]
+        files += [f"work/benchmarks/assets/{Path(file).name}.tsv" for file in assets]
+        files += [
+            f"work/benchmarks/fetch/{Path(file).relative_to('data')}.tsv"
+            for file in dataset.fetch
+        ]
+    return list(dict.fromkeys(files))
 
 
 def log_folders(wildcards):

@@ -127,7 +127,7 @@ rule make_report:
         ),
         cases=lambda wildcards, input: repeated("--cases", input.cases),
         benchmarks=lambda wildcards: repeated(
-            "--benchmarks", benchmark_folders(wildcards)
+            "--benchmarks", table_benchmarks(wildcards)
         ),
         code=STAGES["make_report"].digest(),
     shell:
@@ -157,7 +157,7 @@ rule gather_costs:
         runtime=lasting(60),
     params:
         benchmarks=lambda wildcards: repeated(
-            "--benchmarks", benchmark_folders(wildcards)
+            "--benchmarks", table_benchmarks(wildcards)
         ),
         logs=lambda wildcards: repeated("--logs", log_folders(wildcards)),
         code=STAGES["gather_costs"].digest(),
