@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,8 +48,8 @@ def verify_files(folder: Path) -> Verified:
     links: dict[Path, set[Path]] = {}
     for path in tqdm(list(_files_of(folder)), desc="verify", unit="file", disable=None):
         result.files += 1
-        result.size_bytes += path.stat().st_size
         try:
+            result.size_bytes += path.stat().st_size
             with h5py.File(path, "r", locking=False) as file:
                 if not is_sealed(file):
                     result.unsealed.append(path)
@@ -69,7 +70,12 @@ def verify_files(folder: Path) -> Verified:
 
 
 def _files_of(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.rglob("*.h5")):
+    """Files of a folder and of those that it links to, as to a larger disk; each folder once, should links go round."""
+    seen: set[Path] = set()
+    for root, folders, names in os.walk(folder, followlinks=True):
+        seen.add(Path(root).resolve())
         # Parts of a shard at work are checked by who goes on with it; hidden files are being written.
-        if not path.name.startswith(".") and not any(part.endswith(".parts") for part in path.parts):
-            yield path
+        folders[:] = [
+            name for name in sorted(folders) if not name.endswith(".parts") and Path(root, name).resolve() not in seen
+        ]
+        yield from (Path(root, name) for name in sorted(names) if name.endswith(".h5") and not name.startswith("."))

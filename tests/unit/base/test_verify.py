@@ -113,6 +113,19 @@ def test_any_single_altered_byte_does_no_harm_or_is_found(work):
     assert harmless < len(raw) / 37  # padding and unused space, mostly
 
 
+def test_folders_on_another_disk_are_read_too_and_links_to_nothing_are_told(work, tmp_path):
+    elsewhere = tmp_path / "scratch"
+    (work / "features" / "i3d").rename(elsewhere)
+    (work / "features" / "i3d").symlink_to(elsewhere)
+    (elsewhere / "round").symlink_to(work)
+    assert verify() == (0, "3 files of 0.00 GB: nothing is damaged.\n")
+    flip(elsewhere / "shard_1.h5")
+    (work / "lost.h5").symlink_to(tmp_path / "nowhere.h5")
+    code, text = verify()
+    assert code == 1 and "work/demo/features/i3d/shard_1.h5: not as written: features/a1" in text
+    assert "work/demo/lost.h5: not readable: " in text
+
+
 def test_files_of_earlier_versions_are_told_apart(work):
     with h5py.File(work / "old.h5", "w") as file:
         file.attrs["provenance"] = json.dumps({})
