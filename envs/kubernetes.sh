@@ -49,7 +49,7 @@ mmdebstrap --variant=minbase bookworm "$folder/base.tar" >"$folder/base.log" 2>&
 base=$(buildah from scratch)
 buildah add -q "$base" "$folder/base.tar" / >/dev/null
 buildah commit -q "$base" localhost/vmr-base >/dev/null
-buildah build -q --network host --build-arg BASE=localhost/vmr-base -t localhost/vmr:1 -f envs/Containerfile envs >/dev/null
+buildah build -q --runtime "$(command -v runc)" --network host --build-arg BASE=localhost/vmr-base -t localhost/vmr:1 -f envs/Containerfile envs >/dev/null
 pause=$(buildah from scratch)
 buildah copy -q "$pause" "$folder/bin/pause" /pause >/dev/null
 buildah config --entrypoint '["/pause"]' "$pause"
