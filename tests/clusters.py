@@ -1,10 +1,12 @@
 """The whole workflow on eight tiny videos, run on a cluster as a user would; for the tests of clusters."""
 
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -74,3 +76,18 @@ class Run:
         if "is finished already" in text:  # by a job that went on for a while after it was deleted
             return sum(TINY["datasets"]["demo"]["render"][part] for part in ("train_videos", "test_videos"))
         return int(text.split(" of them finished before")[0].split()[-1])
+
+
+def copy_decoded(source: Path, target: Path) -> None:
+    """A folder in which everything up to the decoded frames is done, as Snakemake's own records say too."""
+    # The plugin for Slurm deletes the scheduler's logs of jobs that ended well, and by that its folder, a while later.
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns("locks", "snakemake.log", "slurm"))
+    for name in ("results", "work/demo/features", "work/demo/runs", "logs/demo/extract_i3d"):
+        shutil.rmtree(target / name)
+
+
+def check(run: Run, undisturbed: Run) -> None:
+    """The run ends, and with the table of the undisturbed one."""
+    run.finish()
+    expected = pd.read_csv(undisturbed.folder / TABLE)
+    pd.testing.assert_frame_equal(pd.read_csv(run.folder / TABLE), expected)

@@ -109,7 +109,7 @@ class PartialShard:
                 leftover.unlink()
             with atomic_path(key_file) as temporary:
                 temporary.write_text(self._key)
-            self._earlier = self._find_earlier()
+        self._found: _Earlier | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -137,15 +137,15 @@ class PartialShard:
         Raises:
             ShardError: the folder cannot be written.
         """
-        self._earlier = self._find_earlier()
-        if self._earlier.finished_for != self._digest(fingerprints):
+        earlier = self._found = self._find_earlier()
+        if earlier.finished_for != self._digest(fingerprints):
             return None
-        if self._earlier.path != self.path:
+        if earlier.path != self.path:
             with writing(self.path):
                 self.path.unlink(missing_ok=True)
-                os.link(self._earlier.path, self.path)
+                os.link(earlier.path, self.path)
                 os.utime(self.path)  # made now, as Snakemake sees it: newer than the inputs
-        return [self._earlier.rows[video_id]["row"] for video_id in sorted(fingerprints)]
+        return [earlier.rows[video_id]["row"] for video_id in sorted(fingerprints)]
 
     def done(self, video_id: str, fingerprint: str) -> dict[str, Any] | None:
         """The row kept with a finished video, or None when it must be done (again).
@@ -265,6 +265,13 @@ class PartialShard:
         except BaseException:
             self.close()
             raise
+
+    @property
+    def _earlier(self) -> _Earlier:
+        """What `_find_earlier` found when it was first asked: it reads all of a file that may have gigabytes."""
+        if self._found is None:
+            self._found = self._find_earlier()
+        return self._found
 
     def _find_earlier(self) -> _Earlier:
         """The final file of an earlier run with these settings, if it is unaltered; else one without videos."""

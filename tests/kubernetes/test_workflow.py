@@ -1,13 +1,12 @@
 """The whole workflow through the profile for Kubernetes, and what clusters do to jobs."""
 
 import json
-import shutil
 import subprocess
 import time
 
 import pandas as pd
 import pytest
-from clusters import TABLE
+from clusters import TABLE, check, copy_decoded
 from kubernetes.conftest import Run
 
 pytestmark = pytest.mark.timeout(1800)
@@ -15,19 +14,10 @@ pytestmark = pytest.mark.timeout(1800)
 
 @pytest.fixture
 def decoded(cluster, undisturbed, request):
-    """Name of a folder in which everything up to the decoded frames is done, as Snakemake's own records say too."""
+    """Name of a folder in which everything up to the decoded frames is done."""
     name = request.node.name
-    folder = undisturbed.folder.with_name(name)
-    shutil.copytree(undisturbed.folder, folder, ignore=shutil.ignore_patterns("locks", "snakemake.log"))
-    for part in ("results", "work/demo/features", "work/demo/runs", "logs/demo/extract_i3d"):
-        shutil.rmtree(folder / part)
+    copy_decoded(undisturbed.folder, undisturbed.folder.with_name(name))
     return name
-
-
-def check(run, undisturbed):
-    run.finish()
-    expected = pd.read_csv(undisturbed.folder / TABLE)
-    pd.testing.assert_frame_equal(pd.read_csv(run.folder / TABLE), expected)
 
 
 def test_the_table_comes_out(undisturbed):

@@ -1,14 +1,12 @@
 """What clusters do to jobs: each time the right table comes out, and nothing finished is extracted again."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
 
-import pandas as pd
 import pytest
-from clusters import TABLE
+from clusters import check, copy_decoded
 from slurm.conftest import ROOT, Run
 
 pytestmark = [
@@ -19,19 +17,9 @@ pytestmark = [
 
 @pytest.fixture
 def decoded(undisturbed, tmp_path):
-    """A folder in which everything up to the decoded frames is done, as Snakemake's own records say too."""
-    folder = tmp_path / "run"
-    # The plugin deletes the scheduler's logs of jobs that ended well, and by that its folder, a while later.
-    shutil.copytree(undisturbed.folder, folder, ignore=shutil.ignore_patterns("locks", "snakemake.log", "slurm"))
-    for name in ("results", "work/demo/features", "work/demo/runs", "logs/demo/extract_i3d"):
-        shutil.rmtree(folder / name)
-    return folder
-
-
-def check(run, undisturbed):
-    run.finish()
-    expected = pd.read_csv(undisturbed.folder / TABLE)
-    pd.testing.assert_frame_equal(pd.read_csv(run.folder / TABLE), expected)
+    """A folder in which everything up to the decoded frames is done."""
+    copy_decoded(undisturbed.folder, tmp_path / "run")
+    return tmp_path / "run"
 
 
 def test_a_node_goes_down(cluster, decoded, undisturbed):
