@@ -77,16 +77,19 @@ def common_way(paths: list[Path], weights: Path, device: str) -> int:
 
 
 class Waits(logging.Handler):
-    """Hears how long the network waited for frames, in percent."""
+    """Hears from the extraction stage how many seconds it took, and how long the network waited, in percent."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.seconds: list[float] = []
         self.percent: list[float] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep the number of the line that tells it."""
-        if found := re.search(r"the network waited for frames ([\d.]+) %", record.getMessage()):
-            self.percent.append(float(found.group(1)))
+        """Keep the numbers of the line that tells them."""
+        pattern = r"videos in ([\d.]+) s; the network waited for frames ([\d.]+) %"
+        if found := re.search(pattern, record.getMessage()):
+            self.seconds.append(float(found[1]))
+            self.percent.append(float(found[2]))
 
 
 def our_way(paths: list[Path], weights: Path, folder: Path, mode: str, device: str) -> int:

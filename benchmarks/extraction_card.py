@@ -12,7 +12,6 @@ import argparse
 import datetime
 import logging
 import os
-import re
 import statistics
 import tempfile
 import time
@@ -22,6 +21,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import torch
+from extraction import Waits
 from i3d_speed import GFLOP_PER_WINDOW, STRIDE, WINDOW, matmul_gflops, plain_window, processor_name, with_plain_pools
 
 from vmr.features.extract import extract_shard
@@ -94,20 +94,6 @@ def network_alone(weights: Path, device: str, mode: str | None) -> float:
     return statistics.median(rates)
 
 
-class Heard(logging.Handler):
-    """What the stage says of its waiting."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seconds, self.percent = 0.0, 0.0
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Keep the numbers of the line that tells them."""
-        pattern = r"videos in ([\d.]+) s; the network waited for frames ([\d.]+) %"
-        if found := re.search(pattern, record.getMessage()):
-            self.seconds, self.percent = float(found[1]), float(found[2])
-
-
 def main() -> None:
     """Measure and write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -120,7 +106,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "extraction_card.json")
     options = parser.parse_args()
-    heard = Heard()
+    heard = Waits()
     logger = logging.getLogger("vmr.features.extract")
     logger.setLevel(logging.INFO)
     logger.addHandler(heard)
@@ -146,8 +132,8 @@ def main() -> None:
                 with FeatureStore(run / "x.h5") as store:
                     clips = sum(store.steps(video_id) for video_id in store.video_ids)
                 if turn:
-                    rates.append(clips / heard.seconds)
-                    waits.append(heard.percent)
+                    rates.append(clips / heard.seconds[-1])
+                    waits.append(heard.percent[-1])
             figures[mode] = {
                 "clips": clips,
                 "clips_per_sec": statistics.median(rates),
