@@ -90,6 +90,21 @@ def without_machine(provenance: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def only_machine(provenance: dict[str, Any]) -> dict[str, Any]:
+    """What `without_machine` leaves out, where it stood.
+
+    >>> only_machine({"fps": 24, "device": "cuda", "frames": {"fps": 24, "versions": {"decord": "0.6.0"}}})
+    {'device': 'cuda', 'frames': {'versions': {'decord': '0.6.0'}}}
+    """
+    found: dict[str, Any] = {}
+    for key, value in provenance.items():
+        if key in _OF_THE_MACHINE:
+            found[key] = value
+        elif isinstance(value, dict) and (inner := only_machine(value)):
+            found[key] = inner
+    return found
+
+
 def _files_of(name: str) -> list[Path]:
     parts = name.split(".")
     base = _PACKAGE_ROOT.joinpath(*parts[1:])

@@ -69,6 +69,7 @@ def merge_features(
 ) -> None:
     """Merge the shards of a dataset by links; with --pca-components or --pca also reduce them."""
     from vmr.features.merge import merge_features
+    from vmr.stages import STAGES
 
     merge_features(
         shards=shards,
@@ -80,6 +81,7 @@ def merge_features(
         pca_file=pca,
         device=device,
         train_split=train_split,
+        code_digest=STAGES["merge_features"].digest(),
     )
 
 
@@ -119,6 +121,7 @@ def import_features(
 ) -> None:
     """Import features that you hold; without fps and stride, steps are spread over each video."""
     from vmr.features.importers import import_features
+    from vmr.stages import STAGES
 
     import_features(
         source=source,
@@ -132,4 +135,5 @@ def import_features(
         window=window,
         kind=kind,
         max_failed_share=max_failed_share,
+        code_digest=STAGES["import_features"].digest(),
     )

@@ -47,6 +47,7 @@ def import_features(
     window: float | None = None,
     kind: str = "imported",
     max_failed_share: float = 0.5,
+    code_digest: str,
 ) -> None:
     """Take features made elsewhere into a feature file like our own; half precision stays what it is.
 
@@ -62,6 +63,7 @@ def import_features(
         window: frames of a window where only whole windows were used, see `step_times`; needs fps and stride.
         kind: name of the features in the provenance.
         max_failed_share: largest share of the found videos that may be unusable, from 0 to 1.
+        code_digest: digest of the code that imports, for the provenance.
 
     Raises:
         FeatureError: the source cannot be read, none or too many of its videos are usable (a wrong stride or frame
@@ -123,6 +125,7 @@ def import_features(
                 "window": window,
                 "step_times": _TIMES[fps is not None, window is not None],
                 "pca": None,
+                "code_digest": code_digest,
                 "versions": library_versions(["vmr", "numpy", "h5py"]),
             },
             sort_keys=True,

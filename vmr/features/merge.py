@@ -22,7 +22,7 @@ from vmr.features.pca import Pca, PcaFitter, read_pca
 from vmr.features.store import END, FEATURES, GROUPS, START, FeatureStore
 from vmr.files import atomic_path, sha256_file
 from vmr.hdf5 import new_hdf5
-from vmr.provenance import without_machine
+from vmr.provenance import library_versions, only_machine, without_machine
 from vmr.shard import writing
 
 log = logging.getLogger(__name__)
@@ -45,6 +45,7 @@ def merge_features(
     pca_file: Path | None = None,
     train_split: str = "train",
     device: str = "auto",
+    code_digest: str,
 ) -> None:
     """Unite the shards of a dataset in one feature file.
 
@@ -62,6 +63,7 @@ def merge_features(
         pca_file: a PCA made elsewhere, see `vmr.features.pca.read_pca`; None to fit one.
         train_split: split of the training videos.
         device: where features are projected: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        code_digest: digest of the code that merges and projects, for the provenance.
 
     Raises:
         FeatureError: a shard is missing or was made in another way, a video lies in two shards, or there is
@@ -75,7 +77,7 @@ def merge_features(
             f"{output}: {len(absent)} shards are missing: {', '.join(absent) or 'none is named'}. "
             "Run their extraction first."
         )
-    provenance = _common_provenance(shards)
+    provenance, machines = _common_provenance(shards)
     steps, owner = _videos_of(shards)
     table = read_moments(moments)
     rows = _coverage(statuses, table["video_id"].unique().tolist(), steps)
@@ -95,6 +97,12 @@ def merge_features(
     if pca is not None:
         provenance["pca"] = {"components": len(pca.components), "input_dim": provenance["dim"], **origin}
         provenance["dim"] = len(pca.components)
+    provenance["merged"] = {
+        "code_digest": code_digest,
+        "shards": len(shards),
+        "machines": machines,
+        "versions": library_versions(["vmr", "numpy", "h5py", *(["torch"] if pca is not None else [])]),
+    }
     # Before the features, whose presence then says that all is done.
     with writing(coverage), atomic_path(coverage) as temporary:
         rows.to_csv(temporary, index=False)
@@ -110,14 +118,14 @@ def merge_features(
     log.info("%s: %d videos with features; %s", output, len(steps), rows["status"].value_counts().to_dict())
 
 
-def _common_provenance(shards: list[Path]) -> dict[str, Any]:
+def _common_provenance(shards: list[Path]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """What all shards tell, with the first one's machine; and each machine that made some, with how many it made."""
     first: dict[str, Any] = {}
+    machines: list[dict[str, Any]] = []
     for path in shards:
         with FeatureStore(path) as store:
             provenance = store.provenance
-        if not first:
-            first = provenance
-            continue
+        first = first or provenance
         ours, theirs = without_machine(first), without_machine(provenance)
         for key in sorted(set(ours) | set(theirs)):
             if ours.get(key) != theirs.get(key):
@@ -126,9 +134,15 @@ def _common_provenance(shards: list[Path]) -> dict[str, Any]:
                     f"{theirs.get(key)!r}, there {ours.get(key)!r}. Extract the older one again with the present "
                     "settings."
                 )
-        if provenance != first:
-            log.info("%s and %s were made on different machines, or with other versions", shards[0], path)
-    return first
+        told = only_machine(provenance)
+        known = next((machine for machine in machines if machine["made"] == told), None)
+        if known is None:
+            machines.append({"made": told, "shards": 1})
+        else:
+            known["shards"] += 1
+    if len(machines) > 1:
+        log.info("the shards were made on %d different machines, or with different versions", len(machines))
+    return first, machines
 
 
 def _videos_of(shards: list[Path]) -> tuple[dict[str, int], dict[str, Path]]:

@@ -267,6 +267,7 @@ def refused(tmp_path):
             import_features(
                 source=source, layout="npy_folder" if source.is_dir() else "hdf5", manifests=[], fps=None, stride=None,
                 moments=tmp_path / "moments.csv", output=tmp_path / "out.h5", coverage=tmp_path / "coverage.csv",
+                code_digest="",
             )  # fmt: skip
         assert not (tmp_path / "out.h5").exists()
         return str(error.value)

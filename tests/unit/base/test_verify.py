@@ -38,6 +38,7 @@ def work(tmp_path, monkeypatch):
         output=folder / "features" / "i3d.h5",
         coverage=folder / "features" / "i3d_coverage.csv",
         moments=folder / "moments.csv",
+        code_digest="",
     )
     parts = folder / "features" / "i3d" / "shard_2.h5.parts"
     parts.mkdir()

@@ -3,12 +3,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from vmr.annotations.moments import MOMENT_COLUMNS, write_moments
+from vmr.cli import app
 from vmr.errors import FeatureError
 from vmr.features.clips import plan_windows, step_seconds
 from vmr.features.importers import import_features, step_times
 from vmr.features.store import FeatureStore
+from vmr.stages import STAGES
 
 
 @pytest.fixture
@@ -24,7 +27,7 @@ def folder(tmp_path):
 
 
 def run(folder, source, layout, **changed):
-    arguments = {"fps": 24.0, "stride": 8.0, "manifests": []} | changed
+    arguments = {"fps": 24.0, "stride": 8.0, "manifests": [], "code_digest": "of importing"} | changed
     import_features(
         source=source,
         layout=layout,
@@ -65,6 +68,17 @@ def test_the_official_activitynet_file(folder):
         np.testing.assert_allclose(store.get("v_one").start_sec[:3], [0.0, 0.25, 0.5])
         assert store.get("two").end_sec[-1] == 20.0
         assert len(store.provenance["source_sha256"]) == 64
+        assert store.provenance["code_digest"] == "of importing"
+
+
+def test_the_command_says_which_code_imported(folder):
+    np.save(folder / "npy" / "one.npy", features(30))
+    command = ["features", "import", folder / "npy", "--layout", "npy_folder", "--moments", folder / "moments.csv"]
+    command += ["--fps", 24, "--stride", 8, "--output", folder / "out.h5", "--coverage", folder / "coverage.csv"]
+    result = CliRunner().invoke(app, list(map(str, command)))
+    assert result.exit_code == 0, result.output
+    with FeatureStore(folder / "out.h5") as store:
+        assert store.provenance["code_digest"] == STAGES["import_features"].digest()
 
 
 def test_half_precision_takes_half_the_space_and_is_read_as_single(folder):

@@ -5,6 +5,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from vmr.annotations.moments import MOMENT_COLUMNS, write_moments
@@ -13,6 +14,7 @@ from vmr.cli import app
 from vmr.errors import DamageError, FeatureError
 from vmr.features.merge import merge_features
 from vmr.features.store import FeatureStore
+from vmr.stages import STAGES
 
 PROVENANCE = {"dim": 5, "extractor": "i3d", "stride": 8, "device": "cpu", "versions": {"torch": "1"}}
 
@@ -49,6 +51,7 @@ def merge(folder, **changed):
         "output": folder / "merged" / "i3d.h5",
         "coverage": folder / "merged" / "coverage.csv",
         "moments": folder / "moments.csv",
+        "code_digest": "of merging",
     } | changed
     merge_features(**arguments)
     return arguments["output"]
@@ -83,6 +86,7 @@ def test_the_command_takes_the_shards_by_their_numbers(dataset):
     assert result.exit_code == 0, result.output
     with FeatureStore(dataset / "i3d.h5") as store:
         assert store.video_ids == ["a", "b", "c", "d"]
+        assert store.provenance["merged"]["code_digest"] == STAGES["merge_features"].digest()
     wrong = [part.replace("{0..1}", "{1..0}") for part in map(str, merge_command)]
     result = CliRunner().invoke(app, [*wrong, *map(str, outputs)])
     assert result.exit_code == 2 and "ends before it begins" in result.output
@@ -148,10 +152,34 @@ def test_shards_of_other_machines_and_versions_are_merged(dataset):
             file.attrs["provenance"] = json.dumps(PROVENANCE | {"frames": frames, "versions": {"torch": version}})
     with FeatureStore(merge(dataset)) as store:
         assert store.video_ids == ["a", "b", "c", "d"]
+        machines = store.provenance["merged"]["machines"]
+    # Which machine, and which versions, made how many of them.
+    assert machines == [
+        {
+            "made": {"device": "cpu", "frames": {"versions": {"ffmpeg": version}}, "versions": {"torch": version}},
+            "shards": 1,
+        }
+        for version in ("5.1.9", "6.1")
+    ]
     with h5py.File(dataset / "shards" / "1" / "i3d.h5", "r+") as file:
         file.attrs["provenance"] = json.dumps(PROVENANCE | {"frames": frames | {"short_side": 128}})
     with pytest.raises(FeatureError, match=r"frames is \{'short_side': 128\}, there \{'short_side': 256\}"):
         merge(dataset)
+
+
+def test_a_merged_file_tells_what_extracted_and_what_merged(dataset):
+    for shard in "01":
+        with h5py.File(dataset / "shards" / shard / "i3d.h5", "r+") as file:
+            file.attrs["provenance"] = json.dumps(PROVENANCE | {"code_digest": "of extraction", "device": "cuda"})
+    with FeatureStore(merge(dataset)) as store:
+        about = store.provenance
+    assert about["code_digest"] == "of extraction" and about["device"] == "cuda"
+    merged = about["merged"]
+    assert merged["code_digest"] == "of merging" and merged["shards"] == 2
+    assert merged["machines"] == [{"made": {"device": "cuda", "versions": {"torch": "1"}}, "shards": 2}]
+    assert merged["versions"]["h5py"] == h5py.__version__ and "torch" not in merged["versions"]
+    with FeatureStore(merge(dataset, pca_components=2)) as store:
+        assert store.provenance["merged"]["versions"]["torch"] == torch.__version__.partition("+")[0]
 
 
 def sealed(dataset, change):

@@ -83,6 +83,7 @@ def test_the_import_takes_all_of_it_and_says_that_it_is_simulated(moments, tmp_p
         fps=24,
         stride=8,
         kind="simulated",
+        code_digest="",
     )
     assert set(pd.read_csv(folder / "coverage.csv")["status"]) == {"ok"}
     with FeatureStore(folder / "imported.h5") as store:
