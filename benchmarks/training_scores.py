@@ -1,15 +1,18 @@
 r"""Whether speed costs score: validation of CI-MHA trained by the straightforward loop and by ours, seed by seed.
 
     python benchmarks/training_scores.py --work work/charades_sim_small --runs work/charades_sim_small/scores \
-        --features work/charades_sim_small/features/simulated.h5
+        --features work/charades_sim_small/features/simulated.h5 [--ways ours_bfloat16]
 
 Straightforward: single precision, batches in random order, every video padded, packed LSTMs, torch's dropout (the loop
-of `training_epoch.py`). Ours: `vmr train`, whose finished runs in the folder `--runs` are taken as they are. Both: the
-same network, initial weights, optimiser, epochs and validation videos; each with the scores of its best epoch.
+of `training_epoch.py`). Ours: `vmr train` in single precision (what `auto` takes at this width on a CPU), and with
+bfloat16 products and features in half precision (what it takes for wider networks); finished runs in the folder
+`--runs` are taken as they are. All: the same network, initial weights, optimiser, epochs and validation videos; each
+with the scores of its best epoch.
 """
 
 import argparse
 import datetime
+import functools
 import json
 import os
 import statistics
@@ -38,6 +41,7 @@ from vmr.training.run import train_run
 
 # Those of charades_sim_small in config.yaml.
 SIZES = {"hidden": 128, "query_hidden": 64, "heads": 4, "dropout": 0.1, "lstm_dropout": 0.1, "max_steps": 64}
+WAYS = ("straightforward", "ours", "ours_bfloat16")
 SCORES = ("R@1,IoU=0.7", "R@1,IoU=0.5", "mIoU", "validation_loss")
 
 
@@ -79,15 +83,15 @@ def straightforward(options: argparse.Namespace, seed: int) -> dict[str, float]:
     return best
 
 
-def ours(options: argparse.Namespace, seed: int) -> dict[str, float]:
+def ours(options: argparse.Namespace, seed: int, *, precision: str) -> dict[str, float]:
     """Scores of the chosen epoch of `vmr train`."""
-    folder = options.runs / f"seed_{seed}"
+    folder = options.runs / precision / f"seed_{seed}"
     if not (folder / "run.json").is_file():
         train_run(
             moments=options.work / "annotations" / "moments.csv", features=options.features,
             queries=options.work / "queries" / "queries.h5", manifests=[], output_dir=folder, method="ci_mha",
-            seed=seed, learning_rate=options.learning_rate, batch_size=options.batch_size, epochs=options.epochs,
-            **SIZES,
+            seed=seed, precision=precision, learning_rate=options.learning_rate, batch_size=options.batch_size,
+            epochs=options.epochs, **SIZES,
         )  # fmt: skip
     chosen: dict[str, float] = json.loads((folder / "run.json").read_text())["chosen_scores"]
     return chosen
@@ -100,11 +104,12 @@ def spread(rows: list[dict[str, float]]) -> dict[str, dict[str, float]]:
 
 
 def main() -> None:
-    """Train both ways and write the JSON."""
+    """Train all ways and write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="folder of the dataset: annotations, queries")
     parser.add_argument("--features", type=Path, required=True)
-    parser.add_argument("--runs", type=Path, required=True, help="folder of our runs: seed_0, seed_1, ...")
+    parser.add_argument("--runs", type=Path, required=True, help="folder of our runs: float32/seed_0, ...")
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS, help="others stay as they were measured")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--batch-size", type=int, default=32)
@@ -113,10 +118,18 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "training_scores.json")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    found: dict[str, list[dict[str, float]]] = {"straightforward": [], "ours": []}
+    found: dict[str, list[dict[str, float]]] = {}
+    if options.output.exists():
+        found = json.loads(options.output.read_text())["runs"]
+    found |= {name: [] for name in options.ways}
+    train = {
+        "straightforward": straightforward,
+        "ours": functools.partial(ours, precision="float32"),
+        "ours_bfloat16": functools.partial(ours, precision="bfloat16"),
+    }
     for seed in options.seeds:
-        for name, way in (("straightforward", straightforward), ("ours", ours)):
-            row = way(options, seed)
+        for name in options.ways:
+            row = train[name](options, seed)
             found[name].append({"seed": seed, "epoch": row["epoch"], **{score: row[score] for score in SCORES}})
     result: dict[str, Any] = {
         "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),

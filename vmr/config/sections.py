@@ -59,7 +59,9 @@ class ModelSettings(Section):
 class TrainingSettings(Section):
     """How networks are trained."""
 
-    methods: Annotated[list[MethodName], Field(min_length=1)] = ["mha", "ci_mha_wo_ms", "ci_mha"]
+    methods: Annotated[list[MethodName], Field(min_length=1)] = [
+        "mha", "ci_mha_wo_ms", "ci_mha", "ci_mha_query_blind", "ci_mha_video_blind",
+    ]  # fmt: skip
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [0, 1, 2, 3, 4]
     learning_rate: Annotated[float, Field(gt=0)] = 1e-4
     learning_rates: Annotated[

@@ -23,7 +23,13 @@ from vmr.video.manifest import find_videos
 QUICK: dict[str, Any] = {
     "features": {"i3d": {"mode": "continuous"}},
     "model": {"hidden": 128, "query_hidden": 64, "heads": 4, "dropout": 0.1, "lstm_dropout": 0.1},
-    "training": {"seeds": [0, 1], "learning_rate": 0.0005, "batch_size": 16, "epochs": 30},
+    "training": {
+        "methods": ["mha", "ci_mha_wo_ms", "ci_mha"],
+        "seeds": [0, 1],
+        "learning_rate": 0.0005,
+        "batch_size": 16,
+        "epochs": 30,
+    },
 }
 _VIDEOS_A_SHARD = 50
 _SHOWN = 10
