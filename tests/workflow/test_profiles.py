@@ -9,6 +9,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import h5py
 import pytest
 import yaml
 from snakemake.cli import get_argument_parser
@@ -107,6 +108,27 @@ def test_run_time_grows_with_the_shard_and_the_attempt(snakemake, workdir, chara
     asked = asked_for(snakemake("--dry-run", *only, "--", "work/charades/frames/shard_0.h5"))["decode_frames"]
     # 30 minutes, and 30 for each hour
     assert (asked["runtime"], asked["mem_mb"]) == (str(105 * attempt), str(4000 * attempt))
+
+
+@pytest.mark.parametrize(("numbers", "asked_mb"), [(1024, 4000 + 1000), (4096, 4000 + 4000), (None, 4000 + 1000)])
+def test_memory_of_training_grows_with_the_features_it_holds(
+    snakemake, workdir, charades_annotations, numbers, asked_mb
+):
+    folder = workdir / "work" / "charades"
+    for file in ("annotations/moments.csv", "features/i3d.h5", "frames/shard_0.csv", "queries/queries.h5"):
+        (folder / file).parent.mkdir(parents=True)
+        (folder / file).touch()
+    # 2,000 videos of at most 128 steps of 1,024 numbers in single precision are 1,000 MiB.
+    rows = [f"q{number},v{number // 2}" for number in range(4000)]
+    (folder / "annotations" / "moments.csv").write_text("\n".join(["query_id,video_id", *rows]) + "\n")
+    if numbers is None:
+        (folder / "features" / "i3d.h5").write_bytes(b"damaged")
+    else:
+        with h5py.File(folder / "features" / "i3d.h5", "w") as file:
+            file.attrs["provenance"] = json.dumps({"dim": numbers})
+    target = "work/charades/runs/i3d/ci_mha/seed_0/run.json"
+    planned = snakemake("--dry-run", "--allowed-rules", "train", "--", target, overrides=ONE_SHARD)
+    assert asked_for(planned)["train"]["mem_mb"] == str(asked_mb)
 
 
 LOCAL = {"prepare_asset", "fetch_annotations"}  # run where Snakemake does

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from vmr.data.spans import pool_steps
 from vmr.errors import FeatureError
 from vmr.features.store import FeatureStore
+from vmr.memory import free_memory_bytes
 
 log = logging.getLogger(__name__)
 
@@ -177,9 +178,4 @@ def _scratch_array(
 def _free_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    try:
-        with Path("/proc/meminfo").open() as file:
-            fields = dict(line.split(":", 1) for line in file)
-        return int(fields["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError):
-        return 8 * 2**30
+    return free_memory_bytes()

@@ -1,6 +1,7 @@
 """What all rules share: the checked configuration, digests of code, and options of the command line."""
 
 import csv
+import json
 import re
 import shlex
 import shutil
@@ -181,15 +182,34 @@ number_of_different = from_table(lambda values: len(set(values)))
 total = from_table(lambda values: sum(float(value or 0) for value in values))
 
 
-def growing(megabytes, *, per_video=0):
-    """Memory that grows with each attempt, and with the annotated videos where a stage holds them all.
+@lru_cache(maxsize=None)
+def length_of_features(path, changed):
+    """How many numbers a feature has, as its file tells."""
+    import h5py
+
+    try:
+        with h5py.File(path) as file:
+            return int(json.loads(file.attrs["provenance"])["dim"])
+    except (OSError, KeyError, ValueError):
+        return 1024  # the job itself says what is wrong with the file
+
+
+def growing(megabytes, *, holds_features=False):
+    """Memory that grows with each attempt, and with the features where a stage holds those of all videos.
 
     Decoding and extraction hold pieces of one video, so that neither its length nor the shard's size matters.
     """
 
+    def features_mb(wildcards, input):
+        path = Path(input.features)
+        numbers = length_of_features(str(path), path.stat().st_mtime_ns)
+        steps = settings_of(wildcards).model.max_steps
+        videos = number_of_different(input.moments, "video_id")
+        return 4 * numbers * steps * videos / 2**20
+
     def memory(wildcards, input, attempt):
-        videos = number_of_different(input.moments, "video_id") if per_video else 0
-        return int(megabytes + per_video * videos) * attempt
+        held = features_mb(wildcards, input) if holds_features else 0
+        return int(megabytes + held) * attempt
 
     return memory
 

@@ -19,7 +19,7 @@ rule evaluate:
     conda:
         CONDA
     resources:
-        mem_mb=growing(4000, per_video=0.5),
+        mem_mb=growing(4000, holds_features=True),
         runtime=lasting(120),
     params:
         folder=lambda wildcards, input: Path(input.run[0]).parent,

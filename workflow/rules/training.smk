@@ -20,8 +20,7 @@ rule train:
     threads: lambda wildcards: settings_of(wildcards).training.threads
     resources:
         gpu=lambda wildcards: gpus(settings_of(wildcards).training.device),
-        # Features are at most 128 steps of 1024 numbers a video.
-        mem_mb=growing(4000, per_video=0.5),
+        mem_mb=growing(4000, holds_features=True),
         runtime=lasting(1440),
     params:
         folder=lambda wildcards, output: Path(output.checkpoint).parent,
