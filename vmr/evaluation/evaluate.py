@@ -17,6 +17,7 @@ from vmr.errors import EvaluationError
 from vmr.evaluation.bootstrap import confidence_by_video, sum_by_video, write_video_scores
 from vmr.evaluation.metrics import query_scores, score_sets, truth_spans
 from vmr.evaluation.predictions import read_predictions
+from vmr.evaluation.simulated import is_simulated, told_by
 from vmr.files import sha256_file, write_json
 from vmr.provenance import code_digest, library_versions
 from vmr.video.manifest import read_manifest
@@ -51,7 +52,8 @@ def evaluate_predictions(
         split_name: name of these splits in the table.
         output: the JSON file.
         video_scores: the CSV of sums by video to write, from which tables draw their intervals.
-        run: `run.json` of the training run, whose method, seed, choice of epoch and so on are taken over.
+        run: `run.json` of the training run, whose method, seed, choice of epoch and so on are taken over, and
+            whether its features were simulated.
         labels: dataset, method, features, alignment, seed, selection: what the table calls these scores.
 
     Raises:
@@ -69,6 +71,7 @@ def evaluate_predictions(
     videos = sum_by_video(values, video_ids=queries["video_id"].tolist(), covered_mask=covered_mask)
     write_video_scores(video_scores, [videos])
     run_facts = _read_run(run)
+    told = _agreeing(labels or {}, run_facts, run)
     metrics: dict[str, Any] = {
         "dataset": None,
         "method": None,
@@ -76,7 +79,8 @@ def evaluate_predictions(
         "alignment": None,
         "seed": None,
         "selection": "validation",
-        **_agreeing(labels or {}, run_facts, run),
+        **told,
+        "simulated": is_simulated({**told, "simulated": told_by(run_facts.get("features"))}),
         "split": split_name,
         "splits": splits,
         "queries": len(queries),

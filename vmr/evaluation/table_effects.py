@@ -19,7 +19,7 @@ EFFECTS = (
     ("query", "ci_mha", "ci_mha_query_blind"),
     ("video", "ci_mha", "ci_mha_video_blind"),
 )
-_SAME = ("dataset", "split", "features", "alignment", "selection", "trained")
+_SAME = ("dataset", "split", "features", "simulated", "alignment", "selection", "trained")
 
 
 def effects_section(rows: Sequence[Row]) -> str:

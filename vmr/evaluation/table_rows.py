@@ -13,6 +13,7 @@ from typing import Any
 from vmr.errors import EvaluationError
 from vmr.evaluation.bootstrap import VideoSums, read_video_scores
 from vmr.evaluation.metrics import recall_name
+from vmr.evaluation.simulated import is_simulated
 
 SCORE_COLUMNS = {
     "R1@0.7": recall_name(1, 0.7),
@@ -61,6 +62,7 @@ class Row:
     videos: VideoSums | None = None  # sums by video, means over the seeds
     members: tuple[dict[str, Any], ...] = ()  # the metrics.json, or the baseline's file
     train_split: str = ""  # what a trained row was trained on, "" where unknown
+    simulated: bool = False  # its features are no features of videos
 
 
 def published_rows(path: Path) -> list[Row]:
@@ -99,6 +101,7 @@ def published_rows(path: Path) -> list[Row]:
                 kind="published",
                 scores=scores,
                 note=record["note"],
+                simulated=is_simulated(record),
             )
         )
     return rows

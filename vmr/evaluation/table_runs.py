@@ -12,9 +12,10 @@ from typing import Any
 from vmr.errors import EvaluationError
 from vmr.evaluation.bootstrap import VideoSums, mean_sums, same_videos
 from vmr.evaluation.metrics import METRICS
+from vmr.evaluation.simulated import features_title, is_simulated
 from vmr.evaluation.table_rows import METHOD_TITLES, Row, read_record, videos_of
 
-_SETTINGS = ("features", "alignment", "selection", "trained")
+_SETTINGS = ("features", "simulated", "alignment", "selection", "trained")
 _MUST_AGREE = ("queries", "covered")
 
 
@@ -39,7 +40,8 @@ def trained_rows(paths: Sequence[Path], *, datasets: Sequence[str]) -> list[Row]
                 f"{path}: these scores belong to the dataset {record['dataset']}, the table to "
                 f"{' and '.join(datasets)}. Give the metrics of one table."
             )
-        records.append(record | {"video_sums": next(iter(videos_of(record)), None)})
+        added = {"simulated": is_simulated(record), "video_sums": next(iter(videos_of(record)), None)}
+        records.append(record | added)
     rows = []
     for peers in _grouped(records, ("dataset", "method", "split")):
         groups = _grouped(peers, _SETTINGS)
@@ -85,7 +87,7 @@ def _mean_row(group: list[dict[str, Any]]) -> Row:
         source.append("untrained: no training video has features")
     return Row(
         method=METHOD_TITLES.get(first["method"], str(first["method"])),
-        features=str(first["features"]),
+        features=features_title(first),
         source="; ".join(source),
         split=first["split"],
         kind="trained",
@@ -98,6 +100,7 @@ def _mean_row(group: list[dict[str, Any]]) -> Row:
         videos=_mean_videos(group),
         members=tuple(group),
         train_split=str(first.get("train_split") or ""),
+        simulated=first["simulated"],
     )
 
 

@@ -11,7 +11,6 @@ from vmr.evaluation.metrics import THRESHOLDS, recall_name
 from vmr.evaluation.table_effects import effects_section
 from vmr.evaluation.table_notes import SIMULATED_NOTE, plain_number, table_notes
 from vmr.evaluation.table_rows import SCORE_COLUMNS, Row
-from vmr.names import SIMULATED
 
 _NAMES = list(SCORE_COLUMNS)
 _METRICS = list(SCORE_COLUMNS.values())
@@ -54,7 +53,7 @@ def _introduction(rows: Sequence[Row]) -> str:
         "mIoU is the mean IoU of the first spans. Computed scores are over all queries, against the ground truth as "
         "annotated; a query without an answer is wrong."
     )
-    if any(row.features.startswith(SIMULATED) for row in rows):
+    if any(row.simulated for row in rows):
         text = f"{SIMULATED_NOTE}\n\n{text}"
     if several:
         text += " After ± stands the sample standard deviation over seeds."

@@ -18,7 +18,6 @@ from vmr.evaluation.table_rows import (
 from vmr.evaluation.table_runs import trained_rows
 from vmr.evaluation.table_text import table_text
 from vmr.files import atomic_path
-from vmr.names import SIMULATED
 
 TABLE_COLUMNS = [
     *("method", "features", "source", "split"),
@@ -85,9 +84,11 @@ def gather_rows(
     """
     printed = [] if published is None else published_rows(published)
     computed = [*baseline_rows(baselines), *trained_rows(metrics, datasets=datasets)]
-    if printed and any(row.features.startswith(SIMULATED) for row in computed):
+    simulated = next((row for row in computed if row.simulated), None)
+    if printed and simulated is not None:
         raise EvaluationError(
-            f"{published}: figures of real features do not belong beside simulated ones. Leave out the published file."
+            f"{published}: figures of real features do not belong beside simulated ones, as {simulated.features} are "
+            f"in {simulated.members[0]['path']}. Leave out the published file."
         )
     check_queries(computed)
     return [*printed, *_ordered(computed)]

@@ -16,6 +16,7 @@ from vmr.data.spans import temporal_iou
 from vmr.errors import EvaluationError
 from vmr.evaluation.evaluate import select_queries
 from vmr.evaluation.predictions import read_predictions
+from vmr.evaluation.simulated import features_title
 from vmr.evaluation.table_rows import METHOD_TITLES, read_record
 
 _NEEDED = ("dataset", "method", "features", "split", "splits", "seed", "queries", "scores")
@@ -49,7 +50,7 @@ class Group:
     Attributes:
         dataset: its name.
         split: of the table.
-        features: kind of features.
+        features: kind of features, as tables call it.
         queries: the table of moments of the split, with clamped spans and durations.
         runs: by method, in the order of the table; seeds ascending.
     """
@@ -94,7 +95,7 @@ def read_groups(metrics: Sequence[Path], *, moments: Mapping[str, Path], manifes
         name, split = str(record["dataset"]), str(record["split"])
         if name not in tables:
             raise EvaluationError(f"{path}: no table of moments was given for the dataset {name}; give --moments.")
-        key = (name, split, str(record["features"]))
+        key = (name, split, features_title(record))
         if key not in groups:
             queries = select_queries(
                 tables[name], splits=list(record["splits"]), manifests=list(manifests), moments=moments[name]

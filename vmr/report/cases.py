@@ -16,9 +16,10 @@ from vmr.data.spans import temporal_iou
 from vmr.errors import EvaluationError
 from vmr.evaluation.evaluate import select_queries
 from vmr.evaluation.predictions import read_predictions
+from vmr.evaluation.simulated import features_title, is_simulated, told_by
 from vmr.evaluation.table_rows import METHOD_TITLES, read_record
+from vmr.features.store import FeatureStore
 from vmr.files import write_json
-from vmr.names import SIMULATED
 from vmr.provenance import code_digest
 from vmr.report.answers import first_spans
 from vmr.report.choice import choose_cases
@@ -113,6 +114,8 @@ def study_cases(
         for method, (_, run) in seeds.items()
     }
     strips = film_strips(frames, rows["video_id"], count=thumbnails)
+    with FeatureStore(features) as store:
+        named = {"features": features_label, "simulated": told_by(store.provenance)}
     cases = [
         _case(row, own, answers=answers, curves=curves)
         for row, own in zip(rows.to_dict("records"), kinds.values(), strict=True)
@@ -122,14 +125,14 @@ def study_cases(
         {
             "dataset": dataset,
             "split": split_name,
-            "features": features_label,
+            "features": features_title(named),
             "decides": decides,
             "seeds": {method: number for method, (number, _) in seeds.items()},
             "queries": len(chosen_from),
             "answered": int(np.isfinite(span_sec).all(axis=1).sum()),
             "draw_seed": seed,
             "strips": strips,
-            "no_strips": _why_no_strips(features_label, rows["video_id"], strips, frames, thumbnails),
+            "no_strips": _why_no_strips(rows["video_id"], strips, frames, thumbnails, simulated=is_simulated(named)),
             "cases": cases,
             "provenance": {"code": code_digest(["vmr.report.cases"])},
         },
@@ -184,13 +187,13 @@ def _case(
 
 
 def _why_no_strips(
-    features: str, video_ids: pd.Series[str], strips: Mapping[str, Any], frames: Sequence[Path], thumbnails: int
+    video_ids: pd.Series[str], strips: Mapping[str, Any], frames: Sequence[Path], thumbnails: int, *, simulated: bool
 ) -> str:
     """The reason why some videos have no pictures; empty where all have."""
     without = set(video_ids) - set(strips)
     if not without:
         return ""
-    if features.startswith(SIMULATED):
+    if simulated:
         return "No pictures: the features are simulated, no video was seen."
     if not thumbnails:
         return "No pictures: film strips are switched off (report.thumbnails)."

@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 
 from vmr.errors import EvaluationError
+from vmr.evaluation.simulated import is_simulated
 from vmr.evaluation.tables import gather_rows
 from vmr.files import atomic_path
-from vmr.names import SIMULATED
 from vmr.provenance import code_digest, library_versions
 from vmr.report.answers import Group, read_groups
 from vmr.report.case_view import CURVE_SCALE, case_views
@@ -83,7 +83,7 @@ def make_report(
     content = {
         "dataset": dataset,
         "title": title,
-        "simulated": any(group.features.startswith(SIMULATED) for group in groups),
+        "simulated": any(is_simulated(run.metrics) for group in groups for run in _runs(group)),
         "untrained": any(not run.metrics.get("trained", True) for group in groups for run in _runs(group)),
         "one_seed": all(len(runs) == 1 for group in groups for runs in group.runs.values()),
         "methods": [{"key": method, "title": title_of(method), "swatch": swatch(f"m-{method}")} for method in methods],

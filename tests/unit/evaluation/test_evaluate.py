@@ -128,6 +128,25 @@ def test_the_run_says_method_seed_and_whether_it_was_trained(tmp_path):
         _evaluate(tmp_path, run=run)
 
 
+@pytest.mark.parametrize(
+    ("label", "provenance", "simulated"),
+    [
+        ("my_i3d", {"extractor": "my_i3d", "source_provenance": {"simulated": True, "recipe": {}}}, True),
+        # An import of what another project had imported.
+        ("my_i3d", {"source_provenance": {"extractor": "x", "source_provenance": {"simulated": True}}}, True),
+        ("simulated_small", None, True),
+        ("my_i3d", {"extractor": "my_i3d", "source_provenance": None}, False),
+        ("my_i3d", {"source_provenance": {"simulated": False}}, False),
+    ],
+)
+def test_scores_say_whether_the_features_of_the_run_were_simulated(tmp_path, label, provenance, simulated):
+    _write(tmp_path, [("q", "v", "test", (0, 1), 10)], {"q": [(0, 1)]})
+    run = tmp_path / "run.json"
+    run.write_text(json.dumps({"method": "mha", "seed": 0, "features": provenance}))
+    metrics = _evaluate(tmp_path, run=run, labels={"dataset": "toy", "features": label})
+    assert (metrics["features"], metrics["simulated"]) == (label, simulated)
+
+
 def test_the_same_input_gives_the_same_bytes(tmp_path):
     _write(tmp_path, [("a", "v", "test", (0, 1), 10), ("b", "w", "test", (0, 1), 10)], {"a": [(0, 1)]})
     _evaluate(tmp_path)

@@ -142,6 +142,21 @@ def test_simulated_features_are_labelled_and_stay_apart_from_published_figures(t
     assert "imulated" not in _table(tmp_path, [_metrics(tmp_path)])[1]
 
 
+def test_simulated_features_under_another_name_are_labelled_too(tmp_path):
+    metrics = [_metrics(tmp_path, features="my_i3d", simulated=True)]
+    rows, text = _table(tmp_path, metrics, baselines=[_baselines(tmp_path)])
+    assert rows[-1]["features"] == "my_i3d (simulated)"
+    assert text.split("\n\n")[1].startswith("**Simulated features**: no video was seen.")
+    with pytest.raises(EvaluationError, match="figures of real features do not belong beside simulated ones"):
+        _table(tmp_path, metrics, published=PUBLISHED / "charades.csv")
+    # One name for both: neither averaged nor taken for a pair of methods.
+    metrics += [_metrics(tmp_path, features="my_i3d", method="mha", simulated=False)]
+    assert "## Effects" not in _table(tmp_path, metrics)[1]
+    metrics[1] = _metrics(tmp_path, name="other", seed=1, features="my_i3d", simulated=False)
+    with pytest.raises(EvaluationError, match="simulated is True in one and False in the other"):
+        _table(tmp_path, metrics)
+
+
 def test_labels_that_must_be_seen(tmp_path):
     metrics = [
         _metrics(tmp_path, method="mha", selection="test"),

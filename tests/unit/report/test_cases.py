@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import shutil
 
 import h5py
 import numpy as np
@@ -103,6 +104,15 @@ def test_the_same_again_gives_the_same_bytes(study, made, tmp_path):
 def test_without_pictures_it_says_why(made, tmp_path, more, message):
     study = _study(made, tmp_path / "cases.json", **more, each=1, by_chance=0)
     assert study["strips"] == {} and message in study["no_strips"]
+
+
+def test_simulated_features_are_told_by_their_file(made, tmp_path):
+    features = tmp_path / "features.h5"
+    shutil.copy(made.data.features, features)
+    with h5py.File(features, "r+") as file:
+        file.attrs["provenance"] = json.dumps(json.loads(file.attrs["provenance"]) | {"simulated": True})
+    study = _study(made, tmp_path / "cases.json", features=features, features_label="my_i3d", each=1, by_chance=0)
+    assert study["features"] == "my_i3d (simulated)" and "no video was seen" in study["no_strips"]
 
 
 @pytest.fixture

@@ -202,6 +202,10 @@ def test_one_seed_untrained_and_simulated_are_said(made, tmp_path):
     (tmp_path / "metrics_test.json").write_text(json.dumps(record))
     shown = _Page(_make(made, tmp_path, metrics=[tmp_path / "metrics_test.json"])).text
     assert "Simulated features. No video was seen" in shown
+    record |= {"features": "my_i3d", "simulated": True}
+    (tmp_path / "metrics_test.json").write_text(json.dumps(record))
+    named = _Page(_make(made, tmp_path, metrics=[tmp_path / "metrics_test.json"])).text
+    assert "Simulated features. No video was seen" in named and "my_i3d (simulated)" in named
     assert "Untrained. Some rows" in shown and "One seed." in shown and "No history" in shown
 
 
