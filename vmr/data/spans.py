@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 Array = TypeVar("Array")
+_LONG_SEC = float(np.finfo(np.float64).max) / 8
 
 
 def temporal_iou(pred: Array, truth: Array) -> Array:
@@ -38,6 +39,9 @@ def temporal_iou(pred: Array, truth: Array) -> Array:
         first, second = pred, truth
     else:
         first, second = np.asarray(pred, dtype=np.float64), np.asarray(truth, dtype=np.float64)
+        if any((np.abs(spans) > _LONG_SEC).any() for spans in (first, second)):
+            # The sum of two lengths would overflow. A power of two changes no ratio.
+            first, second = first / 8, second / 8
     pred_start, truth_start = first[..., 0], second[..., 0]
     pred_end = library.maximum(first[..., 1], pred_start)
     truth_end = library.maximum(second[..., 1], truth_start)

@@ -34,6 +34,14 @@ def test_iou_by_hand(pred: tuple, truth: tuple, expected: float) -> None:
     assert float(tensors) == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.filterwarnings("error")
+def test_iou_of_seconds_as_large_as_numbers_go() -> None:
+    large = np.finfo(np.float64).max
+    pred = np.array([[-large, large], [0.0, large], [-1e308, 1e308], [0.0, 10.0], [0.0, 1e308]])
+    truth = np.array([[-large, large], [-large, large], [0.0, 10.0], [5.0, 15.0], [0.0, 5e307]])
+    assert temporal_iou(pred, truth) == pytest.approx([1, 1 / 2, 0, 1 / 3, 1 / 2], abs=1e-12)
+
+
 def test_iou_broadcasts() -> None:
     pred = np.random.default_rng(0).random((5, 7, 2)).cumsum(axis=-1)
     truth = pred[:, :1]
