@@ -5,14 +5,14 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from vmr.errors import EvaluationError
 from vmr.evaluation.bootstrap import VideoSums, read_video_scores
-from vmr.evaluation.metrics import recall_name
+from vmr.evaluation.metrics import METRICS, recall_name
 from vmr.evaluation.simulated import is_simulated
 
 SCORE_COLUMNS = {
@@ -108,14 +108,24 @@ def published_rows(path: Path) -> list[Row]:
 
 
 def baseline_rows(paths: Sequence[Path]) -> list[Row]:
-    """The random row and the constant windows of each split, as `compute_baselines` wrote them."""
+    """The random row and the constant windows of each split, as `compute_baselines` wrote them.
+
+    Raises:
+        EvaluationError: a file is missing or no such record.
+    """
     rows = []
     for path in paths:
-        record = read_record(path, needed=("split", "train_split", "queries", "rows"))
+        record = read_record(path, needed=("split", "train_split", "training_queries", "grid_step", "queries", "rows"))
         videos = videos_of(record)
         if videos and len(videos) != len(record["rows"]):
             raise EvaluationError(f"{path}: its scores by video belong to other rows. Compute the baselines again.")
         for number, entry in enumerate(record["rows"]):
+            if not isinstance(entry, Mapping) or not {"window", "criteria", "scores"} <= set(entry):
+                raise EvaluationError(
+                    f"{path}: row {number + 1}: expected window, criteria and scores, found {entry!r:.80}. Compute the "
+                    "baselines again."
+                )
+            check_scores(entry["scores"], where=f"{path}: row {number + 1}: scores")
             criteria = tuple(entry["criteria"])
             window = "" if entry["window"] is None else "[{:.2f}, {:.2f}]".format(*entry["window"])
             if not window:
@@ -185,6 +195,28 @@ def read_record(path: Path, *, needed: Sequence[str]) -> dict[str, Any]:
     if missing:
         raise EvaluationError(f"{path}: expected a record of scores; {', '.join(missing)} not found. Evaluate again.")
     return {**record, "path": str(path)}
+
+
+def check_scores(scores: object, *, where: str) -> None:
+    """Refuse scores of which the table could not be made.
+
+    Args:
+        scores: by kind of ground truth (`raw` and maybe more), None where there are none; of each, every metric.
+        where: the file, and the place in it, for the error.
+
+    Raises:
+        EvaluationError: `raw` is missing, or a metric of a kind is missing or no percentage.
+    """
+    if not isinstance(scores, Mapping) or not scores.get("raw"):
+        held = ", ".join(map(str, scores)) if isinstance(scores, Mapping) else type(scores).__name__
+        raise EvaluationError(f"{where}: expected scores against the ground truth `raw`, found {held}. Evaluate again.")
+    for kind, own in scores.items():
+        for metric in METRICS if own is not None else ():
+            value = own.get(metric) if isinstance(own, Mapping) else None
+            if not isinstance(value, int | float) or not 0 <= round(value, 6) <= 100:
+                raise EvaluationError(
+                    f"{where}: expected a percentage as {kind}.{metric}, found {value!r}. Evaluate again."
+                )
 
 
 def videos_of(record: dict[str, Any]) -> list[VideoSums]:

@@ -13,7 +13,7 @@ from vmr.errors import EvaluationError
 from vmr.evaluation.bootstrap import VideoSums, mean_sums, same_videos
 from vmr.evaluation.metrics import METRICS
 from vmr.evaluation.simulated import features_title, is_simulated
-from vmr.evaluation.table_rows import METHOD_TITLES, Row, read_record, videos_of
+from vmr.evaluation.table_rows import METHOD_TITLES, Row, check_scores, read_record, videos_of
 
 _SETTINGS = ("features", "simulated", "alignment", "selection", "trained")
 _MUST_AGREE = ("queries", "covered")
@@ -33,8 +33,13 @@ def trained_rows(paths: Sequence[Path], *, datasets: Sequence[str]) -> list[Row]
     records = []
     for path in paths:
         record = read_record(
-            path, needed=("dataset", "method", "features", "split", "seed", "queries", "covered", "scores")
+            path,
+            needed=(
+                *("dataset", "method", "features", "split", "seed"),
+                *("queries", "covered", "videos", "covered_videos", "scores"),
+            ),
         )
+        check_scores(record["scores"], where=f"{path}: scores")
         if record["dataset"] not in datasets:
             raise EvaluationError(
                 f"{path}: these scores belong to the dataset {record['dataset']}, the table to "

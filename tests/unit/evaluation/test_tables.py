@@ -262,6 +262,38 @@ def test_a_damaged_record_is_named(tmp_path, content):
 
 
 @pytest.mark.parametrize(
+    ("scores", "said"),
+    [
+        ({}, "`raw`, found"),
+        ({"clamped": _scores(30)}, "`raw`, found clamped"),
+        ({"raw": None}, "`raw`, found raw"),
+        ([30.0], "`raw`, found list"),
+        ({"raw": {"mIoU": 30.0}}, "a percentage as raw.R@1,IoU=0.3, found None"),
+        ({"raw": _scores(30), "clamped": _scores(30) | {"mIoU": float("nan")}}, "clamped.mIoU, found nan"),
+        ({"raw": _scores(30), "clamped": 3.0}, "clamped.R@1,IoU=0.3, found None"),
+    ],
+)
+def test_a_record_without_the_scores_that_the_table_shows_is_named(tmp_path, scores, said):
+    with pytest.raises(EvaluationError, match=r"ci_mha_0\.json: scores: expected") as caught:
+        _table(tmp_path, [_metrics(tmp_path, scores=scores)])
+    assert said in str(caught.value)
+    rows = [{"window": None, "criteria": [], "scores": scores}]
+    with pytest.raises(EvaluationError, match=r"baselines\.json: row 1: scores: expected"):
+        _table(tmp_path, [_metrics(tmp_path)], baselines=[_baselines(tmp_path, rows=rows)])
+
+
+def test_counts_that_the_table_shows_are_asked_for(tmp_path):
+    path = _metrics(tmp_path)
+    path.write_text(
+        json.dumps({name: value for name, value in json.loads(path.read_text()).items() if name != "videos"})
+    )
+    with pytest.raises(EvaluationError, match=r"ci_mha_0\.json: .* videos not found"):
+        _table(tmp_path, [path])
+    with pytest.raises(EvaluationError, match=r"baselines\.json: row 1: expected window, criteria and scores"):
+        _table(tmp_path, [_metrics(tmp_path)], baselines=[_baselines(tmp_path, rows=[{"window": None}])])
+
+
+@pytest.mark.parametrize(
     "content",
     [
         "method,score\nMHA,3\n",
