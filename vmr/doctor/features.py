@@ -1,6 +1,7 @@
 """Checks of features: what lacks, values that cannot be meant, lengths, and one video under two names."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -48,6 +49,7 @@ class _Found:
     constant: list[str] = field(default_factory=list)
     length: list[str] = field(default_factory=list)
     rate: list[str] = field(default_factory=list)
+    numbers: dict[str, int] = field(default_factory=dict)  # length of the vectors of each video
     same: list[str] = field(default_factory=list)
 
 
@@ -79,6 +81,7 @@ def check_features(
             if features is None:
                 result.missing.append(video_id)
                 continue
+            result.numbers[video_id] = features.shape[1]
             _check_values(features, video_id, result)
             _check_times(len(features), video_id, held, rates.get(video_id), result)
             digest = hashlib.blake2b(np.ascontiguousarray(features).data, digest_size=16).digest()
@@ -104,6 +107,11 @@ def check_features(
         ),
         found(prefix + "NaN or infinity", result.not_finite, "Make the features of these videos again."),
         found(
+            prefix + "vectors of another length",
+            _of_another_length(result.numbers),
+            "The import and training take vectors of one length: make the features of these videos as the others'.",
+        ),
+        found(
             prefix + "constant rows",
             result.constant,
             "Zeros or a still picture: black frames, a decoder that failed, or padding taken for features.",
@@ -113,6 +121,20 @@ def check_features(
             result.same,
             "One video under two names, or a file copied by mistake: scores count it twice, or train on test.",
         ),
+    ]
+
+
+def _of_another_length(numbers: Mapping[str, int]) -> list[str]:
+    """Videos whose vectors are not as long as those of most videos; of equally many the shorter length is right."""
+    counts = Counter(sorted(numbers.values()))
+    if len(counts) < 2:
+        return []
+    usual, videos = counts.most_common(1)[0]
+    others = f"those of {videos:,} of {len(numbers):,} videos have {usual:,}"
+    return [
+        f"{video_id}: vectors of {length:,} numbers, {others}"
+        for video_id, length in numbers.items()
+        if length != usual
     ]
 
 

@@ -233,6 +233,15 @@ def test_one_video_under_two_names_and_a_file_that_is_no_array(dataset):
     }
 
 
+@pytest.mark.parametrize(("write", "kind"), [("write_held", "imported"), ("write_store", "i3d")])
+def test_vectors_of_another_length(dataset, write, kind):
+    dataset.features["c"] = np.random.default_rng(1).normal(size=(30, 7))
+    getattr(dataset, write)()
+    assert dataset.wrong() == {
+        f"features ({kind}): vectors of another length": ("c: vectors of 7 numbers, those of 3 of 4 videos have 6",),
+    }
+
+
 def test_features_at_the_videos_own_rate(dataset):
     # 10 s at 30 frames a second are 38 steps of 8 frames, at 24 they would be 30.
     dataset.features["a"] = np.random.default_rng(1).normal(size=(38, 6))
