@@ -43,13 +43,18 @@ def read_moments(path: Path | str) -> pd.DataFrame:
         with NaN for an unknown duration.
 
     Raises:
-        AnnotationError: the file is missing, or is not such a table.
+        AnnotationError: the file is missing, cannot be read, or is not such a table.
     """
     try:
         # Everything as text first: pandas would take the id "007" for a number and the word "null" for nothing.
         table = pd.read_csv(path, dtype=object, keep_default_na=False, na_filter=False, encoding="utf-8")
     except FileNotFoundError as error:
         raise AnnotationError(f"{path}: no such table of moments. Run parse_annotations first.") from error
+    except OSError as error:
+        raise AnnotationError(
+            f"{path}: a table of moments (CSV) was expected, it cannot be read ({error.strerror or error}). Name the "
+            "file that parse_annotations wrote."
+        ) from error
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise AnnotationError(f"{path}: not a table of moments ({error}). Run parse_annotations again.") from error
     missing = [column for column in MOMENT_COLUMNS if column not in table.columns]

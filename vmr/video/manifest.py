@@ -67,7 +67,7 @@ def read_manifest(paths: Iterable[Path | str]) -> pd.DataFrame:
         pandas' nullable integers.
 
     Raises:
-        VideoError: a file is missing or is no manifest, or two of them name the same video.
+        VideoError: a file is missing, cannot be read or is no manifest, or two of them name the same video.
     """
     tables = [_read_one(Path(path)) for path in paths]
     if not tables:
@@ -111,6 +111,11 @@ def _read_one(path: Path) -> pd.DataFrame:
         table = pd.read_csv(path, dtype=object, keep_default_na=False, na_filter=False, encoding="utf-8")
     except FileNotFoundError as error:
         raise VideoError(f"{path}: no such video manifest. Run probe_videos first.") from error
+    except OSError as error:
+        raise VideoError(
+            f"{path}: a video manifest (CSV) was expected, it cannot be read ({error.strerror or error}). Name the file "
+            "that probe_videos or decode_frames wrote."
+        ) from error
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise VideoError(f"{path}: not a video manifest ({error}). Run probe_videos again.") from error
     missing = [column for column in MANIFEST_COLUMNS if column not in table.columns]
@@ -123,6 +128,6 @@ def _read_one(path: Path) -> pd.DataFrame:
                 known[column] = known[column].replace("", "nan").astype(np.float64)
             elif column not in _TEXT_COLUMNS:
                 known[column] = pd.array([int(cell) if cell else pd.NA for cell in known[column]], dtype="Int64")
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise VideoError(f"{path}: column {column} of a video manifest holds numbers ({error}).") from error
     return known

@@ -59,6 +59,11 @@ def test_missing_table_names_the_stage_to_run(tmp_path):
         read_moments(tmp_path / "moments.csv")
 
 
+def test_a_folder_in_place_of_the_table_is_named(tmp_path):
+    with pytest.raises(AnnotationError, match=r"a table of moments \(CSV\) was expected, .*Is a directory"):
+        read_moments(tmp_path)
+
+
 def test_the_annotations_duration_comes_before_the_manifests():
     manifest = pd.DataFrame({"video_id": ["007", "nan", "other"], "duration_sec": [9.5, 31.0, 5.0]})
     assert video_durations(TABLE, manifest) == {"007": 10.0, "nan": 31.0}

@@ -41,6 +41,11 @@ def test_what_is_no_manifest_is_refused(tmp_path):
     write_manifest([{"video_id": "a", "width": "wide"}], tmp_path / "bad.csv", columns=MANIFEST_COLUMNS)
     with pytest.raises(VideoError, match="width"):
         read_manifest([tmp_path / "bad.csv"])
+    write_manifest([{"video_id": "a", "width": 10**30}], tmp_path / "bad.csv", columns=MANIFEST_COLUMNS)
+    with pytest.raises(VideoError, match="width"):
+        read_manifest([tmp_path / "bad.csv"])
+    with pytest.raises(VideoError, match=r"a video manifest \(CSV\) was expected, .*Is a directory"):
+        read_manifest([tmp_path])
 
 
 def test_files_are_found_by_id_and_extension(tmp_path, caplog):
