@@ -48,7 +48,7 @@ def read_config(path: Path) -> Config:
     """Read and check a YAML file; tags that would build Python objects are refused.
 
     Raises:
-        ConfigError: missing, not YAML, or not a configuration.
+        ConfigError: missing, unreadable, not YAML, or not a configuration.
     """
     return load_config(read_mapping(path))
 
@@ -57,7 +57,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
     """The content of a YAML file, not checked; tags that would build Python objects are refused.
 
     Raises:
-        ConfigError: missing, not YAML, or no mapping of sections.
+        ConfigError: missing, unreadable, not YAML, or no mapping of sections.
     """
     import yaml
 
@@ -65,7 +65,11 @@ def read_mapping(path: Path) -> dict[str, Any]:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: there is no such configuration file. Go to its folder, or name it.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: a YAML file was expected, it cannot be read ({error.strerror or error}). Name the configuration."
+        ) from error
+    except (yaml.YAMLError, ValueError) as error:  # the latter of dates that there are not, and of what is no UTF-8
         raise ConfigError(f"{path}: is not plain YAML: {error}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected a mapping of sections, found {type(values).__name__}.")

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
-from vmr.config.features import Positive, Section, SimulateSettings, of_assets
+from vmr.config.features import Positive, Section, Seed, SimulateSettings, of_assets
 from vmr.names import FORMATS_WITH_DURATIONS, SIMULATED, AnnotationFormat, ExtractorName
 
 
@@ -19,7 +19,7 @@ class RenderSettings(Section):
     train_videos: Positive
     test_videos: Positive
     duration_sec: Annotated[float, Field(ge=3)]
-    seed: Annotated[int, Field(ge=0)] = 1
+    seed: Seed = 1
 
 
 class DatasetSettings(Section):

@@ -14,6 +14,7 @@ NAME = "[A-Za-z0-9][A-Za-z0-9_-]*"  # of datasets and kinds of features: they be
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
+Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]  # what 64 bits with a sign hold; torch takes hardly more
 
 
 def of_assets(*preparations: Preparation, or_path: bool = False) -> AfterValidator:
@@ -30,9 +31,9 @@ def of_assets(*preparations: Preparation, or_path: bool = False) -> AfterValidat
 
 
 class Section(BaseModel):
-    """A part of the configuration; unknown keys are refused."""
+    """A part of the configuration; unknown keys are refused, and numbers that are none or infinite."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
 
 
 class ExtractorSettings(Section):
@@ -125,25 +126,26 @@ class FeatureSettings(Section):
 class SimulateSettings(Section):
     """A dataset whose features are simulated from the sentences of another; not in the paper.
 
-    The numbers are those of `vmr.simulation.planting.Recipe`, which tells what each does.
+    The numbers are those of `vmr.simulation.planting.Recipe`, which tells what each does. Upper bounds keep features
+    within half precision, and what is computed within memory and hours.
     """
 
     source: Annotated[str, Field(description="The dataset whose moments are taken.")]
     videos: Annotated[dict[str, Positive], Field(description="Videos of a split; all of those not named.")] = {}
-    seed: Annotated[int, Field(ge=0, description="Another one gives other directions, noise and jitter.")] = 0
-    dim: Annotated[int, Field(gt=0, description="Numbers of a feature.")] = 1024
-    rank: Annotated[int, Field(gt=0, description="Length of the hidden space of words and noise.")] = 64
-    window: Annotated[int, Field(gt=0, description="Frames over which meaning and noise are averaged.")] = 64
-    strength: Annotated[float, Field(gt=0, description="Length of a moment's meaning.")] = 2.5
+    seed: Annotated[Seed, Field(description="Another one gives other directions, noise and jitter.")] = 0
+    dim: Annotated[int, Field(gt=0, le=65_536, description="Numbers of a feature.")] = 1024
+    rank: Annotated[int, Field(gt=0, le=4096, description="Length of the hidden space of words and noise.")] = 64
+    window: Annotated[int, Field(gt=0, le=10_000, description="Frames over which meaning and noise are averaged.")] = 64
+    strength: Annotated[float, Field(gt=0, le=1000, description="Length of a moment's meaning.")] = 2.5
     noise: Annotated[
-        list[Annotated[float, Field(ge=0)]],
+        list[Annotated[float, Field(ge=0, le=1000)]],
         Field(min_length=1, description="Levels of the noise, one of them for each video."),
     ] = [0.25, 0.5, 0.75]
-    scene: Annotated[float, Field(ge=0, description="Spread of what all steps of a video share.")] = 0.5
-    jitter: Annotated[float, Field(ge=0, description="Spread of planted boundaries, share of a moment's length.")] = (
-        0.15
-    )
+    scene: Annotated[float, Field(ge=0, le=1000, description="Spread of what all steps of a video share.")] = 0.5
+    jitter: Annotated[
+        float, Field(ge=0, le=10, description="Spread of planted boundaries, share of a moment's length.")
+    ] = 0.15
     word_share: Annotated[Share, Field(description="Chance that a content word can be seen in its moment.")] = 0.8
     distractors: Annotated[
-        int, Field(ge=0, description="Moments a video that show words where they do not belong.")
+        int, Field(ge=0, le=1000, description="Moments a video that show words where they do not belong.")
     ] = 2

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
-from vmr.config.features import FeatureSettings, Positive, Probability, Section, Share, of_assets
+from vmr.config.features import FeatureSettings, Positive, Probability, Section, Seed, Share, of_assets
 from vmr.names import Alignment, Device, MethodName, Precision, Selection
 
 
@@ -62,7 +62,7 @@ class TrainingSettings(Section):
     methods: Annotated[list[MethodName], Field(min_length=1)] = [
         "mha", "ci_mha_wo_ms", "ci_mha", "ci_mha_query_blind", "ci_mha_video_blind",
     ]  # fmt: skip
-    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [0, 1, 2, 3, 4]
+    seeds: Annotated[list[Seed], Field(min_length=1)] = [0, 1, 2, 3, 4]
     learning_rate: Annotated[float, Field(gt=0)] = 1e-4
     learning_rates: Annotated[
         dict[MethodName, Annotated[float, Field(gt=0)]], Field(description="Of methods that learn better at another.")
@@ -78,7 +78,7 @@ class TrainingSettings(Section):
     validation_fraction: Annotated[float, Field(gt=0, lt=1, description="Share of the training videos held out.")] = 0.1
     precision: Precision = "auto"
     device: Device = "auto"
-    threads: Annotated[int, Field(gt=0, description="CPU threads of one training run.")] = 1
+    threads: Annotated[int, Field(gt=0, le=1024, description="CPU threads of one training run.")] = 1
 
     @field_validator("methods", "seeds")
     @classmethod
@@ -107,7 +107,7 @@ class ReportSettings(Section):
     cases: Annotated[int, Field(ge=0, le=50, description="Best, median and worst queries shown, so many each.")] = 3
     random_cases: Annotated[int, Field(ge=0, le=200, description="Queries drawn by chance.")] = 9
     thumbnails: Annotated[int, Field(ge=0, le=24, description="Pictures of a film strip; 0: none.")] = 8
-    seed: Annotated[int, Field(ge=0, description="Of the draw.")] = 0
+    seed: Annotated[Seed, Field(description="Of the draw.")] = 0
 
 
 class Settings(Section):

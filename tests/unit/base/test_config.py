@@ -1,3 +1,4 @@
+import math
 from copy import deepcopy
 from pathlib import Path
 from typing import get_args
@@ -103,6 +104,17 @@ def test_a_dataset_of_other_videos_takes_their_settings(values):
         (["model", "heads"], 7, r"divisible"),
         (["training", "seeds"], [1, 1], r"twice"),
         (["video", "fps"], "fast", r"video\.fps.*found: 'fast'"),
+        (["video", "probe_timeout_sec"], math.inf, r"video\.probe_timeout_sec: .*finite number"),
+        (["model", "dropout"], math.nan, r"model\.dropout: .*finite number \(found: nan\)"),
+        (["model", "segmentation_weight"], math.inf, r"model\.segmentation_weight: .*finite number"),
+        (["training", "learning_rate"], math.inf, r"training\.learning_rate: .*finite number"),
+        (["training", "learning_rates"], {"excl": math.inf}, r"training\.learning_rates\.excl: .*finite number"),
+        (["training", "gradient_clip"], math.inf, r"training\.gradient_clip: .*finite number"),
+        (["training", "seeds"], [2**63], r"training\.seeds\.0: .*less than or equal to 9223372036854775807"),
+        (["training", "threads"], 1025, r"training\.threads: .*less than or equal to 1024"),
+        (["evaluation", "nms_threshold"], math.nan, r"evaluation\.nms_threshold: .*finite number"),
+        (["datasets", "demo", "render", "duration_sec"], math.inf, r"render\.duration_sec: .*finite number"),
+        (OVERRIDES, {"import": {"source": "x", "layout": "hdf5", "fps": math.inf, "stride": 8}}, r"fps: .*finite"),
     ],
 )
 def test_what_is_wrong_is_named(values, path, value, message):
@@ -162,6 +174,7 @@ IMPORT = [*SIMULATED, "overrides", "features", "import"]
         ([*SIMULATED, "simulate", "source"], "charades_sim_small", r"no real dataset `charades_sim_small`"),
         ([*SIMULATED, "simulate", "videos"], {"val": 3}, r"one file for each split.*wrong: val"),
         ([*SIMULATED, "simulate", "noise"], [], r"simulate\.noise"),
+        ([*SIMULATED, "simulate", "noise"], [0.5, math.nan], r"simulate\.noise\.1: .*finite number"),
         ([*SIMULATED, "annotations", "val"], "val.txt", r"charades has no split val; it has: train, test"),
         ([*IMPORT, "kind"], "i3d", r"with a kind that begins with `simulated`"),
         ([*IMPORT, "stride"], 2.5, r"a whole stride"),
@@ -195,6 +208,7 @@ def test_an_unknown_dataset_names_the_nearest(values):
         ("!!python/object/apply:os.system [echo]", "is not plain YAML"),
         ("a: [", "is not plain YAML"),
         ("- 1", "expected a mapping"),
+        ("a: 2024-13-45", "is not plain YAML"),
     ],
 )
 def test_yaml_that_is_no_configuration_is_refused(tmp_path, text, message):
@@ -206,6 +220,8 @@ def test_yaml_that_is_no_configuration_is_refused(tmp_path, text, message):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r"none\.yaml: there is no such"):
         read_config(tmp_path / "none.yaml")
+    with pytest.raises(ConfigError, match=r"a YAML file was expected, .*Is a directory"):
+        read_config(tmp_path)
 
 
 def test_the_schema_in_the_tree_is_the_generated_one():
