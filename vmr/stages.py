@@ -30,6 +30,7 @@ class Stage:
         return files_digest(self.files, code) if self.files else code
 
 
+_CONFIG = ("vmr.config",)  # only refuses: its values come as options
 _FFPROBE, _DECORD = "vmr.video.ffprobe_server", "vmr.video.decord_server"
 STAGES = {
     "render_demo": Stage("videos:render_demo"),
@@ -38,12 +39,12 @@ STAGES = {
     "probe_videos": Stage("videos:probe_videos", servers=(_FFPROBE,)),
     "decode_frames": Stage("videos:decode_frames", servers=(_FFPROBE, _DECORD)),
     **{stage: Stage("features:extract", without=others) for stage, others in _OTHER_EXTRACTORS.items()},
-    "simulate": Stage("simulate:simulate"),
+    "simulate": Stage("simulate:simulate", without=_CONFIG),
     "import_features": Stage("features:import_features"),
     "merge_features": Stage("features:merge_features"),
-    "embed_queries": Stage("training:embed_queries"),
-    "train": Stage("training:train", without=("vmr.config",)),  # whose values come as options
-    "evaluate": Stage("training:evaluate_run"),
+    "embed_queries": Stage("training:embed_queries", without=_CONFIG),
+    "train": Stage("training:train", without=_CONFIG),
+    "evaluate": Stage("training:evaluate_run", without=_CONFIG),
     "compute_baselines": Stage("tables:baselines"),
     "make_table": Stage("tables:make_table"),
     "study_cases": Stage("report:cases"),

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vmr.cli.groups import Features, Manifests, Moments, Output, Queries, assignment, per_shard, report_app
-from vmr.errors import ConfigError
+from vmr.cli.groups import Features, Manifests, Moments, Output, Queries, assignments, per_shard, report_app
 from vmr.names import Device
 
 
@@ -104,8 +103,4 @@ def costs(
 
 
 def _paths(entries: list[str], option: str) -> dict[str, Path]:
-    pairs = [assignment(entry, option) for entry in entries]
-    names = [name for name, _ in pairs]
-    if len(set(names)) < len(names):
-        raise ConfigError(f"{option}: a name is given twice ({', '.join(names)}). Give each once.")
-    return {name: Path(path) for name, path in pairs}
+    return {name: Path(path) for name, path in assignments(entries, option).items()}

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from vmr.cli.groups import Moments, app, assignment
+from vmr.cli.groups import Moments, app, assignments
+from vmr.config.checks import validated
+from vmr.config.features import SimulateSettings
+from vmr.config.sections import VideoSettings
 from vmr.errors import ConfigError
 
 
@@ -23,7 +26,7 @@ def simulate(
     dim: int = 1024,
     rank: Annotated[int, typer.Option(help="Length of the hidden space of words and noise.")] = 64,
     fps: float = 24.0,
-    stride: int = 8,
+    stride: Annotated[int, typer.Option(min=1, max=10_000, help="Frames between two steps.")] = 8,
     window: int = 64,
     strength: Annotated[float, typer.Option(help="Length of a moment's meaning in the hidden space.")] = 2.5,
     noise: Annotated[list[float], typer.Option(help="Levels of the noise; one for each video.")] = [0.25, 0.5, 0.75],  # noqa: B006
@@ -33,35 +36,33 @@ def simulate(
     distractors: Annotated[int, typer.Option(help="Moments a video that show words elsewhere.")] = 2,
 ) -> None:
     """Simulate features in which sentences are planted; label what is made of them as simulated."""
+    files = {split: Path(file) for split, file in assignments(annotations, "--annotations").items()}
+    numbers = assignments(videos, "--videos")
+    recipe: dict[str, Any] = {
+        "seed": seed, "dim": dim, "rank": rank, "window": window, "strength": strength, "scene": scene,
+        "jitter": jitter, "word_share": word_share, "distractors": distractors,
+    }  # fmt: skip
+    section = validated(
+        SimulateSettings, {**recipe, "noise": noise, "source": str(moments), "videos": numbers}, "vmr simulate"
+    )
+    validated(VideoSettings, {"fps": fps}, "vmr simulate")
+    if unknown := [split for split in numbers if split not in files]:
+        raise ConfigError(
+            f"--videos: {', '.join(unknown)} is not among the splits to write ({', '.join(files)}). Give its "
+            "--annotations, or leave it out."
+        )
+    outputs = [*files.values(), durations, features]
+    if len(set(outputs)) < len(outputs):
+        raise ConfigError(f"two of the files to write are one: {', '.join(map(str, outputs))}. Give each its own name.")
+
     from vmr.simulation.planting import Recipe
     from vmr.simulation.simulate import simulate_features
 
-    numbers: dict[str, int] = {}
-    for entry in videos:
-        split, value = assignment(entry, "--videos")
-        if not value.isdecimal() or not int(value):
-            raise ConfigError(f"--videos {entry}: expected a number of videos of at least 1.")
-        numbers[split] = int(value)
     simulate_features(
         moments=moments,
-        annotations={
-            split: Path(value) for split, value in (assignment(entry, "--annotations") for entry in annotations)
-        },
+        annotations=files,
         durations=durations,
         features=features,
-        videos=numbers,
-        recipe=Recipe(
-            seed=seed,
-            dim=dim,
-            rank=rank,
-            fps=fps,
-            stride=stride,
-            window=window,
-            strength=strength,
-            noise=tuple(noise),
-            scene=scene,
-            jitter=jitter,
-            word_share=word_share,
-            distractors=distractors,
-        ),
+        videos=section.videos,
+        recipe=Recipe(**recipe, noise=tuple(noise), fps=fps, stride=stride),
     )

@@ -6,9 +6,11 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 from vmr.annotations.moments import MOMENT_COLUMNS, read_moments, write_moments
 from vmr.annotations.parse import parse_annotations
+from vmr.cli import app
 from vmr.cli.simulate import simulate as command
 from vmr.config import SimulateSettings
 from vmr.errors import AnnotationError
@@ -133,3 +135,72 @@ def test_the_recipe_has_the_same_defaults_everywhere():
     assert section == {name: recipe[name] for name in section} | {"noise": list(recipe["noise"])}
     options = inspect.signature(command).parameters
     assert {name: options[name].default for name in recipe} == recipe | {"noise": list(recipe["noise"])}
+
+
+def simulate_by_command(moments, folder, *more, annotations=("train=train.txt",)):
+    given = [f"--annotations={split}={folder / file}" for split, _, file in (e.partition("=") for e in annotations)]
+    files = [f"--moments={moments}", f"--durations={folder / 'durations.csv'}", f"--features={folder / 'features.h5'}"]
+    return CliRunner().invoke(app, ["-q", "simulate", *files, *given, *more])
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("noise=nan", "noise.0: Input should be a finite number (found: nan)"),
+        ("noise=-1", "noise.0: Input should be greater than or equal to 0"),
+        ("strength=inf", "strength: Input should be a finite number"),
+        ("strength=1e9", "strength: Input should be less than or equal to 1000"),  # beyond half precision
+        ("scene=nan", "scene: Input should be a finite number"),
+        ("jitter=-1", "jitter: Input should be greater than or equal to 0"),
+        ("dim=0", "dim: Input should be greater than 0"),
+        ("rank=0", "rank: Input should be greater than 0"),
+        ("window=0", "window: Input should be greater than 0"),
+        ("word-share=2", "word_share: Input should be less than or equal to 1"),
+        ("distractors=-1", "distractors: Input should be greater than or equal to 0"),
+        ("seed=-1", "seed: Input should be greater than or equal to 0"),
+        ("fps=0", "fps: Input should be greater than 0"),
+        ("fps=nan", "fps: Input should be a finite number"),
+        ("videos=train=0", "videos.train: Input should be greater than 0"),
+        ("videos=train=many", "videos.train: Input should be a valid integer"),
+    ],
+)
+def test_the_command_refuses_numbers_that_cannot_be(moments, tmp_path, option, message):
+    result = simulate_by_command(moments, tmp_path, f"--{option}")
+    assert result.exit_code == 1
+    assert result.output.startswith("error: vmr simulate: 1 entries are wrong:\n  " + message), result.output
+    assert [path.name for path in tmp_path.iterdir()] == ["moments.csv"]
+
+
+@pytest.mark.parametrize("stride", [0, -3])
+def test_the_command_refuses_strides_that_cannot_be(moments, tmp_path, stride):
+    result = simulate_by_command(moments, tmp_path, f"--stride={stride}")
+    assert result.exit_code == 2 and "--stride" in result.output
+
+
+@pytest.mark.parametrize(
+    ("annotations", "more", "message"),
+    [
+        (["train=a.txt", "train=b.txt"], [], "--annotations: a name is given twice (train, train)"),
+        (["train=a.txt"], ["--videos=train=1", "--videos=train=2"], "--videos: a name is given twice"),
+        (["train=a.txt"], ["--videos=test=1"], "--videos: test is not among the splits to write (train)"),
+        (["train=a.txt", "test=a.txt"], [], "two of the files to write are one: "),
+    ],
+)
+def test_the_command_refuses_splits_that_are_not_clear(moments, tmp_path, annotations, more, message):
+    result = simulate_by_command(moments, tmp_path, *more, annotations=annotations)
+    assert result.exit_code == 1 and result.output.startswith(f"error: {message}"), result.output
+    assert [path.name for path in tmp_path.iterdir()] == ["moments.csv"]
+
+
+def test_the_command_makes_what_it_was_told(moments, tmp_path):
+    # Each another number than its default.
+    told = {
+        "seed": 3, "dim": 16, "rank": 8, "fps": 12.0, "stride": 4, "window": 32, "strength": 2.0, "scene": 0.25,
+        "jitter": 0.1, "word_share": 0.5, "distractors": 1,
+    }  # fmt: skip
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in told.items()]
+    result = simulate_by_command(moments, tmp_path, *options, "--noise=0.1", "--noise=0.2", "--videos=train=5")
+    assert result.exit_code == 0, result.output
+    with h5py.File(tmp_path / "features.h5") as file:
+        assert len(file) == 5
+        assert json.loads(file.attrs["provenance"])["recipe"] == told | {"noise": [0.1, 0.2]}
