@@ -9,9 +9,9 @@ import typer
 
 from vmr.cli.groups import Features, Manifests, Moments, Output, Queries, app
 
-# Not inside `train`: the digest of a stage's code counts, of what a module imports at its top, only what is used.
+# Not inside the commands: the digest of a stage's code counts, of what a module imports at its top, only what is used.
 from vmr.config.checks import validated
-from vmr.config.sections import ModelSettings, TrainingSettings
+from vmr.config.sections import EvaluationSettings, ModelSettings, QuerySettings, TrainingSettings
 from vmr.names import Alignment, Device, MethodName, Precision, Selection
 
 
@@ -25,6 +25,9 @@ def embed_queries(
     report: Annotated[Path, typer.Option(help="JSON of counts.")],
 ) -> None:
     """Tokenize the sentences and look their words up."""
+    # Without the vectors: the command takes a path, the section also names of assets.
+    validated(QuerySettings, {"max_words": max_words}, "vmr embed-queries")
+
     from vmr.queries.embed import embed_queries
 
     embed_queries(moments=moments, vectors=vectors, output=output, report=report, max_words=max_words)
@@ -117,6 +120,11 @@ def evaluate_run(
     output: Output,
 ) -> None:
     """Predict with a trained run of ours and score the predictions."""
+    settings: dict[str, Any] = {
+        "top": top, "nms_threshold": nms_threshold, "batch_size": batch_size, "precision": precision,
+    }  # fmt: skip
+    validated(EvaluationSettings, settings, "vmr evaluate-run")
+
     from vmr.evaluation.evaluate import evaluate_predictions
     from vmr.training.predict import predict_run
 
@@ -128,11 +136,8 @@ def evaluate_run(
         manifests=manifests,
         splits=splits,
         output=predictions,
-        top=top,
-        nms_threshold=nms_threshold,
         device=device,
-        batch_size=batch_size,
-        precision=precision,
+        **settings,
     )
     evaluate_predictions(
         predictions=predictions,

@@ -37,6 +37,35 @@ def test_wrong_choices_are_refused_at_the_door(arguments, message):
     assert message in result.output
 
 
+_FILES = {
+    "train": ["--moments", "m", "--features", "f", "--queries", "q", "--output-dir", "o"],
+    "embed-queries": ["--moments", "m", "--vectors", "v", "--output", "o", "--report", "r"],
+    "evaluate-run": [
+        *("--run", "r", "--moments", "m", "--features", "f", "--queries", "q", "--splits", "test"),
+        *("--split-name", "test", "--dataset", "d", "--features-label", "i3d", "--predictions", "p"),
+        *("--video-scores", "v", "--output", "o"),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "value", "message"),
+    [
+        ("train", "seed", 2**64, "seeds.0: Input should be less than or equal to 9223372036854775807"),
+        ("train", "threads", 100_000, "threads: Input should be less than or equal to 1024"),
+        ("embed-queries", "max-words", 0, "max_words: Input should be greater than 0"),
+        ("evaluate-run", "top", 0, "top: Input should be greater than or equal to 5"),
+        ("evaluate-run", "top", -1, "top: Input should be greater than or equal to 5"),
+        ("evaluate-run", "batch-size", 0, "batch_size: Input should be greater than 0"),
+        ("evaluate-run", "nms-threshold", "nan", "nms_threshold: Input should be a finite number"),
+    ],
+)
+def test_numbers_that_cannot_be_are_refused_before_a_file_is_read(command, option, value, message):
+    result = run(command, *_FILES[command], f"--{option}={value}")
+    assert result.exit_code == 1
+    assert result.output.startswith(f"error: vmr {command}: 1 entries are wrong:\n  {message}"), result.output
+
+
 def test_an_assignment_without_a_value_is_named(tmp_path):
     result = run(
         *("parse-annotations", "--annotation-format", "charades_sta", "--annotations", "train="),
