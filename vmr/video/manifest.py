@@ -113,8 +113,8 @@ def _read_one(path: Path) -> pd.DataFrame:
         raise VideoError(f"{path}: no such video manifest. Run probe_videos first.") from error
     except OSError as error:
         raise VideoError(
-            f"{path}: a video manifest (CSV) was expected, it cannot be read ({error.strerror or error}). Name the file "
-            "that probe_videos or decode_frames wrote."
+            f"{path}: a video manifest (CSV) was expected, it cannot be read ({error.strerror or error}). Name the "
+            "file that probe_videos or decode_frames wrote."
         ) from error
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise VideoError(f"{path}: not a video manifest ({error}). Run probe_videos again.") from error
