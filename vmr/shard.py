@@ -63,7 +63,7 @@ def writing(path: Path | str) -> Iterator[None]:
     except OSError as error:
         raise ShardError(
             f"{path}: cannot be written ({error.strerror or error}). Free some space or choose another folder, and "
-            "start again: the videos that were finished are kept."
+            "start again: what was finished is kept."
         ) from error
 
 

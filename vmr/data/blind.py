@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 import torch
 from jaxtyping import Int
+from torch import nn
 
 from vmr.data.samples import Samples
 from vmr.errors import FeatureError, QueryError
@@ -27,15 +28,17 @@ def exchange_input(
     """The same samples, each with the query or the features of another one; labels and times stay its own.
 
     - ``query``: each sample gets the words of another, of another video unless more than half of the samples
-      belong to one. All queries are used once.
+      belong to one. All queries are used once; a single sample gets one of `besides`.
     - ``video``: each video gets the features of another, all queries to it the same ones. They are fitted to its
       own number of steps (`vmr.data.collate.Collator`), so that its duration stays known.
 
     Args:
-        samples: at least two of them (``query``), or of two videos (``video``, with those of `besides`).
+        samples: at least two of them (``query``), or of two videos (``video``), with those of `besides`; see
+            `others_there`.
         what: the input that is exchanged.
         seed: numbers that the exchange is a function of.
-        besides: samples whose videos may be shown too; few validation videos need some to be exchanged for.
+        besides: samples whose videos may be shown too, or whose words a single sample may get; few validation videos
+            need some to be exchanged for.
 
     Raises:
         QueryError: there is no other sample to take the query from.
@@ -43,9 +46,14 @@ def exchange_input(
     """
     random = np.random.default_rng(list(seed))
     if what == "query":
-        other = torch.from_numpy(other_queries(samples.video.numpy(), random))
-        return replace(samples, tokens=samples.tokens[other], word_counts=samples.word_counts[other])
-    videos = np.unique(np.concatenate([own.video.numpy() for own in (samples, besides) if own is not None]))
+        pool = [samples] if len(samples) > 1 or besides is None else [samples, besides]
+        width = max(own.tokens.shape[1] for own in pool)
+        tokens = torch.cat([nn.functional.pad(own.tokens, (0, width - own.tokens.shape[1])) for own in pool])
+        counts = torch.cat([own.word_counts for own in pool])
+        source = other_queries(torch.cat([own.video for own in pool]).numpy(), random)
+        other = torch.from_numpy(source[: len(samples)])
+        return replace(samples, tokens=tokens[other], word_counts=counts[other])
+    videos = _videos(samples, besides)
     if len(videos) < 2:
         raise FeatureError(
             f"the {len(samples)} queries of {', '.join(sorted(set(samples.splits)))} have {len(videos)} video with "
@@ -56,6 +64,23 @@ def exchange_input(
     shown = np.zeros(videos.max() + 1, dtype=np.int64)
     shown[order] = np.roll(order, 1)
     return replace(samples, shown_video=torch.from_numpy(shown)[samples.video])
+
+
+def others_there(samples: Samples, what: Exchanged, *, besides: Samples | None = None) -> bool:
+    """Whether an input of these samples can be exchanged at all, see `exchange_input`.
+
+    Args:
+        samples: any number of them.
+        what: the input that is to be exchanged.
+        besides: further samples, for the same.
+    """
+    if what == "query":
+        return len(samples) + (0 if besides is None else len(besides)) > 1
+    return len(_videos(samples, besides)) > 1
+
+
+def _videos(samples: Samples, besides: Samples | None) -> Int[np.ndarray, "V"]:
+    return np.unique(np.concatenate([own.video.numpy() for own in (samples, besides) if own is not None]))
 
 
 def other_queries(video: Int[np.ndarray, "Q"], random: np.random.Generator) -> Int[np.ndarray, "Q"]:

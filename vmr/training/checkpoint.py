@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
-import pickle
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from vmr.errors import CheckpointError
 from vmr.files import atomic_path
 from vmr.model.build import build_network
 from vmr.model.network import MomentNetwork
+from vmr.shard import writing
+
+log = logging.getLogger(__name__)
 
 _FORMAT = "vmr-checkpoint-1"
 # What makes features another kind. Versions, devices and decoders may differ: they change digits, not meanings.
@@ -41,11 +45,16 @@ def save_checkpoint(
         model: the network.
         sizes: the arguments of `build_network` that it was made with, the method among them.
         info: settings, `feature_kind`, query provenance and whatever else describes the run; as JSON.
+
+    Raises:
+        ShardError: the disk is full or the folder cannot be written.
     """
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     description = json.dumps({"format": _FORMAT, "sizes": dict(sizes), **info}, sort_keys=True, ensure_ascii=False)
-    with atomic_path(path) as temporary:
-        safetensors.torch.save_file(weights, temporary, metadata={"vmr": description})
+    # By way of memory: the library's own writing tells of a full disk in an error of its own kind.
+    content = safetensors.torch.save(weights, metadata={"vmr": description})
+    with writing(path), atomic_path(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def load_checkpoint(path: Path, *, device: torch.device | str = "cpu") -> tuple[MomentNetwork[Any], dict[str, Any]]:
@@ -124,9 +133,15 @@ def check_queries(path: Path, info: Mapping[str, Any], provenance: Mapping[str, 
 
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
-    """Write the state of an unfinished run atomically: tensors and plain values only."""
-    with atomic_path(path) as temporary:
-        torch.save(dict(state), temporary)
+    """Write the state of an unfinished run atomically: tensors and plain values only.
+
+    Raises:
+        ShardError: the disk is full or the folder cannot be written.
+    """
+    content = io.BytesIO()
+    torch.save(dict(state), content)
+    with writing(path), atomic_path(path) as temporary:
+        temporary.write_bytes(content.getbuffer())
 
 
 def load_state(path: Path, *, fingerprint: str) -> dict[str, Any] | None:
@@ -137,7 +152,10 @@ def load_state(path: Path, *, fingerprint: str) -> dict[str, Any] | None:
         fingerprint: of settings, inputs and code; a state with another one does not count.
     """
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, pickle.UnpicklingError, RuntimeError, EOFError):
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
         return None
-    return state if state.get("fingerprint") == fingerprint else None
+    except Exception as error:  # torch has an error of another kind for every way to damage a file
+        log.warning("%s: cannot be read (%s: %s); training begins anew", path, type(error).__name__, error)
+        return None
+    return state if isinstance(state, dict) and state.get("fingerprint") == fingerprint else None

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import safetensors.torch
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -21,6 +20,7 @@ from vmr.data.samples import Samples
 from vmr.errors import TrainingError
 from vmr.files import atomic_path
 from vmr.model.network import MomentNetwork
+from vmr.shard import writing
 from vmr.training.checkpoint import load_state, save_state
 from vmr.training.hardware import Precision
 from vmr.training.inference import validation_scores
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 STATE_FILE = "last.pt"
-BEST_FILE = "best.safetensors"
 HISTORY_FILE = "history.csv"
 TENSORBOARD_FOLDER = "tensorboard"
 
@@ -81,6 +80,8 @@ class Progress:
         epoch: finished epochs.
         best_epoch: the best of them, from 1; 0 before the first.
         best_score: its `CRITERION`, in percent.
+        best_weights: its weights, on the CPU. They are saved with the rest of the state, so that weights which another
+            run left in the folder cannot be taken for them.
         lowest_loss: the lowest `PATIENCE_LOSS` so far.
         last_gain: the last epoch in which one of the two got better.
         history: one row an epoch.
@@ -89,6 +90,7 @@ class Progress:
     epoch: int = 0
     best_epoch: int = 0
     best_score: float = -math.inf
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
     lowest_loss: float = math.inf
     last_gain: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
@@ -120,6 +122,7 @@ def fit(
 
     Raises:
         TrainingError: the loss is not a number.
+        ShardError: the disk is full or the folder cannot be written.
     """
     optimizer = torch.optim.Adam(
         [parameter for parameter in model.parameters() if parameter.requires_grad],
@@ -132,6 +135,7 @@ def fit(
         selection = exchange_input(selection, settings.exchanged, seed=EVALUATION_SEED, besides=train)
     progress = _resume(model, optimizer, folder, fingerprint) or Progress()
     with (
+        writing(folder),
         _writer(folder, progress.epoch) as writer,
         tqdm(total=settings.epochs, initial=progress.epoch, desc="train", unit="epoch", disable=None) as bar,
     ):
@@ -150,22 +154,22 @@ def fit(
             row = {"epoch": progress.epoch, **row, "learning_rate": settings.learning_rate}
             progress.history.append({**row, "seconds": time.perf_counter() - begin})
             if selection is not None:
-                _compare(model, progress, row, folder)
+                _compare(model, progress, row)
             _save(model, optimizer, progress, folder, fingerprint)
             _report(progress.history[-1], writer, bar)
-    # Once more: whoever started a job again after its last epoch may have removed it, as Snakemake does.
-    _write_history(progress, folder)
+    with writing(folder):
+        # Once more: whoever started a job again after its last epoch may have removed it, as Snakemake does.
+        _write_history(progress, folder)
     if selection is None:
         progress.best_epoch = progress.epoch
     else:
-        model.load_state_dict(safetensors.torch.load_file(folder / BEST_FILE))
+        model.load_state_dict(progress.best_weights)
     return progress
 
 
 def clear_state(folder: Path) -> None:
     """Remove what only an unfinished run needs."""
-    for name in (STATE_FILE, BEST_FILE):
-        (folder / name).unlink(missing_ok=True)
+    (folder / STATE_FILE).unlink(missing_ok=True)
 
 
 def _train_epoch(
@@ -213,15 +217,13 @@ def _check_finite(losses: list[Float[Tensor, "_"]], batches: list[Any], train: S
     )
 
 
-def _compare(model: MomentNetwork[Any], progress: Progress, row: dict[str, float], folder: Path) -> None:
+def _compare(model: MomentNetwork[Any], progress: Progress, row: dict[str, float]) -> None:
     """Note whether the epoch is better than those before, and keep its weights if it is the best."""
     if row[PATIENCE_LOSS] < progress.lowest_loss:
         progress.lowest_loss, progress.last_gain = row[PATIENCE_LOSS], progress.epoch
     if row[CRITERION] > progress.best_score:
         progress.best_epoch, progress.best_score = progress.epoch, row[CRITERION]
-        progress.last_gain = progress.epoch
-        with atomic_path(folder / BEST_FILE) as temporary:
-            safetensors.torch.save_file(_weights(model), temporary)
+        progress.last_gain, progress.best_weights = progress.epoch, _weights(model)
 
 
 def _out_of_patience(progress: Progress, settings: LoopSettings, selection: Samples | None) -> bool:
@@ -229,7 +231,7 @@ def _out_of_patience(progress: Progress, settings: LoopSettings, selection: Samp
 
 
 def _weights(model: MomentNetwork[Any]) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
 
 
 def _save(
@@ -241,7 +243,6 @@ def _save(
         "optimizer": optimizer.state_dict(),
         "progress": {**vars(progress)},
     }
-    # The best weights were written before: killed between the two, the epoch is done once more, to the same end.
     save_state(folder / STATE_FILE, state)
     _write_history(progress, folder)
 
@@ -258,8 +259,6 @@ def _resume(
     if state is None:
         return None
     progress = Progress(**state["progress"])
-    if math.isfinite(progress.best_score) and not (folder / BEST_FILE).is_file():
-        return None
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
     log.info("going on after epoch %d", progress.epoch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import time
 from collections.abc import Sequence
@@ -14,21 +15,23 @@ import pandas as pd
 import torch
 
 from vmr.annotations.moments import clamp_spans, read_moments, validation_videos, video_durations
+from vmr.data.blind import others_there
 from vmr.data.collate import Collator
 from vmr.data.samples import Samples, build_samples
 from vmr.data.videos import VideoSteps, load_videos
 from vmr.devices import claim_device
 from vmr.errors import ConfigError, TrainingError
 from vmr.features.store import FeatureStore
-from vmr.files import sha256_file, sha256_json, write_json
+from vmr.files import atomic_path, sha256_file, sha256_json, write_json
 from vmr.model.build import METHODS, build_network, exchanged_input, uses_alignment
 from vmr.model.fusion import ALIGNMENTS
 from vmr.names import Alignment, MethodName
 from vmr.provenance import code_digest, library_versions
 from vmr.queries.store import QueryStore
+from vmr.shard import writing
 from vmr.training.checkpoint import feature_kind, save_checkpoint
 from vmr.training.hardware import describe, repeatable, resolve_precision
-from vmr.training.loop import CRITERION, LoopSettings, Progress, clear_state, fit
+from vmr.training.loop import CRITERION, HISTORY_FILE, LoopSettings, Progress, clear_state, fit
 from vmr.video.manifest import read_manifest
 
 log = logging.getLogger(__name__)
@@ -104,11 +107,14 @@ def train_run(
         TrainingError: no video at all has features, the split has no queries, nor have the test splits that are
             to choose the epoch, or the loss or its gradient is not a number.
         ConfigError: a setting is not one of its choices.
+        ShardError: the disk is full or the folder cannot be written.
     """
     _check_choice("method", method, METHODS)
     _check_choice("alignment", alignment, ALIGNMENTS)
     _check_choice("selection", selection, ("validation", "test"))
     begin = time.time()
+    with writing(output_dir):
+        output_dir.mkdir(parents=True, exist_ok=True)
     where = claim_device(device)
     table = _clamped_moments(moments, manifests)
     train_rows = table[table["split"] == train_split]
@@ -139,6 +145,11 @@ def train_run(
     train, chooser, choice = _split_samples(
         train_rows, test_rows, videos, store_of_queries, selection=selection, fraction=validation_fraction
     )
+    exchanged = exchanged_input(method)
+    trained = len(train) > 0
+    if trained and exchanged is not None and not others_there(train, exchanged):
+        trained, chooser = False, None
+        choice = f"{method} needs another {exchanged} for each one, and there is a single one to train on with features"
     sizes: dict[str, Any] = {
         "method": method, "video_dim": kind["dim"], "word_dim": store_of_queries.dim, "max_steps": max_steps,
         "hidden": hidden, "query_hidden": query_hidden, "heads": heads, "dropout": dropout,
@@ -152,22 +163,23 @@ def train_run(
         learning_rate=learning_rate,
         gradient_clip=gradient_clip,
         precision=numbers,
-        exchanged=exchanged_input(method),
+        exchanged=exchanged,
     )
     settings = {
         **sizes, **asdict(loop), "selection": selection, "validation_fraction": validation_fraction,
         "train_split": train_split, "test_splits": list(test_splits),
     }  # fmt: skip
-    fingerprint = sha256_json(
-        [settings, where.type, torch.__version__, code_digest(["vmr.training.run"]), videos.digest]
-        + [sha256_file(path) for path in (moments, queries)]
-    )
-    output_dir.mkdir(parents=True, exist_ok=True)
+    # Sums in another number of threads differ in their last bits. Of the annotations what counts is the table after
+    # the durations, which manifests may tell, have clamped it.
+    threads = torch.get_num_threads() if where.type == "cpu" else None
+    labels = hashlib.sha256(table.to_csv(index=False).encode("utf-8", "surrogateescape")).hexdigest()
+    code = [torch.__version__, code_digest(["vmr.training.run"])]
+    fingerprint = sha256_json([settings, where.type, threads, *code, videos.digest, labels, sha256_file(queries)])
     with torch.random.fork_rng(devices=[where] if where.type == "cuda" else []), repeatable(where):
         torch.manual_seed(seed)
         model = build_network(**sizes).to(where)
         model.fit_features(videos.steps_of(video) for video in np.unique(train.video))
-        if len(train):
+        if trained:
             collator = Collator(videos, store_of_queries.vectors, device=where)
             progress = fit(model, collator, train, chooser, settings=loop, folder=output_dir, fingerprint=fingerprint)
         else:
@@ -179,27 +191,25 @@ def train_run(
         "selection": selection, "settings": settings,
         "feature_kind": kind, "features": feature_provenance, "queries": store_of_queries.provenance,
         "fingerprint": fingerprint,
-        "trained": len(train) > 0, "chosen_epoch": progress.best_epoch,
+        "trained": trained, "chosen_epoch": progress.best_epoch,
     }  # fmt: skip
     save_checkpoint(output_dir / CHECKPOINT_FILE, model, sizes=sizes, info=record)
     reason = f"highest {CRITERION} ({progress.best_score:.2f}) {choice}" if chooser is not None else choice
-    write_json(
-        output_dir / RUN_FILE,
-        record
-        | {
-            "reason": reason,
-            "epochs_run": progress.epoch,
-            "chosen_scores": next((row for row in progress.history if row["epoch"] == progress.best_epoch), {}),
-            "counts": _counts(train_rows, train, chooser),
-            "coverage": _coverage(train_rows, videos),
-            "parameters": sum(parameter.numel() for parameter in model.parameters()),
-            "device": describe(where),
-            "precision": numbers,
-            "threads": torch.get_num_threads(),
-            "seconds": time.time() - begin,
-            "versions": library_versions(["torch", "numpy", "pandas", "h5py", "safetensors", "vmr"]),
-        },
-    )
+    about: dict[str, Any] = record | {
+        "reason": reason,
+        "epochs_run": progress.epoch,
+        "chosen_scores": next((row for row in progress.history if row["epoch"] == progress.best_epoch), {}),
+        "counts": _counts(train_rows, train, chooser),
+        "coverage": _coverage(train_rows, videos),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "device": describe(where),
+        "precision": numbers,
+        "threads": torch.get_num_threads(),
+        "seconds": time.time() - begin,
+        "versions": library_versions(["torch", "numpy", "pandas", "h5py", "safetensors", "vmr"]),
+    }
+    with writing(output_dir / RUN_FILE):
+        write_json(output_dir / RUN_FILE, about)
     clear_state(output_dir)
     log.info("%s: epoch %d chosen, %s", output_dir, progress.best_epoch, reason)
 
@@ -269,8 +279,5 @@ def _coverage(train_rows: pd.DataFrame, videos: VideoSteps) -> dict[str, int]:
 
 
 def _write_empty_history(folder: Path) -> None:
-    from vmr.files import atomic_path
-    from vmr.training.loop import HISTORY_FILE
-
-    with atomic_path(folder / HISTORY_FILE) as temporary:
+    with writing(folder), atomic_path(folder / HISTORY_FILE) as temporary:
         temporary.write_text("epoch\n", encoding="utf-8")

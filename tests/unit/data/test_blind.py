@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from vmr.data.blind import exchange_input, other_queries
+from vmr.data.blind import exchange_input, other_queries, others_there
 from vmr.data.collate import Collator
 from vmr.data.samples import Samples
 from vmr.data.videos import VideoSteps
@@ -136,6 +136,24 @@ def test_one_video_may_be_shown_those_of_other_samples() -> None:
     for seed in range(10):
         blind = exchange_input(make_samples([2, 2]), "video", seed=(seed,), besides=make_samples([0, 3]))
         assert blind.shown_video.tolist() in ([0, 0], [3, 3])
+
+
+def test_one_query_may_become_one_of_other_samples() -> None:
+    besides = make_samples([0, 3, 1])
+    longer = replace(besides, tokens=torch.cat([besides.tokens + 4, besides.tokens], dim=1))
+    for seed in range(10):
+        blind = exchange_input(make_samples([2]), "query", seed=(seed,), besides=longer)
+        assert len(blind) == 1 and blind.video.tolist() == [2]
+        taken = int(blind.tokens[0, 0]) - 5
+        assert blind.tokens[0].tolist() == longer.tokens[taken].tolist()
+        assert blind.word_counts.tolist() == [longer.word_counts[taken]]
+
+
+def test_whether_there_are_others() -> None:
+    one, two = make_samples([2]), make_samples([2, 2])
+    assert not others_there(one, "query") and others_there(two, "query") and others_there(one, "query", besides=one)
+    assert not others_there(two, "video") and not others_there(two, "video", besides=one)
+    assert others_there(two, "video", besides=make_samples([0]))
 
 
 def test_one_query_or_video_cannot_be_exchanged() -> None:

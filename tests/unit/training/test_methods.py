@@ -15,7 +15,6 @@ import vmr.training.predict as predict
 from vmr.annotations.moments import read_moments, write_moments
 from vmr.data.collate import Collator
 from vmr.data.spans import temporal_iou
-from vmr.errors import FeatureError, QueryError
 from vmr.evaluation.evaluate import evaluate_predictions
 from vmr.queries.store import QueryStore
 from vmr.training.checkpoint import load_checkpoint
@@ -191,17 +190,62 @@ def test_a_blind_answer_does_not_depend_on_what_is_not_seen(
     assert differ.isdisjoint({answers[0]["query_id"], changed_video})
 
 
-@pytest.mark.parametrize(("what", "error"), [("query", QueryError), ("video", FeatureError)])
-def test_a_single_query_has_no_other_to_see(data, tmp_path: Path, what: str, error: type) -> None:
-    run_method(data, tmp_path / "run", f"ci_mha_{what}_blind")
+def blind_answers(data, folder: Path, what: str, **changed) -> tuple[list[dict], dict]:
+    """Answers of a blind method, and what its run says of itself."""
+    inputs = {**data.inputs(), **changed}
+    train_run(**inputs, output_dir=folder, method=f"ci_mha_{what}_blind", **SMALL)
+    predict_run(
+        checkpoint=folder / "checkpoint.safetensors", **inputs, splits=["test"], output=folder / "p.jsonl",
+        device="cpu",
+    )  # fmt: skip
+    answers = [json.loads(line) for line in (folder / "p.jsonl").read_text().splitlines()]
+    return answers, json.loads((folder / "run.json").read_text())
+
+
+@pytest.mark.parametrize("what", ["query", "video"])
+def test_a_single_query_is_exchanged_for_one_to_train_on(
+    data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
     table = read_moments(data.moments)
     lonely = tmp_path / "moments.csv"
     write_moments(pd.concat([table[table["split"] == "train"], table[table["split"] == "test"].iloc[:1]]), lonely)
-    with pytest.raises(error, match=f"Leave the {what}-blind method out"):
-        predict_run(
-            checkpoint=tmp_path / "run" / "checkpoint.safetensors", **{**data.inputs(), "moments": lonely},
-            splits=["test"], output=tmp_path / "p.jsonl",
-        )  # fmt: skip
+    shown, original = [], predict.exchange_input
+    monkeypatch.setattr(
+        predict,
+        "exchange_input",
+        lambda *args, **kwargs: shown.append((args[0], original(*args, **kwargs))) or shown[-1][1],
+    )
+    answers, run = blind_answers(data, tmp_path / "run", what, moments=lonely)
+    assert run["trained"] and len(answers) == 1 and answers[0]["spans"]
+    ((own, exchanged),) = shown
+    if what == "query":
+        words = int(own.word_counts[0])
+        assert own.tokens[0, :words].tolist() != exchanged.tokens[0, : int(exchanged.word_counts[0])].tolist()
+    else:
+        assert exchanged.shown_video[0] != own.video[0]
+
+
+@pytest.mark.parametrize("what", ["query", "video"])
+def test_with_few_videos_blind_methods_end_in_rows_like_the_others(tmp_path: Path, what: str) -> None:
+    # One video with one query of each split: nothing to exchange when training, and one of each when testing.
+    data = write_synthetic(tmp_path, train_videos=3, test_videos=2, covered={"train001", "test003"})
+    table = read_moments(data.moments).drop_duplicates("video_id")
+    write_moments(table, data.moments)
+    answers, run = blind_answers(data, tmp_path / "few", what)
+    assert run["trained"] is False and "there is a single one to train on" in run["reason"]
+    assert [answer["video_id"] for answer in answers] == ["test003"]
+    # No other video at all: no answer, instead of one that has seen what it must not.
+    data = write_synthetic(tmp_path / "one", train_videos=3, test_videos=2, covered={"test003"})
+    write_moments(read_moments(data.moments).drop_duplicates("video_id"), data.moments)
+    answers, run = blind_answers(data, tmp_path / "none", what)
+    assert run["trained"] is False and answers == []
+
+
+def test_one_validation_query_is_exchanged_for_one_to_train_on(tmp_path: Path) -> None:
+    data = write_synthetic(tmp_path, train_videos=4, test_videos=2)
+    write_moments(read_moments(data.moments).drop_duplicates("video_id"), data.moments)
+    answers, run = blind_answers(data, tmp_path / "run", "query")
+    assert run["counts"]["selection_queries"] == 1 and run["trained"] and len(answers) == 2
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ import vmr.training.loop as loop
 from vmr.annotations.moments import read_moments, validation_videos, write_moments
 from vmr.cli import app
 from vmr.data.spans import temporal_iou
-from vmr.errors import ConfigError, TrainingError
+from vmr.errors import ConfigError, ShardError, TrainingError
 from vmr.features.store import FeatureStore
 from vmr.model.ci_mha import CiMha
 from vmr.model.losses import Losses
@@ -48,6 +48,31 @@ def assert_same_weights(first: Path, second: Path) -> None:
     theirs = weights(second)
     for name, tensor in weights(first).items():
         assert torch.equal(tensor, theirs[name]), name
+
+
+def killed_at(monkeypatch: pytest.MonkeyPatch, name: str, call: int, run) -> None:
+    """Run until a function of the loop is called for the so-manieth time."""
+    original, calls = getattr(loop, name), []
+
+    def killed(*args, **kwargs):
+        calls.append(1)
+        if len(calls) == call:
+            raise KeyboardInterrupt
+        return original(*args, **kwargs)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, name, killed)
+        with pytest.raises(KeyboardInterrupt):
+            run()
+
+
+def watched_epochs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """A list to which each epoch that is trained from now on is added."""
+    epochs, original = [], loop._train_epoch
+    monkeypatch.setattr(
+        loop, "_train_epoch", lambda *args, **kwargs: (epochs.append(kwargs["epoch"]), original(*args, **kwargs))[1]
+    )
+    return epochs
 
 
 def test_what_a_run_writes(data, tmp_path: Path) -> None:
@@ -95,7 +120,7 @@ def test_the_same_seed_gives_the_same_bits(data, tmp_path: Path, precision: str)
     torch.random.set_rng_state(before)
 
 
-@pytest.mark.parametrize("killed_in", ["training", "between best weights and state"])
+@pytest.mark.parametrize("killed_in", ["training", "saving"])
 @pytest.mark.parametrize("epoch", [2, 4])
 def test_a_killed_run_ends_in_the_same_weights(
     data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_in: str, epoch: int
@@ -103,28 +128,11 @@ def test_a_killed_run_ends_in_the_same_weights(
     settings = {**SMALL, "epochs": 5}
     train_run(**data.inputs(), output_dir=tmp_path / "whole", **settings)
     name = "_train_epoch" if killed_in == "training" else "_save"
-    original, calls = getattr(loop, name), []
-
-    def killed(*args, **kwargs):
-        calls.append(1)
-        if len(calls) == epoch:
-            raise KeyboardInterrupt
-        return original(*args, **kwargs)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(loop, name, killed)
-        with pytest.raises(KeyboardInterrupt):
-            train_run(**data.inputs(), output_dir=tmp_path / "killed", **settings)
+    killed_at(monkeypatch, name, epoch, lambda: train_run(**data.inputs(), output_dir=tmp_path / "killed", **settings))
     assert (tmp_path / "killed" / "last.pt").exists()
     assert not (tmp_path / "killed" / "checkpoint.safetensors").exists()
-    epochs = []
-    with monkeypatch.context() as patched:
-        patched.setattr(
-            loop,
-            "_train_epoch",
-            lambda *args, **kwargs: (epochs.append(kwargs["epoch"]), train_epoch(*args, **kwargs))[1],
-        )
-        train_run(**data.inputs(), output_dir=tmp_path / "killed", **settings)
+    epochs = watched_epochs(monkeypatch)
+    train_run(**data.inputs(), output_dir=tmp_path / "killed", **settings)
     assert epochs == list(range(epoch, 6))
     assert_same_weights(tmp_path / "whole", tmp_path / "killed")
     whole, resumed = (
@@ -132,9 +140,6 @@ def test_a_killed_run_ends_in_the_same_weights(
     )
     assert whole.equals(resumed)
     assert record(tmp_path / "whole")["chosen_epoch"] == record(tmp_path / "killed")["chosen_epoch"]
-
-
-train_epoch = loop._train_epoch
 
 
 def test_every_epoch_draws_anew(data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,11 +216,97 @@ def test_a_gradient_that_is_not_finite_stops_and_nothing_of_it_is_saved(
     names = table["query_id"][(table["split"] == "train") & ~table["video_id"].isin(held_out)].tolist()
     assert f"queries {', '.join(names[row] for row in orders[1][step - 1])}. " in str(caught.value)
     assert not (tmp_path / "run" / "checkpoint.safetensors").exists()
-    saved = torch.load(tmp_path / "run" / "last.pt", weights_only=True)["model"]
-    best = safetensors.torch.load_file(tmp_path / "run" / "best.safetensors")
-    assert all(tensor.isfinite().all() for tensor in [*saved.values(), *best.values()])
+    saved = torch.load(tmp_path / "run" / "last.pt", weights_only=True)
+    best = saved["progress"]["best_weights"]
+    assert best.keys() == saved["model"].keys()
+    assert all(tensor.isfinite().all() for tensor in [*saved["model"].values(), *best.values()])
     train_run(**data.inputs(), output_dir=tmp_path / "run", **settings)
     assert_same_weights(tmp_path / "whole", tmp_path / "run")
+
+
+def test_a_killed_run_of_other_settings_between_leaves_nothing_behind(
+    data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The first epoch is the best of all: what is kept of it must be this run's.
+    original, seen = loop.validation_scores, []
+
+    def first_is_best(*args, **kwargs):
+        seen.append(1)
+        return original(*args, **kwargs) | {"mIoU": 90.0 if len(seen) in (1, 4, 7) else 10.0}
+
+    monkeypatch.setattr(loop, "validation_scores", first_is_best)
+    settings = {**SMALL, "epochs": 3, "learning_rate": 3e-2}
+    train_run(**data.inputs(), output_dir=tmp_path / "whole", **settings)
+    folder = tmp_path / "run"
+    killed_at(monkeypatch, "_save", 3, lambda: train_run(**data.inputs(), output_dir=folder, **settings))
+    other = {**settings, "learning_rate": 1e-4}
+    killed_at(monkeypatch, "_save", 1, lambda: train_run(**data.inputs(), output_dir=folder, **other))
+    train_run(**data.inputs(), output_dir=folder, **settings)
+    assert record(folder)["chosen_epoch"] == 1
+    assert_same_weights(tmp_path / "whole", folder)
+
+
+@pytest.mark.parametrize("what", ["nothing", "settings", "durations", "threads"])
+def test_a_state_of_another_run_is_not_gone_on_with(
+    data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    def run(**changed) -> None:
+        train_run(**data.inputs(), output_dir=tmp_path, **{**SMALL, **changed})
+
+    killed_at(monkeypatch, "_save", 3, run)
+    if what == "durations":  # Of the manifests, by which spans are clamped: a second of a video is left.
+        monkeypatch.setattr("vmr.training.run.video_durations", lambda table, _: dict.fromkeys(table["video_id"], 1.0))
+    if what == "threads":  # The fixture sets them back.
+        torch.set_num_threads(2)
+    epochs = watched_epochs(monkeypatch)
+    run(**({"dropout": 0.4} if what == "settings" else {}))
+    assert epochs == ([3] if what == "nothing" else [1, 2, 3])
+
+
+@pytest.mark.parametrize("damage", [b"", b"no archive", b"PK\x03\x04 cut", "list", "middle"])
+def test_a_damaged_state_is_thrown_away(
+    data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, damage
+) -> None:
+    killed_at(monkeypatch, "_save", 3, lambda: train_run(**data.inputs(), output_dir=tmp_path, **SMALL))
+    state = tmp_path / "last.pt"
+    if damage == "list":
+        torch.save([1, 2], state)
+    elif damage == "middle":
+        content = bytearray(state.read_bytes())
+        content[20:400] = bytes(380)
+        state.write_bytes(content)
+    else:
+        state.write_bytes(damage)
+    epochs = watched_epochs(monkeypatch)
+    train_run(**data.inputs(), output_dir=tmp_path, **SMALL)
+    assert epochs == [1, 2, 3] and not state.exists()
+    assert ("last.pt: cannot be read" in caplog.text) == (damage != "list")
+
+
+@pytest.mark.parametrize("file", ["last.pt", "checkpoint.safetensors", "run.json", "history.csv"])
+def test_a_full_disk_is_one_clear_error(data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str) -> None:
+    replace = Path.replace
+
+    def full(path: Path, target: Path) -> Path:
+        if target.name == file:
+            raise OSError(28, "No space left on device")
+        return replace(path, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", full)
+        with pytest.raises(
+            ShardError, match=r"cannot be written \(No space left on device\).*what was finished is kept"
+        ):
+            train_run(**data.inputs(), output_dir=tmp_path / "run", **SMALL)
+    train_run(**data.inputs(), output_dir=tmp_path / "run", **SMALL)
+    train_run(**data.inputs(), output_dir=tmp_path / "whole", **SMALL)
+    assert_same_weights(tmp_path / "whole", tmp_path / "run")
+
+
+def test_a_file_where_the_folder_should_be_is_named(data, tmp_path: Path) -> None:
+    (tmp_path / "run").touch()
+    with pytest.raises(ShardError, match="run: cannot be written"):
+        train_run(**data.inputs(), output_dir=tmp_path / "run", **SMALL)
 
 
 def test_a_run_that_failed_after_its_last_epoch_is_finished_when_started_again(
