@@ -28,6 +28,15 @@ def build_backbone(name: str) -> nn.Module:
     return model
 
 
+def head_prefix(model: Any) -> str:
+    """Beginning of the keys of a backbone's classifier, which `Backbone` does not apply.
+
+    Args:
+        model: as `build_backbone` gives it.
+    """
+    return f"blocks.{len(model.blocks) - 1}."
+
+
 class Backbone(nn.Module):
     """Features of a ResNet of pytorchvideo: the head's pooled activations before its classifier.
 

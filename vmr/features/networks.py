@@ -73,7 +73,8 @@ def build_network(name: str, path: Path, *, mean_path: Path | None = None) -> Ne
 def _with_weights(name: str, path: Path, mean_path: Path | None) -> tuple[Network, dict[str, str]]:
     if name == "i3d":
         model = i3d.InceptionI3d()
-        metadata = weights.load_into(model, path, rename=plain_key)
+        # Its classes are those of whatever it was fine-tuned on: 157 of Charades, 600 of a larger Kinetics.
+        metadata = weights.load_into(model, path, rename=plain_key, unused=("logits.",))
         i3d.fold_batch_norm(model)
         about = {
             "resize": "short side 256, bilinear",
@@ -97,7 +98,7 @@ def _with_weights(name: str, path: Path, mean_path: Path | None) -> tuple[Networ
         clips = c3d.C3dClips(crop_mean=crop_mean)
         return Network(network, clips, c3d.FEATURE_DIM, None, c3d.RESIZED, c3d.CROP, about), metadata
     full = backbones.build_backbone(name)
-    metadata = weights.load_into(full, path)
+    metadata = weights.load_into(full, path, unused=(backbones.head_prefix(full),))
     backbone = backbones.Backbone(full)
     about = {
         "resize": "short side 256, bilinear",

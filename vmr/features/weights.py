@@ -48,13 +48,14 @@ def load_into(
     rename: Callable[[str], str] = str,
     unused: tuple[str, ...] = (),
 ) -> dict[str, str]:
-    """Load a file of weights into a network; every parameter must be there with its shape.
+    """Load a file of weights into a network; every parameter that is used must be there with its shape.
 
     Args:
         module: the network, changed in place.
         path: as for `read_weights`.
         rename: from the keys of the file to those of the network.
-        unused: prefixes of (renamed) keys that the file may have and the network does not, such as its classifier.
+        unused: prefixes of (renamed) keys that no feature comes from, such as the classifier's: the file may have them
+            in any shape or lack them, and what the network has of them stays as it is.
 
     Returns:
         Metadata of the file.
@@ -65,11 +66,12 @@ def load_into(
     tensors, metadata = read_weights(path)
     state = {rename(key): tensor for key, tensor in tensors.items()}
     expected = module.state_dict()
+    ignored = unused or ("\0",)
     # Counters of batches seen in training do not enter the function.
-    needed = {key for key in expected if not key.endswith("num_batches_tracked")}
+    needed = {key for key in expected if not key.endswith("num_batches_tracked") and not key.startswith(ignored)}
     missing = sorted(needed - set(state))
     wrong = sorted(key for key in needed & set(state) if state[key].shape != expected[key].shape)
-    foreign = sorted(key for key in set(state) - set(expected) if not key.startswith(unused or ("\0",)))
+    foreign = sorted(key for key in set(state) - set(expected) if not key.startswith(ignored))
     if missing or wrong or foreign:
         found = [
             f"{len(keys)} {what} (first: {keys[0]})"

@@ -200,6 +200,26 @@ def test_i3d_is_built_from_a_file(tmp_path):
     assert about["crop"] == "centre 224" and about["resize"].startswith("short side 256") and about["dim"] == 1024
 
 
+@pytest.mark.parametrize("form", ["prepared.safetensors", "raw.pt"])
+def test_weights_fine_tuned_on_other_classes_are_taken(tmp_path, form):
+    """I3D of Charades has 157 classes, of a larger Kinetics 600: no feature comes from them."""
+    torch.manual_seed(0)
+    clips = torch.randint(0, 256, (1, 3, 16, 32, 32), dtype=torch.uint8)
+    state = InceptionI3d(num_classes=157).state_dict()
+    headless = {key: value for key, value in state.items() if not key.startswith("logits.")}
+    kinetics = InceptionI3d().state_dict()
+    heads = (state, {key: headless.get(key, value) for key, value in kinetics.items()}, headless)
+    features = []
+    for number, weights in enumerate(heads):
+        path = tmp_path / f"{number}_{form}"
+        if path.suffix == ".pt":
+            torch.save({"state_dict": {f"module.{key}": value for key, value in weights.items()}}, path)
+        else:
+            save_file(weights, path)
+        features.append(build_extractor("i3d", weights_path=path, window=16, stride=8, dtype="float32").run(clips))
+    assert torch.equal(features[0], features[1]) and torch.equal(features[0], features[2])
+
+
 @pytest.mark.parametrize(
     ("name", "size", "crop"),
     [
@@ -228,8 +248,10 @@ def test_each_network_sees_the_centre_of_its_own_size(tmp_path, monkeypatch, nam
 def test_pytorchvideos_backbones_give_2048_numbers(tmp_path, name):
     torch.manual_seed(0)
     model = build_backbone(name)
-    # The checkpoints of pytorchvideo's model zoo wrap the state dict so.
-    torch.save({"model_state": model.state_dict()}, tmp_path / "w.pyth")
+    # The checkpoints of pytorchvideo's model zoo wrap the state dict so; this one was fine-tuned on 157 classes.
+    head = f"blocks.{len(model.blocks) - 1}.proj"
+    tuned = {f"{head}.weight": torch.zeros(157, 2048), f"{head}.bias": torch.zeros(157)}
+    torch.save({"model_state": model.state_dict() | tuned}, tmp_path / "w.pyth")
     extractor = build_extractor(name, weights_path=tmp_path / "w.pyth", window=64, stride=64, dtype="float32")
     clips = torch.randint(0, 256, (1, 3, 64, 32, 32), dtype=torch.uint8)
     features = extractor.run(clips)
