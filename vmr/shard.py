@@ -159,7 +159,7 @@ class PartialShard:
             kept = self._earlier.rows.get(video_id)
             return dict(kept["row"]) if kept is not None and kept["fingerprint"] == fingerprint else None
         try:
-            with h5py.File(part, "r") as file:
+            with h5py.File(part, "r", locking=False) as file:
                 if file.attrs["fingerprint"] != fingerprint:
                     return None
                 row: dict[str, Any] = json.loads(file.attrs["row"])
@@ -221,7 +221,7 @@ class PartialShard:
         # Among the parts, so that a killed run leaves no half file beside the final one.
         temporary = self.folder / f".final{self.path.suffix}"
         with writing(self.path), _removed_on_failure(temporary):
-            before = h5py.File(self._earlier.path, "r") if self._earlier.rows else nullcontext({})
+            before = h5py.File(self._earlier.path, "r", locking=False) if self._earlier.rows else nullcontext({})
             with new_hdf5(temporary) as final, before as earlier:
                 for name, value in attributes.items():
                     final.attrs[name] = json.dumps(value, sort_keys=True) if isinstance(value, dict | list) else value
@@ -230,7 +230,7 @@ class PartialShard:
                     final.attrs[_FINISHED] = self._digest(fingerprints)
                 for video_id in sorted(video_ids):
                     if self._part(video_id).exists():
-                        with h5py.File(self._part(video_id), "r") as part:
+                        with h5py.File(self._part(video_id), "r", locking=False) as part:
                             rows[video_id] = {
                                 "row": json.loads(part.attrs["row"]),
                                 "fingerprint": part.attrs["fingerprint"],
@@ -276,7 +276,7 @@ class PartialShard:
     def _find_earlier(self) -> _Earlier:
         """The final file of an earlier run with these settings, if it is unaltered; else one without videos."""
         for path in (self.path, self._kept):
-            with suppress(*UNREADABLE), h5py.File(path, "r") as file:
+            with suppress(*UNREADABLE), h5py.File(path, "r", locking=False) as file:
                 if file.attrs.get(_SETTINGS) == self._key and not altered(file):
                     return _Earlier(path, json.loads(file[_ROWS][()].tobytes()), file.attrs.get(_FINISHED))
         return _Earlier(self.path, {}, None)

@@ -1,8 +1,10 @@
+import fcntl
 import json
 import os
 import subprocess
 import sys
 import threading
+from contextlib import ExitStack, suppress
 
 import h5py
 import numpy as np
@@ -197,6 +199,30 @@ def test_a_shard_that_ended_with_an_error_is_free_at_once(tmp_path):
     with PartialShard(tmp_path / "s.h5", settings={}) as again:
         assert again.done("a", "1") is not None
     assert [path.name for path in tmp_path.iterdir()] == ["s.h5.parts"] and kept.value is not None
+
+
+def test_no_file_is_locked_to_be_read(tmp_path):
+    """A lock is what a file system without locks refuses; here all files are locked by somebody else instead."""
+    path = tmp_path / "s.h5"
+    with ExitStack() as held:
+
+        def lock_all():
+            for file in (path, *tmp_path.glob("s.h5.parts/*.h5")):
+                with suppress(FileNotFoundError, BlockingIOError):  # not there, or locked here already
+                    fcntl.flock(held.enter_context(file.open("rb")), fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+        for again in (False, True):
+            with PartialShard(path, settings={}) as shard:
+                assert (shard.done("a", "1") is not None) == again
+                put(shard, "b" if again else "a", 1.0)
+                lock_all()
+                assert shard.done("a", "1") is not None
+                finished = {"a": "1", "b": "1"} if again else {"a": "1"}
+                assert len(shard.finish(finished, attributes={}, fingerprints=finished)) == len(finished)
+                lock_all()
+                shard.clear()
+        with PartialShard(path, settings={}) as shard:
+            assert shard.finished({"a": "1", "b": "1"}) is not None
 
 
 def test_a_file_system_without_locks_is_only_warned_about(tmp_path, monkeypatch, caplog):
