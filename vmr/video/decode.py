@@ -20,12 +20,13 @@ from tqdm import tqdm
 from vmr.errors import ShardError, VideoError
 from vmr.provenance import library_versions
 from vmr.shard import PartialShard, writing
-from vmr.video.ffprobe import require_program
+from vmr.video.ffprobe import SURPRISES, require_program, unexpected
 from vmr.video.frames import FrameInfo, write_video
 from vmr.video.manifest import DECODED_COLUMNS, read_manifest, write_manifest
 from vmr.video.processes import Helpers
 from vmr.video.reader import DecodedVideo, Picture, decode_video
 from vmr.video.stream import ENCODER, SCALING, check_encoder, ffmpeg_version
+from vmr.video.timeline import refuse_endless
 
 logger = logging.getLogger(__name__)
 
@@ -208,6 +209,7 @@ def _decode(row: dict[str, Any], task: _Task, helpers: Helpers, target: Path) ->
             rotation=int(row["rotation"]),
             duration_sec=float(row["duration_sec"]),
         )
+        refuse_endless(picture.duration_sec)  # the time limit follows from it
         return decode_video(
             helpers,
             picture,
@@ -217,12 +219,11 @@ def _decode(row: dict[str, Any], task: _Task, helpers: Helpers, target: Path) ->
             timeout_sec=task.timeout_sec * max(1.0, picture.duration_sec / 60),
             progress=task.progress,
         )
-    except (OSError, ValueError, TypeError, LookupError, ArithmeticError) as error:
+    except SURPRISES as error:
         if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
             raise
-        # Whatever a strange file provokes in us, the other videos of the shard go on.
         logger.exception("%s: unexpected failure", row["video_id"])
-        raise VideoError(f"unexpected {type(error).__name__}: {error}") from error
+        raise VideoError(unexpected(error)) from error
 
 
 def _refuse_too_many_failures(outcomes: list[dict[str, Any]], *, output: Path, max_failed_share: float) -> None:

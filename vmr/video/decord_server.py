@@ -23,6 +23,7 @@ import numpy.typing as npt
 from vmr.video.pipes import MEMORY_LIMIT, enlarge_pipe
 from vmr.video.ring import ring_writer
 
+_LONGEST_ALARM_SEC = 2**31 - 2  # of 32 bits with a sign, less the second that is added
 _TOLERANCE_SEC = 5e-3  # decord keeps time stamps as 32-bit floats
 
 
@@ -94,7 +95,7 @@ def _decode(plan_file: int, log: int, target: int, *ring: int) -> None:
         with os.fdopen(plan_file, "rb") as file:
             plan = json.load(file)
         # Both hold even when the one who asked is gone: SIGALRM kills a thread that hangs inside the decoder too.
-        signal.alarm(int(plan["alarm_sec"]) + 1)
+        signal.alarm(int(min(plan["alarm_sec"], _LONGEST_ALARM_SEC)) + 1)
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
         if ring:
             put, close = ring_writer(target, *ring, width=plan["width"], height=plan["height"])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
 import shutil
 import signal
 import subprocess
@@ -17,6 +16,16 @@ from typing import Any
 
 import vmr
 from vmr.errors import ShardError, VideoError
+from vmr.video.pipes import readable
+
+
+# Whatever a strange file provokes in us becomes a reason of its own, and the other videos of a shard go on.
+SURPRISES = (OSError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, MemoryError, RecursionError)
+
+
+def unexpected(error: BaseException) -> str:
+    """Reason for a video in which something happened that nobody foresaw."""
+    return f"unexpected {type(error).__name__}: {error}; encode the video anew, or leave it out"
 
 
 class Prober:
@@ -59,7 +68,7 @@ class Prober:
         with contextlib.suppress(BrokenPipeError):
             process.stdin.write(json.dumps(request).encode() + b"\n")
             process.stdin.flush()
-            if not select.select([process.stdout], [], [], timeout_sec)[0]:
+            if not readable(process.stdout.fileno(), timeout_sec):
                 self.close()
                 raise VideoError(f"ffprobe gave no answer within {timeout_sec:g} s")
             line = process.stdout.readline()
@@ -148,7 +157,7 @@ def display_rotation(stream: dict[str, Any]) -> int:
     for side_data in stream.get("side_data_list", []):
         if "rotation" in side_data:
             return round(-float(side_data["rotation"])) % 360
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(ValueError, OverflowError):  # a tag can say anything, `inf` too
         return round(float(stream.get("tags", {}).get("rotate", 0))) % 360
     return 0
 

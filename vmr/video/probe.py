@@ -12,9 +12,18 @@ from tqdm import tqdm
 from vmr.annotations.moments import read_moments
 from vmr.errors import VideoError
 from vmr.shard import shard_of
-from vmr.video.ffprobe import Prober, choose_stream, display_rotation, rate, seconds, timeline_origin
+from vmr.video.ffprobe import (
+    SURPRISES,
+    Prober,
+    choose_stream,
+    display_rotation,
+    rate,
+    seconds,
+    timeline_origin,
+    unexpected,
+)
 from vmr.video.manifest import MANIFEST_COLUMNS, find_videos, write_manifest
-from vmr.video.timeline import read_timeline, stream_end
+from vmr.video.timeline import MAX_HOURS, read_timeline, stream_end
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +111,10 @@ def probe_video(prober: Prober, path: Path, *, timeout_sec: float) -> dict[str, 
             timeline = read_timeline(prober, path, timeout_sec=timeout_sec)
             row |= {"duration_sec": timeline.end_sec, "num_frames": len(timeline.times_sec)}
     except (OSError, VideoError) as error:
-        return row | {"reason": str(error)}
+        return row | {"status": "bad", "reason": str(error)}
+    except SURPRISES as error:
+        logger.exception("%s: unexpected failure", path)
+        return row | {"status": "bad", "reason": unexpected(error)}
     return row | {"status": "ok"}
 
 
@@ -118,7 +130,8 @@ def _describe(stream: dict[str, Any], container: dict[str, Any]) -> dict[str, An
     duration = stream_end(stream, origin_sec=origin)
     declared = seconds(stream.get("nb_frames"))
     return {
-        "duration_sec": duration if duration is not None and duration > 0 else None,
+        # A length that no packet reaches is no better than none: what the packets say is asked then.
+        "duration_sec": duration if duration is not None and 0 < duration <= MAX_HOURS * 3600 else None,
         "start_sec": origin,
         "fps": fps,
         "num_frames": int(declared) if declared else 0,

@@ -10,7 +10,6 @@ import json
 import os
 import re
 import resource
-import select
 import signal
 import socket
 import subprocess
@@ -23,7 +22,7 @@ from typing import IO, Any
 
 from vmr.errors import ShardError, VideoError
 from vmr.video.ffprobe import Prober, child_environment
-from vmr.video.pipes import MEMORY_LIMIT, enlarge_pipe
+from vmr.video.pipes import MEMORY_LIMIT, enlarge_pipe, readable
 from vmr.video.ring import FrameRing
 
 # A message of ffmpeg's libraries or of the program itself; its lists of streams and their metadata can say anything.
@@ -69,7 +68,7 @@ class DecordServer:
             VideoError: the server itself died.
         """
         assert self._connection is not None
-        if not _readable(self._connection.fileno(), timeout_sec):
+        if not readable(self._connection.fileno(), timeout_sec):
             return None
         answer = b""
         with contextlib.suppress(ConnectionResetError):
@@ -195,7 +194,7 @@ class Pipeline:
         """
         assert self._output is not None
         begin = time.monotonic()
-        ready = _readable(self._output, max(0.0, self._left_sec))
+        ready = readable(self._output, max(0.0, self._left_sec))
         self._left_sec -= time.monotonic() - begin
         if not ready:
             raise VideoError(f"decoding took longer than {self._timeout_sec:.0f} s")
@@ -259,9 +258,3 @@ def _refuse(code: int, program: str, said: bytes) -> None:
 def _content(log: IO[bytes]) -> bytes:
     log.seek(0)
     return log.read()
-
-
-def _readable(descriptor: int, timeout_sec: float) -> bool:
-    waiting = select.poll()  # `select` refuses descriptors beyond 1023
-    waiting.register(descriptor, select.POLLIN)
-    return bool(waiting.poll(timeout_sec * 1000))

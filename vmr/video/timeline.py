@@ -19,6 +19,8 @@ _MAX_ROUNDING_SEC = 0.5e-3
 # In these decord loses the first group of pictures and repeats the last frame instead, which moves every frame (seen
 # with 0.6.0 and any codec).
 _WITHOUT_INDEX = ("mpegts", "mpeg")
+# What damaged clocks declare beyond this (a frame of 34 years) would take more memory for its steps than there is.
+MAX_HOURS = 48
 _PACKETS = "packet=stream_index,pts,dts,duration,flags"
 
 
@@ -83,11 +85,24 @@ def steps_in(duration_sec: float, fps: float) -> int:
     return max(1, math.ceil(duration_sec * fps - 1e-6))
 
 
+def refuse_endless(duration_sec: float) -> None:
+    """Stop at a video that is longer than any recording, before memory is taken for its steps.
+
+    Raises:
+        VideoError: it lasts more than `MAX_HOURS`, or is not a number.
+    """
+    if not duration_sec <= MAX_HOURS * 3600:
+        raise VideoError(
+            f"it claims to last {duration_sec / 3600:.3g} hours; at most {MAX_HOURS} are read. Its clock is probably "
+            "damaged: encode it anew, or cut it"
+        )
+
+
 def read_timeline(prober: Prober, path: Path | str, *, timeout_sec: float) -> Timeline:
     """Read the packets of the video stream that players show.
 
     Raises:
-        VideoError: the file cannot be read, or has no video stream or no packet.
+        VideoError: the file cannot be read, has no video stream or no packet, or lasts beyond `MAX_HOURS`.
     """
     described = prober.probe(path, timeout_sec=timeout_sec, select_streams="v", show_entries=_PACKETS)
     stream = choose_stream(described.get("streams", []))
@@ -123,7 +138,7 @@ def timeline_of_packets(
         container: its name, as ffprobe gives it.
 
     Raises:
-        VideoError: there is no packet to show, or nothing says when.
+        VideoError: there is no packet to show, nothing says when, or it lasts beyond `MAX_HOURS`.
     """
     numerator, _, denominator = stream.get("time_base", "1/1000").partition("/")
     tick_sec = int(numerator) / int(denominator or 1)
@@ -156,10 +171,12 @@ def timeline_of_packets(
     last_duration = shown[int(order[-1])].get("duration", 0) * tick_sec
     if last_duration <= 0:
         last_duration = float(np.median(gaps)) if len(gaps) else tick_sec
+    end = float(times[-1]) + last_duration
+    refuse_endless(end)
     return Timeline(
         stream_index=int(stream["index"]),
         times_sec=times,
-        end_sec=float(times[-1]) + last_duration,
+        end_sec=end,
         last_duration_sec=last_duration,
         rounding_sec=min(tick_sec / 2, _MAX_ROUNDING_SEC) + 1e-6,
         origin_sec=origin_sec,

@@ -1,5 +1,6 @@
 import shutil
 
+import clips
 import pandas as pd
 import pytest
 
@@ -130,13 +131,34 @@ def test_failures_and_changed_files_are_tried_again(shard, monkeypatch):
     assert (run(shard)["status"] == "ok").sum() == 3
 
 
-def test_surprises_in_one_video_are_its_own_failure(shard, monkeypatch):
+@pytest.mark.parametrize("error", [KeyError, MemoryError])
+def test_surprises_in_one_video_are_its_own_failure(shard, monkeypatch, error):
     def surprise(prober, picture, **options):
-        raise KeyError("a field nobody expected")
+        raise error("a field nobody expected")
 
     monkeypatch.setattr(decode, "decode_video", surprise)
     table = run(shard, max_failed_share=1.0)
-    assert "unexpected KeyError" in table["reason"]["a"]
+    assert f"unexpected {error.__name__}" in table["reason"]["a"]
+
+
+@pytest.mark.parametrize("options", [[], ["-use_editlist", 0]])
+def test_a_clock_that_runs_for_years_is_the_failure_of_its_video(shard, render_clip, options):
+    # Damaged after it was probed: by then nothing but the packets is asked.
+    clips.endless(render_clip("b.mp4", "-c:v", "libx264", "-bf", 0, *options, frames=4))
+    table = run(shard, max_failed_share=1.0)
+    assert table["status"].to_dict() == {"a": "ok", "b": "bad", "bad": "bad", "c": "ok", "gone": "missing"}
+    assert "hours; at most 48 are read" in table["reason"]["b"]
+
+
+def test_a_manifest_that_claims_years_is_the_failure_of_its_video(shard):
+    lines = (shard / "manifest.csv").read_text().replace("b.mp4,ok,,0.5,", "b.mp4,ok,,1e300,")
+    assert "1e300" in lines
+    (shard / "manifest.csv").write_text(lines)
+    assert "at most 48 are read" in run(shard)["reason"]["b"]
+
+
+def test_a_time_limit_beyond_what_the_system_can_wait_is_none(shard):
+    assert (run(shard, timeout_sec=1e12)["status"] == "ok").sum() == 3
 
 
 def test_missing_videos_alone_make_a_valid_empty_store(tmp_path):

@@ -9,7 +9,7 @@ from vmr.annotations.moments import MOMENT_COLUMNS, write_moments
 from vmr.errors import ShardError, VideoError
 from vmr.names import VIDEO_EXTENSIONS
 from vmr.shard import shard_of
-from vmr.video import ffprobe
+from vmr.video import ffprobe, probe
 from vmr.video.ffprobe import Prober, choose_stream, display_rotation, rate, seconds, timeline_origin
 from vmr.video.manifest import read_manifest
 from vmr.video.probe import probe_video, probe_videos
@@ -135,6 +135,43 @@ def test_a_header_without_pictures_gets_a_reason(prober, render_clip):
     path = render_clip("clip.mp4")
     path.write_bytes(path.read_bytes()[:200])
     assert probe_video(prober, path, timeout_sec=20)["status"] == "bad"
+
+
+def test_a_tag_that_no_number_can_be_made_of_is_passed_over(prober, render_clip):
+    path = render_clip("clip.mkv", "-c:v", "libx264", "-metadata:s:v:0", "rotate=inf", frames=4)
+    row = probe_video(prober, path, timeout_sec=20)
+    assert (row["status"], row["rotation"]) == ("ok", 0)
+
+
+@pytest.mark.parametrize("error", [OverflowError, MemoryError, AttributeError, KeyError])
+def test_whatever_one_file_provokes_is_its_own_reason(tmp_path, render_clip, monkeypatch, error):
+    clip = render_clip("strange.mp4", frames=4)
+    clip.with_name("plain.mp4").write_bytes(clip.read_bytes())
+    describe = probe._describe
+
+    def surprise(stream, container):
+        if "strange" in container["filename"]:
+            raise error("a field nobody expected")
+        return describe(stream, container)
+
+    monkeypatch.setattr(probe, "_describe", surprise)
+    (output,) = probe_all(tmp_path, clip.parent, ["strange", "plain"])
+    table = read_manifest([output]).set_index("video_id")
+    assert table["status"].to_dict() == {"strange": "bad", "plain": "ok"}
+    assert f"unexpected {error.__name__}" in table["reason"]["strange"]
+
+
+@pytest.mark.parametrize("options", [[], ["-use_editlist", 0]])
+def test_a_video_of_many_years_is_refused(prober, render_clip, options):
+    path = clips.endless(render_clip("clip.mp4", "-c:v", "libx264", "-bf", 0, *options, frames=4))
+    row = probe_video(prober, path, timeout_sec=20)
+    assert row["status"] == "bad" and "hours; at most 48 are read" in row["reason"]
+
+
+def test_where_only_the_declared_length_is_absurd_the_packets_say_it(prober, render_clip):
+    path = clips.patch_box(render_clip("clip.mp4"), b"mdhd", 16, 0x7FFFFFFF)
+    row = probe_video(prober, path, timeout_sec=20)
+    assert (row["status"], row["duration_sec"]) == ("ok", 2.0)
 
 
 def test_names_that_look_like_protocols_or_options(prober, render_clip):
