@@ -17,8 +17,12 @@ import numpy as np
 
 _OF_NODE, _OF_FILE = "sha256", "contents_sha256"
 _READ_BYTES = 8 << 20
-# What h5py raises for files with altered bytes.
-UNREADABLE = (OSError, RuntimeError, KeyError, ValueError, TypeError)
+# What h5py, and what reads its values, raise for files with altered bytes: an object may turn out to be of another kind
+# (AttributeError) or to claim any size (MemoryError, OverflowError).
+UNREADABLE = (
+    *(OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError),
+    *(MemoryError, ArithmeticError, AssertionError),
+)
 
 
 def seal(node: h5py.Dataset | h5py.Group) -> None:

@@ -78,6 +78,7 @@ def extract_shard(
 
     Raises:
         FeatureError: weights are missing or foreign, options contradict, or too many videos failed.
+        DamageError: the frame store was altered: what it lost is no fault of the videos.
         ShardError: the results cannot be written.
     """
     rows = read_manifest([manifest])
@@ -96,6 +97,8 @@ def extract_shard(
     if network.device.type == "cpu":
         keep_freed_memory()
     with FrameStore(frames) as store:
+        # Names that were altered would be videos without frames, and missing from the results.
+        store.check_contents()
         provenance = _provenance(network, store.provenance, code_digest)
         present = set(store.video_ids)
     # A job that was moved to another card goes on with what it finds.

@@ -21,7 +21,7 @@ from vmr.features.extractors import Extractor
 from vmr.video.frames import FrameInfo, FrameStore
 from vmr.video.stream import GOP_FRAMES
 
-# What a damaged video or frame store raises; anything else is a fault of ours and stops the shard.
+# What a video raises that cannot be used; anything else is a fault of ours and stops the shard.
 VIDEO_ERRORS = (VmrError, OSError, ValueError, KeyError)
 _READ_CHUNK = 32
 _QUEUED_PIECES = 2
@@ -103,6 +103,7 @@ def read_ahead(extractor: Extractor, frames: Path, todo: list[str]) -> Iterator[
                     except DamageError:  # of the frame store: no fault of the video, which would be left out
                         raise
                     except VIDEO_ERRORS as error:
+                        store.check(video_id)  # of facts that were altered, too, nobody may blame the video
                         if not hand_over(Failure(video_id, str(error) or type(error).__name__)):
                             return
             hand_over(End())

@@ -6,6 +6,7 @@ import json
 import os
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -15,11 +16,12 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from vmr.checksums import node_is_altered
+from vmr.checksums import UNREADABLE, contents_are_altered, node_is_altered
 from vmr.errors import REPAIR, DamageError, ShardError
 from vmr.video.stream import GOP_FRAMES, StreamScan, decoded_frames
 
 _GROUP = "videos"
+_AT_THE_TOP = {_GROUP, "rows"}  # of a frame store; the rows are those of its shard
 _WRITE_BYTES = 8 << 20
 
 
@@ -53,6 +55,7 @@ class FrameStore:
 
     Raises:
         ShardError: the file is missing or is no frame store.
+        DamageError: it was altered so that this cannot be told.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -65,9 +68,12 @@ class FrameStore:
             raise ShardError(f"{self.path}: no such frame store. Run decode_frames first.") from error
         except OSError as error:
             raise ShardError(f"{self.path}: not a frame store ({error}). {REPAIR}") from error
-        if "provenance" not in self._file.attrs:
+        try:
+            with self._damage_told("its list of videos"):
+                self._refuse_another_kind()
+        except BaseException:
             self._file.close()
-            raise ShardError(f"{self.path}: an HDF5 file, but not a frame store. Run decode_frames again.")
+            raise
 
     def __enter__(self) -> FrameStore:
         return self
@@ -78,7 +84,14 @@ class FrameStore:
         self.close()
 
     def __contains__(self, video_id: object) -> bool:
-        return isinstance(video_id, str) and f"{_GROUP}/{video_id}" in self._file
+        if not isinstance(video_id, str):
+            return False
+        with self._damage_told("its list of videos"):
+            if _GROUP not in self._file:
+                return False
+            members = self._file[_GROUP]  # must outlive its id
+            # Asks for the name alone: h5py's `in` follows it, and frames that were damaged would never have been there.
+            return bool(members.id.links.exists(video_id.encode("utf-8", "surrogateescape")))
 
     def close(self) -> None:
         """Close the file; iterators that are still running end with an error."""
@@ -87,29 +100,60 @@ class FrameStore:
     @property
     def video_ids(self) -> list[str]:
         """Ids of the videos that have frames, sorted."""
-        return sorted(self._file[_GROUP]) if _GROUP in self._file else []
+        with self._damage_told("its list of videos"):
+            return sorted(self._file[_GROUP]) if _GROUP in self._file else []
 
     @property
     def provenance(self) -> dict[str, Any]:
         """Settings, code and versions that made the frames."""
-        content: dict[str, Any] = json.loads(self._file.attrs["provenance"])
-        return content
+        with self._damage_told("its provenance"):
+            return dict(json.loads(self._file.attrs["provenance"]))
+
+    def check_contents(self) -> None:
+        """Refuse a store that names other videos, checksums or provenance than were written; frames are not read.
+
+        Raises:
+            DamageError: it does, or its list of videos cannot be read any more.
+        """
+        with self._damage_told("its list of videos"):
+            wrong = contents_are_altered(self._file)
+        if wrong:
+            raise DamageError(f"{self.path}: what it holds is not what was written there. {REPAIR}")
+
+    def check(self, video_id: str) -> None:
+        """Refuse a video whose frames or facts are others than were written. Its frames are read once for that.
+
+        Raises:
+            ShardError: it is not in the store.
+            DamageError: they are.
+        """
+        video = self._video(video_id)
+        with self._checking:
+            if video_id not in self._checked and node_is_altered(video):
+                raise DamageError(
+                    f"{self.path}: the frames of {video_id} are not what was written there: their checksum differs. "
+                    f"{REPAIR}"
+                )
+            self._checked.add(video_id)
 
     def info(self, video_id: str) -> FrameInfo:
         """Facts about the frames of a video.
 
         Raises:
             ShardError: it is not in the store.
+            DamageError: they cannot be read any more. That they are others than were written, `check` tells.
         """
-        facts = self._video(video_id).attrs
-        return FrameInfo(
-            num_frames=int(facts["num_frames"]),
-            width=int(facts["width"]),
-            height=int(facts["height"]),
-            fps=float(facts["fps"]),
-            duration_sec=float(facts["duration_sec"]),
-            start_sec=float(facts["start_sec"]),
-        )
+        video = self._video(video_id)
+        with self._damage_told(f"what it says of {video_id}"):
+            facts = video.attrs
+            return FrameInfo(
+                num_frames=int(facts["num_frames"]),
+                width=int(facts["width"]),
+                height=int(facts["height"]),
+                fps=float(facts["fps"]),
+                duration_sec=float(facts["duration_sec"]),
+                start_sec=float(facts["start_sec"]),
+            )
 
     def read(
         self, video_id: str, *, start: int = 0, stop: int | None = None, chunk: int = 64
@@ -127,20 +171,14 @@ class FrameStore:
 
         Raises:
             ShardError: the video is not in the store.
-            DamageError: its frames are others than were written.
+            DamageError: its frames are others than were written, or cannot be read any more.
             ValueError: a negative frame or an empty chunk.
         """
         video, info = self._video(video_id), self.info(video_id)
         stop = info.num_frames if stop is None else min(stop, info.num_frames)
         if start < 0 or stop < 0 or chunk < 1:
             raise ValueError(f"frames {start} to {stop} in chunks of {chunk} cannot be read")
-        with self._checking:
-            if video_id not in self._checked and node_is_altered(video):
-                raise DamageError(
-                    f"{self.path}: the frames of {video_id} are not what was written there: their checksum differs. "
-                    f"{REPAIR}"
-                )
-            self._checked.add(video_id)
+        self.check(video_id)
         return self._read(video_id, video, info, start=start, stop=stop, chunk=chunk)
 
     def _read(
@@ -148,13 +186,24 @@ class FrameStore:
     ) -> Iterator[npt.NDArray[np.uint8]]:
         if start >= stop:
             return
-        groups = video["group_offsets"][:]
-        group = min(start // GOP_FRAMES, len(groups) - 1)
-        begin, skip = int(groups[group]), start - group * GOP_FRAMES
-        stream = video["stream"]
+        with self._damage_told(f"the frames of {video_id}"):
+            groups = video["group_offsets"][:]
+            group = min(start // GOP_FRAMES, len(groups) - 1)
+            begin, skip = int(groups[group]), start - group * GOP_FRAMES
+            stream = video["stream"]
+            size = stream.shape[0] - begin
+        unread: list[Exception] = []
+
+        def encoded(first: int, last: int) -> bytes:
+            try:
+                return bytes(stream[begin + first : begin + last].tobytes())
+            except UNREADABLE as error:
+                unread.append(error)
+                raise
+
         frames = decoded_frames(
-            lambda a, b: stream[begin + a : begin + b].tobytes(),
-            size=stream.shape[0] - begin,
+            encoded,
+            size=size,
             width=info.width,
             height=info.height,
             skip=skip,
@@ -162,9 +211,16 @@ class FrameStore:
             chunk=chunk,
         )
         read = 0
-        for array in frames:
-            read += len(array)
-            yield array
+        try:
+            for array in frames:
+                read += len(array)
+                yield array
+        except ShardError as error:
+            if unread:  # a disk that fails, since the checksum was right before
+                raise DamageError(
+                    f"{self.path}: the frames of {video_id} cannot be read ({unread[0]}). {REPAIR}"
+                ) from error
+            raise
         if read != stop - start:
             raise ShardError(
                 f"{self.path}: {video_id} gave {read} frames instead of {stop - start}. Run decode_frames again."
@@ -173,7 +229,29 @@ class FrameStore:
     def _video(self, video_id: str) -> h5py.Group:
         if video_id not in self:
             raise ShardError(f"{self.path}: the video {video_id} is not in this frame store.")
-        return self._file[_GROUP][video_id]
+        with self._damage_told(f"the frames of {video_id}"):
+            return self._file[_GROUP][video_id]
+
+    def _refuse_another_kind(self) -> None:
+        """Every file of ours has a provenance; that of features names an extractor."""
+        found = set(self._file)
+        if (
+            "provenance" not in self._file.attrs
+            or found - _AT_THE_TOP
+            or "extractor" in json.loads(self._file.attrs["provenance"])
+        ):
+            raise ShardError(
+                f"{self.path}: an HDF5 file, but not a frame store: expected {_GROUP} and a provenance of decoding, found "
+                f"{', '.join(sorted(found)[:5]) or 'nothing'}. Name a file that decode_frames made, or run it again."
+            )
+
+    @contextmanager
+    def _damage_told(self, what: str) -> Iterator[None]:
+        """Turn what h5py raises for a damaged file into an error that no stage takes for the fault of a video."""
+        try:
+            yield
+        except UNREADABLE as error:
+            raise DamageError(f"{self.path}: {what} cannot be read ({error}). {REPAIR}") from error
 
 
 def write_video(part: h5py.File, stream: IO[bytes], info: FrameInfo) -> None:

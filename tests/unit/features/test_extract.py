@@ -15,6 +15,7 @@ from vmr.features.extractors import Extractor
 from vmr.features.i3d import fold_batch_norm
 from vmr.features.networks import I3dClips, Network
 from vmr.features.store import FeatureStore
+from vmr.shard import PartialShard
 from vmr.video.frames import FrameInfo, FrameStore
 from vmr.video.manifest import DECODED_COLUMNS, write_manifest
 
@@ -54,6 +55,12 @@ class FakeStore(FrameStore):
         return self
 
     def __exit__(self, *_):
+        return None
+
+    def check_contents(self):
+        return None
+
+    def check(self, video_id):
         return None
 
     @property
@@ -303,6 +310,45 @@ def test_an_altered_frame_store_stops_the_shard(module, manifest, monkeypatch):
     monkeypatch.setattr(FakeStore, "damaged", {"b": DamageError("the frames of b are not what was written")})
     with pytest.raises(DamageError, match="the frames of b"):
         run(manifest)
+
+
+def hidden(file):
+    file.move("videos/a", "videos/A")
+
+
+def without_facts(file):
+    del file["videos/a"].attrs["height"]
+
+
+def without_frames(file):
+    file["videos/a"].attrs["num_frames"] = 0  # no window could be laid over it
+
+
+def without_stream(file):
+    del file["videos/a/stream"]
+
+
+@pytest.mark.parametrize("damage", [hidden, without_facts, without_frames, without_stream])
+def test_a_frame_store_that_lost_something_stops_the_shard(module, manifest, monkeypatch, damage):
+    """Whatever h5py or a plan makes of it: no video becomes a row for what the frame store lost."""
+    for reader in (extract, read_ahead):
+        monkeypatch.setattr(reader, "FrameStore", FrameStore)
+    path = manifest.parent / "frames.h5"
+    with PartialShard(path, settings={}) as shard:
+        for video_id, count in LENGTHS.items():
+
+            def write(part, count=count):
+                part["videos/stream"], part["videos/group_offsets"] = np.zeros(9, np.uint8), [0]
+                part["videos"].attrs.update(vars(FrameInfo(count, 12, 10, FPS, count / FPS, 0.0)))
+
+            shard.add(video_id, fingerprint="", row={}, write=write)
+        shard.finish(LENGTHS, attributes={"provenance": {"fps": FPS}})
+        shard.clear()
+    with h5py.File(path, "r+") as file:
+        damage(file)
+    with pytest.raises(DamageError, match=r"frames\.h5: .*vmr verify"):
+        run(manifest, max_failed_share=1.0)
+    assert not (manifest.parent / "features.h5").exists() and not (manifest.parent / "statuses.csv").exists()
 
 
 def test_a_frame_store_altered_since_stops_the_comparison_too(one_pass, manifest, monkeypatch):

@@ -133,6 +133,41 @@ def test_altered_frames_are_refused_before_any_is_decoded(store_file):
         assert len(np.concatenate(list(store.read("a")))) == FRAMES
 
 
+def test_files_of_another_kind_and_damaged_lists_are_told_apart(store_file, tmp_path):
+    with h5py.File(tmp_path / "features.h5", "w") as file:
+        file.attrs["provenance"] = '{"extractor": "i3d", "fps": 24.0}'
+    with h5py.File(tmp_path / "queries.h5", "w") as file:
+        file.attrs["provenance"], file["words"] = "{}", [1]
+    for name in ("features.h5", "queries.h5"):
+        with pytest.raises(ShardError, match=f"{name}: an HDF5 file, but not a frame store"):
+            FrameStore(tmp_path / name)
+    with h5py.File(store_file, "r+") as file:
+        file.attrs["provenance"] = '{"fps": 25.0}'
+    with FrameStore(store_file) as store, pytest.raises(DamageError, match=r"frames\.h5: what it holds is not what"):
+        store.check_contents()
+    with h5py.File(store_file, "r+") as file:
+        file.attrs["provenance"] = '{"fps": 25'
+    with pytest.raises(DamageError, match=r"frames\.h5: its list of videos cannot be read"):
+        FrameStore(store_file)
+
+
+def test_facts_and_frames_that_cannot_be_read_are_damage(store_file, monkeypatch):
+    with h5py.File(store_file, "r+") as file:
+        del file["videos/b"].attrs["fps"]
+    with FrameStore(store_file) as store:
+        store.check_contents()
+        with pytest.raises(DamageError, match=r"frames\.h5: what it says of b cannot be read"):
+            store.info("b")
+        frames = store.read("a")
+
+        def broken(self, key):
+            raise OSError("the disk is broken")
+
+        monkeypatch.setattr(h5py.Dataset, "__getitem__", broken)
+        with pytest.raises(DamageError, match=r"the frames of a cannot be read \(the disk is broken\)"):
+            list(frames)
+
+
 def test_a_damaged_store_is_noticed(store_file):
     with h5py.File(store_file, "r+") as file:
         data = file["videos/a/stream"][:]
