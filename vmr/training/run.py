@@ -27,7 +27,7 @@ from vmr.model.build import METHODS, build_network, exchanged_input, uses_alignm
 from vmr.model.fusion import ALIGNMENTS
 from vmr.names import Alignment, MethodName
 from vmr.provenance import code_digest, library_versions
-from vmr.queries.store import QueryStore
+from vmr.queries.store import UNKNOWN, QueryStore
 from vmr.shard import writing
 from vmr.training.checkpoint import feature_kind, save_checkpoint
 from vmr.training.hardware import describe, repeatable, resolve_precision
@@ -193,7 +193,8 @@ def train_run(
         "fingerprint": fingerprint,
         "trained": trained, "chosen_epoch": progress.best_epoch,
     }  # fmt: skip
-    save_checkpoint(output_dir / CHECKPOINT_FILE, model, sizes=sizes, info=record)
+    vocabulary = _words_of(train, store_of_queries) if trained else []
+    save_checkpoint(output_dir / CHECKPOINT_FILE, model, sizes=sizes, info={**record, "vocabulary": vocabulary})
     reason = f"highest {CRITERION} ({progress.best_score:.2f}) {choice}" if chooser is not None else choice
     about: dict[str, Any] = record | {
         "reason": reason,
@@ -254,6 +255,12 @@ def _split_samples(
     train = build_samples(train_rows[~is_held_out], videos, queries, drop_empty=True)
     chooser = build_samples(train_rows[is_held_out], videos, queries, drop_empty=True)
     return train, chooser, f"on {len(held_out)} validation videos held out of the training split"
+
+
+def _words_of(samples: Samples, queries: QueryStore) -> list[str]:
+    """The words that a network has met in training, in alphabetical order; the unknown word is none."""
+    rows = torch.arange(samples.tokens.shape[1]) < samples.word_counts[:, None]
+    return sorted(queries.words[index] for index in samples.tokens[rows].unique().tolist() if index != UNKNOWN)
 
 
 def _counts(train_rows: pd.DataFrame, train: Samples, chooser: Samples | None) -> dict[str, int]:

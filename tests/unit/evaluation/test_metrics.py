@@ -33,6 +33,12 @@ def test_a_tie_with_the_threshold_counts(end, hits):
     assert scores[0, :3].tolist() == hits
 
 
+def test_a_tie_of_decimals_is_what_double_precision_makes_of_it():
+    # docs/predictions.md says so: with exact fractions the published figures of constant windows would not come out.
+    scores = query_scores([np.array([[2.2, 2.9]])], truth=np.array([[2.2, 3.2]]))
+    assert scores[0].tolist()[:3] == [1, 1, 0] and scores[0, -1] == (2.9 - 2.2) / (3.2 - 2.2)
+
+
 def test_zero_length_spans_and_missing_answers_are_wrong():
     ranked = [np.array([[4.0, 4.0]]), np.empty((0, 2)), None]
     assert not query_scores(ranked, truth=np.tile([[0.0, 10.0]], (3, 1))).any()

@@ -7,9 +7,11 @@ import pytest
 import torch
 from synthetic import write_features, write_synthetic
 
+from vmr.annotations.moments import read_moments, validation_videos
 from vmr.errors import CheckpointError, EvaluationError
 from vmr.features.store import FeatureStore
 from vmr.queries.embed import embed_queries
+from vmr.queries.store import QueryStore
 from vmr.training.checkpoint import (
     check_features,
     check_queries,
@@ -44,6 +46,16 @@ def test_a_checkpoint_carries_what_it_needs(checkpoint: Path) -> None:
     assert info["queries"]["vectors"] == "glove.txt"
     assert info["feature_kind"]["dim"] == 32
     assert info["features"] == {"extractor": "synthetic", "dim": 32}
+
+
+def test_a_checkpoint_tells_the_words_it_was_trained_on(data, checkpoint: Path) -> None:
+    table = read_moments(data.moments)
+    train = table[table["split"] == "train"]
+    seen = train[~train["video_id"].isin(validation_videos(train["video_id"]))]
+    words = {word for sentence in seen["sentence"] for word in sentence.split()}
+    with QueryStore(data.queries) as store:
+        known = words & set(store.words)
+    assert known and load_checkpoint(checkpoint)[1]["vocabulary"] == sorted(known)
 
 
 def test_damaged_and_foreign_checkpoints_are_refused(checkpoint: Path, tmp_path: Path) -> None:
