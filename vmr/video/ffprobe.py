@@ -18,7 +18,6 @@ import vmr
 from vmr.errors import ShardError, VideoError
 from vmr.video.pipes import readable
 
-
 # Whatever a strange file provokes in us becomes a reason of its own, and the other videos of a shard go on.
 SURPRISES = (OSError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, MemoryError, RecursionError)
 

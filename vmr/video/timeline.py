@@ -13,9 +13,10 @@ import numpy.typing as npt
 from vmr.errors import VideoError
 from vmr.video.ffprobe import Prober, choose_stream, is_mirrored, seconds, timeline_origin
 
-# Containers round time stamps to their ticks: half a millisecond in Matroska. A frame that is due at a step's very
-# instant must not be missed because its time stamp was rounded up; more than half a millisecond is a real delay.
-_MAX_ROUNDING_SEC = 0.5e-3
+# Matroska and Flash round time stamps to milliseconds, and an MP4 that was made of one keeps the rounded stamps in its
+# own finer ticks. A frame that is due at a step's very instant must not be missed because its stamp was rounded up;
+# more than half a millisecond is a real delay. Coarser ticks are no reason for more: frames lie on those exactly.
+_ROUNDED_TO_SEC = 1e-3
 # In these decord loses the first group of pictures and repeats the last frame instead, which moves every frame (seen
 # with 0.6.0 and any codec).
 _WITHOUT_INDEX = ("mpegts", "mpeg")
@@ -33,7 +34,7 @@ class Timeline:
         times_sec: presentation times in seconds from the beginning of the file's timeline, ascending, shape (frames,).
         end_sec: when the last frame ends.
         last_duration_sec: how long the last frame is shown.
-        rounding_sec: by how much a time stamp may be late because of the container's ticks.
+        rounding_sec: by how much a time stamp may be late because it was rounded, here or in an earlier container.
         origin_sec: the beginning of the timeline on the file's own clock.
         container_end_sec: when the file, sound included, ends by the container's word; 0 when it says nothing.
         has_times: whether the packets carry presentation times; where they do not (AVI with reordered frames), the
@@ -61,6 +62,7 @@ class Timeline:
     def frame_indices(self, fps: float) -> npt.NDArray[np.int64]:
         """Index of the frame on display at each step: the last one whose time is at or before i / fps.
 
+        A time that is later by no more than `rounding_sec` counts as at the step.
         Before the first frame of a video that begins after its sound, the first frame is taken.
 
         Args:
@@ -171,6 +173,9 @@ def timeline_of_packets(
     last_duration = shown[int(order[-1])].get("duration", 0) * tick_sec
     if last_duration <= 0:
         last_duration = float(np.median(gaps)) if len(gaps) else tick_sec
+    rounding = _rounding_sec(times, tick_sec=tick_sec)
+    if origin_sec and abs(times[0]) < tick_sec:
+        rounding *= 2  # the origin is a rounded stamp itself, perhaps the other way
     end = float(times[-1]) + last_duration
     refuse_endless(end)
     return Timeline(
@@ -178,13 +183,20 @@ def timeline_of_packets(
         times_sec=times,
         end_sec=end,
         last_duration_sec=last_duration,
-        rounding_sec=min(tick_sec / 2, _MAX_ROUNDING_SEC) + 1e-6,
+        rounding_sec=rounding + 1e-6,
         origin_sec=origin_sec,
         container_end_sec=container_end_sec,
         has_times=has_times,
         frame_sec=frame_sec,
         doubt="; ".join(doubts),
     )
+
+
+def _rounding_sec(times: npt.NDArray[np.float64], *, tick_sec: float) -> float:
+    """By how much the container's ticks, or earlier milliseconds that all stamps still lie on, may have moved one."""
+    units = (times - times[0]) / _ROUNDED_TO_SEC
+    whole = bool((np.abs(units - np.round(units)) * _ROUNDED_TO_SEC <= min(tick_sec, _ROUNDED_TO_SEC / 2)).all())
+    return (_ROUNDED_TO_SEC if whole else min(tick_sec, _ROUNDED_TO_SEC)) / 2
 
 
 def stream_end(stream: dict[str, Any], *, origin_sec: float) -> float | None:

@@ -58,6 +58,28 @@ def test_every_rate_with_time_stamps_rounded_to_milliseconds(helpers, render_cli
         assert number == numbers[-1] or (number + 1) / Fraction(fps) > Fraction(step, STEPS) - Fraction(1, 1000)
 
 
+@pytest.mark.parametrize("earlier", ["mkv", "flv"])
+@pytest.mark.parametrize("fps", RATES)
+def test_milliseconds_of_an_earlier_container(helpers, render_clip, run_ffmpeg, read_numbers, decoder, fps, earlier):
+    """An MP4 made of a Matroska or Flash file without encoding has its rounded stamps, in ticks that are finer."""
+    path = render_clip(f"clip.{earlier}", *X264, fps=fps).with_name("remuxed.mp4")
+    run_ffmpeg("-i", path.with_name(f"clip.{earlier}"), "-c", "copy", path)
+    decoded, frames = decode(helpers, path)
+    assert decoded.decoder == ("decord" if decoder == "first" else "ffmpeg")
+    numbers = read_numbers(frames)
+    if fps == "24":
+        assert numbers == list(range(48))
+    for step, number in enumerate(numbers):
+        assert number / Fraction(fps) <= Fraction(step, STEPS) + Fraction(1, 1000)
+        assert number == numbers[-1] or (number + 1) / Fraction(fps) > Fraction(step, STEPS) - Fraction(1, 1000)
+
+
+def test_milliseconds_on_both_sides(helpers, render_clip, read_numbers, decoder):
+    # The first frame is due at 30.4 ms and written at 30, the fourth at 155.4 and written at 155.
+    _, frames = decode(helpers, render_clip("clip.mkv", *X264, "-output_ts_offset", 0.0304))
+    assert read_numbers(frames) == list(range(48))
+
+
 @pytest.mark.parametrize(
     ("name", "options"),
     [

@@ -26,6 +26,26 @@ def test_a_time_stamp_rounded_up_by_the_container_is_still_in_time():
     assert timeline_of_packets(packets(0, 43), stream=STREAM, origin_sec=0.0).frame_indices(24).tolist()[:2] == [0, 0]
 
 
+def test_milliseconds_are_recognized_in_finer_ticks_and_exact_stamps_stay_exact():
+    # 24 frames a second: 41.667 ms, once by way of 42 ms, once in ticks of its own; 23.976: 41.708 ms, after the step.
+    for stamps, scale, shown in [
+        ((0, 672, 1328, 2000), 16000, [0, 1, 2, 3]),
+        ((0, 538, 1062, 1600), 12800, [0, 1, 2, 3]),
+        ((0, 3780, 7470, 11250), 90000, [0, 1, 2, 3]),
+        ((0, 512, 1024, 1536), 12288, [0, 1, 2, 3]),
+        ((0, 1001, 2002, 3003), 24000, [0, 0, 1, 2]),
+    ]:
+        stream = STREAM | {"time_base": f"1/{scale}"}
+        assert (
+            timeline_of_packets(packets(*stamps), stream=stream, origin_sec=0.0).frame_indices(24)[:4].tolist() == shown
+        )
+
+
+def test_a_clock_of_years_is_refused_before_memory_is_taken():
+    with pytest.raises(VideoError, match=r"2\.98e\+05 hours; at most 48 are read"):
+        timeline_of_packets(packets(0, 2**30), stream=STREAM | {"time_base": "1/1"}, origin_sec=0.0)
+
+
 def test_steps_before_the_first_frame_show_it():
     timeline = timeline_of_packets(packets(1500, 1540), stream=STREAM, origin_sec=1.4)
     assert timeline.frame_indices(24).tolist() == [0, 0, 0, 0, 1]
