@@ -29,7 +29,7 @@ import h5py
 import numpy as np
 
 from vmr.checksums import UNREADABLE, altered, seal, seal_file
-from vmr.errors import ShardError
+from vmr.errors import REPAIR, DamageError, ShardError
 from vmr.files import atomic_path, sha256_json
 from vmr.hdf5 import new_hdf5
 
@@ -65,6 +65,23 @@ def writing(path: Path | str) -> Iterator[None]:
             f"{path}: cannot be written ({error.strerror or error}). Free some space or choose another folder, and "
             "start again: what was finished is kept."
         ) from error
+
+
+@contextmanager
+def reading(path: Path | str, what: str) -> Iterator[None]:
+    """Turn what h5py raises for a damaged file into one clear error, which no stage takes for the fault of a video.
+
+    Args:
+        path: the file.
+        what: that is read from it, for the message.
+
+    Raises:
+        DamageError: it cannot be read.
+    """
+    try:
+        yield
+    except UNREADABLE as error:
+        raise DamageError(f"{path}: {what} cannot be read ({error or type(error).__name__}). {REPAIR}") from error
 
 
 @dataclass(frozen=True)

@@ -2,18 +2,40 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import signal
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import h5py
 from tqdm import tqdm
 
 from vmr.checksums import UNREADABLE, altered, is_sealed, links_of
-from vmr.errors import ConfigError
+from vmr.errors import ConfigError, DamageError
 
 _SHOWN = 3
+# By these a process ends over what a library does. Others come from outside, as from a lack of memory, and say nothing
+# of the file that was being read.
+_CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE, signal.SIGILL)
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What was found in one file.
+
+    Attributes:
+        damage: what is wrong with it; None for nothing.
+        sealed: whether it has checksums; files without are only opened.
+        links: files that it links to.
+    """
+
+    damage: str | None
+    sealed: bool = True
+    links: frozenset[Path] = frozenset()
 
 
 @dataclass
@@ -36,30 +58,31 @@ class Verified:
 def verify_files(folder: Path) -> Verified:
     """Read every HDF5 file that the workflow has made for a dataset, and compare it with its checksums.
 
+    A process of its own reads them, since libhdf5 does not survive every altered byte: a file over which that process
+    ends is damaged, and another one goes on with the next.
+
     Args:
         folder: such as ``work/charades``.
 
     Raises:
         ConfigError: there is no such folder.
+        DamageError: the process that reads was ended from outside, so that nothing is known of a file.
     """
     if not folder.is_dir():
         raise ConfigError(f"{folder}: no such folder. Name the dataset, and with --work the folder of its files.")
     result = Verified()
     links: dict[Path, set[Path]] = {}
-    for path in tqdm(list(_files_of(folder)), desc="verify", unit="file", disable=None):
-        result.files += 1
-        try:
-            result.size_bytes += path.stat().st_size
-            with h5py.File(path, "r", locking=False) as file:
-                if not is_sealed(file):
-                    result.unsealed.append(path)
-                if wrong := altered(file):
-                    more = f" and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
-                    result.damaged[path] = f"not as written: {', '.join(wrong[:_SHOWN])}{more}"
-                else:
-                    links[path] = {(path.parent / name).resolve() for name in links_of(file) if name}
-        except UNREADABLE as error:
-            result.damaged[path] = f"not readable: {error}"
+    with closing(_Reader()) as reader:
+        for path in tqdm(list(_files_of(folder)), desc="verify", unit="file", disable=None):
+            result.files += 1
+            result.size_bytes += path.stat().st_size if path.exists() else 0  # a link to nothing
+            checked = reader.check(path)
+            if not checked.sealed:
+                result.unsealed.append(path)
+            if checked.damage is None:
+                links[path] = set(checked.links)
+            else:
+                result.damaged[path] = checked.damage
     # A merged file is good for nothing without its shards, and Snakemake makes these only for one that is not there.
     bad = {path.resolve() for path in result.damaged}
     for path, targets in links.items():
@@ -67,6 +90,81 @@ def verify_files(folder: Path) -> Verified:
             more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
             result.damaged[path] = f"links to {lost[0].name}{more}, which is damaged or missing"
     return result
+
+
+def check_file(path: Path) -> Checked:
+    """Read an HDF5 file and compare it with its checksums; links are not followed.
+
+    Args:
+        path: the file.
+    """
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            sealed = is_sealed(file)
+            if wrong := altered(file):
+                more = f" and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
+                return Checked(f"not as written: {', '.join(wrong[:_SHOWN])}{more}", sealed=sealed)
+            links = frozenset((path.parent / name).resolve() for name in links_of(file) if name)
+            return Checked(None, sealed=sealed, links=links)
+    except UNREADABLE as error:
+        return Checked(f"not readable: {error or type(error).__name__}")
+
+
+class _Reader:
+    """A process that checks one file after the other; after a crash a new one goes on."""
+
+    def __init__(self) -> None:
+        self._process: Any = None
+        self._pipe: Any = None
+
+    def check(self, path: Path) -> Checked:
+        """What `check_file` finds in the process.
+
+        Raises:
+            DamageError: the process was ended from outside.
+        """
+        if self._process is None:
+            self._start()
+        try:
+            self._pipe.send(path)
+            found: Checked = self._pipe.recv()
+            return found
+        except (EOFError, OSError):  # at once when the process ends, however it does
+            process = self._process
+            self.close()
+        if -process.exitcode in _CRASHES:
+            return Checked(f"not readable: reading it ends the process ({signal.Signals(-process.exitcode).name})")
+        raise DamageError(
+            f"{path}: the process that read it was ended from outside (exit code {process.exitcode}; -9 is often a "
+            "lack of memory), so nothing is known of this file. Start again."
+        )
+
+    def close(self) -> None:
+        """End the process."""
+        if self._process is not None:
+            self._pipe.close()
+            self._process.join(timeout=1)
+            self._process.terminate()  # still busy with a file when the command was interrupted
+            self._process.join()
+            self._process = None
+
+    def _start(self) -> None:
+        # Not a fork: of a process with threads it may hang.
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, check_file), name="verify", daemon=True)
+        self._process.start()
+        theirs.close()  # else nothing would tell that the process has ended
+
+
+def _serve(pipe: Any, check: Any) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command gets it, too, and ends this process
+    while True:
+        try:
+            path = pipe.recv()
+        except EOFError:
+            return
+        pipe.send(check(path))
 
 
 def _files_of(folder: Path) -> Iterator[Path]:

@@ -12,7 +12,7 @@ from jaxtyping import Float64
 from tqdm import tqdm
 
 from vmr.annotations.moments import read_moments, video_durations
-from vmr.checksums import seal_file
+from vmr.checksums import UNREADABLE, seal_file
 from vmr.errors import FeatureError
 from vmr.features.foreign_files import open_source
 from vmr.features.store import END, FEATURES, GROUPS, START, VideoFeatures
@@ -200,6 +200,6 @@ def _told_by(source: Path) -> dict[str, Any] | None:
     with h5py.File(source, "r", locking=False) as file:
         try:
             told = json.loads(file.attrs["provenance"])
-        except (KeyError, TypeError, ValueError):
+        except UNREADABLE:
             return None
     return told if isinstance(told, dict) else None

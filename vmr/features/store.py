@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +14,7 @@ from jaxtyping import Float32, Float64
 
 from vmr.checksums import UNREADABLE, contents_are_altered, node_is_altered
 from vmr.errors import REPAIR, DamageError, FeatureError
+from vmr.shard import reading
 
 FEATURES, START, END = "features", "start_sec", "end_sec"
 GROUPS = (FEATURES, START, END)
@@ -70,7 +72,8 @@ def open_features(path: Path | str) -> h5py.File:
     """Open a feature file for reading, without a lock (locks fail on network file systems).
 
     Raises:
-        FeatureError: the file is missing, damaged or no feature file.
+        FeatureError: the file is missing, cut or no feature file.
+        DamageError: it was altered so that this cannot be told.
     """
     path = Path(path)
     if not path.is_file():
@@ -79,20 +82,33 @@ def open_features(path: Path | str) -> h5py.File:
         file = h5py.File(path, "r", locking=False)
     except OSError as error:
         raise FeatureError(f"{path}: not a readable HDF5 file ({error}). {REPAIR}") from error
-    if "provenance" not in file.attrs:
-        found = ", ".join(list(file)[:5]) or "nothing"
+    try:
+        with reading(path, "its list of videos"):
+            _refuse_another_kind(file, path)
+    except BaseException:
         file.close()
-        raise FeatureError(
-            f"{path}: expected groups {', '.join(GROUPS)} and the attribute provenance, found {found}. Features made "
-            "elsewhere are taken in by the import."
-        )
+        raise
     return file
+
+
+def _refuse_another_kind(file: h5py.File, path: Path) -> None:
+    """Frame stores and query stores have a provenance, too; a shard of which no video was decoded has no groups."""
+    told = "provenance" in file.attrs
+    if not told or (FEATURES not in file and "extractor" not in json.loads(file.attrs["provenance"])):
+        found = ", ".join(list(file)[:5]) or "nothing"
+        raise FeatureError(
+            f"{path}: expected groups {', '.join(GROUPS)} and the attribute provenance, naming an extractor; found "
+            f"{found}{', and the provenance of something else' if told else ''}. Features made elsewhere are taken in "
+            "by the import."
+        )
 
 
 class FeatureStore:
     """Features of a dataset or shard, read video by video.
 
-    The file is opened at the first access, so that a store can be handed to a worker process.
+    The file is opened at the first access, so that a store can be handed to a worker process. From then on every
+    access raises `FeatureError` for a file that is missing or of another kind, and `DamageError` for one that was
+    altered so that it cannot be read.
 
     Args:
         path: a shard or a merged file; external links are followed relative to its own place.
@@ -129,29 +145,34 @@ class FeatureStore:
     @property
     def _group(self) -> Any:
         # A shard of which no video could be decoded has no groups.
-        return self._open.get(FEATURES, ())
+        with self._reading():
+            # Not `get`, for which a group that cannot be read is one that is not there.
+            return self._open[FEATURES] if self._open.id.links.exists(FEATURES.encode()) else ()
 
     @property
     def video_ids(self) -> list[str]:
         """Ids of the videos that have features, sorted."""
-        return sorted(self._group)
+        with self._reading():
+            return sorted(self._group)
 
     @property
     def dim(self) -> int:
         """Length of a feature vector."""
-        return int(self.provenance["dim"])
+        with self._reading("the length of its vectors, dim in its provenance,"):
+            return int(self.provenance["dim"])
 
     @property
     def provenance(self) -> dict[str, Any]:
         """What made the features."""
-        value: dict[str, Any] = json.loads(self._open.attrs["provenance"])
-        return value
+        with self._reading("its provenance"):
+            return dict(json.loads(self._open.attrs["provenance"]))
 
     def __contains__(self, video_id: str) -> bool:
         return self._has(FEATURES, video_id)
 
     def __len__(self) -> int:
-        return len(self._group)
+        with self._reading():
+            return len(self._group)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.video_ids)
@@ -162,24 +183,25 @@ class FeatureStore:
         Raises:
             DamageError: it does, or its list of videos cannot be read any more.
         """
-        try:
+        with self._reading():
             wrong = contents_are_altered(self._open)
-        except UNREADABLE:
-            wrong = True
         if wrong:
             raise DamageError(f"{self.path}: what it holds is not what was written there. {REPAIR}")
 
     def steps(self, video_id: str) -> int:
         """Number of steps of a video, without reading its features."""
-        return int(self._dataset(FEATURES, video_id).shape[0])
+        dataset = self._dataset(FEATURES, video_id)
+        with self._reading(f"the {FEATURES} of {video_id}"):
+            return int(dataset.shape[0])
 
     def exact_cosines(self) -> dict[str, tuple[int, float]]:
         """Videos of which one step was also computed as an exact window: the step, and the cosine of the two."""
         found = {}
         for video_id in self.video_ids:
-            attributes = self._dataset(FEATURES, video_id).attrs
-            if _EXACT_COSINE in attributes:
-                found[video_id] = int(attributes[_EXACT_STEP]), float(attributes[_EXACT_COSINE])
+            dataset = self._dataset(FEATURES, video_id)
+            with self._reading(f"the {FEATURES} of {video_id}"):
+                if _EXACT_COSINE in dataset.attrs:
+                    found[video_id] = int(dataset.attrs[_EXACT_STEP]), float(dataset.attrs[_EXACT_COSINE])
         return found
 
     def get(self, video_id: str) -> VideoFeatures:
@@ -192,7 +214,12 @@ class FeatureStore:
         self._check(video_id)
         features, start_sec, end_sec = self.arrays(video_id)
         try:
-            return VideoFeatures(np.asarray(features, dtype=np.float32), start_sec, end_sec)
+            with self._reading(f"the {FEATURES} of {video_id}"):  # of a file without checksums: no numbers any more
+                return VideoFeatures(
+                    np.asarray(features, dtype=np.float32),
+                    np.asarray(start_sec, dtype=np.float64),
+                    np.asarray(end_sec, dtype=np.float64),
+                )
         except FeatureError as error:
             raise FeatureError(f"{self.path}: {video_id}: {error}. Make or import its features again.") from error
 
@@ -201,9 +228,14 @@ class FeatureStore:
 
         Raises:
             FeatureError: the video has none, or its shard is missing or damaged.
+            DamageError: they cannot be read any more.
         """
-        features, start_sec, end_sec = (self._dataset(group, video_id)[()] for group in GROUPS)
-        return features, start_sec, end_sec
+        with self._reading(f"what it holds of {video_id}"):
+            features, start_sec, end_sec = (self._dataset(group, video_id)[()] for group in GROUPS)
+            return features, start_sec, end_sec
+
+    def _reading(self, what: str = "its list of videos") -> AbstractContextManager[None]:
+        return reading(self.path, what)
 
     def _check(self, video_id: str) -> None:
         if video_id in self._checked:
@@ -211,30 +243,35 @@ class FeatureStore:
         for group in GROUPS:
             dataset = self._dataset(group, video_id)
             if node_is_altered(dataset):
+                with self._reading(f"the {group} of {video_id}"):
+                    file = dataset.file.filename  # of the shard, where they are linked
                 raise DamageError(
-                    f"{dataset.file.filename}: the {group} of {video_id} are not what was written there: their "
-                    f"checksum differs. {REPAIR}"
+                    f"{file}: the {group} of {video_id} are not what was written there: their checksum differs. "
+                    f"{REPAIR}"
                 )
         self._checked.add(video_id)
 
     def _has(self, group: str, video_id: str) -> bool:
         # Asks for the link itself: h5py's `in` follows it, and a video of a lost shard would seem never extracted.
-        if group not in self._open:
-            return False
-        members = self._open[group]  # must outlive its id
-        return bool(members.id.links.exists(video_id.encode("utf-8")))
+        with self._reading():
+            if not self._open.id.links.exists(group.encode()):
+                return False
+            members = self._open[group]  # must outlive its id
+            return bool(members.id.links.exists(video_id.encode("utf-8")))
 
     def _dataset(self, group: str, video_id: str) -> h5py.Dataset:
         if not self._has(group, video_id):
             raise FeatureError(f"{self.path}: no {group} for the video {video_id} among {len(self)} videos.")
-        members = self._open[group]
+        with self._reading():
+            members = self._open[group]
         try:
             return members[video_id]
-        except (KeyError, OSError) as error:
+        except UNREADABLE as error:
             name = video_id.encode("utf-8")
             shard = self.path
-            if members.id.links.get_info(name).type == h5py.h5l.TYPE_EXTERNAL:
-                shard = self.path.parent / members.id.links.get_val(name)[0].decode("utf-8")
+            with self._reading():
+                if members.id.links.get_info(name).type == h5py.h5l.TYPE_EXTERNAL:
+                    shard = self.path.parent / members.id.links.get_val(name)[0].decode("utf-8")
             raise FeatureError(
                 f"{self.path}: the {group} of {video_id} lie in {shard}, which is missing or damaged. Keep it beside "
                 f"the merged file when you move it. {REPAIR}"

@@ -6,7 +6,6 @@ import json
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +17,7 @@ import numpy.typing as npt
 
 from vmr.checksums import UNREADABLE, contents_are_altered, node_is_altered
 from vmr.errors import REPAIR, DamageError, ShardError
+from vmr.shard import reading
 from vmr.video.stream import GOP_FRAMES, StreamScan, decoded_frames
 
 _GROUP = "videos"
@@ -69,7 +69,7 @@ class FrameStore:
         except OSError as error:
             raise ShardError(f"{self.path}: not a frame store ({error}). {REPAIR}") from error
         try:
-            with self._damage_told("its list of videos"):
+            with reading(self.path, "its list of videos"):
                 self._refuse_another_kind()
         except BaseException:
             self._file.close()
@@ -86,7 +86,7 @@ class FrameStore:
     def __contains__(self, video_id: object) -> bool:
         if not isinstance(video_id, str):
             return False
-        with self._damage_told("its list of videos"):
+        with reading(self.path, "its list of videos"):
             if _GROUP not in self._file:
                 return False
             members = self._file[_GROUP]  # must outlive its id
@@ -100,13 +100,13 @@ class FrameStore:
     @property
     def video_ids(self) -> list[str]:
         """Ids of the videos that have frames, sorted."""
-        with self._damage_told("its list of videos"):
+        with reading(self.path, "its list of videos"):
             return sorted(self._file[_GROUP]) if _GROUP in self._file else []
 
     @property
     def provenance(self) -> dict[str, Any]:
         """Settings, code and versions that made the frames."""
-        with self._damage_told("its provenance"):
+        with reading(self.path, "its provenance"):
             return dict(json.loads(self._file.attrs["provenance"]))
 
     def check_contents(self) -> None:
@@ -115,7 +115,7 @@ class FrameStore:
         Raises:
             DamageError: it does, or its list of videos cannot be read any more.
         """
-        with self._damage_told("its list of videos"):
+        with reading(self.path, "its list of videos"):
             wrong = contents_are_altered(self._file)
         if wrong:
             raise DamageError(f"{self.path}: what it holds is not what was written there. {REPAIR}")
@@ -144,7 +144,7 @@ class FrameStore:
             DamageError: they cannot be read any more. That they are others than were written, `check` tells.
         """
         video = self._video(video_id)
-        with self._damage_told(f"what it says of {video_id}"):
+        with reading(self.path, f"what it says of {video_id}"):
             facts = video.attrs
             return FrameInfo(
                 num_frames=int(facts["num_frames"]),
@@ -186,7 +186,7 @@ class FrameStore:
     ) -> Iterator[npt.NDArray[np.uint8]]:
         if start >= stop:
             return
-        with self._damage_told(f"the frames of {video_id}"):
+        with reading(self.path, f"the frames of {video_id}"):
             groups = video["group_offsets"][:]
             group = min(start // GOP_FRAMES, len(groups) - 1)
             begin, skip = int(groups[group]), start - group * GOP_FRAMES
@@ -229,7 +229,7 @@ class FrameStore:
     def _video(self, video_id: str) -> h5py.Group:
         if video_id not in self:
             raise ShardError(f"{self.path}: the video {video_id} is not in this frame store.")
-        with self._damage_told(f"the frames of {video_id}"):
+        with reading(self.path, f"the frames of {video_id}"):
             return self._file[_GROUP][video_id]
 
     def _refuse_another_kind(self) -> None:
@@ -241,17 +241,10 @@ class FrameStore:
             or "extractor" in json.loads(self._file.attrs["provenance"])
         ):
             raise ShardError(
-                f"{self.path}: an HDF5 file, but not a frame store: expected {_GROUP} and a provenance of decoding, found "
-                f"{', '.join(sorted(found)[:5]) or 'nothing'}. Name a file that decode_frames made, or run it again."
+                f"{self.path}: an HDF5 file, but not a frame store: expected {_GROUP} and a provenance of decoding, "
+                f"found {', '.join(sorted(found)[:5]) or 'nothing'}. Name a file that decode_frames made, or run it "
+                "again."
             )
-
-    @contextmanager
-    def _damage_told(self, what: str) -> Iterator[None]:
-        """Turn what h5py raises for a damaged file into an error that no stage takes for the fault of a video."""
-        try:
-            yield
-        except UNREADABLE as error:
-            raise DamageError(f"{self.path}: {what} cannot be read ({error}). {REPAIR}") from error
 
 
 def write_video(part: h5py.File, stream: IO[bytes], info: FrameInfo) -> None:

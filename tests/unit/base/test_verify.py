@@ -1,6 +1,8 @@
 import json
+import signal
 from pathlib import Path
 
+import crashing
 import h5py
 import numpy as np
 import pandas as pd
@@ -12,7 +14,7 @@ from vmr.cli import app
 from vmr.features.merge import merge_features
 from vmr.features.store import GROUPS, VideoFeatures, write_video
 from vmr.shard import PartialShard
-from vmr.verify import verify_files
+from vmr.verify import check_file
 
 
 @pytest.fixture
@@ -108,10 +110,41 @@ def test_any_single_altered_byte_does_no_harm_or_is_found(work):
     harmless = 0
     for offset in range(0, len(raw), 37):
         path.write_bytes(raw[:offset] + bytes([raw[offset] ^ 0x41]) + raw[offset + 1 :])
-        if path not in verify_files(work).damaged:
+        if check_file(path).damage is None:
             assert content() == good, offset
             harmless += 1
     assert harmless < len(raw) / 37  # padding and unused space, mostly
+
+
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT])
+def test_a_file_over_which_the_library_crashes_is_damaged_and_the_others_are_read(work, monkeypatch, number):
+    monkeypatch.setattr("vmr.verify.check_file", crashing.At("shard_0.h5", number))
+    flip(work / "features" / "i3d" / "shard_1.h5")
+    code, text = verify()
+    assert code == 1
+    assert f"i3d/shard_0.h5: not readable: reading it ends the process ({number.name})" in text
+    assert "i3d/shard_1.h5: not as written: features/a1" in text and "3 files of 0.00 GB: 3 damaged" in text
+
+
+def test_a_reader_that_was_ended_from_outside_says_nothing_of_the_file(work, monkeypatch):
+    """As the kernel does when memory is short: with --delete the file would be lost."""
+    monkeypatch.setattr("vmr.verify.check_file", crashing.At("shard_0.h5", signal.SIGKILL))
+    code, text = verify("--delete")
+    assert code == 1 and "shard_0.h5: the process that read it was ended from outside" in text
+    assert len(list(work.rglob("shard_?.h5"))) == 2
+
+
+def test_objects_of_another_kind_are_damage(work):
+    """An altered byte makes a type of a dataset, which has no shape."""
+    path = work / "features" / "i3d" / "shard_1.h5"
+    with h5py.File(path, "r+") as file:
+        for name in ("features/a1", "rows"):
+            checksum = file[name].attrs["sha256"]
+            del file[name]
+            file[name] = np.dtype("f4")
+            file[name].attrs["sha256"] = checksum
+    code, text = verify()
+    assert code == 1 and "shard_1.h5: not as written: " in text
 
 
 def test_folders_on_another_disk_are_read_too_and_links_to_nothing_are_told(work, tmp_path):

@@ -60,7 +60,7 @@ def test_errors_name_the_file_and_the_video(tmp_path):
 
 
 def test_a_shard_without_videos_is_empty(tmp_path):
-    write_store(tmp_path / "a.h5", {})
+    write_store(tmp_path / "a.h5", {}, extractor="i3d")
     with FeatureStore(tmp_path / "a.h5") as store:
         assert store.video_ids == [] and "a" not in store and len(store) == 0
 
