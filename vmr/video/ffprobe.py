@@ -21,6 +21,8 @@ from vmr.video.pipes import readable
 # Whatever a strange file provokes in us becomes a reason of its own, and the other videos of a shard go on.
 SURPRISES = (OSError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, MemoryError, RecursionError)
 
+_MAX_ANGLE = 3600  # degrees; a tag can say anything, infinity too
+
 
 def unexpected(error: BaseException) -> str:
     """Reason for a video in which something happened that nobody foresaw."""
@@ -144,21 +146,55 @@ def choose_stream(streams: list[dict[str, Any]]) -> dict[str, Any] | None:
 
 
 def display_rotation(stream: dict[str, Any]) -> int:
-    """Degrees clockwise, in [0, 360), that a player turns the picture.
+    """Degrees clockwise that a player turns the picture: 0, 90, 180 or 270.
 
-    The display matrix counts counter-clockwise, the older `rotate` tag clockwise.
+    The display matrix, which counts, turns counter-clockwise; the older `rotate` tag clockwise. An angle that is no
+    quarter turn, to a degree, is none: see `rotation_doubt`.
 
     >>> display_rotation({"side_data_list": [{"rotation": -90}]})
     90
-    >>> display_rotation({"tags": {"rotate": "270"}})
+    >>> display_rotation({"tags": {"ROTATE": "270"}})
     270
     """
-    for side_data in stream.get("side_data_list", []):
-        if "rotation" in side_data:
-            return round(-float(side_data["rotation"])) % 360
-    with contextlib.suppress(ValueError, OverflowError):  # a tag can say anything, `inf` too
-        return round(float(stream.get("tags", {}).get("rotate", 0))) % 360
-    return 0
+    angles = _angles(stream)
+    if not angles or abs(angles[0] - 90 * round(angles[0] / 90)) > 1:
+        return 0
+    return 90 * round(angles[0] / 90) % 360
+
+
+def rotation_doubt(stream: dict[str, Any]) -> str:
+    """Why decord may turn the picture otherwise than `display_rotation` says; empty where it does not.
+
+    >>> rotation_doubt({"tags": {"rotate": "90"}, "side_data_list": [{"rotation": 90}]})
+    'it is to be turned by 270 or 90 degrees'
+    """
+    tag, angles = tag_of(stream, "rotate"), _angles(stream)
+    if tag is not None and _tagged_angle(tag) is None:
+        return f"its tag of a rotation, {tag[:20]!r}, is no number"
+    if len({angle % 360 for angle in angles}) > 1 or any(angle % 90 for angle in angles):
+        return f"it is to be turned by {' or '.join(f'{angle % 360:g}' for angle in angles)} degrees"
+    return ""
+
+
+def tag_of(stream: dict[str, Any], name: str) -> str | None:
+    """What a tag says, whatever the case of its name (FFmpeg does not mind it either); None without it."""
+    tags = {str(key).upper(): str(value) for key, value in stream.get("tags", {}).items()}
+    return tags.get(name.upper())
+
+
+def _angles(stream: dict[str, Any]) -> list[float]:
+    """Clockwise, in degrees: by the display matrix, then by the tag, as far as they are there."""
+    matrices = [-float(data["rotation"]) for data in stream.get("side_data_list", []) if "rotation" in data]
+    tagged = _tagged_angle(tag_of(stream, "rotate") or "")
+    return [angle for angle in (*matrices[:1], tagged) if angle is not None and abs(angle) <= _MAX_ANGLE]
+
+
+def _tagged_angle(text: str) -> float | None:
+    try:
+        angle = float(text)
+    except ValueError:
+        return None
+    return angle if abs(angle) <= _MAX_ANGLE else None
 
 
 def is_mirrored(stream: dict[str, Any]) -> bool:

@@ -25,6 +25,12 @@ _MISSING_END_SEC = 0.25  # lengths are rounded up by a frame or so, and sound la
 _MAX_SIDE = 8192
 _RESIZE_ABOVE = 2.5  # times the area that is kept
 _READ_BYTES = 1 << 20
+# Filters of ffmpeg by degrees clockwise.
+_TURNS: dict[int, tuple[tuple[str, dict[str, str]], ...]] = {
+    90: (("transpose", {"dir": "clock"}),),
+    180: (("hflip", {}), ("vflip", {})),
+    270: (("transpose", {"dir": "cclock"}),),
+}
 
 
 @dataclass(frozen=True)
@@ -214,12 +220,16 @@ def _decode_with_ffmpeg(job: _Job, *, timeout_sec: float) -> tuple[int, str]:
         shifted = f"N*{timeline.frame_sec * 1e6!r}"
     # Without reinit_filter=0, a picture that changes its size would make the `fps` filter count from zero again.
     options = {"threads": 1, "reinit_filter": 0, **SAFE_INPUT}
+    if not timeline.mirrored:
+        options["noautorotate"] = None  # it would turn by the display matrix, but not by the older tag
     frames = ffmpeg.input(f"file:{job.picture.path.absolute()}", **options)
     frames = frames[str(timeline.stream_index)].filter("showinfo", checksum=0)
     frames = frames.filter("settb", "1/1000000").filter("setpts", shifted)
     if timeline.last_duration_sec > 1 / job.fps:
         frames = frames.filter("tpad", stop_mode="clone", stop_duration=timeline.last_duration_sec)
     frames = frames.filter("fps", job.fps, round="up", start_time=0)
+    for name, arguments in () if timeline.mirrored else _TURNS.get(job.picture.rotation, ()):
+        frames = frames.filter(name, **arguments)
     # Through RGB, by the very conversion that decord does, whatever matrix and range the source declares; it is fast
     # for equal sizes only.
     if not hands_over_native(job.picture, job.size):

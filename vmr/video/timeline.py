@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vmr.errors import VideoError
-from vmr.video.ffprobe import Prober, choose_stream, is_mirrored, seconds, timeline_origin
+from vmr.video.ffprobe import Prober, choose_stream, is_mirrored, rotation_doubt, seconds, tag_of, timeline_origin
 
 # Matroska and Flash round time stamps to milliseconds, and an MP4 that was made of one keeps the rounded stamps in its
 # own finer ticks. A frame that is due at a step's very instant must not be missed because its stamp was rounded up;
@@ -41,6 +41,7 @@ class Timeline:
             times here are those of decoding, and the first frame shown begins the timeline.
         frame_sec: how long each frame lasts when the packets carry no times at all (a bare stream), so that frames can
             only be counted; else 0.
+        mirrored: whether the picture is to be mirrored, and perhaps turned, by its display matrix.
         doubt: why the packets do not say for certain which decoded frame is which; empty when they do.
     """
 
@@ -53,6 +54,7 @@ class Timeline:
     container_end_sec: float
     has_times: bool
     frame_sec: float
+    mirrored: bool
     doubt: str
 
     def num_steps(self, fps: float) -> int:
@@ -155,8 +157,10 @@ def timeline_of_packets(
     has_times = all("pts" in packet for packet in shown)
     if not has_times:
         doubts.append("presentation time stamps are missing")
-    if is_mirrored(stream):
+    mirrored = is_mirrored(stream)
+    if mirrored:
         doubts.append("the picture is to be mirrored")
+    doubts.append(rotation_doubt(stream))
     ticks = np.array([packet.get("pts", packet.get("dts", np.nan)) for packet in shown], dtype=np.float64)
     frame_sec = 0.0
     if np.isnan(ticks).all():
@@ -188,7 +192,8 @@ def timeline_of_packets(
         container_end_sec=container_end_sec,
         has_times=has_times,
         frame_sec=frame_sec,
-        doubt="; ".join(doubts),
+        mirrored=mirrored,
+        doubt="; ".join(filter(None, doubts)),
     )
 
 
@@ -207,6 +212,5 @@ def stream_end(stream: dict[str, Any], *, origin_sec: float) -> float | None:
     length = seconds(stream.get("duration"))
     if length is not None and length > 0:
         return (seconds(stream.get("start_time")) or 0.0) + length - origin_sec
-    tags = {name.upper(): value for name, value in stream.get("tags", {}).items()}
-    end = seconds(tags.get("DURATION"))
+    end = seconds(tag_of(stream, "DURATION"))
     return end - origin_sec if end is not None and end > 0 else None

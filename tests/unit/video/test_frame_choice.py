@@ -190,6 +190,24 @@ def test_rotation(helpers, render_clip, run_ffmpeg, read_numbers, decoder, degre
     assert read_numbers(np.rot90(frames, rotation // 90, axes=(1, 2))) == list(range(12))
 
 
+@pytest.mark.parametrize(("tag", "rotation"), [("180", 180), ("090", 90), ("-90", 270), ("89.7", 90), ("0", 0)])
+def test_rotation_by_a_tag_in_capitals(helpers, render_clip, read_numbers, decoder, tag, rotation):
+    """Old remuxes of phone videos; decord reads the tag in either case, ffmpeg not at all."""
+    path = render_clip("turned.mkv", *X264, "-metadata:s:v:0", f"ROTATE={tag}", frames=12)
+    assert probe_video(helpers.prober, path, timeout_sec=20)["rotation"] == rotation
+    decoded, frames = decode(helpers, path)
+    assert decoded.decoder == ("decord" if decoder == "first" and tag != "89.7" else "ffmpeg"), decoded.note
+    assert read_numbers(np.rot90(frames, rotation // 90, axes=(1, 2))) == list(range(12))
+
+
+@pytest.mark.parametrize("tag", ["45", "180deg", "inf"])
+def test_a_rotation_that_is_no_quarter_turn_is_none(helpers, render_clip, read_numbers, tag):
+    path = render_clip("turned.mkv", *X264, "-metadata:s:v:0", f"ROTATE={tag}", frames=12)
+    decoded, frames = decode(helpers, path)
+    assert decoded.decoder == "ffmpeg" and tag in decoded.note
+    assert read_numbers(frames) == list(range(12))
+
+
 @pytest.mark.parametrize(
     ("name", "options"), [("mp4", X264), ("mkv", X264), ("ts", X264), ("open.mp4", OPEN_X264), ("open.mkv", OPEN_X265)]
 )

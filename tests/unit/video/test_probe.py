@@ -10,7 +10,7 @@ from vmr.errors import ShardError, VideoError
 from vmr.names import VIDEO_EXTENSIONS
 from vmr.shard import shard_of
 from vmr.video import ffprobe, probe
-from vmr.video.ffprobe import Prober, choose_stream, display_rotation, rate, seconds, timeline_origin
+from vmr.video.ffprobe import Prober, choose_stream, display_rotation, rate, rotation_doubt, seconds, timeline_origin
 from vmr.video.manifest import read_manifest
 from vmr.video.probe import probe_video, probe_videos
 
@@ -138,7 +138,7 @@ def test_a_header_without_pictures_gets_a_reason(prober, render_clip):
 
 
 def test_a_tag_that_no_number_can_be_made_of_is_passed_over(prober, render_clip):
-    path = render_clip("clip.mkv", "-c:v", "libx264", "-metadata:s:v:0", "rotate=inf", frames=4)
+    path = render_clip("clip.mkv", "-c:v", "libx264", "-metadata:s:v:0", "ROTATE=inf", frames=4)
     row = probe_video(prober, path, timeout_sec=20)
     assert (row["status"], row["rotation"]) == ("ok", 0)
 
@@ -233,6 +233,11 @@ def test_small_conversions():
     assert display_rotation({"side_data_list": [{"rotation": 90}]}) == 270
     assert display_rotation({"side_data_list": [{"rotation": -180}]}) == 180
     assert display_rotation({"tags": {"rotate": "sideways"}}) == 0
+    assert display_rotation({"tags": {"rotate": "inf"}}) == 0
+    assert display_rotation({"tags": {"Rotate": "90"}, "side_data_list": [{"rotation": -180}]}) == 180
+    assert rotation_doubt({"tags": {"Rotate": "90"}, "side_data_list": [{"rotation": -90}]}) == ""
+    assert "180 or 90" in rotation_doubt({"tags": {"Rotate": "90"}, "side_data_list": [{"rotation": -180}]})
+    assert "sideways" in rotation_doubt({"tags": {"rotate": "sideways"}})
     assert seconds("N/A") is None and seconds("inf") is None and seconds(None) is None
     assert rate("25/1") == 25 and rate(None) != rate(None)
     # Sound may begin before zero; only a picture that does moves the beginning.
