@@ -126,6 +126,16 @@ def require_program(name: str) -> None:
         raise ShardError(f"{name} was not found on the PATH. Install ffmpeg (`apt-get install ffmpeg`).")
 
 
+def moving_streams(streams: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The video streams that are no cover pictures or thumbnails, of streams as ffprobe describes them."""
+    pictures = ("attached_pic", "still_image", "timed_thumbnails")
+    return [
+        stream
+        for stream in streams
+        if stream.get("codec_type") == "video" and not any(stream.get("disposition", {}).get(name) for name in pictures)
+    ]
+
+
 def choose_stream(streams: list[dict[str, Any]]) -> dict[str, Any] | None:
     """Choose the video stream that players show: the first one marked default, else the first, never a cover picture.
 
@@ -135,12 +145,7 @@ def choose_stream(streams: list[dict[str, Any]]) -> dict[str, Any] | None:
     Returns:
         The stream, or None when there is no moving picture.
     """
-    pictures = ("attached_pic", "still_image", "timed_thumbnails")
-    videos = [
-        stream
-        for stream in streams
-        if stream.get("codec_type") == "video" and not any(stream.get("disposition", {}).get(name) for name in pictures)
-    ]
+    videos = moving_streams(streams)
     default = [stream for stream in videos if stream.get("disposition", {}).get("default")]
     return next(iter(default + videos), None)
 

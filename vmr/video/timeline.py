@@ -11,7 +11,16 @@ import numpy as np
 import numpy.typing as npt
 
 from vmr.errors import VideoError
-from vmr.video.ffprobe import Prober, choose_stream, is_mirrored, rotation_doubt, seconds, tag_of, timeline_origin
+from vmr.video.ffprobe import (
+    Prober,
+    choose_stream,
+    is_mirrored,
+    moving_streams,
+    rotation_doubt,
+    seconds,
+    tag_of,
+    timeline_origin,
+)
 
 # Matroska and Flash round time stamps to milliseconds, and an MP4 that was made of one keeps the rounded stamps in its
 # own finer ticks. A frame that is due at a step's very instant must not be missed because its stamp was rounded up;
@@ -109,9 +118,12 @@ def read_timeline(prober: Prober, path: Path | str, *, timeout_sec: float) -> Ti
         VideoError: the file cannot be read, has no video stream or no packet, or lasts beyond `MAX_HOURS`.
     """
     described = prober.probe(path, timeout_sec=timeout_sec, select_streams="v", show_entries=_PACKETS)
-    stream = choose_stream(described.get("streams", []))
+    streams = described.get("streams", [])
+    stream = choose_stream(streams)
     if stream is None:
         raise VideoError("no video stream")
+    # Of several, decord would choose for itself, by bit rate.
+    moving = len(moving_streams(streams))
     container = described.get("format", {})
     origin_sec = timeline_origin(container, stream)
     return timeline_of_packets(
@@ -121,6 +133,7 @@ def read_timeline(prober: Prober, path: Path | str, *, timeout_sec: float) -> Ti
         # Containers that declare a length count it from zero on their own clock.
         container_end_sec=(seconds(container.get("duration")) or 0.0) - max(0.0, origin_sec),
         container=container.get("format_name", ""),
+        doubt=f"it has {moving} video streams; number {stream['index']} is taken" if moving > 1 else "",
     )
 
 
@@ -131,6 +144,7 @@ def timeline_of_packets(
     origin_sec: float,
     container_end_sec: float = 0.0,
     container: str = "",
+    doubt: str = "",
 ) -> Timeline:
     """Timeline of a stream.
 
@@ -140,6 +154,7 @@ def timeline_of_packets(
         origin_sec: where the file's timeline begins on its own clock.
         container_end_sec: when the file ends by the container's word, from the beginning of its timeline.
         container: its name, as ffprobe gives it.
+        doubt: one that is known already.
 
     Raises:
         VideoError: there is no packet to show, nothing says when, or it lasts beyond `MAX_HOURS`.
@@ -149,7 +164,7 @@ def timeline_of_packets(
     shown = [packet for packet in packets if "D" not in packet.get("flags", "")]
     if not shown:
         raise VideoError("the video stream has no packets")
-    doubts = []
+    doubts = [doubt]
     if container in _WITHOUT_INDEX:
         doubts.append("its container has no index")
     if len(shown) < len(packets):

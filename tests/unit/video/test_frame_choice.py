@@ -175,6 +175,29 @@ def test_a_picture_that_begins_after_the_sound(helpers, render_clip, run_ffmpeg,
     assert read_numbers(frames) == shown(times, range(60), len(frames))
 
 
+@pytest.mark.parametrize("name", ["two.mp4", "two.mkv"])
+def test_of_two_video_streams_that_of_players_is_taken(helpers, render_clip, run_ffmpeg, read_numbers, name):
+    """Same size, rate and length; the second, whose frames run backwards, has a higher bit rate, which decord takes."""
+    first = render_clip("first.mp4", *X264, "-crf", 30)
+    second = render_clip("second.mp4", *X264, "-vf", "reverse", "-crf", 1)
+    path = first.with_name(name)
+    run_ffmpeg("-i", first, "-i", second, "-map", 0, "-map", 1, "-c", "copy", "-disposition", 0, path)
+    decoded, frames = decode(helpers, path)
+    assert decoded.decoder == "ffmpeg" and "it has 2 video streams; number 0 is taken" in decoded.note
+    assert read_numbers(frames) == list(range(48))
+
+
+def test_a_cover_picture_is_no_second_stream(helpers, render_clip, run_ffmpeg, read_numbers):
+    clip = render_clip("clip.mp4", *X264)
+    path = clip.with_name("covered.mp4")
+    cover = clip.with_name("cover.png")
+    run_ffmpeg("-f", "lavfi", "-i", "color=size=64x64", "-frames:v", 1, cover)
+    run_ffmpeg("-i", clip, "-i", cover, "-map", 0, "-map", 1, "-c", "copy", "-disposition:v:1", "attached_pic", path)
+    decoded, frames = decode(helpers, path)
+    assert (decoded.decoder, decoded.note) == ("decord", "")
+    assert read_numbers(frames) == list(range(48))
+
+
 @pytest.mark.parametrize("degrees", [90, 180, 270])
 def test_rotation(helpers, render_clip, run_ffmpeg, read_numbers, decoder, degrees):
     upright = render_clip("upright.mp4", frames=12)
