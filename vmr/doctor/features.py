@@ -1,7 +1,6 @@
 """Checks of features: what lacks, values that cannot be meant, lengths, and one video under two names."""
 
 import hashlib
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from tqdm import tqdm
 
 from vmr.doctor.findings import Finding, found, skipped
 from vmr.errors import FeatureError
+from vmr.features.importers import of_another_length
 
 _FITS = 0.05  # a count of steps fits a duration and rate when it is off by less
 
@@ -108,8 +108,9 @@ def check_features(
         found(prefix + "NaN or infinity", result.not_finite, "Make the features of these videos again."),
         found(
             prefix + "vectors of another length",
-            _of_another_length(result.numbers),
-            "The import and training take vectors of one length: make the features of these videos as the others'.",
+            [f"{video_id}: {reason}" for video_id, reason in of_another_length(result.numbers).items()],
+            "The import leaves these videos out, and training takes vectors of one length: make their features as the "
+            "others'.",
         ),
         found(
             prefix + "constant rows",
@@ -121,20 +122,6 @@ def check_features(
             result.same,
             "One video under two names, or a file copied by mistake: scores count it twice, or train on test.",
         ),
-    ]
-
-
-def _of_another_length(numbers: Mapping[str, int]) -> list[str]:
-    """Videos whose vectors are not as long as those of most videos; of equally many the shorter length is right."""
-    counts = Counter(sorted(numbers.values()))
-    if len(counts) < 2:
-        return []
-    usual, videos = counts.most_common(1)[0]
-    others = f"those of {videos:,} of {len(numbers):,} videos have {usual:,}"
-    return [
-        f"{video_id}: vectors of {length:,} numbers, {others}"
-        for video_id, length in numbers.items()
-        if length != usual
     ]
 
 

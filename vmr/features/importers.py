@@ -2,6 +2,8 @@
 
 import json
 import logging
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +68,8 @@ def import_features(
         code_digest: digest of the code that imports, for the provenance.
 
     Raises:
-        FeatureError: the source cannot be read, none or too many of its videos are usable (a wrong stride or frame
-            rate shows so), or vectors differ in length.
+        FeatureError: the source cannot be read, or none or too many of its videos are usable (a wrong stride or frame
+            rate shows so, and so do two kinds of features in one source).
         ShardError: the disk is full or a folder cannot be written.
     """
     if (fps is None) != (stride is None) or (fps is not None and fps <= 0) or (stride is not None and stride <= 0):
@@ -77,7 +79,7 @@ def import_features(
     table = read_moments(moments)
     durations = video_durations(table, read_manifest(manifests) if manifests else None)
     rows: list[dict[str, object]] = []
-    dim: int | None = None
+    numbers: dict[str, int] = {}  # length of the vectors of each video
     with (
         open_source(source, layout) as read,
         writing(output),
@@ -98,14 +100,18 @@ def import_features(
             except FeatureError as error:
                 rows.append({"video_id": video_id, "status": "bad", "reason": str(error), "steps": 0})
                 continue
-            dim = dim or video.features.shape[1]
-            if video.features.shape[1] != dim:
-                raise FeatureError(
-                    f"{source}: {video_id} has vectors of {video.features.shape[1]} numbers, the videos "
-                    f"before it {dim}. Import one kind of features at a time."
-                )
+            numbers[video_id] = video.features.shape[1]
             file[FEATURES][video_id], file[START][video_id], file[END][video_id] = features, start, end
             rows.append({"video_id": video_id, "status": "ok", "reason": "", "steps": len(features)})
+        others = of_another_length(numbers)
+        # Which length is the usual one is known only now, and what was read does not stay in memory: so they were
+        # written and are taken out again. Their space in the file is lost; they are few, or the import fails.
+        for video_id in others:
+            for group in GROUPS:
+                del file[group][video_id]
+        for row in rows:
+            if reason := others.get(str(row["video_id"])):
+                row.update(status="bad", reason=reason, steps=0)
         report = pd.DataFrame(rows, columns=COVERAGE_COLUMNS)
         _check(report, source, max_failed_share)
         # Before the features get their name, whose presence then says that all is done.
@@ -114,7 +120,7 @@ def import_features(
         file.attrs["provenance"] = json.dumps(
             {
                 "extractor": kind,
-                "dim": dim,
+                "dim": next((length for video_id, length in numbers.items() if video_id not in others), None),
                 "mode": "imported",
                 "source": source.name,
                 "source_sha256": sha256_file(source) if source.is_file() else None,
@@ -134,6 +140,28 @@ def import_features(
     log.info("%s: %s", source, report["status"].value_counts().to_dict())
 
 
+def of_another_length(numbers: Mapping[str, int]) -> dict[str, str]:
+    """Videos whose vectors are not as long as those of most videos; of equally many the shorter length is right.
+
+    Args:
+        numbers: length of the vectors of each video.
+
+    Returns:
+        By video what is wrong with it.
+
+    >>> of_another_length({"a": 4, "b": 1024, "c": 1024})
+    {'a': 'vectors of 4 numbers, those of 2 of 3 videos have 1,024'}
+    """
+    counts = Counter(sorted(numbers.values()))
+    if len(counts) < 2:
+        return {}
+    usual, videos = counts.most_common(1)[0]
+    others = f"those of {videos:,} of {len(numbers):,} videos have {usual:,}"
+    return {
+        video_id: f"vectors of {length:,} numbers, {others}" for video_id, length in numbers.items() if length != usual
+    }
+
+
 def _check(report: pd.DataFrame, source: Path, max_failed_share: float) -> None:
     bad = report[report["status"] == "bad"]
     found = int((report["status"] != "missing").sum())
@@ -145,7 +173,8 @@ def _check(report: pd.DataFrame, source: Path, max_failed_share: float) -> None:
         )
     if len(bad) == found or len(bad) / found > max_failed_share:
         raise FeatureError(
-            f"{source}: {len(bad)} of {found} videos found are unusable. First: {shown}. Check fps, stride and window."
+            f"{source}: {len(bad)} of {found} videos found are unusable. First: {shown}. Check fps, stride and window, "
+            "and that it holds one kind of features."
         )
     if len(bad):
         log.warning("%s: %d of %d videos found are unusable. First: %s", source, len(bad), found, shown)

@@ -166,7 +166,24 @@ def test_errors(folder):
     (folder / "a.h5").write_text("text")
     with pytest.raises(FeatureError, match=r"a\.h5: not a readable HDF5 file"):
         run(folder, folder / "a.h5", "hdf5")
-    np.save(folder / "npy" / "one.npy", features(30, 4))
-    np.save(folder / "npy" / "two.npy", features(60, 5))
-    with pytest.raises(FeatureError, match="v_one has vectors of 4 numbers, the videos before it 5"):
-        run(folder, folder / "npy", "npy_folder")
+
+
+def test_vectors_of_another_length_are_a_row_wherever_the_video_stands(folder):
+    np.save(folder / "npy" / "one.npy", features(30))
+    np.save(folder / "npy" / "two.npy", features(60))
+    for odd, others in (("three", ["two", "v_one"]), ("two", ["three", "v_one"])):
+        for name, count in (("three", 90), ("two", 60)):
+            np.save(folder / "npy" / f"{name}.npy", features(count, 5 if name == odd else 4))
+        with run(folder, folder / "npy", "npy_folder", max_failed_share=0.4) as store:
+            assert store.video_ids == others and store.dim == 4
+            store.check_contents()
+            for video_id in others:
+                assert store.get(video_id).features.shape[1] == 4
+        row = pd.read_csv(folder / "coverage.csv").set_index("video_id").loc[odd]
+        assert row[["status", "reason", "steps"]].tolist() == [
+            "bad", "vectors of 5 numbers, those of 2 of 3 videos have 4", 0,
+        ]  # fmt: skip
+    with pytest.raises(
+        FeatureError, match=r"1 of 3 videos found are unusable.*two: vectors of 5.*one kind of features"
+    ):
+        run(folder, folder / "npy", "npy_folder", max_failed_share=0.3)
