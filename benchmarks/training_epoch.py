@@ -6,20 +6,29 @@ Straightforward: single precision, a DataLoader that reads HDF5 for every item, 
 is allowed and every query to the most words, each query with its own copy of its video, packed LSTMs and torch's
 dropout. Ours: what `vmr train` does. Both have the same network, batch size and threads. Of each epoch some batches
 are timed, spread evenly over the lengths of videos, in turns; the epoch is their mean times the number of batches. On a
-card, where steps are recorded and replayed, `training_card.py` times whole epochs of ours.
+card, where steps are recorded and replayed, `training_card.py` times whole epochs of ours. Memory is measured in a
+process for each way, workers included, during three steps; `--parts memory` measures it alone and keeps the times of
+an earlier run.
 """
 
 import argparse
 import datetime
+import gc
+import json
 import os
-import resource
 import statistics
+import subprocess
+import sys
+import threading
 import time
 from pathlib import Path
+from typing import Self
 
 import numpy as np
+import psutil
 import torch
 from i3d_speed import processor_name
+from memory import tree_bytes
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from torch.utils.data import DataLoader, Dataset
@@ -40,6 +49,10 @@ from vmr.queries.store import QueryStore
 from vmr.training.hardware import describe, resolve_precision
 from vmr.training.inference import ranked_spans
 from vmr.training.step import TrainingStep
+
+PARTS = ("times", "memory")
+WAYS = ("straightforward", "ours")
+_STEPS_WATCHED = 3
 
 
 class Items(Dataset):
@@ -147,6 +160,34 @@ class Ours:
         synchronise(self.device)
 
 
+class Watch:
+    """The largest proportional set size of this process and its children while the block runs."""
+
+    def __enter__(self) -> Self:
+        self.peak_mb, self._done = 0.0, threading.Event()
+        self._thread = threading.Thread(target=self._look)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._done.wait(0.05):
+            self.peak_mb = max(self.peak_mb, tree_bytes(psutil.Process()) / 2**20)
+
+
+def peaks(options: argparse.Namespace) -> dict[str, float]:
+    """Megabytes that training takes in each way, each in a process of its own."""
+    found = {}
+    for way in WAYS:
+        command = [sys.executable, __file__, *sys.argv[1:], "--memory-of", way]
+        found[way] = float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()[-1])
+        print(f"{way:16s} {found[way]:8.0f} MB", flush=True)
+    return found
+
+
 def synchronise(device: torch.device) -> None:
     """Wait for the card."""
     if device.type == "cuda":
@@ -199,8 +240,14 @@ def main() -> None:
     parser.add_argument("--timed-straightforward", type=int, default=4)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--memory-of", choices=WAYS, help=argparse.SUPPRESS)
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "training_epoch.json")
     options = parser.parse_args()
+    if options.parts == ["memory"] and not options.memory_of:
+        write_json(options.output, json.loads(options.output.read_text()) | {"peak_memory_mb": peaks(options)})
+        print(f"written to {options.output}")
+        return
     torch.set_num_threads(options.threads)
     device = choose_device(options.device)
     precision = resolve_precision("auto", device, width=options.hidden)
@@ -237,11 +284,23 @@ def main() -> None:
             )
         )
     items = Items(options.features, samples, queries.vectors, max_steps=options.max_steps, max_words=25)
-    plain = Straightforward(networks[0], items, batch_size=options.batch_size, device=device)
-    ours = Ours(
-        networks[1], videos, samples, queries.vectors, batch_size=options.batch_size, timed=options.timed,
-        precision=precision, device=device,
-    )  # fmt: skip
+    if options.memory_of == "straightforward":
+        asked, videos = None, None  # that loop reads features from the disk, each time
+        gc.collect()
+    else:
+        ours = Ours(
+            networks[1], videos, samples, queries.vectors, batch_size=options.batch_size, timed=options.timed,
+            precision=precision, device=device,
+        )  # fmt: skip
+    if options.memory_of != "ours":
+        plain = Straightforward(networks[0], items, batch_size=options.batch_size, device=device)
+    if options.memory_of:
+        loop = ours if options.memory_of == "ours" else plain
+        with Watch() as watch:
+            for _ in range(_STEPS_WATCHED):
+                loop.step()
+        print(watch.peak_mb)
+        return
     seconds: dict[str, list[float]] = {"straightforward": [], "ours": []}
     for loop in (plain, ours):  # the first of each does not count
         loop.step()
@@ -273,11 +332,12 @@ def main() -> None:
         "times_as_fast": epoch["straightforward"] / epoch["ours"],
         "loading_features_sec": loading,
         "features_in_memory_mb": videos.rows.element_size() * videos.rows.nelement() / 2**20,
-        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "inference": answers,
     }  # fmt: skip
     if device.type == "cuda":
         result["peak_memory_of_card_mb"] = torch.cuda.max_memory_allocated() / 2**20
+    if "memory" in options.parts:
+        result["peak_memory_mb"] = peaks(options)
     write_json(options.output, result)
     for way, value in epoch.items():
         print(f"{way:16s} {value:8.1f} s an epoch of {ours.per_epoch} batches")

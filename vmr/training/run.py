@@ -260,7 +260,8 @@ def _split_samples(
 def _words_of(samples: Samples, queries: QueryStore) -> list[str]:
     """The words that a network has met in training, in alphabetical order; the unknown word is none."""
     rows = torch.arange(samples.tokens.shape[1]) < samples.word_counts[:, None]
-    return sorted(queries.words[index] for index in samples.tokens[rows].unique().tolist() if index != UNKNOWN)
+    met = np.unique(samples.tokens[rows].numpy()).tolist()
+    return sorted(queries.words[index] for index in met if index != UNKNOWN)
 
 
 def _counts(train_rows: pd.DataFrame, train: Samples, chooser: Samples | None) -> dict[str, int]:
