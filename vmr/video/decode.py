@@ -52,8 +52,8 @@ def decode_frames(
     Args:
         manifest: the shard's manifest.
         output: the frame store to write; an empty one when no video is there.
-        decoded_manifest: the manifest to write: the same rows with `decoder`, `decoded_frames` and `note`, and the
-            status after decoding.
+        decoded_manifest: the manifest to write: the same rows with `decoder`, `decoded_frames` and `note`, the status
+            after decoding, and the duration of the frames where it is longer than the declared one.
         fps: frames a second to keep.
         short_side: of the kept frames, in pixels.
         timeout_sec: seconds for each minute that a video has begun, and for each of the two decoders.
@@ -181,7 +181,14 @@ def _decode_and_keep(row: dict[str, Any], task: _Task, helpers: Helpers, stream_
         logger.warning("%s: %s", row["path"], error)
         task.shard.add(row["video_id"], fingerprint=_fingerprint(row), row=outcome)
         return outcome
-    outcome = {**row, "decoder": result.decoder, "decoded_frames": result.num_frames, "note": result.note}
+    outcome = {
+        **row,
+        # Spans are clamped to it where the annotations say nothing, so it must not be shorter than the frames.
+        "duration_sec": result.video_sec,
+        "decoder": result.decoder,
+        "decoded_frames": result.num_frames,
+        "note": result.note,
+    }
     info = FrameInfo(
         num_frames=result.num_frames,
         width=result.width,

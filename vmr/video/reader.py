@@ -22,6 +22,7 @@ _FRAME_LINE = re.compile(rb"\] n: *\d+ pts: *\S+ pts_time:(\S+)")
 # Beyond this the packets contradict the container, as when a clock is reset in the middle of a recording.
 _MAX_STRETCH = 1.5
 _MISSING_END_SEC = 0.25  # lengths are rounded up by a frame or so, and sound lasts a little longer
+_LATER_END_SEC = 0.1  # as much later than declared the end of a few frames may be
 _MAX_SIDE = 8192
 _RESIZE_ABOVE = 2.5  # times the area that is kept
 _READ_BYTES = 1 << 20
@@ -54,12 +55,23 @@ class Picture:
 
 @dataclass(frozen=True)
 class DecodedVideo:
-    """Result of decoding: how many frames were kept, of which size, and by whom."""
+    """Result of decoding: how many frames were kept, of which size, and by whom.
+
+    Attributes:
+        num_frames: frames kept.
+        width: of a frame, in pixels.
+        height: of a frame, in pixels.
+        duration_sec: seconds that the frames cover.
+        video_sec: how long the video is: as declared, or what the frames cover where that is longer.
+        decoder: ``decord`` or ``ffmpeg``.
+        note: what is unusual about the video.
+    """
 
     num_frames: int
     width: int
     height: int
     duration_sec: float
+    video_sec: float
     decoder: str
     note: str
 
@@ -158,11 +170,17 @@ class _Job:
         declared = max(self.picture.duration_sec, self.timeline.container_end_sec)
         if end < declared - _MISSING_END_SEC:
             note = "; ".join(filter(None, [note, f"the picture ends at {end:.2f} of {declared:.2f} s"]))
+        kept_sec = min(end, num_frames / self.fps)
+        longer = kept_sec > self.picture.duration_sec + _LATER_END_SEC
+        if longer:
+            said = f"the picture lasts {kept_sec:.2f} s, though the file declares {self.picture.duration_sec:.2f} s"
+            note = "; ".join(filter(None, [note, said]))
         return DecodedVideo(
             num_frames=num_frames,
             width=self.size[0],
             height=self.size[1],
-            duration_sec=min(end, num_frames / self.fps),
+            duration_sec=kept_sec,
+            video_sec=round(kept_sec, 6) if longer else self.picture.duration_sec,
             decoder=decoder,
             note=note,
         )

@@ -150,6 +150,21 @@ def test_a_clock_that_runs_for_years_is_the_failure_of_its_video(shard, render_c
     assert "hours; at most 48 are read" in table["reason"]["b"]
 
 
+def test_a_video_longer_than_it_declares_has_its_real_length_in_the_manifest(shard, render_clip):
+    path = render_clip("b.mp4", "-c:v", "libx264", "-bf", 0, "-use_editlist", 0, frames=240)
+    clips.patch_box(path, b"mdhd", 16, 4 * 12288)  # ticks
+    with Prober() as prober:
+        rows = [{"video_id": "b", **probe_video(prober, path, timeout_sec=20)}]
+        rows.append({"video_id": "a", **probe_video(prober, shard / "a.mp4", timeout_sec=20)})
+    assert rows[0]["duration_sec"] == 4.0
+    write_manifest(rows, shard / "manifest.csv", columns=MANIFEST_COLUMNS)
+    table = run(shard)
+    assert table["duration_sec"].to_dict() == {"a": 0.5, "b": 10.0}
+    assert table["note"].to_dict() == {"a": "", "b": "the picture lasts 10.00 s, though the file declares 4.00 s"}
+    (shard / "frames.h5").unlink()
+    assert run(shard)["duration_sec"]["b"] == 10.0, "what was kept says it too"
+
+
 def test_a_manifest_that_claims_years_is_the_failure_of_its_video(shard):
     lines = (shard / "manifest.csv").read_text().replace("b.mp4,ok,,0.5,", "b.mp4,ok,,1e300,")
     assert "1e300" in lines
