@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from vmr.cli.groups import Coverage, Manifests, Moments, Output, app, features_app, per_shard
+
+# Not inside the commands: the digest of a stage's code counts, of what a module imports at its top, only what is used.
+from vmr.config.checks import validated
+from vmr.config.features import ExtractorSettings, FeatureSettings, ImportSettings
 from vmr.names import Device, ExtractorName, Mode, Padding, Precision
 
 
@@ -31,6 +35,13 @@ def extract(
     statuses: Coverage,
 ) -> None:
     """Extract the features of a shard."""
+    settings: dict[str, Any] = {
+        "window": window, "stride": stride, "mode": mode, "padding": padding, "device": device, "dtype": dtype,
+        "batch_size": batch_size, "max_failed_share": max_failed_share,
+    }  # fmt: skip
+    # A path whatever its form: the section takes names of assets, too.
+    validated(FeatureSettings, {extractor: {**settings, "weights": f"./{weights}"}}, "vmr extract")
+
     from vmr.features.extract import extract_shard
     from vmr.stages import STAGES, extract_stage
 
@@ -42,14 +53,7 @@ def extract(
         extractor=extractor,
         weights=weights,
         mean=mean,
-        window=window,
-        stride=stride,
-        mode=mode,
-        padding=padding,
-        device=device,
-        dtype=dtype,
-        batch_size=batch_size,
-        max_failed_share=max_failed_share,
+        **settings,
         code_digest=STAGES[extract_stage(extractor)].digest(),
     )
 
@@ -68,6 +72,10 @@ def merge_features(
     coverage: Coverage,
 ) -> None:
     """Merge the shards of a dataset by links; with --pca-components or --pca also reduce them."""
+    # The rest of the section is about extraction, which is done.
+    extraction: dict[str, Any] = {"weights": "./unused", "window": 1, "stride": 1}
+    validated(ExtractorSettings, {**extraction, "pca_components": pca_components}, "vmr merge-features")
+
     from vmr.features.merge import merge_features
     from vmr.stages import STAGES
 
@@ -120,20 +128,21 @@ def import_features(
     coverage: Coverage,
 ) -> None:
     """Import features that you hold; without fps and stride, steps are spread over each video."""
+    settings: dict[str, Any] = {
+        "layout": layout, "fps": fps, "stride": stride, "window": window, "max_failed_share": max_failed_share,
+    }  # fmt: skip
+    validated(ImportSettings, {**settings, "source": str(source)}, "vmr features import")
+
     from vmr.features.importers import import_features
     from vmr.stages import STAGES
 
     import_features(
         source=source,
-        layout=layout,
         output=output,
         coverage=coverage,
         moments=moments,
         manifests=manifests,
-        fps=fps,
-        stride=stride,
-        window=window,
         kind=kind,
-        max_failed_share=max_failed_share,
+        **settings,
         code_digest=STAGES["import_features"].digest(),
     )

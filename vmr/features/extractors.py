@@ -70,6 +70,10 @@ class Extractor:
             raise FeatureError(f"i3d: a window needs at least 9 frames, found {window}")
         if name == "c3d" and window != c3d.WINDOW:
             raise FeatureError(f"c3d: its last layer is fully connected, so a window has 16 frames, found {window}")
+        if batch_size is not None and batch_size < 1:
+            raise FeatureError(
+                f"{name}: batch_size is a number of windows of at least 1, or left out; found {batch_size}"
+            )
         self.name, self.window, self.stride, self.mode, self.padding = name, window, stride, mode, padding
         self.device, self.dtype, self.dim = device, dtype, network.dim
         self._network = network

@@ -72,9 +72,9 @@ def import_features(
             rate shows so, and so do two kinds of features in one source).
         ShardError: the disk is full or a folder cannot be written.
     """
-    if (fps is None) != (stride is None) or (fps is not None and fps <= 0) or (stride is not None and stride <= 0):
+    if (fps is None) != (stride is None) or not all(value is None or 0 < value < np.inf for value in (fps, stride)):
         raise FeatureError(f"fps and stride are both given and positive, or both left out; found {fps} and {stride}")
-    if window is not None and (fps is None or window <= 0):
+    if window is not None and (fps is None or not 0 < window < np.inf):
         raise FeatureError(f"window is positive and given with fps and stride, or left out; found {window}")
     table = read_moments(moments)
     durations = video_durations(table, read_manifest(manifests) if manifests else None)

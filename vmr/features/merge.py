@@ -66,11 +66,15 @@ def merge_features(
         code_digest: digest of the code that merges and projects, for the provenance.
 
     Raises:
-        FeatureError: a shard is missing or was made in another way, a video lies in two shards, or there is
-            nothing to fit the PCA on.
+        FeatureError: a shard is missing or was made in another way, a video lies in two shards, a status file is
+            none, or there is nothing to fit the PCA on.
         DamageError: a shard was altered. Without PCA its features are not read, and are checked by who reads them.
         ShardError: the disk is full or a folder cannot be written.
     """
+    if pca_components is not None and pca_components < 1:
+        raise FeatureError(
+            f"pca_components is a number of components of at least 1, or left out; found {pca_components}"
+        )
     absent = [str(path) for path in [*shards, *statuses] if not path.is_file()]
     if absent or not shards:
         raise FeatureError(
@@ -162,8 +166,7 @@ def _videos_of(shards: list[Path]) -> tuple[dict[str, int], dict[str, Path]]:
 
 
 def _coverage(statuses: list[Path], video_ids: list[str], steps: dict[str, int]) -> pd.DataFrame:
-    tables = [pd.read_csv(path, dtype=str, keep_default_na=False) for path in statuses]
-    rows = pd.concat(tables, ignore_index=True)
+    rows = pd.concat([_read_statuses(path) for path in statuses], ignore_index=True)
     lacking = (rows["status"] == "ok") & ~rows["video_id"].isin(steps)
     if lacking.any():
         names = ", ".join(rows.loc[lacking, "video_id"].head(5))
@@ -183,6 +186,21 @@ def _coverage(statuses: list[Path], video_ids: list[str], steps: dict[str, int])
     rows = pd.concat([rows, extra], ignore_index=True) if unnamed else rows
     rows["steps"] = [steps.get(video_id, 0) for video_id in rows["video_id"]]
     return rows.sort_values("video_id", ignore_index=True)[COVERAGE_COLUMNS]
+
+
+def _read_statuses(path: Path) -> pd.DataFrame:
+    columns = COVERAGE_COLUMNS[:3]
+    again = "Name the status file of a shard; one that was cut remove, and its shard is looked through again."
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:  # pandas' own errors and those of decoding are ValueErrors
+        raise FeatureError(f"{path}: cannot be read as a status file ({error}). {again}") from error
+    if lacking := [column for column in columns if column not in table]:
+        raise FeatureError(
+            f"{path}: expected the columns {', '.join(columns)}, found no {', '.join(lacking)} among "
+            f"{', '.join(map(str, table.columns[:5]))}. {again}"
+        )
+    return table[columns]
 
 
 def _link(file: h5py.File, owner: dict[str, Path], *, folder: Path) -> None:

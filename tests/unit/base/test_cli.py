@@ -45,6 +45,13 @@ _FILES = {
         *("--split-name", "test", "--dataset", "d", "--features-label", "i3d", "--predictions", "p"),
         *("--video-scores", "v", "--output", "o"),
     ],
+    "extract": ["--frames", "f", "--manifest", "m", "--weights", "w", "--output", "o", "--statuses", "s"],
+    "merge-features": [
+        *("--shards", "f", "--statuses", "s", "--moments", "m", "--pca", "p", "--output", "o", "--coverage", "c"),
+    ],
+    "features import": [
+        *("s", "--layout", "hdf5", "--moments", "m", "--stride", 8, "--output", "o", "--coverage", "c"),
+    ],
 }  # fmt: skip
 
 
@@ -57,11 +64,18 @@ _FILES = {
         ("evaluate-run", "top", 0, "top: Input should be greater than or equal to 5"),
         ("evaluate-run", "top", -1, "top: Input should be greater than or equal to 5"),
         ("evaluate-run", "batch-size", 0, "batch_size: Input should be greater than 0"),
+        ("extract", "batch-size", -1, "i3d.batch_size: Input should be greater than 0"),
+        ("extract", "window", 0, "i3d.window: Input should be greater than 0"),
+        ("extract", "stride", 0, "i3d.stride: Input should be greater than 0"),
+        ("extract", "max-failed-share", 1.5, "i3d.max_failed_share: Input should be less than or equal to 1"),
+        ("merge-features", "pca-components", 0, "pca_components: Input should be greater than 0"),
+        ("merge-features", "pca-components", -1, "pca_components: Input should be greater than 0"),
+        ("features import", "fps", "inf", "fps: Input should be a finite number"),
         ("evaluate-run", "nms-threshold", "nan", "nms_threshold: Input should be a finite number"),
     ],
 )
 def test_numbers_that_cannot_be_are_refused_before_a_file_is_read(command, option, value, message):
-    result = run(command, *_FILES[command], f"--{option}={value}")
+    result = run(*command.split(), *_FILES[command], f"--{option}={value}")
     assert result.exit_code == 1
     assert result.output.startswith(f"error: vmr {command}: 1 entries are wrong:\n  {message}"), result.output
 

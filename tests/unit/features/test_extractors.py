@@ -200,6 +200,13 @@ def test_i3d_is_built_from_a_file(tmp_path):
     assert about["crop"] == "centre 224" and about["resize"].startswith("short side 256") and about["dim"] == 1024
 
 
+@pytest.mark.parametrize("batch_size", [0, -1])
+def test_batches_without_windows_are_refused(small_i3d, batch_size):
+    """Their pieces would be empty, and never come to an end."""
+    with pytest.raises(FeatureError, match=f"at least 1, or left out; found {batch_size}"):
+        small_i3d(window=16, stride=4000, batch_size=batch_size)
+
+
 @pytest.mark.parametrize("form", ["prepared.safetensors", "raw.pt"])
 def test_weights_fine_tuned_on_other_classes_are_taken(tmp_path, form):
     """I3D of Charades has 157 classes, of a larger Kinetics 600: no feature comes from them."""

@@ -157,6 +157,8 @@ def test_errors(folder):
         run(folder, folder / "npy", "csv")
     with pytest.raises(FeatureError, match="both given and positive, or both left out"):
         run(folder, folder / "npy", "npy_folder", stride=None)
+    with pytest.raises(FeatureError, match="both left out; found inf and 8"):
+        run(folder, folder / "npy", "npy_folder", fps=float("inf"))
     with pytest.raises(FeatureError, match="window is positive and given with fps and stride, or left out; found 64"):
         run(folder, folder / "npy", "npy_folder", fps=None, stride=None, window=64.0)
     with pytest.raises(FeatureError, match="none of the 3 videos of the annotations is in it"):

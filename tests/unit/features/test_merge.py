@@ -92,6 +92,30 @@ def test_the_command_takes_the_shards_by_their_numbers(dataset):
     assert result.exit_code == 2 and "ends before it begins" in result.output
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "cannot be read as a status file"),
+        (b"\x89PNG\xff\xfe\n", "cannot be read as a status file"),
+        (
+            b"query,score\n1,2\n",
+            "expected the columns video_id, status, reason, found no video_id, status, reason among",
+        ),
+        (b'video_id,status,reason\na,ok,""\n"b', "cannot be read as a status file"),
+    ],
+)
+def test_files_that_are_no_status_files_are_named(dataset, content, said):
+    (dataset / "shards" / "1" / "status.csv").write_bytes(content)
+    with pytest.raises(FeatureError, match=rf"shards/1/status\.csv: {said}"):
+        merge(dataset)
+
+
+@pytest.mark.parametrize("components", [0, -3])
+def test_a_number_of_components_that_cannot_be_meant(dataset, components):
+    with pytest.raises(FeatureError, match=f"of at least 1, or left out; found {components}"):
+        merge(dataset, pca_components=components)
+
+
 def test_names_of_any_alphabet_are_linked(dataset):
     with h5py.File(dataset / "shards" / "1" / "i3d.h5", "r+") as file:
         for group in ("features", "start_sec", "end_sec"):
