@@ -29,6 +29,9 @@ _ROUNDED_TO_SEC = 1e-3
 # In these decord loses the first group of pictures and repeats the last frame instead, which moves every frame (seen
 # with 0.6.0 and any codec).
 _WITHOUT_INDEX = ("mpegts", "mpeg")
+# Decoding times never run backwards in the order of the file, however frames are reordered for display; a damaged stamp
+# or two may by a few frames, but what goes back further is a clock that was reset, as in files joined byte by byte.
+_MAX_BACKWARDS_SEC = 0.5
 # What damaged clocks declare beyond this (a frame of 34 years) would take more memory for its steps than there is.
 MAX_HOURS = 48
 _PACKETS = "packet=stream_index,pts,dts,duration,flags"
@@ -115,7 +118,8 @@ def read_timeline(prober: Prober, path: Path | str, *, timeout_sec: float) -> Ti
     """Read the packets of the video stream that players show.
 
     Raises:
-        VideoError: the file cannot be read, has no video stream or no packet, or lasts beyond `MAX_HOURS`.
+        VideoError: the file cannot be read, has no video stream or no packet, lasts beyond `MAX_HOURS`, or its
+            clock is reset half-way.
     """
     described = prober.probe(path, timeout_sec=timeout_sec, select_streams="v", show_entries=_PACKETS)
     streams = described.get("streams", [])
@@ -157,13 +161,15 @@ def timeline_of_packets(
         doubt: one that is known already.
 
     Raises:
-        VideoError: there is no packet to show, nothing says when, or it lasts beyond `MAX_HOURS`.
+        VideoError: there is no packet to show, nothing says when, it lasts beyond `MAX_HOURS`, or its clock is reset
+            half-way.
     """
     numerator, _, denominator = stream.get("time_base", "1/1000").partition("/")
     tick_sec = int(numerator) / int(denominator or 1)
     shown = [packet for packet in packets if "D" not in packet.get("flags", "")]
     if not shown:
         raise VideoError("the video stream has no packets")
+    _refuse_reset_clock(shown, tick_sec=tick_sec)
     doubts = [doubt]
     if container in _WITHOUT_INDEX:
         doubts.append("its container has no index")
@@ -210,6 +216,21 @@ def timeline_of_packets(
         mirrored=mirrored,
         doubt="; ".join(filter(None, doubts)),
     )
+
+
+def _refuse_reset_clock(packets: list[dict[str, Any]], *, tick_sec: float) -> None:
+    times = np.array([packet["dts"] for packet in packets if "dts" in packet], dtype=np.float64) * tick_sec
+    if len(times) == 0:
+        return
+    latest = np.maximum.accumulate(times)
+    (resets,) = np.nonzero(latest - times > _MAX_BACKWARDS_SEC)
+    if len(resets):
+        at, before = times[resets[0]], latest[resets[0]]
+        raise VideoError(
+            f"its clock is reset: after {before:.2f} s comes {at:.2f} s, as where parts were joined byte by byte, so "
+            "that nothing says when a frame is shown. Give it one clock: `ffmpeg -i OLD -c copy NEW.mp4` does for .ts "
+            "and .mpg; of other kinds join the parts anew by ffmpeg's concat demuxer"
+        )
 
 
 def _rounding_sec(times: npt.NDArray[np.float64], *, tick_sec: float) -> float:

@@ -117,6 +117,20 @@ def test_a_clock_that_does_not_begin_at_zero(helpers, render_clip, run_ffmpeg, r
     assert "ends at" not in decoded.note, "nothing is missing"
 
 
+@pytest.mark.parametrize(("container", "options"), [("ts", X264), ("mpg", MPEG2), ("mkv", X264)])
+def test_a_clock_that_is_reset_is_refused(helpers, render_clip, run_ffmpeg, read_numbers, container, options):
+    """Two files joined byte by byte: the frames of the second would stand among those of the first."""
+    path = render_clip(f"part.{container}", *options, fps="25").with_name(f"joined.{container}")
+    path.write_bytes(2 * path.with_stem("part").read_bytes())
+    row = probe_video(helpers.prober, path, timeout_sec=20)
+    assert row["status"] == "bad"
+    assert "its clock is reset: after" in row["reason"] and "`ffmpeg -i OLD -c copy NEW.mp4`" in row["reason"]
+    if container == "ts":  # what the message says is true
+        run_ffmpeg("-i", path, "-c", "copy", path.with_suffix(".mp4"))
+        numbers = read_numbers(decode(helpers, path.with_suffix(".mp4"))[1])
+        assert numbers == shown([Fraction(n, 25) for n in range(100)], [*range(50), *range(50)], 96)
+
+
 def test_variable_frame_rate(helpers, render_clip, read_numbers, decoder):
     # Frame n at n * (n + 1) / 300 s: gaps grow from 6.7 to 200 ms, and the last frame stays.
     variable = ["-vf", "settb=1/3000,setpts=N*(N+1)*10", "-vsync", "vfr", "-enc_time_base", "1/3000"]

@@ -64,6 +64,17 @@ def test_doubtful_packets_are_named(change, doubt):
     assert doubt in timeline_of_packets(listed, stream=STREAM, origin_sec=0.0).doubt
 
 
+@pytest.mark.parametrize(
+    ("stamps", "reset"), [((0, 600, 0, 40), True), ((0, 80, 40, 120), False), ((0, 400, 0), False)]
+)
+def test_a_clock_may_run_backwards_by_a_few_frames_only(stamps, reset):
+    if reset:
+        with pytest.raises(VideoError, match=r"after 0\.60 s comes 0\.00 s"):
+            timeline_of_packets(packets(*stamps), stream=STREAM, origin_sec=0.0)
+    else:
+        assert len(timeline_of_packets(packets(*stamps), stream=STREAM, origin_sec=0.0).times_sec) == len(stamps)
+
+
 def test_missing_presentation_times_are_named():
     listed = packets(0, 40, 80)
     del listed[1]["pts"]
