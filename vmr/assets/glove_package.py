@@ -10,6 +10,7 @@ from tqdm import tqdm
 from vmr.assets.parquet_words import read_text_column
 from vmr.errors import AssetError
 from vmr.files import atomic_path, sha256_file
+from vmr.shard import writing
 
 _ROWS_AT_ONCE = 10_000
 
@@ -26,6 +27,7 @@ def write_glove_text(vectors: Path, words: Path, *, output: Path | str, sha256: 
 
     Raises:
         AssetError: the two files do not fit each other, or the text is not the expected one.
+        ShardError: the disk is full or the folder cannot be written.
     """
     listed = read_text_column(words)
     try:
@@ -38,7 +40,7 @@ def write_glove_text(vectors: Path, words: Path, *, output: Path | str, sha256: 
             f"{table.dtype} of shape {table.shape}."
         )
     line = " ".join(["%s"] + ["%.6g"] * table.shape[1]) + "\n"
-    with atomic_path(output) as temporary:
+    with writing(output), atomic_path(output) as temporary:
         with (
             temporary.open("w", encoding="utf-8", newline="\n") as file,
             tqdm(desc="glove", total=len(listed), unit="word", disable=None) as progress,

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from vmr.assets.archives import extract_files, extract_member
 from vmr.assets.download import download
@@ -18,6 +18,7 @@ from vmr.assets.packages import installed_path, package_file
 from vmr.assets.registry import ASSETS, Asset, get_asset
 from vmr.errors import AssetError
 from vmr.files import atomic_path, sha256_file
+from vmr.shard import writing
 
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".avi")
 
@@ -38,6 +39,7 @@ def prepare_asset(name: str, *, output: Path | str, cache: Path | str) -> None:
     Raises:
         AssetError: no such asset; it cannot be had (the message says which file to put where); it is not the expected
             file; or a conversion finds something else than expected.
+        ShardError: the disk is full or the folder cannot be written.
     """
     asset = get_asset(name)
     output, cache = Path(output), Path(cache)
@@ -67,6 +69,7 @@ def fetch_videos(name: str, *, folder: Path | str, cache: Path | str) -> None:
 
     Raises:
         AssetError: no such archive of videos, it cannot be had, or it is damaged or hostile.
+        ShardError: the folder cannot be given its name.
     """
     asset, folder = get_asset(name), Path(folder)
     if asset.preparation != "video_archive":
@@ -77,7 +80,8 @@ def fetch_videos(name: str, *, folder: Path | str, cache: Path | str) -> None:
     source = fetch_asset(name, cache=cache)
     unfinished = folder.with_name(folder.name + ".part")
     count = extract_files(source, unfinished, suffixes=VIDEO_SUFFIXES, limit_bytes=asset.member_limit_bytes)
-    unfinished.rename(folder)
+    with writing(folder):
+        unfinished.rename(folder)
     logger.info("%s: %d videos in %s; %s is needed no more and may be deleted", name, count, folder, source)
 
 
@@ -137,7 +141,7 @@ def _prepare_download(asset: Asset, output: Path, cache: Path) -> None:
         member = asset.members[0] if asset.preparation == "glove_zip" else output.name
         extract_member(source, member, output=output, limit_bytes=asset.member_limit_bytes)
     elif asset.preparation == "copy":
-        with atomic_path(output) as temporary:
+        with writing(output), atomic_path(output) as temporary:
             shutil.copyfile(source, temporary)
     else:
         # Here, since loading torch takes seconds that the other assets need not wait for.
@@ -152,8 +156,10 @@ def _prepare_download(asset: Asset, output: Path, cache: Path) -> None:
 def _write_weights(weights: Mapping[str, np.ndarray], output: Path, *, asset: Asset, source: Path) -> None:
     origin = asset.requirement or asset.addresses[0]
     metadata = {"name": asset.name, "source": origin, "sha256": sha256_file(source), "licence": asset.licence}
-    with atomic_path(output) as temporary:
-        save_file(dict(sorted(weights.items())), temporary, metadata=metadata)
+    # Not written by safetensors, whose errors do not tell a full disk from tensors that it does not take.
+    content = save(dict(sorted(weights.items())), metadata=metadata)
+    with writing(output), atomic_path(output) as temporary:
+        temporary.write_bytes(content)
 
 
 def _status(asset: Asset, cache: Path) -> str:

@@ -3,7 +3,10 @@ import hashlib
 import io
 import pickle
 import re
+import resource
 import zipfile
+from contextlib import contextmanager, nullcontext
+from functools import partial
 
 import numpy as np
 import pytest
@@ -17,7 +20,7 @@ from vmr.assets.packages import installed_path
 from vmr.assets.prepare import asset_status, describe_assets, fetch_asset, fetch_videos, prepare_asset
 from vmr.assets.registry import ASSETS, get_asset
 from vmr.assets.torch_weights import c3d_weights, i3d_weights, load_torch_checkpoint
-from vmr.errors import AssetError
+from vmr.errors import AssetError, ShardError
 from vmr.files import sha256_file
 
 NAMES = {
@@ -81,6 +84,17 @@ def c3d_checkpoint(names=None):
         state[f"{prefix}{name}.weight"] = torch.zeros(1).expand(4096, inputs)
         state[f"{prefix}{name}.bias"] = torch.zeros(4096)
     return state
+
+
+def i3d_checkpoint():
+    """What tells a checkpoint of the port fine-tuned on Charades from others."""
+    return {
+        "module.Conv3d_1a_7x7.conv3d.weight": torch.ones(64, 3, 7, 7, 7, dtype=torch.float64),
+        "module.Conv3d_1a_7x7.bn.num_batches_tracked": torch.tensor(3),
+        "module.Mixed_3b.b1a.conv3d.weight": torch.ones(96, 192, 1, 1, 1),
+        "module.Mixed_5c.b3b.conv3d.weight": torch.ones(128, 832, 1, 1, 1),
+        "module.logits.conv3d.weight": torch.ones(157, 1024, 1, 1, 1),
+    }
 
 
 def test_everything_is_declared_with_what_people_need():
@@ -242,13 +256,7 @@ def test_glove_zip_gives_its_text(tmp_path, declared):
 def test_i3d_checkpoint_becomes_safetensors(tmp_path, declared):
     cache = tmp_path / "cache"
     cache.mkdir()
-    state = {
-        "module.Conv3d_1a_7x7.conv3d.weight": torch.ones(64, 3, 7, 7, 7, dtype=torch.float64),
-        "module.Conv3d_1a_7x7.bn.num_batches_tracked": torch.tensor(3),
-        "module.Mixed_3b.b1a.conv3d.weight": torch.ones(96, 192, 1, 1, 1),
-        "module.Mixed_5c.b3b.conv3d.weight": torch.ones(128, 832, 1, 1, 1),
-        "module.logits.conv3d.weight": torch.ones(157, 1024, 1, 1, 1),
-    }
+    state = i3d_checkpoint()
     torch.save({"state_dict": state, "epoch": 3}, cache / "rgb_charades.pt")
     prepare_asset("i3d_rgb_charades", output=tmp_path / "w.safetensors", cache=cache)
     with safe_open(tmp_path / "w.safetensors", framework="np") as file:
@@ -257,6 +265,48 @@ def test_i3d_checkpoint_becomes_safetensors(tmp_path, declared):
         assert file.metadata()["source"].endswith("/rgb_charades.pt")
         assert file.metadata()["sha256"] == sha256_file(cache / "rgb_charades.pt")
     assert sha256_file(cache / "rgb_charades.pt") in (cache / "rgb_charades.pt.sha256").read_text()
+
+
+@pytest.fixture
+def full_disk():
+    """A context in which no file can grow beyond 1 kB."""
+
+    @contextmanager
+    def limited():
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1024, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return limited
+
+
+@pytest.mark.parametrize("trouble", ["full", "no folder"])
+@pytest.mark.parametrize("kind", ["weights", "vectors", "copy"])
+def test_a_disk_that_refuses_is_one_clear_error(tmp_path, declared, monkeypatch, full_disk, kind, trouble):
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    (tmp_path / "file").write_bytes(b"")
+    output = tmp_path / ("file" if trouble == "no folder" else "out") / "asset"
+    if kind == "weights":
+        torch.save(i3d_checkpoint(), cache / "rgb_charades.pt")
+        (cache / "rgb_charades.pt.sha256").write_text(sha256_file(cache / "rgb_charades.pt") + "  rgb_charades.pt\n")
+        prepare = partial(prepare_asset, "i3d_rgb_charades", output=output, cache=cache)
+    elif kind == "vectors":
+        np.save(tmp_path / "v.npy", np.zeros((200, 50), np.float32))
+        monkeypatch.setattr("vmr.assets.glove_package.read_text_column", lambda _: [f"w{n}" for n in range(200)])
+        prepare = partial(write_glove_text, tmp_path / "v.npy", tmp_path / "w", output=output)
+    else:
+        declared("charades_sta_test", **put(cache, "charades_sta_test", b"3MSZA 1 2##a person.\n" * 100))
+        prepare = partial(prepare_asset, "charades_sta_test", output=output, cache=cache)
+    with (
+        full_disk() if trouble == "full" else nullcontext(),
+        pytest.raises(ShardError, match=r"asset: cannot be written \(.*Free some space"),
+    ):
+        prepare()
+    assert trouble == "no folder" or not list(output.parent.iterdir())
 
 
 def test_c3d_names_of_mmaction_and_plain_ones_give_the_same():
