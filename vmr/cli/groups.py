@@ -15,7 +15,10 @@ from vmr.errors import ConfigError, VmrError
 
 
 class _Commands(TyperGroup):
-    """Prints our own errors as one clear line; everything else is a bug and keeps its traceback."""
+    """Prints our own errors, and what the system refuses, as one clear line.
+
+    Everything else is a bug and keeps its traceback.
+    """
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -27,6 +30,16 @@ class _Commands(TyperGroup):
             # The reader of our output (`| head`) has gone: nothing to say, and nobody to say it to.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(141) from None
+        except OSError as error:
+            if error.errno is None:  # a library's own, such as HDF5's
+                raise
+            typer.secho(
+                f"error: {error.filename or 'a file'}: {error.strerror}. Look at the path, who may use it and the "
+                "space that is left, and start again.",
+                fg="red",
+                err=True,
+            )
+            raise typer.Exit(1) from error
 
 
 def _group(help_text: str) -> typer.Typer:
