@@ -89,11 +89,11 @@ def read_table(path: Path) -> Table:
     """
     # Undecodable bytes become lone surrogates, so that they cost one sentence and not the file.
     text = read_bytes(path).decode("utf-8", errors="surrogateescape")
-    delimiter = _delimiter(text)
+    delimiter = _delimiter(text, path)
     records = _records(text, delimiter, path)
     line, names = next(records, (1, []))
     columns = [column_of(name) for name in names]
-    _check_header(f"{path}:{line}", names, columns)
+    _check_header(f"{path}:{line}", names, columns, hint=_other_format(text))
     rows = []
     for line, fields in records:
         pairs = zip(columns, fields, strict=True) if len(fields) == len(columns) else ()
@@ -137,9 +137,27 @@ def column_of(name: str) -> str | None:
     return next((column for column, names in COLUMNS.items() if plain in names), None)
 
 
-def _delimiter(text: str) -> str:
-    header = text.lstrip().splitlines()[0]
-    return max(DELIMITERS, key=lambda one: sum(map(bool, map(column_of, next(csv.reader([header], delimiter=one))))))
+def _delimiter(text: str, path: Path) -> str:
+    header = next(iter(text.lstrip().splitlines()), "")
+    try:
+        return max(
+            DELIMITERS, key=lambda one: sum(map(bool, map(column_of, next(csv.reader([header], delimiter=one)))))
+        )
+    except csv.Error as error:
+        raise AnnotationError(
+            f"{path}: a CSV with a header of the columns {', '.join(REQUIRED)} was expected; its first line cannot be "
+            f"read ({error}).{_other_format(text)}"
+        ) from error
+
+
+def _other_format(text: str) -> str:
+    """What to do about content that looks like another format; empty where it does not."""
+    begin = text.lstrip()[:1000]
+    if begin.startswith(("{", "[")):
+        return f" It begins with {begin[0]}, as JSON does: is `annotation_format: activitynet_captions` meant?"
+    if "##" in begin.partition("\n")[0]:
+        return " Its first line has ##: is `annotation_format: charades_sta` meant?"
+    return ""
 
 
 def _records(text: str, delimiter: str, path: Path) -> Iterator[tuple[int, list[str]]]:
@@ -152,17 +170,18 @@ def _records(text: str, delimiter: str, path: Path) -> Iterator[tuple[int, list[
             begin = reader.line_num + 1
     except csv.Error as error:
         raise AnnotationError(
-            f"{path}:{begin}: not a row of a CSV ({error}). A sentence with commas or line breaks stands in quotes, "
-            'and a quote inside of those is written twice (""). Correct the row.'
+            f"{path}:{begin}: not a row of a CSV ({error}).{_other_format(text)} A sentence with commas or line breaks "
+            'stands in quotes, and a quote inside of those is written twice (""). Correct the row.'
         ) from error
 
 
-def _check_header(where: str, names: Sequence[str], columns: Sequence[str | None]) -> None:
+def _check_header(where: str, names: Sequence[str], columns: Sequence[str | None], *, hint: str) -> None:
     missing = [column for column in REQUIRED if column not in columns]
     if missing:
         raise AnnotationError(
             f"{where}: a header with the columns {', '.join(REQUIRED)} was expected; {', '.join(missing)} not found in "
             f"{', '.join(names)[:200]!r}. `{missing[0]}` may also be called {', '.join(COLUMNS[missing[0]][1:])}."
+            f"{hint}"
         )
     for column, count in Counter(columns).items():
         if column and count > 1:

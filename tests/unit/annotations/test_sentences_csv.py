@@ -55,6 +55,26 @@ def test_commas_quotes_and_line_numbers(parse):
     assert parsed.queries[1].where.endswith("mine.csv:5")
 
 
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (
+            '[["a", 1, 2, "' + "x" * 200_000 + '"]]\n',
+            r"mine\.csv: a CSV.*field larger.*begins with \[.*activitynet_captions",
+        ),
+        ('{"v_1": {"duration": 3}}\n', r"video, start.*not found.*begins with \{.*activitynet_captions"),
+        ('{\n "v_1": {"duration": "3\n', r"begins with \{.*activitynet_captions"),
+        ("3MSZA 24.3 30.4##a person turns a light on.\n", "has ##: .*charades_sta"),
+        ("video;start\u2028a;1\n", "not found in"),
+        ("\u00a0\u3000\n", "not found in"),
+    ],
+    ids=["long JSON", "JSON", "JSON with an open quote", "Charades-STA", "other lines", "blanks only"],
+)
+def test_other_formats_are_recognized(parse, content, expected):
+    with pytest.raises(AnnotationError, match=expected):
+        parse(content)
+
+
 def test_ids_and_durations_where_there_are_columns_of_them(parse):
     rows = "q1,a,0:31,1,2,One.\n,a,31,2,3,Two.\nq1,a,,3,4,Three.\nq2,b,x,3,4,Four.\n"
     parsed = parse("qid,video,duration,start,end,sentence\n" + rows)["train"]
