@@ -118,8 +118,7 @@ def _folder_reader(source: Path) -> Iterator[FeatureReader]:
         raise FeatureError(f"{source}: no such folder of feature files.")
 
     def read(video_id: str) -> Float[np.ndarray, "N D"] | None:
-        candidates = (source / f"{name}{suffix}" for name in _names(video_id) for suffix in _SUFFIXES)
-        path = next((candidate for candidate in candidates if candidate.is_file()), None)
+        path = file_in_folder(source, video_id)
         if path is None:
             return None
         try:
@@ -141,6 +140,12 @@ def _folder_reader(source: Path) -> Iterator[FeatureReader]:
             raise FeatureError(f"{path.name}: cannot be read as an array ({_first_line(error)})") from error
 
     yield read
+
+
+def file_in_folder(source: Path, video_id: str) -> Path | None:
+    """The file that the layout `npy_folder` takes for a video, or None where the folder has none."""
+    candidates = (source / f"{name}{suffix}" for name in _names(video_id) for suffix in _SUFFIXES)
+    return next((candidate for candidate in candidates if candidate.is_file()), None)
 
 
 def _names(video_id: str) -> tuple[str, ...]:

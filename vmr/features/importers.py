@@ -1,5 +1,6 @@
 """Features that people already hold, taken in with the seconds of their steps and checked against the videos."""
 
+import hashlib
 import json
 import logging
 from collections import Counter
@@ -16,7 +17,7 @@ from tqdm import tqdm
 from vmr.annotations.moments import read_moments, video_durations
 from vmr.checksums import UNREADABLE, seal_file
 from vmr.errors import FeatureError
-from vmr.features.foreign_files import open_source
+from vmr.features.foreign_files import file_in_folder, open_source
 from vmr.features.store import END, FEATURES, GROUPS, START, VideoFeatures
 from vmr.files import atomic_path, sha256_file
 from vmr.hdf5 import new_hdf5
@@ -80,6 +81,7 @@ def import_features(
     durations = video_durations(table, read_manifest(manifests) if manifests else None)
     rows: list[dict[str, object]] = []
     numbers: dict[str, int] = {}  # length of the vectors of each video
+    of_files = hashlib.sha256()  # of a folder
     with (
         open_source(source, layout) as read,
         writing(output),
@@ -96,13 +98,18 @@ def import_features(
                     continue
                 duration = durations.get(video_id, float("nan"))
                 start, end = step_times(len(features), duration=duration, fps=fps, stride=stride, window=window)
+                read_steps, features = len(features), features[: len(start)]
                 video = VideoFeatures(features.astype(np.float32), start, end)
             except FeatureError as error:
                 rows.append({"video_id": video_id, "status": "bad", "reason": str(error), "steps": 0})
                 continue
+            if layout == "npy_folder":
+                _add_file(of_files, source, video_id)
             numbers[video_id] = video.features.shape[1]
             file[FEATURES][video_id], file[START][video_id], file[END][video_id] = features, start, end
-            rows.append({"video_id": video_id, "status": "ok", "reason": "", "steps": len(features)})
+            beyond = read_steps - len(features)
+            told = f"{beyond} of {read_steps} steps lie beyond its end and were left out" if beyond else ""
+            rows.append({"video_id": video_id, "status": "ok", "reason": told, "steps": len(features)})
         others = of_another_length(numbers)
         # Which length is the usual one is known only now, and what was read does not stay in memory: so they were
         # written and are taken out again. Their space in the file is lost; they are few, or the import fails.
@@ -123,7 +130,7 @@ def import_features(
                 "dim": next((length for video_id, length in numbers.items() if video_id not in others), None),
                 "mode": "imported",
                 "source": source.name,
-                "source_sha256": sha256_file(source) if source.is_file() else None,
+                "source_sha256": of_files.hexdigest() if layout == "npy_folder" else sha256_file(source),
                 "source_provenance": _told_by(source) if layout == "hdf5" else None,
                 "layout": layout,
                 "fps": fps,
@@ -137,6 +144,10 @@ def import_features(
             sort_keys=True,
         )
         seal_file(file)
+    if shortened := int(((report["status"] == "ok") & (report["reason"] != "")).sum()):
+        log.warning(
+            "%s: steps of %d videos lie beyond their ends and were left out, see %s", source, shortened, coverage
+        )
     log.info("%s: %s", source, report["status"].value_counts().to_dict())
 
 
@@ -185,6 +196,10 @@ def step_times(
 ) -> tuple[Float64[np.ndarray, "N"], Float64[np.ndarray, "N"]]:
     """Interval of each step of features that were made elsewhere.
 
+    >>> start, end = step_times(330, duration=100.0, fps=24.0, stride=8.0, window=None)
+    >>> len(start), float(end[-1])
+    (300, 100.0)
+
     Args:
         steps: how many there are.
         duration: of the video in seconds; NaN when unknown.
@@ -194,7 +209,10 @@ def step_times(
             them, and the first and last step own the ends of the video too, as in `step_seconds`.
 
     Returns:
-        Beginning and end of each step in seconds.
+        Beginning and end in seconds of each step that begins before the video ends. The last ones may be lacking: a
+        count may exceed the duration by a step or a tenth of it, and what lies beyond has no seconds of its own. Not
+        stretched to fit, as steps that fall short are not either: most often a duration was rounded or cut, and the
+        stated rate holds. That it does not, the doctor finds where the video is there.
 
     Raises:
         FeatureError: the count does not fit the duration, or neither duration nor rate is known.
@@ -220,8 +238,24 @@ def step_times(
     if window is not None:
         edges += (window - stride) // 2 / fps
         edges[0], edges[-1] = 0.0, duration if known else seen
-    edges = np.minimum(edges, duration) if known else edges
+    if not known:
+        return edges[:-1], edges[1:]
+    # A millionth of a step is the rounding of stride / fps, and no step.
+    inside = max(int((edges[:-1] < duration - 1e-6 * step).sum()), 1)
+    edges = np.minimum(edges[: inside + 1], duration)
     return edges[:-1], edges[1:]
+
+
+def _add_file(digest: "hashlib._Hash", source: Path, video_id: str) -> None:
+    """Take name and content of a video's file into the digest of a folder, whose other files do not count."""
+    path = file_in_folder(source, video_id)
+    if path is None:
+        raise FeatureError(f"{source}: the file of {video_id} went away during the import. Start again.")
+    try:
+        content = sha256_file(path)
+    except OSError as error:
+        raise FeatureError(f"{path}: cannot be read a second time ({error}). Start again.") from error
+    digest.update(f"{path.name}\0{content}\n".encode("utf-8", "surrogateescape"))
 
 
 def _told_by(source: Path) -> dict[str, Any] | None:

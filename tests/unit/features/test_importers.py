@@ -1,3 +1,5 @@
+import hashlib
+
 import h5py
 import numpy as np
 import pandas as pd
@@ -11,6 +13,7 @@ from vmr.errors import FeatureError
 from vmr.features.clips import plan_windows, step_seconds
 from vmr.features.importers import import_features, step_times
 from vmr.features.store import FeatureStore
+from vmr.files import sha256_file
 from vmr.stages import STAGES
 
 
@@ -56,6 +59,26 @@ def test_a_folder_of_npy_files(folder):
         assert store.provenance["extractor"] == "i3d_lgi" and store.provenance["step_times"] == "stride / fps"
     rows = pd.read_csv(folder / "coverage.csv", keep_default_na=False).set_index("video_id")
     assert rows["status"].to_dict() == {"three": "missing", "two": "ok", "v_one": "ok"}
+
+
+def test_the_content_of_a_folder_is_told_by_the_files_that_were_taken(folder):
+    def digest():
+        with run(folder, folder / "npy", "npy_folder") as store:
+            return store.provenance["source_sha256"]
+
+    np.save(folder / "npy" / "one.npy", features(30))
+    np.save(folder / "npy" / "two.npy", features(60))
+    first = digest()
+    # By hand: name and SHA-256 of each file, in the order of the videos two and v_one.
+    lines = [f"{name}\0{sha256_file(folder / 'npy' / name)}\n" for name in ("two.npy", "one.npy")]
+    assert first == hashlib.sha256("".join(lines).encode()).hexdigest()
+    np.save(folder / "npy" / "of_no_annotated_video.npy", features(3))
+    assert digest() == first
+    np.save(folder / "npy" / "two.npy", features(60) + 1)
+    assert digest() != first
+    np.save(folder / "npy" / "two.npy", features(60))
+    (folder / "npy" / "one.npy").rename(folder / "npy" / "v_one.npy")
+    assert digest() != first
 
 
 def test_the_official_activitynet_file(folder):
@@ -124,6 +147,35 @@ def test_steps_of_whole_windows_lie_in_their_middle(folder):
     assert reason == (
         "30 steps of 0.333 s and windows of 2.667 s are 12.33 s, its duration is 10.00 s: expected about 23 steps"
     )
+
+
+@pytest.mark.parametrize("window", [None, 64.0])
+@pytest.mark.parametrize("steps", range(20, 34))
+def test_no_step_is_without_length(steps, window):
+    """Of 10 s, steps of 1/3 s: 30 of them, or 23 in the middle of whole windows; a tenth more or less is allowed."""
+    whole = 30 if window is None else 23
+    if abs(steps - whole) > 3:
+        with pytest.raises(FeatureError, match=f"expected about {whole} steps"):
+            step_times(steps, duration=10.0, fps=24.0, stride=8.0, window=window)
+        return
+    start, end = step_times(steps, duration=10.0, fps=24.0, stride=8.0, window=window)
+    assert (end - start).min() > 0.3 and end[-1] <= 10.0
+    assert len(start) == (min(steps, 30) if window is None else steps)
+    np.testing.assert_allclose(start[1:], end[:-1])
+
+
+def test_steps_beyond_the_end_are_left_out_and_told(folder, caplog):
+    np.save(folder / "npy" / "one.npy", features(33))
+    np.save(folder / "npy" / "two.npy", features(60))
+    with run(folder, folder / "npy", "npy_folder") as store:
+        video = store.get("v_one")
+    np.testing.assert_array_equal(video.features, features(33)[:30])
+    assert video.start_sec[-1] == pytest.approx(29 / 3) and video.end_sec[-1] == 10.0
+    rows = pd.read_csv(folder / "coverage.csv", keep_default_na=False).set_index("video_id")
+    assert rows.loc["v_one", ["status", "reason", "steps"]].tolist() == [
+        "ok", "3 of 33 steps lie beyond its end and were left out", 30,
+    ]  # fmt: skip
+    assert rows.loc["two", "reason"] == "" and "steps of 1 videos lie beyond their ends" in caplog.text
 
 
 @pytest.mark.parametrize(("frames", "window", "stride"), [(240, 64, 8), (100, 16, 22), (97, 15, 4), (20, 64, 8)])
