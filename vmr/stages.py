@@ -31,13 +31,14 @@ class Stage:
 
 
 _CONFIG = ("vmr.config",)  # only refuses: its values come as options
+_WRITING = ("vmr.shard",)  # only names what cannot be written
 _FFPROBE, _DECORD = "vmr.video.ffprobe_server", "vmr.video.decord_server"
 STAGES = {
-    "render_demo": Stage("videos:render_demo"),
+    "render_demo": Stage("videos:render_demo", without=(*_CONFIG, *_WRITING)),
     "prepare_asset": Stage("settings:prepare_asset"),
-    "parse_annotations": Stage("videos:parse_annotations"),
-    "probe_videos": Stage("videos:probe_videos", servers=(_FFPROBE,)),
-    "decode_frames": Stage("videos:decode_frames", servers=(_FFPROBE, _DECORD)),
+    "parse_annotations": Stage("videos:parse_annotations", without=_WRITING),
+    "probe_videos": Stage("videos:probe_videos", without=_CONFIG, servers=(_FFPROBE,)),
+    "decode_frames": Stage("videos:decode_frames", without=_CONFIG, servers=(_FFPROBE, _DECORD)),
     **{stage: Stage("features:extract", without=(*_CONFIG, *others)) for stage, others in _OTHER_EXTRACTORS.items()},
     "simulate": Stage("simulate:simulate", without=_CONFIG),
     "import_features": Stage("features:import_features", without=_CONFIG),

@@ -3,12 +3,53 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from pydantic import Field, ValidationInfo, field_validator
 
 from vmr.cli.groups import Moments, Output, app, assignment
+
+# Not inside the commands: the digest of a stage's code counts, of what a module imports at its top, only what is used.
+from vmr.config.checks import validated
+from vmr.config.datasets import RenderSettings
+from vmr.config.features import Positive, Section, Share
+from vmr.errors import ConfigError
 from vmr.names import AnnotationFormat
+
+_Workers = Annotated[int, Field(gt=0, le=1024)]
+_Seconds = Annotated[float, Field(gt=0)]
+
+
+class _Rendering(RenderSettings):
+    """Numbers of `render_demo`."""
+
+    workers: _Workers
+
+
+class _Probing(Section):
+    """Numbers of `probe_videos`."""
+
+    shards: Positive
+    shard: Annotated[int, Field(ge=0)]
+    timeout_sec: _Seconds
+
+    @field_validator("shard")
+    @classmethod
+    def _is_one_of_them(cls, shard: int, info: ValidationInfo) -> int:
+        if shard >= (shards := info.data.get("shards", shard + 1)):
+            raise ValueError(f"shards are counted from 0: of {shards} the last one is {shards - 1}")
+        return shard
+
+
+class _Decoding(Section):
+    """Numbers of `decode_frames`; wider than those of the configuration, for trials."""
+
+    fps: Annotated[float, Field(gt=0, le=240)]
+    short_side: Annotated[int, Field(ge=2, le=8192)]
+    timeout_sec: _Seconds
+    max_failed_share: Share
+    workers: _Workers
 
 
 @app.command()
@@ -22,16 +63,15 @@ def render_demo(
     workers: int = 2,
 ) -> None:
     """Render the demo dataset: videos, sentences and times in the Charades-STA layout."""
+    numbers: dict[str, Any] = {
+        "train_videos": train_videos, "test_videos": test_videos, "duration_sec": duration_sec, "seed": seed,
+        "workers": workers,
+    }  # fmt: skip
+    validated(_Rendering, numbers, "vmr render-demo")
+
     from vmr.annotations.demo import render_demo
 
-    render_demo(
-        output=output,
-        train_videos=train_videos,
-        test_videos=test_videos,
-        duration_sec=duration_sec,
-        seed=seed,
-        workers=workers,
-    )
+    render_demo(output=output, **numbers)
 
 
 @app.command()
@@ -56,6 +96,10 @@ def parse_annotations(
     for entry in expected:
         name, value = assignment(entry, "--expected")
         split, _, count = name.partition(":")
+        if not (split and count and value.isascii() and value.isdigit()):
+            raise ConfigError(
+                f"--expected {entry}: expected SPLIT:COUNT=NUMBER with a whole number, as train:lines=12."
+            )
         counts.setdefault(split, {})[count] = int(value)
     parse_annotations(
         annotation_format=annotation_format,
@@ -79,9 +123,12 @@ def probe_videos(
     output: Output,
 ) -> None:
     """Ask ffprobe about every annotated video of a shard."""
+    numbers: dict[str, Any] = {"shards": shards, "shard": shard, "timeout_sec": timeout_sec}
+    validated(_Probing, numbers, "vmr probe-videos")
+
     from vmr.video.probe import probe_videos
 
-    probe_videos(moments=moments, videos=videos, shard=shard, shards=shards, output=output, timeout_sec=timeout_sec)
+    probe_videos(moments=moments, videos=videos, output=output, **numbers)
 
 
 @app.command()
@@ -97,6 +144,12 @@ def decode_frames(
     decoded_manifest: Annotated[Path, typer.Option(help="Manifest with what decoding gave.")],
 ) -> None:
     """Decode the videos of a shard into the frame store."""
+    numbers: dict[str, Any] = {
+        "fps": fps, "short_side": short_side, "timeout_sec": timeout_sec, "max_failed_share": max_failed_share,
+        "workers": workers,
+    }  # fmt: skip
+    validated(_Decoding, numbers, "vmr decode-frames")
+
     from vmr.stages import STAGES
     from vmr.video.decode import decode_frames
 
@@ -104,10 +157,6 @@ def decode_frames(
         manifest=manifest,
         output=output,
         decoded_manifest=decoded_manifest,
-        fps=fps,
-        short_side=short_side,
-        timeout_sec=timeout_sec,
-        workers=workers,
-        max_failed_share=max_failed_share,
         code_digest=STAGES["decode_frames"].digest(),
+        **numbers,
     )
