@@ -153,7 +153,7 @@ def _names(video_id: str) -> tuple[str, ...]:
 
 
 def _two_dimensional(array: object) -> Float[np.ndarray, "N D"]:
-    """(N, D) from (N, D) or from (N, D, 1, 1) and the like; in half precision where it was, else in single.
+    """(N, D) from (N, D), or from (N, D, 1, 1), (1, N, D) and the like; in half precision where it was, else in single.
 
     Raises:
         FeatureError: it is no array of numbers of that form.
@@ -162,6 +162,8 @@ def _two_dimensional(array: object) -> Float[np.ndarray, "N D"]:
         raise FeatureError(f"expected an array of numbers, found {type(array).__name__}")
     if array.ndim > 2:
         array = array.reshape(array.shape[0], *(size for size in array.shape[1:] if size > 1))
+        if array.ndim == 3 and len(array) == 1:  # a batch of one video, as networks give it
+            array = array[0]
     if array.ndim != 2 or not array.size:
         raise FeatureError(f"expected features of shape (steps, numbers), found {array.shape}")
     return array if array.dtype == np.float16 else array.astype(np.float32)

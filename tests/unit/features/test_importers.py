@@ -61,6 +61,20 @@ def test_a_folder_of_npy_files(folder):
     assert rows["status"].to_dict() == {"three": "missing", "two": "ok", "v_one": "ok"}
 
 
+@pytest.mark.parametrize("shape", [(1, 30, 4), (1, 30, 4, 1, 1), (1, 1, 30, 4), (30, 4, 1), (30, 1, 4)])
+def test_further_axes_of_length_one(folder, shape):
+    np.save(folder / "npy" / "one.npy", features(30).reshape(shape))
+    with run(folder, folder / "npy", "npy_folder") as store:
+        np.testing.assert_array_equal(store.get("v_one").features, features(30))
+
+
+@pytest.mark.parametrize("shape", [(2, 15, 4), (1, 2, 15, 4), (30, 2, 2), (120,), (1, 120, 1)])
+def test_other_shapes_are_unusable(folder, shape):
+    np.save(folder / "npy" / "one.npy", features(30).reshape(shape))
+    with pytest.raises(FeatureError, match="1 of 1 videos found are unusable"):
+        run(folder, folder / "npy", "npy_folder")
+
+
 def test_the_content_of_a_folder_is_told_by_the_files_that_were_taken(folder):
     def digest():
         with run(folder, folder / "npy", "npy_folder") as store:
