@@ -19,10 +19,11 @@ from vmr.doctor.annotations import check_annotations
 from vmr.doctor.features import HeldFeatures, check_features
 from vmr.doctor.findings import Finding, skipped
 from vmr.doctor.videos import check_manifest, check_videos
-from vmr.errors import AnnotationError, FeatureError
+from vmr.errors import AnnotationError, DamageError, FeatureError
 from vmr.features.foreign_files import open_source
 from vmr.features.importers import step_times
 from vmr.features.store import FeatureStore
+from vmr.shard import reading
 from vmr.video.manifest import read_manifest
 
 # What is made lies within a step and a tenth of the duration of the video's end, as the import demands.
@@ -143,8 +144,12 @@ def _extracted(kind: str, path: Path, durations: Mapping[str, float]) -> HeldFea
             def read(video_id: str) -> Float[np.ndarray, "..."] | None:
                 if video_id not in store:
                     return None
-                features, start_sec, end_sec = map(np.asarray, store.arrays(video_id))
-                ends[video_id] = float(end_sec[-1]), float(end_sec[0] - start_sec[0])
+                try:
+                    with reading(path, f"what it holds of {video_id}"):
+                        features, start_sec, end_sec = map(np.asarray, store.arrays(video_id))
+                        ends[video_id] = float(end_sec[-1]), float(end_sec[0] - start_sec[0])
+                except DamageError as error:  # of one video: the others are looked at all the same
+                    raise FeatureError(str(error)) from error
                 return features
 
             yield read

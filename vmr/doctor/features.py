@@ -6,13 +6,16 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from tqdm import tqdm
 
 from vmr.doctor.findings import Finding, found, skipped
 from vmr.errors import FeatureError
 from vmr.features.importers import of_another_length
 
+# Equal rows in a row that are worth a note. Two to four come of features that were drawn out by repetition, and a title
+# stands for a second or two, six steps of a third of a second; one window in addition has to be still for the first.
+_FROZEN_ROWS = 8
 _FITS = 0.05  # a count of steps fits a duration and rate when it is off by less
 
 
@@ -49,6 +52,8 @@ class _Found:
     constant: list[str] = field(default_factory=list)
     length: list[str] = field(default_factory=list)
     rate: list[str] = field(default_factory=list)
+    rates_compared: int = 0
+    frozen: list[str] = field(default_factory=list)
     numbers: dict[str, int] = field(default_factory=dict)  # length of the vectors of each video
     same: list[str] = field(default_factory=list)
 
@@ -99,7 +104,9 @@ def check_features(
             result.length,
             "Are stride and frame rate right, and is it the same video? Such videos are left out.",
         ),
-        found(
+        skipped(prefix + "frame rate", _why_no_rates(held))
+        if not result.rates_compared
+        else found(
             prefix + "frame rate",
             result.rate,
             "The steps fit the video's own rate: extract from frames at a constant rate, or import without fps and "
@@ -118,6 +125,13 @@ def check_features(
             "Zeros or a still picture: black frames, a decoder that failed, or padding taken for features.",
         ),
         found(
+            prefix + "frozen stretches",
+            result.frozen,
+            "A still picture, a decoder that hung, or padding by repetition: look at the videos there. Moments in such "
+            "a stretch cannot be told apart.",
+            level="note",
+        ),
+        found(
             prefix + "identical in two videos",
             result.same,
             "One video under two names, or a file copied by mistake: scores count it twice, or train on test.",
@@ -134,6 +148,27 @@ def _check_values(features: Float[np.ndarray, "N D"], video_id: str, result: _Fo
         result.constant.append(f"{video_id}: {int(flat.sum())} of {len(features)} steps have equal numbers")
     elif len(features) > 1 and finite.all() and (features == features[:1]).all():
         result.constant.append(f"{video_id}: its {len(features)} steps are all the same")
+        return
+    first, rows = _longest_stretch((features[1:] == features[:-1]).all(axis=1) & ~flat[1:])
+    if rows >= _FROZEN_ROWS:
+        result.frozen.append(f"{video_id}: steps {first + 1} to {first + rows} of {len(features)} are the same")
+
+
+def _longest_stretch(repeats: Bool[np.ndarray, "_N"]) -> tuple[int, int]:
+    """First row and number of rows of the longest stretch of equal ones.
+
+    Args:
+        repeats: of every row but the first, whether it repeats the one before.
+    """
+    ends = np.concatenate([[-1], np.flatnonzero(~repeats), [len(repeats)]])
+    longest = int(np.diff(ends).argmax())
+    return int(ends[longest]) + 1, int(ends[longest + 1] - ends[longest])
+
+
+def _why_no_rates(held: HeldFeatures) -> str:
+    if held.fps is None or held.stride is None:
+        return "no rate is stated to compare with that of the videos"
+    return "no video that has features has been probed"
 
 
 def _check_times(
@@ -145,6 +180,7 @@ def _check_times(
         result.length.append(f"{video_id}: {error}")
     if rate is None or held.fps is None or held.stride is None:
         return
+    result.rates_compared += 1
     fps, duration_sec = rate
     frames = (steps - 1) * held.stride + (held.window or held.stride)
     fits_own = abs(frames - fps * duration_sec) < _FITS * fps * duration_sec + held.stride

@@ -97,6 +97,9 @@ def test_nothing_is_wrong_with_a_sound_dataset(dataset):
     dataset.write_manifest()
     dataset.write_store()
     findings = dataset.findings()
+    # Features of our own come with the seconds of their steps.
+    rate = findings.pop("features (i3d): frame rate")
+    assert rate.level == "skipped" and rate.examples == ("no rate is stated to compare with that of the videos",)
     assert {finding.level for finding in findings.values()} == {"ok", "note"}
     # One second past the end is as usual: worth knowing, not wrong.
     assert [name for name, finding in findings.items() if finding.level == "note"] == [
@@ -240,6 +243,45 @@ def test_vectors_of_another_length(dataset, write, kind):
     assert dataset.wrong() == {
         f"features ({kind}): vectors of another length": ("c: vectors of 7 numbers, those of 3 of 4 videos have 6",),
     }
+
+
+def test_frozen_stretches_are_a_note(dataset):
+    for video_id, begin, end in (("a", 0, 8), ("b", 3, 10), ("c", 22, 30), ("d", 5, 30)):
+        dataset.features[video_id][begin:end] = dataset.features[video_id][begin]
+    dataset.features["d"][5:30] = 0.5  # of equal numbers: told as such
+    dataset.write_held()
+    finding = dataset.findings()["features (imported): frozen stretches"]
+    # The seven equal steps of b may be a title.
+    assert finding.level == "note" and finding.examples == (
+        "a: steps 1 to 8 of 30 are the same",
+        "c: steps 23 to 30 of 30 are the same",
+    )
+    assert list(dataset.wrong()) == ["features (imported): constant rows"]
+
+
+def test_a_video_of_one_step_has_no_stretch(dataset):
+    dataset.features = {video_id: features[:1] for video_id, features in dataset.features.items()}
+    dataset.write_store()
+    assert dataset.findings()["features (i3d): frozen stretches"].level == "ok"
+
+
+def test_a_frame_rate_that_nothing_tells_is_not_checked(dataset):
+    dataset.write_held()
+    finding = dataset.findings()["features (imported): frame rate"]
+    assert finding.level == "skipped" and finding.examples == ("no video that has features has been probed",)
+    dataset.write_manifest()
+    assert dataset.findings()["features (imported): frame rate"].level == "ok"
+
+
+def test_a_damaged_video_is_unusable_and_the_others_are_looked_at(dataset):
+    dataset.features["b"][4:7] = 0.0
+    dataset.write_store()
+    with h5py.File(dataset.folder / "work/mine/features/i3d.h5", "r+") as file:
+        del file["features/a"]
+        file["features/a"] = np.dtype("f4")  # a type, as an altered byte can make of a dataset
+    wrong = dataset.wrong()
+    assert "work/mine/features/i3d.h5: what it holds of a cannot be read" in wrong["features (i3d): unusable"][0]
+    assert wrong["features (i3d): constant rows"] == ("b: 3 of 30 steps have equal numbers",)
 
 
 def test_features_at_the_videos_own_rate(dataset):
