@@ -22,6 +22,7 @@ from vmr.annotations.demo_events import KINDS, Canvas
 from vmr.annotations.demo_sentences import sentences
 from vmr.errors import VideoError
 from vmr.files import atomic_path, sha256_file
+from vmr.shard import writing
 
 logger = logging.getLogger(__name__)
 
@@ -78,6 +79,7 @@ def render_demo(
 
     Raises:
         VideoError: ffmpeg is missing or cannot render a video.
+        ShardError: the disk is full or the folder cannot be written.
         ValueError: fewer than one worker or video, or a duration below 3 seconds.
     """
     if min(train_videos, test_videos, workers) < 1 or duration_sec < 3:
@@ -90,24 +92,25 @@ def render_demo(
         for split, count in (("train", train_videos), ("test", test_videos))
     }
     output = Path(output)
-    output.mkdir(parents=True, exist_ok=True)
-    listing, videos = output / "videos.sha256", output / "videos"
-    listing.unlink(missing_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=".videos.", dir=output))
-    try:
-        temporary.chmod(0o755)
-        scenes = [scene for split in splits.values() for scene in split]
-        _render_all(scenes, temporary, workers=workers)
-        for split, split_scenes in splits.items():
-            _write_annotations(split_scenes, output, split=split)
-        if videos.exists():
-            shutil.rmtree(videos)
-        temporary.rename(videos)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    with atomic_path(listing) as path:
-        lines = (f"{sha256_file(video)}  videos/{video.name}\n" for video in sorted(videos.glob("*.mp4")))
-        path.write_text("".join(lines), encoding="utf-8")
+    with writing(output):
+        output.mkdir(parents=True, exist_ok=True)
+        listing, videos = output / "videos.sha256", output / "videos"
+        listing.unlink(missing_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=".videos.", dir=output))
+        try:
+            temporary.chmod(0o755)
+            scenes = [scene for split in splits.values() for scene in split]
+            _render_all(scenes, temporary, workers=workers)
+            for split, split_scenes in splits.items():
+                _write_annotations(split_scenes, output, split=split)
+            if videos.exists():
+                shutil.rmtree(videos)
+            temporary.rename(videos)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        with atomic_path(listing) as path:
+            lines = (f"{sha256_file(video)}  videos/{video.name}\n" for video in sorted(videos.glob("*.mp4")))
+            path.write_text("".join(lines), encoding="utf-8")
     logger.info("rendered %d training and %d test videos in %s", train_videos, test_videos, output)
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 
 from vmr.errors import AnnotationError
 from vmr.files import atomic_path
+from vmr.shard import writing
 
 MOMENT_COLUMNS = ["query_id", "video_id", "split", "start_sec", "end_sec", "duration_sec", "sentence"]
 _TEXT_COLUMNS = ["query_id", "video_id", "split", "sentence"]
@@ -25,8 +26,11 @@ def write_moments(moments: pd.DataFrame, path: Path | str) -> None:
     Args:
         moments: a table with at least `MOMENT_COLUMNS`; spans in seconds, raw, with start < end.
         path: the CSV to write.
+
+    Raises:
+        ShardError: the disk is full or the folder cannot be written.
     """
-    with atomic_path(path) as temporary:
+    with writing(path), atomic_path(path) as temporary:
         moments[MOMENT_COLUMNS].to_csv(
             temporary, index=False, encoding="utf-8", lineterminator="\n", quoting=csv.QUOTE_MINIMAL
         )

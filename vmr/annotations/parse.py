@@ -19,6 +19,7 @@ from vmr.annotations.parsed import ParsedFile, Problem
 from vmr.annotations.sentences_csv import parse_sentences_csv
 from vmr.errors import AnnotationError
 from vmr.files import write_json
+from vmr.shard import writing
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +59,7 @@ def parse_annotations(
 
     Raises:
         AnnotationError: a file is missing or not in the format, nothing usable is left, or the options are wrong.
+        ShardError: the table or the report cannot be written.
     """
     if annotation_format not in _FORMATS:
         raise AnnotationError(f"annotation_format is {annotation_format!r}; one of {', '.join(_FORMATS)} was expected.")
@@ -76,19 +78,18 @@ def parse_annotations(
         splits[split]["files"] = [str(file) for file in files]
     _log_splits(splits, problems)
     write_moments(table, output)
-    write_json(
-        report,
-        {
-            "annotation_format": annotation_format,
-            "queries": len(table),
-            "videos": int(table["video_id"].nunique()),
-            "videos_without_duration": sorted(table.loc[table["duration_sec"].isna(), "video_id"].unique()),
-            "videos_in_several_splits": _shared_videos(parsed),
-            "duration_problems": [asdict(problem) for problem in problems],
-            "splits": splits,
-            "comparison": _compare(splits, expected or {}),
-        },
-    )
+    content = {
+        "annotation_format": annotation_format,
+        "queries": len(table),
+        "videos": int(table["video_id"].nunique()),
+        "videos_without_duration": sorted(table.loc[table["duration_sec"].isna(), "video_id"].unique()),
+        "videos_in_several_splits": _shared_videos(parsed),
+        "duration_problems": [asdict(problem) for problem in problems],
+        "splits": splits,
+        "comparison": _compare(splits, expected or {}),
+    }
+    with writing(report):
+        write_json(report, content)
 
 
 def _read_files(

@@ -89,11 +89,21 @@ def find_videos(folder: Path | str, video_ids: Iterable[str]) -> dict[str, Path]
 
     Returns:
         The files found; of several for one id the first in the order of `VIDEO_EXTENSIONS`, with a warning.
+
+    Raises:
+        VideoError: the folder cannot be listed.
     """
     wanted = set(video_ids)
     candidates: dict[str, list[tuple[int, str, Path]]] = {}
     folder = Path(folder)
-    for path in folder.iterdir() if folder.is_dir() else ():
+    try:
+        paths = list(folder.iterdir()) if folder.is_dir() else []
+    except OSError as error:
+        raise VideoError(
+            f"{folder}: a folder of videos was expected, it cannot be listed ({error.strerror or error}). Make it "
+            "readable, or name another one."
+        ) from error
+    for path in paths:
         extension = path.suffix.lower()
         if path.stem in wanted and extension in VIDEO_EXTENSIONS:
             candidates.setdefault(path.stem, []).append((VIDEO_EXTENSIONS.index(extension), path.name, path))

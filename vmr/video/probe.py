@@ -46,6 +46,7 @@ def probe_videos(
 
     Raises:
         AnnotationError: the table of moments cannot be read.
+        VideoError: the folder of the videos cannot be listed.
         ShardError: ffprobe is not installed, or the manifest cannot be written.
     """
     wanted = sorted({str(name) for name in read_moments(moments)["video_id"] if shard_of(str(name), shards) == shard})

@@ -16,7 +16,7 @@ from vmr.annotations.demo_sentences import WORDS, sentences
 from vmr.assets.packages import installed_path
 from vmr.assets.parquet_words import read_text_column
 from vmr.assets.registry import get_asset
-from vmr.errors import VideoError
+from vmr.errors import ShardError, VideoError
 from vmr.files import sha256_file
 
 needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
@@ -230,3 +230,16 @@ def test_missing_ffmpeg_is_named(tmp_path, monkeypatch):
 def test_impossible_sizes_are_refused(tmp_path, wrong):
     with pytest.raises(ValueError, match="at least one video"):
         render_demo(output=tmp_path, **wrong)
+
+
+@pytest.mark.parametrize("step", ["mkdir", "write_text"])
+def test_a_full_disk_is_a_clear_error_and_leaves_nothing(tmp_path, monkeypatch, step):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    (tmp_path / "demo").mkdir()
+    monkeypatch.setattr(demo, "_render_all", lambda *_, **__: None)
+    monkeypatch.setattr(Path, step, full)
+    with pytest.raises(ShardError, match=r"demo: cannot be written \(No space left on device\)"):
+        render_demo(output=tmp_path / "demo", train_videos=1, test_videos=1)
+    assert not list((tmp_path / "demo").iterdir())

@@ -5,7 +5,7 @@ import pytest
 
 from vmr.annotations.moments import read_moments
 from vmr.annotations.parse import parse_annotations
-from vmr.errors import AnnotationError
+from vmr.errors import AnnotationError, ShardError
 
 
 def parse(folder, *, annotation_format="charades_sta", annotations, durations=(), expected=None):
@@ -152,3 +152,14 @@ def test_only_degenerate_spans_leave_nothing(tmp_path):
     with pytest.raises(AnnotationError, match="no usable query"):
         parse(tmp_path, annotations={"train": [tmp_path / "train.txt"]})
     assert not (tmp_path / "moments.csv").exists()
+
+
+@pytest.mark.parametrize("name", ["output", "report"])
+def test_a_file_that_cannot_be_written_is_named(tmp_path, name):
+    (tmp_path / "train.txt").write_text("a 1 2##one.\n")
+    (tmp_path / "file").write_text("no folder")
+    paths = {"output": tmp_path / "moments.csv", "report": tmp_path / "report.json", name: tmp_path / "file" / "x.csv"}
+    with pytest.raises(ShardError, match=r"file/x\.csv: cannot be written.*choose another folder"):
+        parse_annotations(
+            annotation_format="charades_sta", annotations={"train": [tmp_path / "train.txt"]}, durations=[], **paths
+        )

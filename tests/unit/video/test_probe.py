@@ -1,5 +1,6 @@
 import os
 import time
+from pathlib import Path
 
 import clips
 import pandas as pd
@@ -196,6 +197,24 @@ def test_every_video_of_a_shard_has_a_row(tmp_path, render_clip):
 def test_a_missing_folder_makes_all_videos_missing(tmp_path):
     (output,) = probe_all(tmp_path, tmp_path / "nowhere", ["a"])
     assert read_manifest([output])["status"].tolist() == ["missing"]
+
+
+def test_a_folder_that_cannot_be_listed_is_named(tmp_path, monkeypatch):
+    def refuse(_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(VideoError, match=r"a folder of videos was expected, it cannot be listed \(Permission denied\)"):
+        probe_all(tmp_path, tmp_path, ["a"])
+
+
+def test_a_manifest_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    write_table(tmp_path / "moments.csv", ["a"])
+    with pytest.raises(ShardError, match=r"0\.csv: cannot be written"):
+        probe_videos(
+            moments=tmp_path / "moments.csv", videos=tmp_path, shard=0, shards=1, output=tmp_path / "file" / "0.csv"
+        )
 
 
 def test_a_probe_that_hangs_is_killed_and_the_next_one_runs(prober, render_clip, monkeypatch):
