@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from vmr.errors import VideoError
 from vmr.video.processes import Helpers, Pipeline
-from vmr.video.reader import Picture, decord_plan, kept_size
+from vmr.video.reader import Picture, decord_plan, stretched_size
 from vmr.video.ring import FrameRing
 from vmr.video.timeline import read_timeline
 
@@ -47,7 +47,7 @@ def rgb_frames(
     timeline = read_timeline(helpers.prober, picture.path, timeout_sec=timeout_sec)
     if timeline.doubt:
         raise VideoError(f"{picture.path}: decord may choose wrong frames: {timeline.doubt}")
-    size = kept_size(picture.width, picture.height, short_side=short_side)
+    size = stretched_size(picture, timeline, short_side=short_side)
     plan, (width, height) = decord_plan(
         picture, timeline, fps=fps, size=size, timeout_sec=_SLOWEST_READER * timeout_sec, threads=threads
     )

@@ -211,6 +211,20 @@ def is_mirrored(stream: dict[str, Any]) -> bool:
     return False
 
 
+def pixel_aspect(stream: dict[str, Any]) -> float:
+    """Width of a pixel over its height, as displayed and before any turn; 1 where nothing is said.
+
+    Ratios within a fiftieth of 1 are what resizing to whole pixels leaves behind, and count as 1.
+
+    >>> pixel_aspect({"sample_aspect_ratio": "64:45"})
+    1.4222222222222223
+    >>> pixel_aspect({"sample_aspect_ratio": "640:639"}), pixel_aspect({"sample_aspect_ratio": "0:1"})
+    (1.0, 1.0)
+    """
+    aspect = rate(str(stream.get("sample_aspect_ratio", "")).replace(":", "/"))
+    return aspect if abs(aspect - 1) > 0.02 else 1.0
+
+
 def rate(text: str | None) -> float:
     """Frames a second out of a fraction such as ``30000/1001``; NaN when unknown.
 

@@ -18,7 +18,8 @@ from vmr.shard import writing
 logger = logging.getLogger(__name__)
 
 # start_sec: where the file's presentation timeline begins on its own clock; annotations and frames count from there.
-# width, height: as displayed, after rotation; rotation: degrees clockwise that a player turns the picture.
+# width, height: in pixels, after rotation (pixels that are not square are stretched when frames are kept, and the note
+# says so); rotation: degrees clockwise that a player turns the picture.
 MANIFEST_COLUMNS = [
     "video_id",
     "path",

@@ -24,6 +24,7 @@ _MAX_STRETCH = 1.5
 _MISSING_END_SEC = 0.25  # lengths are rounded up by a frame or so, and sound lasts a little longer
 _LATER_END_SEC = 0.1  # as much later than declared the end of a few frames may be
 _MAX_SIDE = 8192
+_MAX_ASPECT = 4.0  # of a pixel; no format goes beyond 2, damaged headers do
 _RESIZE_ABOVE = 2.5  # times the area that is kept
 _READ_BYTES = 1 << 20
 # Filters of ffmpeg by degrees clockwise.
@@ -40,8 +41,8 @@ class Picture:
 
     Attributes:
         path: the file.
-        width: as displayed, after rotation.
-        height: as displayed.
+        width: in pixels of the file, after rotation.
+        height: in pixels of the file, after rotation.
         rotation: degrees by which a player turns the picture.
         duration_sec: from the beginning of the file's timeline to the end of the video.
     """
@@ -76,8 +77,14 @@ class DecodedVideo:
     note: str
 
 
-def kept_size(width: int, height: int, *, short_side: int) -> tuple[int, int]:
+def kept_size(width: int, height: int, *, short_side: int, pixel_aspect: float = 1.0) -> tuple[int, int]:
     """Width and height with the given short side, even, as H.264 wants them.
+
+    Args:
+        width: of the picture, in its own pixels.
+        height: of the picture.
+        short_side: in pixels to keep, which are square.
+        pixel_aspect: width of one of its own pixels over their height.
 
     Raises:
         VideoError: the picture is too elongated.
@@ -86,12 +93,31 @@ def kept_size(width: int, height: int, *, short_side: int) -> tuple[int, int]:
     (456, 256)
     >>> kept_size(320, 568, short_side=256)
     (256, 454)
+    >>> kept_size(720, 576, short_side=288, pixel_aspect=16 / 15)
+    (384, 288)
     """
-    scale = short_side / min(width, height)
-    size = max(2, 2 * round(width * scale / 2)), max(2, 2 * round(height * scale / 2))
+    shown = width * pixel_aspect
+    scale = short_side / min(shown, height)
+    size = max(2, 2 * round(shown * scale / 2)), max(2, 2 * round(height * scale / 2))
     if max(size) > _MAX_SIDE:
         raise VideoError(f"the picture of {width}x{height} is too elongated for a short side of {short_side}")
     return size
+
+
+def stretched_size(picture: Picture, timeline: Timeline, *, short_side: int) -> tuple[int, int]:
+    """Width and height to keep of a video, whose pixels need not be square (DV, DVD, anamorphic films).
+
+    Raises:
+        VideoError: the picture is too elongated.
+    """
+    aspect = timeline.pixel_aspect if _aspect_is_meant(timeline) else 1.0
+    if picture.rotation in (90, 270):
+        aspect = 1 / aspect
+    return kept_size(picture.width, picture.height, short_side=short_side, pixel_aspect=aspect)
+
+
+def _aspect_is_meant(timeline: Timeline) -> bool:
+    return 1 / _MAX_ASPECT <= timeline.pixel_aspect <= _MAX_ASPECT
 
 
 def decode_video(
@@ -127,7 +153,7 @@ def decode_video(
         raise VideoError(
             f"the time stamps run to {timeline.end_sec:.1f} s, but the file declares {picture.duration_sec:.1f} s"
         )
-    size = kept_size(picture.width, picture.height, short_side=short_side)
+    size = stretched_size(picture, timeline, short_side=short_side)
     job = _Job(picture, timeline, target, fps, size, progress)
     note = timeline.doubt
     if not note:
@@ -174,6 +200,10 @@ class _Job:
         longer = kept_sec > self.picture.duration_sec + _LATER_END_SEC
         if longer:
             said = f"the picture lasts {kept_sec:.2f} s, though the file declares {self.picture.duration_sec:.2f} s"
+            note = "; ".join(filter(None, [note, said]))
+        if self.timeline.pixel_aspect != 1:
+            way = "stretched" if _aspect_is_meant(self.timeline) else "taken for square ones"
+            said = f"pixels {self.timeline.pixel_aspect:.3g} times as wide as high are {way}"
             note = "; ".join(filter(None, [note, said]))
         return DecodedVideo(
             num_frames=num_frames,

@@ -16,6 +16,7 @@ from vmr.video.ffprobe import (
     choose_stream,
     is_mirrored,
     moving_streams,
+    pixel_aspect,
     rotation_doubt,
     seconds,
     tag_of,
@@ -54,6 +55,7 @@ class Timeline:
         frame_sec: how long each frame lasts when the packets carry no times at all (a bare stream), so that frames can
             only be counted; else 0.
         mirrored: whether the picture is to be mirrored, and perhaps turned, by its display matrix.
+        pixel_aspect: width of a pixel over its height, before any turn.
         doubt: why the packets do not say for certain which decoded frame is which; empty when they do.
     """
 
@@ -67,6 +69,7 @@ class Timeline:
     has_times: bool
     frame_sec: float
     mirrored: bool
+    pixel_aspect: float
     doubt: str
 
     def num_steps(self, fps: float) -> int:
@@ -214,6 +217,7 @@ def timeline_of_packets(
         has_times=has_times,
         frame_sec=frame_sec,
         mirrored=mirrored,
+        pixel_aspect=pixel_aspect(stream),
         doubt="; ".join(filter(None, doubts)),
     )
 

@@ -38,6 +38,14 @@ def test_the_frames_of_the_frame_store_come_as_arrays(helpers, render_clip, read
         assert read_numbers(frames) == read_numbers(kept)
 
 
+def test_pixels_that_are_not_square_come_as_in_the_frame_store(helpers, render_clip):
+    path = render_clip("wide.mp4", "-c:v", "libx264", "-vf", "setsar=4/3", frames=12)
+    frames = np.concatenate(frames_of(helpers, path))
+    _, kept = decode(helpers, path)
+    assert frames.shape == kept.shape == (12, 64, 170, 3)
+    assert np.abs(frames.astype(np.int16) - kept).mean() < 4
+
+
 def test_frames_that_were_yielded_stay_as_they_are(helpers, render_clip, read_numbers):
     path = render_clip("clip.mp4", frames=200)  # more than the ring holds
     chunks = frames_of(helpers, path)

@@ -237,6 +237,29 @@ def test_rotation_by_a_tag_in_capitals(helpers, render_clip, read_numbers, decod
     assert read_numbers(np.rot90(frames, rotation // 90, axes=(1, 2))) == list(range(12))
 
 
+@pytest.mark.parametrize("aspect", ["16/15", "4/3", "1/2"])
+@pytest.mark.parametrize("turned", [False, True])
+def test_pixels_that_are_not_square(helpers, render_clip, read_numbers, decoder, aspect, turned):
+    tag = ["-metadata:s:v:0", "ROTATE=90"] if turned else []
+    path = render_clip("wide.mkv", *X264, "-vf", f"setsar={aspect}", *tag, frames=12)
+    decoded, frames = decode(helpers, path)
+    assert decoded.decoder == ("decord" if decoder == "first" else "ffmpeg"), decoded.note
+    assert decoded.note.endswith(f"pixels {float(Fraction(aspect)):.3g} times as wide as high are stretched")
+    if turned:
+        frames = np.rot90(frames, axes=(1, 2))
+    assert frames.shape[1] == 64 and abs(frames.shape[2] - 128 * Fraction(aspect)) <= 1
+    assert read_numbers(frames[:, :, np.arange(128) * frames.shape[2] // 128]) == list(range(12))
+
+
+@pytest.mark.parametrize(
+    ("aspect", "note"), [("1/100", "0.01 times as wide as high are taken for square"), ("99/100", "")]
+)
+def test_pixels_of_a_shape_that_cannot_be_meant(helpers, render_clip, aspect, note):
+    decoded, frames = decode(helpers, render_clip("wide.mkv", *X264, "-vf", f"setsar={aspect}", frames=4))
+    assert note in decoded.note and bool(note) == bool(decoded.note)
+    assert frames.shape[1:3] == (64, 128)
+
+
 @pytest.mark.parametrize("tag", ["45", "180deg", "inf"])
 def test_a_rotation_that_is_no_quarter_turn_is_none(helpers, render_clip, read_numbers, tag):
     path = render_clip("turned.mkv", *X264, "-metadata:s:v:0", f"ROTATE={tag}", frames=12)
