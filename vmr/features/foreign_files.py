@@ -161,9 +161,9 @@ def _two_dimensional(array: object) -> Float[np.ndarray, "N D"]:
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
         raise FeatureError(f"expected an array of numbers, found {type(array).__name__}")
     if array.ndim > 2:
-        array = array.reshape(array.shape[0], *(size for size in array.shape[1:] if size > 1))
-        if array.ndim == 3 and len(array) == 1:  # a batch of one video, as networks give it
-            array = array[0]
+        sizes = [array.shape[0], *(size for size in array.shape[1:] if size > 1)]
+        # A first axis of one before two others is a batch of one video, as networks give it.
+        array = array.reshape(sizes[1:] if len(sizes) == 3 and sizes[0] == 1 else sizes)
     if array.ndim != 2 or not array.size:
         raise FeatureError(f"expected features of shape (steps, numbers), found {array.shape}")
     return array if array.dtype == np.float16 else array.astype(np.float32)
