@@ -21,8 +21,12 @@ SIMULATED = "simulated"
 # Formats whose files say how long each video is.
 FORMATS_WITH_DURATIONS: tuple[AnnotationFormat, ...] = ("activitynet_captions",)
 
-# Of files that are taken for videos, in this order where two have one name.
+# Of files that are taken for videos, in this order where two have one name: `vmr.video.containers` says of what kind
+# they are. Sound comes last; it is found so that the reason can be that there are no pictures.
 VIDEO_EXTENSIONS = (
     ".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v", ".flv", ".wmv", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts", ".3gp",
-    ".ogv", ".vob", ".asf", ".y4m", ".wav", ".mp3", ".m4a", ".ogg", ".flac",
+    ".ogv", ".vob", ".asf", ".y4m", ".3g2", ".f4v", ".divx", ".mxf", ".gxf", ".nut", ".nsv", ".rm", ".rmvb", ".dv",
+    ".wtv", ".ivf", ".swf", ".m2v", ".h261", ".h263", ".h264", ".hevc", ".h265", ".vvc",
+    ".obu", ".vc1", ".mjpeg", ".mjpg", ".dnxhd", ".gif",
+    ".wav", ".mp3", ".m4a", ".ogg", ".flac", ".w64", ".aac", ".ac3", ".eac3", ".aiff", ".aif", ".au", ".caf", ".amr",
 )  # fmt: skip

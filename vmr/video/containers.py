@@ -4,14 +4,24 @@ FFmpeg also opens playlists, descriptions of streams and patterns of names, what
 them to other files of the machine. So each call of it is given this list of its names of formats (demuxers).
 """
 
-_VIDEO = (
-    "mov", "matroska", "avi", "flv", "asf", "mpeg", "mpegts", "ogg", "mxf", "gxf", "nut", "nsv", "rm", "dv", "wtv",
-    "ivf", "swf", "yuv4mpegpipe", "gif",
-    # Bare streams.
-    "mpegvideo", "m4v", "h261", "h263", "h264", "hevc", "vvc", "obu", "av1", "vc1", "mjpeg", "dirac", "dnxhd",
-)  # fmt: skip
+# With the ends of names by which files of each kind are found: all of `vmr.names.VIDEO_EXTENSIONS`, which has them in
+# the order of preference; none of digits only (.264), which may end the id of a video as well. Bare streams come after
+# the containers; those of Dirac are not read, since FFmpeg counts their frames in ticks of a microsecond or so.
+VIDEO = {
+    "mov": (".mp4", ".mov", ".m4v", ".3gp", ".3g2", ".f4v", ".m4a"), "matroska": (".mkv", ".webm"),
+    "avi": (".avi", ".divx"), "flv": (".flv",), "asf": (".wmv", ".asf"), "mpeg": (".mpg", ".mpeg", ".vob"),
+    "mpegts": (".ts", ".m2ts", ".mts"), "ogg": (".ogv", ".ogg"), "mxf": (".mxf",), "gxf": (".gxf",), "nut": (".nut",),
+    "nsv": (".nsv",), "rm": (".rm", ".rmvb"), "dv": (".dv",), "wtv": (".wtv",), "ivf": (".ivf",), "swf": (".swf",),
+    "yuv4mpegpipe": (".y4m",), "gif": (".gif",),
+    "mpegvideo": (".m2v",), "m4v": (".m4v",), "h261": (".h261",), "h263": (".h263",), "h264": (".h264",),
+    "hevc": (".hevc", ".h265"), "vvc": (".vvc",), "obu": (".obu",), "av1": (".obu",), "vc1": (".vc1",),
+    "mjpeg": (".mjpeg", ".mjpg"), "dnxhd": (".dnxhd",),
+}  # fmt: skip
 # Opened so that the reason can be that there are no pictures.
-_SOUND = ("wav", "w64", "mp3", "aac", "ac3", "eac3", "flac", "aiff", "au", "caf", "amr")
+SOUND = {
+    "wav": (".wav",), "w64": (".w64",), "mp3": (".mp3",), "aac": (".aac",), "ac3": (".ac3",), "eac3": (".eac3",),
+    "flac": (".flac",), "aiff": (".aiff", ".aif"), "au": (".au",), "caf": (".caf",), "amr": (".amr",),
+}  # fmt: skip
 
 #: Options for every input of ffprobe and ffmpeg; the path goes behind `file:`.
-SAFE_INPUT = {"protocol_whitelist": "file", "format_whitelist": ",".join(_VIDEO + _SOUND)}
+SAFE_INPUT = {"protocol_whitelist": "file", "format_whitelist": ",".join([*VIDEO, *SOUND])}
