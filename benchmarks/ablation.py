@@ -1,0 +1,96 @@
+r"""Validation scores of CI-MHA by reading of eqs 7 to 9, weight of the segmentation task and dropout, seed by seed.
+
+    python benchmarks/ablation.py --work work/charades_sim_small --runs work/charades_sim_small/ablation \
+        --features work/charades_sim_small/features/simulated.h5 [--settings cross pad --seeds 0 1 2]
+
+The sizes, epochs and learning rate are those of charades_sim_small in config.yaml; each run has the scores of its best
+epoch on the held-out training videos. Finished runs in the folder `--runs` are taken as they are, and rows of the JSON
+that were not asked for stay as they were measured. docs/ablation.md tells what follows from it.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import statistics
+from pathlib import Path
+from typing import Any
+
+import torch
+from i3d_speed import processor_name
+from training_scores import SIZES
+
+from vmr.files import write_json
+from vmr.provenance import library_versions
+from vmr.training.run import train_run
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "cross": {"alignment": "cross"},
+    "pad": {"alignment": "pad"},
+    "weight_0.5": {"segmentation_weight": 0.5},
+    "weight_2": {"segmentation_weight": 2.0},
+    "dropout_0.2": {"dropout": 0.2, "lstm_dropout": 0.2},
+}
+SCORES = ("R@1,IoU=0.7", "R@1,IoU=0.5", "mIoU", "validation_loss")
+
+
+def scores_of(options: argparse.Namespace, setting: str, seed: int) -> dict[str, float]:
+    """Scores of the chosen epoch."""
+    folder = options.runs / setting / f"seed_{seed}"
+    if not (folder / "run.json").is_file():
+        train_run(
+            moments=options.work / "annotations" / "moments.csv", features=options.features,
+            queries=options.work / "queries" / "queries.h5", manifests=[], output_dir=folder, method="ci_mha",
+            seed=seed, learning_rate=options.learning_rate, batch_size=options.batch_size, epochs=options.epochs,
+            **(SIZES | SETTINGS[setting]),
+        )  # fmt: skip
+    chosen: dict[str, float] = json.loads((folder / "run.json").read_text())["chosen_scores"]
+    return {"epoch": chosen["epoch"], **{name: chosen[name] for name in SCORES}}
+
+
+def summary(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Mean and standard deviation over seeds of each score."""
+    values = {name: [row[name] for row in rows] for name in SCORES}
+    return {
+        name: {"mean": statistics.fmean(x), "std": statistics.stdev(x) if len(x) > 1 else float("nan")}
+        for name, x in values.items()
+    }
+
+
+def main() -> None:
+    """Train and write the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, required=True, help="folder of the dataset: annotations, queries")
+    parser.add_argument("--features", type=Path, required=True)
+    parser.add_argument("--runs", type=Path, required=True, help="folder of the runs: SETTING/seed_0, ...")
+    parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--learning-rate", type=float, default=5e-4)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "ablation.json")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    for setting in options.settings:
+        rows = [{"seed": seed, **scores_of(options, setting, seed)} for seed in options.seeds]
+        # Read just before, since another process may have measured other settings meanwhile.
+        result = json.loads(options.output.read_text()) if options.output.exists() else {"settings": {}}
+        result["settings"][setting] = {
+            "changed": SETTINGS[setting],
+            "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
+            "machine": {"processor": processor_name(), "cores": os.cpu_count(), "threads": options.threads},
+            "versions": library_versions(["torch", "numpy"]),
+            "epochs": options.epochs,
+            "runs": rows,
+            "summary": summary(rows),
+        }
+        write_json(options.output, {**result, "dataset": options.work.name})
+        found = result["settings"][setting]["summary"]
+        print(f"{setting:12s} " + ", ".join(f"{name} {x['mean']:.2f} ± {x['std']:.2f}" for name, x in found.items()))
+    print(f"written to {options.output}")
+
+
+if __name__ == "__main__":
+    main()
