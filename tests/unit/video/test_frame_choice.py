@@ -75,9 +75,11 @@ def test_milliseconds_of_an_earlier_container(helpers, render_clip, run_ffmpeg, 
 
 
 def test_milliseconds_on_both_sides(helpers, render_clip, read_numbers, decoder):
-    # The first frame is due at 30.4 ms and written at 30, the fourth at 155.4 and written at 155.
-    _, frames = decode(helpers, render_clip("clip.mkv", *X264, "-output_ts_offset", 0.0304))
-    assert read_numbers(frames) == list(range(48))
+    # The first frame is due at 30.4 ms and written at 30, the third at 113.7 and written at 114: 84 ms for 83.3.
+    later = ["-vf", "settb=1/120000,setpts=N*5000+3648", "-vsync", "vfr", "-enc_time_base", "1/120000"]
+    path = render_clip("clip.mkv", *later, "-c:v", "libx264", "-bf", 0)
+    assert probe_video(helpers.prober, path, timeout_sec=20)["start_sec"] == 0.03
+    assert read_numbers(decode(helpers, path)[1]) == list(range(48))
 
 
 @pytest.mark.parametrize(
