@@ -78,6 +78,12 @@ bench-training: setup ## a training step; an epoch of the Charades-scale simulat
 	@$(SNAKEMAKE) work/charades_sim/features/simulated.h5 work/charades_sim/queries/queries.h5
 	@$(BIN)/python benchmarks/training_epoch.py --work work/charades_sim --features work/charades_sim/features/simulated.h5
 
+SMALL := work/charades_sim_small
+bench-scores: setup ## whether speed costs score, and the ablation: hours of training on charades_sim_small
+	@$(SNAKEMAKE) $(SMALL)/features/simulated.h5 $(SMALL)/queries/queries.h5
+	@$(BIN)/python benchmarks/training_scores.py --work $(SMALL) --features $(SMALL)/features/simulated.h5 --runs $(SMALL)/scores
+	@$(BIN)/python benchmarks/ablation.py --work $(SMALL) --features $(SMALL)/features/simulated.h5 --runs $(SMALL)/ablation
+
 WEIGHTS ?= data/assets/i3d_kinetics400_rgb.safetensors
 bench-card: setup ## with a CUDA card: the extraction stage on the demo's frames, a whole training (after make demo, bench-training)
 	@$(BIN)/python benchmarks/extraction_card.py --frames work/demo/frames/shard_0.h5 --manifest work/demo/frames/shard_0.csv --weights $(WEIGHTS)
