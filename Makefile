@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-reduced test faults test-slurm test-slurm-faults test-kubernetes check format lock bench bench-features bench-training bench-card bench-reruns bench-planning bench-serve clean
+.PHONY: help setup demo demo-reduced test faults test-slurm test-slurm-faults test-kubernetes check format lock bench bench-features bench-training bench-scores bench-card bench-reruns bench-planning bench-serve clean
 
 BIN := .venv/bin
 CORES ?= all
