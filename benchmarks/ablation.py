@@ -12,17 +12,15 @@ import argparse
 import datetime
 import json
 import os
-import statistics
 from pathlib import Path
 from typing import Any
 
 import torch
 from i3d_speed import processor_name
-from training_scores import SIZES
+from training_scores import SCORES, spread, trained
 
 from vmr.files import write_json
 from vmr.provenance import library_versions
-from vmr.training.run import train_run
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "default": {},
@@ -32,30 +30,6 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "weight_2": {"segmentation_weight": 2.0},
     "dropout_0.2": {"dropout": 0.2, "lstm_dropout": 0.2},
 }
-SCORES = ("R@1,IoU=0.7", "R@1,IoU=0.5", "mIoU", "validation_loss")
-
-
-def scores_of(options: argparse.Namespace, setting: str, seed: int) -> dict[str, float]:
-    """Scores of the chosen epoch."""
-    folder = options.runs / setting / f"seed_{seed}"
-    if not (folder / "run.json").is_file():
-        train_run(
-            moments=options.work / "annotations" / "moments.csv", features=options.features,
-            queries=options.work / "queries" / "queries.h5", manifests=[], output_dir=folder, method="ci_mha",
-            seed=seed, learning_rate=options.learning_rate, batch_size=options.batch_size, epochs=options.epochs,
-            **(SIZES | SETTINGS[setting]),
-        )  # fmt: skip
-    chosen: dict[str, float] = json.loads((folder / "run.json").read_text())["chosen_scores"]
-    return {"epoch": chosen["epoch"], **{name: chosen[name] for name in SCORES}}
-
-
-def summary(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """Mean and standard deviation over seeds of each score."""
-    values = {name: [row[name] for row in rows] for name in SCORES}
-    return {
-        name: {"mean": statistics.fmean(x), "std": statistics.stdev(x) if len(x) > 1 else float("nan")}
-        for name, x in values.items()
-    }
 
 
 def main() -> None:
@@ -74,7 +48,10 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     for setting in options.settings:
-        rows = [{"seed": seed, **scores_of(options, setting, seed)} for seed in options.seeds]
+        rows = []
+        for seed in options.seeds:
+            chosen = trained(options, setting, seed, **SETTINGS[setting])
+            rows.append({"seed": seed, **{name: chosen[name] for name in ("epoch", *SCORES)}})
         # Read just before, since another process may have measured other settings meanwhile.
         result = json.loads(options.output.read_text()) if options.output.exists() else {"settings": {}}
         result["settings"][setting] = {
@@ -84,7 +61,7 @@ def main() -> None:
             "versions": library_versions(["torch", "numpy"]),
             "epochs": options.epochs,
             "runs": rows,
-            "summary": summary(rows),
+            "summary": spread(rows),
         }
         write_json(options.output, {**result, "dataset": options.work.name})
         found = result["settings"][setting]["summary"]

@@ -12,7 +12,6 @@ with the scores of its best epoch.
 
 import argparse
 import datetime
-import functools
 import json
 import os
 import statistics
@@ -83,15 +82,15 @@ def straightforward(options: argparse.Namespace, seed: int) -> dict[str, float]:
     return best
 
 
-def ours(options: argparse.Namespace, seed: int, *, precision: str) -> dict[str, float]:
-    """Scores of the chosen epoch of `vmr train`."""
-    folder = options.runs / precision / f"seed_{seed}"
+def trained(options: argparse.Namespace, name: str, seed: int, **changed: Any) -> dict[str, float]:
+    """Scores of the chosen epoch of `vmr train`, of a run in the folder of that name; a finished one is taken."""
+    folder = options.runs / name / f"seed_{seed}"
     if not (folder / "run.json").is_file():
         train_run(
             moments=options.work / "annotations" / "moments.csv", features=options.features,
             queries=options.work / "queries" / "queries.h5", manifests=[], output_dir=folder, method="ci_mha",
-            seed=seed, precision=precision, learning_rate=options.learning_rate, batch_size=options.batch_size,
-            epochs=options.epochs, **SIZES,
+            seed=seed, learning_rate=options.learning_rate, batch_size=options.batch_size, epochs=options.epochs,
+            **(SIZES | changed),
         )  # fmt: skip
     chosen: dict[str, float] = json.loads((folder / "run.json").read_text())["chosen_scores"]
     return chosen
@@ -100,7 +99,10 @@ def ours(options: argparse.Namespace, seed: int, *, precision: str) -> dict[str,
 def spread(rows: list[dict[str, float]]) -> dict[str, dict[str, float]]:
     """Mean and standard deviation over seeds of each score."""
     values = {name: [row[name] for row in rows] for name in SCORES}
-    return {name: {"mean": statistics.fmean(x), "std": statistics.stdev(x)} for name, x in values.items()}
+    return {
+        name: {"mean": statistics.fmean(x), "std": statistics.stdev(x) if len(x) > 1 else float("nan")}
+        for name, x in values.items()
+    }
 
 
 def main() -> None:
@@ -124,8 +126,8 @@ def main() -> None:
     found |= {name: [] for name in options.ways}
     train = {
         "straightforward": straightforward,
-        "ours": functools.partial(ours, precision="float32"),
-        "ours_bfloat16": functools.partial(ours, precision="bfloat16"),
+        "ours": lambda options, seed: trained(options, "float32", seed, precision="float32"),
+        "ours_bfloat16": lambda options, seed: trained(options, "bfloat16", seed, precision="bfloat16"),
     }
     for seed in options.seeds:
         for name in options.ways:

@@ -14,6 +14,8 @@ import pytest
 import yaml
 from snakemake.cli import get_argument_parser
 
+from vmr.features.store import GROUPS
+
 PROFILES = Path(__file__).parents[2] / "workflow" / "profiles"
 CLUSTERS = ("slurm", "kubernetes", "generic")
 CARD = {"extract_i3d", "extract_c3d", "extract_backbone", "train"}
@@ -125,7 +127,9 @@ def test_memory_of_training_grows_with_the_features_it_holds(
         (folder / "features" / "i3d.h5").write_bytes(b"damaged")
     else:
         with h5py.File(folder / "features" / "i3d.h5", "w") as file:
-            file.attrs["provenance"] = json.dumps({"dim": numbers})
+            file.attrs["provenance"] = json.dumps({"dim": numbers, "extractor": "i3d"})
+            for group in GROUPS:
+                file.create_group(group)
     target = "work/charades/runs/i3d/ci_mha/seed_0/run.json"
     planned = snakemake("--dry-run", "--allowed-rules", "train", "--", target, overrides=ONE_SHARD)
     assert asked_for(planned)["train"]["mem_mb"] == str(asked_mb)

@@ -1,7 +1,6 @@
 """What all rules share: the checked configuration, digests of code, and options of the command line."""
 
 import csv
-import json
 import re
 import shlex
 import shutil
@@ -22,7 +21,7 @@ shell.prefix(
 
 from vmr.assets.registry import is_path
 from vmr.config import load_config
-from vmr.errors import ConfigError
+from vmr.errors import ConfigError, VmrError
 from vmr.failures import options_of, summary
 from vmr.stages import STAGES, extract_stage
 from vmr.video.listing import changed_shards, folder_fingerprints
@@ -185,12 +184,12 @@ total = from_table(lambda values: sum(float(value or 0) for value in values))
 @lru_cache(maxsize=None)
 def length_of_features(path, changed):
     """How many numbers a feature has, as its file tells."""
-    import h5py
+    from vmr.features.store import FeatureStore
 
     try:
-        with h5py.File(path) as file:
-            return int(json.loads(file.attrs["provenance"])["dim"])
-    except (OSError, KeyError, ValueError):
+        with FeatureStore(path) as store:
+            return store.dim
+    except VmrError:
         return 1024  # the job itself says what is wrong with the file
 
 
