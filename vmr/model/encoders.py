@@ -14,20 +14,22 @@ from vmr.model.attention import MultiHeadAttention
 from vmr.model.dropout import Dropout
 
 
-class _Mirrored(torch.autograd.Function):
-    """Rows in another order that undoes itself, so that the gradient takes the same order instead of being added up."""
+class _Rows(torch.autograd.Function):
+    """Rows of a tensor in another order, whose gradient takes the way back instead of being added up."""
 
     @staticmethod
-    def forward(ctx: Any, x: Float[Tensor, "B T D"], order: Int[Tensor, "R"]) -> Float[Tensor, "B T D"]:
-        """Row ``order[r]`` of all ``B * T`` in place of row r."""
-        ctx.save_for_backward(order)
-        return x.flatten(0, 1).index_select(0, order).view_as(x)
+    def forward(
+        ctx: Any, x: Float[Tensor, "P Q D"], there: Int[Tensor, "Q P"], back: Int[Tensor, "P Q"]
+    ) -> Float[Tensor, "Q P D"]:
+        """Row ``there[q, p]`` of all ``P * Q`` in place ``[q, p]``; `back` has for each row its place."""
+        ctx.save_for_backward(back)
+        return x.flatten(0, 1).index_select(0, there.flatten()).view(*there.shape, -1)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         """The gradient of `x`."""
-        (order,) = ctx.saved_tensors
-        return gradients[0].flatten(0, 1).index_select(0, order).view_as(gradients[0]), None
+        (back,) = ctx.saved_tensors
+        return gradients[0].flatten(0, 1).index_select(0, back.flatten()).view(*back.shape, -1), None, None
 
 
 class BiLSTM(nn.Module):
@@ -58,21 +60,23 @@ class BiLSTM(nn.Module):
         # Packed sequences go through several small kernels a step; whole ones through one that is fused, on a CPU in
         # two thirds of the time (measured), and on a card they can be recorded (`vmr.training.step`). What a direction
         # reads after a sequence's end changes nothing before it.
+        # They read and write step by step: the sequences are mirrored and laid out so in one go.
         counts = counts.to(x.device)[:, None]
-        step = torch.arange(x.shape[1], device=x.device)
+        item, step = (torch.arange(size, device=x.device) for size in x.shape[:2])
         mirrored = torch.where(step < counts, counts - 1 - step, step)
-        order = (mirrored + x.shape[1] * torch.arange(len(x), device=x.device)[:, None]).flatten()
+        by_step = (mirrored + x.shape[1] * item[:, None]).t()
+        by_item = mirrored * len(x) + item[:, None]
         for layer in range(self.lstm.num_layers):
             x = self.between(x) if layer else x
-            forward = self._one_way(x, f"_l{layer}")
-            backward = self._one_way(_Mirrored.apply(x, order), f"_l{layer}_reverse")
-            x = torch.cat([forward, _Mirrored.apply(backward, order)], dim=2)
+            forward = self._one_way(x.transpose(0, 1), f"_l{layer}").transpose(0, 1)
+            backward = self._one_way(_Rows.apply(x, by_step, by_item), f"_l{layer}_reverse")
+            x = torch.cat([forward, _Rows.apply(backward, by_item, by_step)], dim=2)
         return x.mul_((step < counts)[..., None])
 
-    def _one_way(self, x: Float[Tensor, "B T D"], name: str) -> Float[Tensor, "B T H"]:
+    def _one_way(self, x: Float[Tensor, "T B D"], name: str) -> Float[Tensor, "T B H"]:
         weights = [getattr(self.lstm, kind + name) for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
-        zeros = x.new_zeros(1, len(x), self.lstm.hidden_size)
-        states: Tensor = torch.lstm(x, (zeros, zeros), weights, True, 1, 0.0, self.training, False, True)[0]
+        zeros = x.new_zeros(1, x.shape[1], self.lstm.hidden_size)
+        states: Tensor = torch.lstm(x, (zeros, zeros), weights, True, 1, 0.0, self.training, False, False)[0]
         return states
 
 

@@ -1,10 +1,11 @@
-"""The standardisation of features, by hand."""
+"""The standardisation of features, by hand; the LSTM against torch's of packed sequences."""
 
 import numpy as np
 import pytest
 import torch
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from vmr.model.encoders import VideoEncoder
+from vmr.model.encoders import BiLSTM, VideoEncoder
 
 
 def test_mean_and_scale_are_those_of_all_steps_of_all_videos():
@@ -42,3 +43,23 @@ def test_nothing_to_fit_on_changes_no_numbers(videos):
     encoder.fit(videos)
     assert encoder.mean.tolist() == [0.0, 0.0]
     assert encoder.scale.tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("counts", [[5, 1, 3], [5, 5, 5], [1, 1, 1]])
+def test_sequences_of_different_lengths_go_through_an_lstm_as_packed_ones_do(counts):
+    torch.manual_seed(0)
+    encoder = BiLSTM(4, 3, layers=2).double()
+    x, weights = torch.randn(3, 5, 4, dtype=torch.float64), torch.randn(3, 5, 6, dtype=torch.float64)
+    found, expected = x.clone().requires_grad_(), x.clone().requires_grad_()
+
+    states = encoder(found, torch.tensor(counts))
+    packed = pack_padded_sequence(expected, counts, batch_first=True, enforce_sorted=False)
+    wanted, _ = pad_packed_sequence(encoder.lstm(packed)[0], batch_first=True, total_length=5)
+
+    torch.testing.assert_close(states, wanted)
+    (states * weights).sum().backward()
+    of_weights = [parameter.grad.clone() for parameter in encoder.parameters()]
+    encoder.zero_grad()
+    (wanted * weights).sum().backward()
+    torch.testing.assert_close(found.grad, expected.grad)
+    torch.testing.assert_close(of_weights, [parameter.grad for parameter in encoder.parameters()])
