@@ -84,6 +84,8 @@ class CiMha(MomentNetwork[BoundaryPrediction]):
         unknown_mask: Bool[Tensor, "B L"],
         word_counts: Int[Tensor, "B"],
         video: Int[Tensor, "B"] | None = None,
+        *,
+        spans_only: bool = False,
     ) -> BoundaryPrediction:
         """Logits of start, end and segmentation for every step, see `MomentNetwork.forward`."""
         check_counts(step_counts, word_counts)
@@ -101,7 +103,7 @@ class CiMha(MomentNetwork[BoundaryPrediction]):
         )  # Eqs. 7 to 9
         start, end = self.boundaries(fused, step_counts)  # Eqs. 10 to 13
         inside = None
-        if self.segmentation is not None:
+        if self.segmentation is not None and not spans_only:
             inside = at_least_single(self.segmentation(fused)).masked_fill(~step_mask, 0.0)  # Eq. 15
         return BoundaryPrediction(
             start=at_least_single(start).masked_fill(~step_mask, -math.inf),

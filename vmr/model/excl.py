@@ -72,6 +72,8 @@ class Excl(MomentNetwork[BoundaryPrediction]):
         unknown_mask: Bool[Tensor, "B L"],
         word_counts: Int[Tensor, "B"],
         video: Int[Tensor, "B"] | None = None,
+        *,
+        spans_only: bool = False,
     ) -> BoundaryPrediction:
         """Logits of start and end for every step, see `MomentNetwork.forward`."""
         check_counts(step_counts, word_counts)

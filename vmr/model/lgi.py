@@ -88,6 +88,8 @@ class Lgi(MomentNetwork[SpanPrediction]):
         unknown_mask: Bool[Tensor, "B L"],
         word_counts: Int[Tensor, "B"],
         video: Int[Tensor, "B"] | None = None,
+        *,
+        spans_only: bool = False,
     ) -> SpanPrediction:
         """Start and end of each query's moment, see `MomentNetwork.forward`."""
         check_counts(step_counts, word_counts)

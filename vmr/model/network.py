@@ -39,6 +39,8 @@ class MomentNetwork(nn.Module, ABC, Generic[P]):
         unknown_mask: Bool[Tensor, "B L"],
         word_counts: Int[Tensor, "B"],
         video: Int[Tensor, "B"] | None = None,
+        *,
+        spans_only: bool = False,
     ) -> P:
         """The prediction for every query of a batch.
 
@@ -49,6 +51,7 @@ class MomentNetwork(nn.Module, ABC, Generic[P]):
             unknown_mask: True at unknown words.
             word_counts: words of each query.
             video: which of the videos each query is about; by default one of each.
+            spans_only: leave out what the prediction's `ranked` does not look at.
 
         Raises:
             ValueError: a video without steps, a query without words, or a video longer than the network was made

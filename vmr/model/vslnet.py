@@ -77,6 +77,8 @@ class VslNet(MomentNetwork[BoundaryPrediction]):
         unknown_mask: Bool[Tensor, "B L"],
         word_counts: Int[Tensor, "B"],
         video: Int[Tensor, "B"] | None = None,
+        *,
+        spans_only: bool = False,
     ) -> BoundaryPrediction:
         """Logits of start, end and highlighting for every step, see `MomentNetwork.forward`."""
         check_counts(step_counts, word_counts)

@@ -17,14 +17,17 @@ from vmr.model.prediction import Prediction
 from vmr.training.hardware import Precision, autocast
 
 
-def predict_batch(model: MomentNetwork[Any], batch: Batch, precision: Precision) -> Prediction:
-    """What the network says about a batch."""
+def predict_batch(
+    model: MomentNetwork[Any], batch: Batch, precision: Precision, *, spans_only: bool = False
+) -> Prediction:
+    """What the network says about a batch; all of it, or what its spans are ranked by."""
     with autocast(batch.features.device, precision):
         # Features may be stored in half precision; without autocast the network wants what its weights have.
         features = batch.features if precision == "bfloat16" else batch.features.float()
         prediction: Prediction = model(
-            features, batch.step_counts, batch.words, batch.unknown_mask, batch.word_counts, batch.video
-        )
+            features, batch.step_counts, batch.words, batch.unknown_mask, batch.word_counts, batch.video,
+            spans_only=spans_only,
+        )  # fmt: skip
     return prediction
 
 
@@ -47,7 +50,7 @@ def ranked_spans(
     model.eval()
     step_counts = collator.videos.counts[samples.video].numpy()
     for rows in ordered_batches(step_counts, batch_size=batch_size):
-        prediction = predict_batch(model, collator(samples, rows), precision)
+        prediction = predict_batch(model, collator(samples, rows), precision, spans_only=True)
         start_sec, end_sec = collator.seconds(samples.video[torch.from_numpy(rows)])
         yield rows, prediction.ranked(start_sec, end_sec, top=top, nms_threshold=nms_threshold)
 

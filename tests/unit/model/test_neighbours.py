@@ -160,6 +160,19 @@ def test_queries_of_one_video_share_it(method: str) -> None:
         torch.testing.assert_close(outputs(shared, row, n), outputs(apart, row, n), rtol=1e-12, atol=1e-13)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_spans_need_no_more_than_what_is_left_when_only_they_are_asked_for(method: str) -> None:
+    network, inputs = make_network(method), make_inputs(STEPS, WORDS)
+    begin = torch.arange(20.0).expand(len(STEPS), -1)
+    with torch.inference_mode():
+        everything, spans = network(**inputs), network(**inputs, spans_only=True)
+    for top in (1, 3):
+        expected, found = (x.ranked(begin, begin + 1, top=top) for x in (everything, spans))
+        assert torch.equal(found.span_sec, expected.span_sec) and torch.equal(found.score, expected.score)
+    if isinstance(network, CiMha):
+        assert spans.inside is None  # computed for nothing otherwise
+
+
 @pytest.mark.parametrize("method", NEIGHBOURS)
 def test_every_weight_learns(method: str) -> None:
     # Wide enough that no layer's rectifiers are all off by chance.
