@@ -96,13 +96,21 @@ def trained(options: argparse.Namespace, name: str, seed: int, **changed: Any) -
     return chosen
 
 
-def spread(rows: list[dict[str, float]]) -> dict[str, dict[str, float]]:
-    """Mean and standard deviation over seeds of each score."""
+def spread(rows: list[dict[str, float]]) -> dict[str, dict[str, float | None]]:
+    """Mean and standard deviation over seeds of each score; one seed has no deviation."""
     values = {name: [row[name] for row in rows] for name in SCORES}
     return {
-        name: {"mean": statistics.fmean(x), "std": statistics.stdev(x) if len(x) > 1 else float("nan")}
+        name: {"mean": statistics.fmean(x), "std": statistics.stdev(x) if len(x) > 1 else None}
         for name, x in values.items()
     }
+
+
+def in_words(summary: dict[str, dict[str, float | None]]) -> str:
+    """What `spread` gives, on one line."""
+    return ", ".join(
+        f"{name} {x['mean']:.2f}" + (f" ± {x['std']:.2f}" if x["std"] is not None else "")
+        for name, x in summary.items()
+    )
 
 
 def main() -> None:
@@ -144,7 +152,7 @@ def main() -> None:
     }
     write_json(options.output, result)
     for name, scores in result["spread"].items():
-        print(f"{name:16s} " + ", ".join(f"{key} {x['mean']:.2f} ± {x['std']:.2f}" for key, x in scores.items()))
+        print(f"{name:16s} {in_words(scores)}")
     print(f"written to {options.output}")
 
 
