@@ -14,6 +14,7 @@ from vmr.cli.groups import Moments, Output, app, assignment
 from vmr.config.checks import validated
 from vmr.config.datasets import RenderSettings
 from vmr.config.features import Positive, Section, Share
+from vmr.config.sections import MOST_FPS
 from vmr.errors import ConfigError
 from vmr.names import AnnotationFormat
 
@@ -45,7 +46,7 @@ class _Probing(Section):
 class _Decoding(Section):
     """Numbers of `decode_frames`; wider than those of the configuration, for trials."""
 
-    fps: Annotated[float, Field(gt=0, le=240)]
+    fps: Annotated[float, Field(gt=0, le=MOST_FPS)]
     short_side: Annotated[int, Field(ge=2, le=8192)]
     timeout_sec: _Seconds
     max_failed_share: Share

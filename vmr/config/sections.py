@@ -9,11 +9,13 @@ from pydantic import Field, field_validator, model_validator
 from vmr.config.features import FeatureSettings, Positive, Probability, Section, Seed, Share, of_assets
 from vmr.names import Alignment, Device, MethodName, Precision, Selection
 
+MOST_FPS = 240
+
 
 class VideoSettings(Section):
     """How videos are probed and decoded."""
 
-    fps: Annotated[float, Field(gt=0, le=240, description="Frames a second of the frame store.")] = 24.0
+    fps: Annotated[float, Field(gt=0, le=MOST_FPS, description="Frames a second of the frame store.")] = 24.0
     short_side: Annotated[int, Field(ge=112, le=2160, description="Shorter side of stored frames, pixels.")] = 256
     probe_timeout_sec: Annotated[float, Field(gt=0, description="Time limit of ffprobe for one video.")] = 60.0
     decode_timeout_sec: Annotated[

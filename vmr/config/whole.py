@@ -11,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from vmr.config.checks import nearest, overlaid, validated
 from vmr.config.datasets import DatasetSettings
 from vmr.config.features import NAME
-from vmr.config.sections import Settings
+from vmr.config.sections import MOST_FPS, Settings
 from vmr.errors import ConfigError
 from vmr.names import SIMULATED
 
@@ -137,6 +137,11 @@ class Config(Settings):
             raise ConfigError(
                 f"datasets.{name}.overrides.features.import: fps and a whole stride are needed, since features are "
                 "simulated at them."
+            )
+        if held.fps > MOST_FPS:
+            raise ConfigError(
+                f"datasets.{name}.overrides.features.import.fps: features are simulated at {MOST_FPS} frames a second "
+                f"at most, found {held.fps:g}."
             )
 
     def feature_kinds(self, name: str) -> list[str]:

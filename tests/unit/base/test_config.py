@@ -178,6 +178,7 @@ IMPORT = [*SIMULATED, "overrides", "features", "import"]
         ([*SIMULATED, "annotations", "val"], "val.txt", r"charades has no split val; it has: train, test"),
         ([*IMPORT, "kind"], "i3d", r"with a kind that begins with `simulated`"),
         ([*IMPORT, "stride"], 2.5, r"a whole stride"),
+        ([*IMPORT, "fps"], 241.0, r"import\.fps: features are simulated at 240 frames a second at most, found 241"),
     ],
 )
 def test_simulated_datasets_are_labelled_and_complete(values, path, value, message):
