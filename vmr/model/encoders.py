@@ -23,13 +23,14 @@ class _Rows(torch.autograd.Function):
     ) -> Float[Tensor, "Q P D"]:
         """Row ``there[q, p]`` of all ``P * Q`` in place ``[q, p]``; `back` has for each row its place."""
         ctx.save_for_backward(back)
-        return x.flatten(0, 1).index_select(0, there.flatten()).view(*there.shape, -1)
+        return x.flatten(0, 1).index_select(0, there.flatten()).view(*there.shape, x.shape[-1])
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         """The gradient of `x`."""
         (back,) = ctx.saved_tensors
-        return gradients[0].flatten(0, 1).index_select(0, back.flatten()).view(*back.shape, -1), None, None
+        gradient = gradients[0]
+        return gradient.flatten(0, 1).index_select(0, back.flatten()).view(*back.shape, gradient.shape[-1]), None, None
 
 
 class BiLSTM(nn.Module):
