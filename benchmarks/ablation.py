@@ -1,28 +1,26 @@
-r"""Validation scores of CI-MHA by reading of eqs 7 to 9, weight of the segmentation task and dropout, seed by seed.
+r"""Validation scores by reading of eqs 7 to 9, weight of the segmentation task, dropout and rate, seed by seed.
 
     python benchmarks/ablation.py --work work/charades_sim_small --runs work/charades_sim_small/ablation \
         --features work/charades_sim_small/features/simulated.h5 [--settings cross pad --seeds 0 1 2]
 
-Sizes, batches and learning rate are those of charades_sim_small in config.yaml, or with `--full-scale` those of
-charades_sim, the paper's (then with `--work work/charades_sim` and its features; an epoch takes some minutes on two
-cores). Each run has the scores of its best epoch on the held-out training videos. Finished runs in the folder `--runs`
-are taken as they are, and rows of the JSON that were not asked for stay as they were measured. docs/ablation.md tells
-what follows from it.
+The settings are those that config.yaml has for the dataset after which the folder `--work` is named, but for what is
+changed: charades_sim_small takes minutes a run on a core, charades_sim (the paper's sizes) hours, or minutes on a card.
+Each run has the scores of its best epoch on the held-out training videos. Finished runs in the folder `--runs` are
+taken as they are, and rows of the JSON that were not asked for stay as they were measured. docs/ablation.md tells what
+follows from it.
 """
 
 import argparse
 import datetime
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 from i3d_speed import processor_name
-from training_scores import SCORES, SIZES, in_words, spread, trained
+from training_scores import SCORES, in_words, spread, trained
 
 from vmr.files import write_json
-from vmr.provenance import library_versions
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "default": {},
@@ -33,11 +31,29 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "weight_2": {"segmentation_weight": 2.0},
     "dropout_0.2": {"dropout": 0.2, "lstm_dropout": 0.2},
 }
-# Sizes, queries in a batch and learning rate of charades_sim_small and of charades_sim in config.yaml.
-SMALL: tuple[dict[str, Any], int, float] = (SIZES, 32, 5e-4)
-FULL: tuple[dict[str, Any], int, float] = (
-    {"hidden": 512, "query_hidden": 256, "heads": 8, "dropout": 0.2, "lstm_dropout": 0.5, "max_steps": 128}, 100, 1e-4,
-)  # fmt: skip
+# Trained only when asked for: by these the learning rates of charades_sim were chosen.
+RATES: dict[str, dict[str, Any]] = {
+    "lr_0.0001": {"learning_rate": 0.0001},
+    **{
+        f"{method}_lr_{rate}": {"method": method, "learning_rate": rate}
+        for method in ("excl", "vslnet", "lgi")
+        for rate in (0.0003, 0.001)
+    },
+}
+
+
+def row_of(seed: int, about: dict[str, Any], finished: Path) -> dict[str, Any]:
+    """Scores of one run, and where and when it was trained: finished runs may come from another machine."""
+    date = datetime.datetime.fromtimestamp(finished.stat().st_mtime, tz=datetime.UTC).date()
+    chosen = about["chosen_scores"]
+    return {
+        "seed": seed,
+        **{name: chosen[name] for name in ("epoch", *SCORES)},
+        "epochs_run": about["epochs_run"],
+        "device": about["device"] if about["device"] != "cpu" else processor_name(),
+        "torch": about["versions"]["torch"],
+        "date": date.isoformat(),
+    }
 
 
 def main() -> None:
@@ -46,35 +62,25 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder of the dataset: annotations, queries")
     parser.add_argument("--features", type=Path, required=True)
     parser.add_argument("--runs", type=Path, required=True, help="folder of the runs: SETTING/seed_0, ...")
-    parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS))
+    parser.add_argument("--settings", nargs="+", choices=[*SETTINGS, *RATES], default=list(SETTINGS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--epochs", type=int, default=12)
-    parser.add_argument("--full-scale", action="store_true", help="the paper's sizes instead of the small ones")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "ablation.json")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    sizes, options.batch_size, options.learning_rate = FULL if options.full_scale else SMALL
-    scale = "full_scale" if options.full_scale else "settings"
     for setting in options.settings:
+        changed = (SETTINGS | RATES)[setting]
         rows = []
         for seed in options.seeds:
-            chosen = trained(options, setting, seed, **(sizes | SETTINGS[setting]))
-            rows.append({"seed": seed, **{name: chosen[name] for name in ("epoch", *SCORES)}})
+            about = trained(options, setting, seed, **changed)
+            rows.append(row_of(seed, about, options.runs / setting / f"seed_{seed}" / "run.json"))
         # Read just before, since another process may have measured other settings meanwhile.
         result = json.loads(options.output.read_text()) if options.output.exists() else {}
-        result.setdefault(scale, {})[setting] = {
-            "changed": SETTINGS[setting],
-            "dataset": options.work.name,
-            "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
-            "machine": {"processor": processor_name(), "cores": os.cpu_count(), "threads": options.threads},
-            "versions": library_versions(["torch", "numpy"]),
-            "epochs": options.epochs,
-            "runs": rows,
-            "summary": spread(rows),
-        }
+        result.setdefault(options.work.name, {})[setting] = {
+            "changed": changed, "runs": rows, "summary": spread(rows)
+        }  # fmt: skip
         write_json(options.output, result)
-        print(f"{setting:12s} {in_words(result[scale][setting]['summary'])}")
+        print(f"{setting:18s} {in_words(result[options.work.name][setting]['summary'])}")
     print(f"written to {options.output}")
 
 

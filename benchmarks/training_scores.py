@@ -25,6 +25,7 @@ from torch.utils.data import DataLoader
 from training_epoch import Items, with_usual_layers
 
 from vmr.annotations.moments import clamp_spans, read_moments, validation_videos, video_durations
+from vmr.config import read_config
 from vmr.data.collate import Collator
 from vmr.data.samples import build_samples
 from vmr.data.videos import load_videos
@@ -38,33 +39,44 @@ from vmr.training.inference import validation_scores
 from vmr.training.loop import CRITERION
 from vmr.training.run import train_run
 
-# Those of charades_sim_small in config.yaml.
-SIZES = {"hidden": 128, "query_hidden": 64, "heads": 4, "dropout": 0.1, "lstm_dropout": 0.1, "max_steps": 64}
+CONFIG = Path(__file__).parents[1] / "config.yaml"
 WAYS = ("straightforward", "ours", "ours_bfloat16")
 SCORES = ("R@1,IoU=0.7", "R@1,IoU=0.5", "mIoU", "validation_loss")
 
 
+def sizes_of(dataset: str) -> dict[str, Any]:
+    """What config.yaml says of a dataset's network, by the names that `build_network` and `train_run` have for it."""
+    return read_config(CONFIG).for_dataset(dataset).model.model_dump()
+
+
+def rates_of(dataset: str) -> dict[str, Any]:
+    """What config.yaml says of a dataset's training, as far as benchmarks take it over."""
+    training = read_config(CONFIG).for_dataset(dataset).training
+    return training.model_dump(include={"learning_rate", "batch_size", "epochs", "patience"})
+
+
 def straightforward(options: argparse.Namespace, seed: int) -> dict[str, float]:
     """Scores of the best epoch of the common loop."""
+    sizes, rates = sizes_of(options.work.name), rates_of(options.work.name)
     table = read_moments(options.work / "annotations" / "moments.csv")
     table = clamp_spans(table, video_durations(table, None))
     table = table[table["split"] == "train"]
     held_out = table["video_id"].isin(validation_videos(table["video_id"], fraction=0.1))
     queries = QueryStore(options.work / "queries" / "queries.h5")
     with FeatureStore(options.features) as store:
-        videos = load_videos(store, table["video_id"], max_steps=SIZES["max_steps"])
+        videos = load_videos(store, table["video_id"], max_steps=sizes["max_steps"])
         dim = store.dim
     train, chooser = (build_samples(table[rows], videos, queries, drop_empty=True) for rows in (~held_out, held_out))
     torch.manual_seed(seed)
-    network = build_network(method="ci_mha", video_dim=dim, word_dim=queries.dim, **SIZES)
+    network = build_network(method="ci_mha", video_dim=dim, word_dim=queries.dim, **sizes)
     network.fit_features(videos.steps_of(video) for video in sorted(set(train.video.tolist())))
     with_usual_layers(network)
-    items = Items(options.features, train, queries.vectors, max_steps=SIZES["max_steps"], max_words=25)
-    loader = DataLoader(items, batch_size=options.batch_size, shuffle=True)
+    items = Items(options.features, train, queries.vectors, max_steps=sizes["max_steps"], max_words=25)
+    loader = DataLoader(items, batch_size=rates["batch_size"], shuffle=True)
     collator = Collator(videos, queries.vectors)
-    optimizer = torch.optim.Adam(network.parameters(), lr=options.learning_rate)
+    optimizer = torch.optim.Adam(network.parameters(), lr=rates["learning_rate"])
     best: dict[str, float] = {}
-    for epoch in range(1, options.epochs + 1):
+    for epoch in range(1, rates["epochs"] + 1):
         network.train()
         for features, steps, words, unknown, counts, labels, _ in loader:
             prediction = network(features, steps, words, unknown, counts)
@@ -74,7 +86,7 @@ def straightforward(options: argparse.Namespace, seed: int) -> dict[str, float]:
             nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimizer.step()
         scores = validation_scores(
-            network, collator, chooser, batch_size=2 * options.batch_size, precision="float32"
+            network, collator, chooser, batch_size=2 * rates["batch_size"], precision="float32"
         ) | {"epoch": epoch}
         print(f"seed {seed}: {scores}", flush=True)
         if not best or scores[CRITERION] > best[CRITERION]:
@@ -82,17 +94,23 @@ def straightforward(options: argparse.Namespace, seed: int) -> dict[str, float]:
     return best
 
 
-def trained(options: argparse.Namespace, name: str, seed: int, **changed: Any) -> dict[str, float]:
-    """Scores of the chosen epoch of `vmr train`, of a run in the folder of that name; a finished one is taken."""
+def trained(options: argparse.Namespace, name: str, seed: int, **changed: Any) -> dict[str, Any]:
+    """`run.json` of `vmr train` by the dataset's settings but for what is changed; a finished run is taken as it is."""
     folder = options.runs / name / f"seed_{seed}"
     if not (folder / "run.json").is_file():
+        dataset = options.work.name
         train_run(
             moments=options.work / "annotations" / "moments.csv", features=options.features,
-            queries=options.work / "queries" / "queries.h5", manifests=[], output_dir=folder, method="ci_mha",
-            seed=seed, learning_rate=options.learning_rate, batch_size=options.batch_size, epochs=options.epochs,
-            **(SIZES | changed),
+            queries=options.work / "queries" / "queries.h5", manifests=[], output_dir=folder, seed=seed,
+            **({"method": "ci_mha"} | sizes_of(dataset) | rates_of(dataset) | changed),
         )  # fmt: skip
-    chosen: dict[str, float] = json.loads((folder / "run.json").read_text())["chosen_scores"]
+    about: dict[str, Any] = json.loads((folder / "run.json").read_text())
+    return about
+
+
+def scores_of(options: argparse.Namespace, name: str, seed: int, **changed: Any) -> dict[str, float]:
+    """Scores of the chosen epoch, see `trained`."""
+    chosen: dict[str, float] = trained(options, name, seed, **changed)["chosen_scores"]
     return chosen
 
 
@@ -121,9 +139,6 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, required=True, help="folder of our runs: float32/seed_0, ...")
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS, help="others stay as they were measured")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--epochs", type=int, default=12)
-    parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--learning-rate", type=float, default=5e-4)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "training_scores.json")
     options = parser.parse_args()
@@ -134,8 +149,8 @@ def main() -> None:
     found |= {name: [] for name in options.ways}
     train = {
         "straightforward": straightforward,
-        "ours": lambda options, seed: trained(options, "float32", seed, precision="float32"),
-        "ours_bfloat16": lambda options, seed: trained(options, "bfloat16", seed, precision="bfloat16"),
+        "ours": lambda options, seed: scores_of(options, "float32", seed, precision="float32"),
+        "ours_bfloat16": lambda options, seed: scores_of(options, "bfloat16", seed, precision="bfloat16"),
     }
     for seed in options.seeds:
         for name in options.ways:
@@ -146,7 +161,7 @@ def main() -> None:
         "machine": {"processor": processor_name(), "cores": os.cpu_count(), "threads": options.threads},
         "versions": library_versions(["torch", "numpy"]),
         "dataset": options.work.name,
-        "epochs": options.epochs,
+        "epochs": rates_of(options.work.name)["epochs"],
         "runs": found,
         "spread": {name: spread(rows) for name, rows in found.items()},
     }
