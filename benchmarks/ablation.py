@@ -50,6 +50,8 @@ def row_of(seed: int, about: dict[str, Any], finished: Path) -> dict[str, Any]:
         "seed": seed,
         **{name: chosen[name] for name in ("epoch", *SCORES)},
         "epochs_run": about["epochs_run"],
+        "epochs_at_most": about["settings"]["epochs"],
+        "threads": about["threads"],
         "device": about["device"] if about["device"] != "cpu" else processor_name(),
         "torch": about["versions"]["torch"],
         "date": date.isoformat(),

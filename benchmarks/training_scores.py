@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader
 from training_epoch import Items, with_usual_layers
 
 from vmr.annotations.moments import clamp_spans, read_moments, validation_videos, video_durations
-from vmr.config import read_config
+from vmr.config import Settings, read_config
 from vmr.data.collate import Collator
 from vmr.data.samples import build_samples
 from vmr.data.videos import load_videos
@@ -44,49 +44,45 @@ WAYS = ("straightforward", "ours", "ours_bfloat16")
 SCORES = ("R@1,IoU=0.7", "R@1,IoU=0.5", "mIoU", "validation_loss")
 
 
-def sizes_of(dataset: str) -> dict[str, Any]:
-    """What config.yaml says of a dataset's network, by the names that `build_network` and `train_run` have for it."""
-    return read_config(CONFIG).for_dataset(dataset).model.model_dump()
-
-
-def rates_of(dataset: str) -> dict[str, Any]:
-    """What config.yaml says of a dataset's training, as far as benchmarks take it over."""
-    training = read_config(CONFIG).for_dataset(dataset).training
-    return training.model_dump(include={"learning_rate", "batch_size", "epochs", "patience"})
+def settings_of(dataset: str) -> Settings:
+    """What config.yaml says of a dataset, so that benchmarks need not say it again."""
+    return read_config(CONFIG).for_dataset(dataset)
 
 
 def straightforward(options: argparse.Namespace, seed: int) -> dict[str, float]:
     """Scores of the best epoch of the common loop."""
-    sizes, rates = sizes_of(options.work.name), rates_of(options.work.name)
+    settings = settings_of(options.work.name)
+    model, training = settings.model, settings.training
     table = read_moments(options.work / "annotations" / "moments.csv")
     table = clamp_spans(table, video_durations(table, None))
     table = table[table["split"] == "train"]
-    held_out = table["video_id"].isin(validation_videos(table["video_id"], fraction=0.1))
+    held_out = table["video_id"].isin(validation_videos(table["video_id"], fraction=training.validation_fraction))
     queries = QueryStore(options.work / "queries" / "queries.h5")
     with FeatureStore(options.features) as store:
-        videos = load_videos(store, table["video_id"], max_steps=sizes["max_steps"])
+        videos = load_videos(store, table["video_id"], max_steps=model.max_steps)
         dim = store.dim
     train, chooser = (build_samples(table[rows], videos, queries, drop_empty=True) for rows in (~held_out, held_out))
     torch.manual_seed(seed)
-    network = build_network(method="ci_mha", video_dim=dim, word_dim=queries.dim, **sizes)
+    network = build_network(method="ci_mha", video_dim=dim, word_dim=queries.dim, **model.model_dump())
     network.fit_features(videos.steps_of(video) for video in sorted(set(train.video.tolist())))
     with_usual_layers(network)
-    items = Items(options.features, train, queries.vectors, max_steps=sizes["max_steps"], max_words=25)
-    loader = DataLoader(items, batch_size=rates["batch_size"], shuffle=True)
+    most_words = settings.queries.max_words
+    items = Items(options.features, train, queries.vectors, max_steps=model.max_steps, max_words=most_words)
+    loader = DataLoader(items, batch_size=training.batch_size, shuffle=True)
     collator = Collator(videos, queries.vectors)
-    optimizer = torch.optim.Adam(network.parameters(), lr=rates["learning_rate"])
+    optimizer = torch.optim.Adam(network.parameters(), lr=training.learning_rate)
     best: dict[str, float] = {}
-    for epoch in range(1, rates["epochs"] + 1):
+    for epoch in range(1, training.epochs + 1):
         network.train()
         for features, steps, words, unknown, counts, labels, _ in loader:
             prediction = network(features, steps, words, unknown, counts)
             loss = network.losses(prediction, Targets(labels, torch.zeros(len(labels), 2), steps)).total
             optimizer.zero_grad()
             loss.backward()
-            nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+            nn.utils.clip_grad_norm_(network.parameters(), training.gradient_clip)
             optimizer.step()
         scores = validation_scores(
-            network, collator, chooser, batch_size=2 * rates["batch_size"], precision="float32"
+            network, collator, chooser, batch_size=2 * training.batch_size, precision="float32"
         ) | {"epoch": epoch}
         print(f"seed {seed}: {scores}", flush=True)
         if not best or scores[CRITERION] > best[CRITERION]:
@@ -98,11 +94,13 @@ def trained(options: argparse.Namespace, name: str, seed: int, **changed: Any) -
     """`run.json` of `vmr train` by the dataset's settings but for what is changed; a finished run is taken as it is."""
     folder = options.runs / name / f"seed_{seed}"
     if not (folder / "run.json").is_file():
-        dataset = options.work.name
+        settings = settings_of(options.work.name)
+        rates = {"learning_rate", "batch_size", "epochs", "patience", "gradient_clip", "validation_fraction"}
+        own = settings.model.model_dump() | settings.training.model_dump(include=rates)
         train_run(
             moments=options.work / "annotations" / "moments.csv", features=options.features,
             queries=options.work / "queries" / "queries.h5", manifests=[], output_dir=folder, seed=seed,
-            **({"method": "ci_mha"} | sizes_of(dataset) | rates_of(dataset) | changed),
+            **({"method": "ci_mha"} | own | changed),
         )  # fmt: skip
     about: dict[str, Any] = json.loads((folder / "run.json").read_text())
     return about
@@ -161,7 +159,7 @@ def main() -> None:
         "machine": {"processor": processor_name(), "cores": os.cpu_count(), "threads": options.threads},
         "versions": library_versions(["torch", "numpy"]),
         "dataset": options.work.name,
-        "epochs": rates_of(options.work.name)["epochs"],
+        "epochs": settings_of(options.work.name).training.epochs,
         "runs": found,
         "spread": {name: spread(rows) for name, rows in found.items()},
     }
