@@ -36,11 +36,11 @@ FURTHER: dict[str, dict[str, Any]] = {
     "mha": {"method": "mha"},
     "ci_mha_wo_ms": {"method": "ci_mha_wo_ms"},
     **{f"{reading}_40_epochs": {"alignment": reading, "epochs": 40} for reading in ("attention", "cross", "pad")},
-    "lr_0.0001": {"learning_rate": 0.0001},
+    "lr_0.0001_40_epochs": {"learning_rate": 0.0001, "epochs": 40},
+    "excl_lr_0.0003_40_epochs": {"method": "excl", "learning_rate": 0.0003, "epochs": 40},
     **{
         f"{method}_lr_{rate}": {"method": method, "learning_rate": rate}
-        for method in ("excl", "vslnet", "lgi")
-        for rate in (0.0003, 0.001)
+        for method, rate in (("excl", 0.001), ("vslnet", 0.0003), ("vslnet", 0.001), ("lgi", 0.0003), ("lgi", 0.001))
     },
 }
 

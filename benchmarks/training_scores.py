@@ -91,18 +91,30 @@ def straightforward(options: argparse.Namespace, seed: int) -> dict[str, float]:
 
 
 def trained(options: argparse.Namespace, name: str, seed: int, **changed: Any) -> dict[str, Any]:
-    """`run.json` of `vmr train` by the dataset's settings but for what is changed; a finished run is taken as it is."""
+    """`run.json` of `vmr train` by the dataset's settings but for what is changed; a finished run is not repeated.
+
+    Finished runs may come from another machine, without what `vmr train` knows its own by; so their settings are
+    compared. The most epochs may differ where a run did not come that far.
+    """
     folder = options.runs / name / f"seed_{seed}"
+    settings = settings_of(options.work.name)
+    rates = {"learning_rate", "batch_size", "epochs", "patience", "gradient_clip", "validation_fraction"}
+    own = settings.model.model_dump() | settings.training.model_dump(include=rates)
+    asked = {"method": "ci_mha"} | own | changed
     if not (folder / "run.json").is_file():
-        settings = settings_of(options.work.name)
-        rates = {"learning_rate", "batch_size", "epochs", "patience", "gradient_clip", "validation_fraction"}
-        own = settings.model.model_dump() | settings.training.model_dump(include=rates)
         train_run(
             moments=options.work / "annotations" / "moments.csv", features=options.features,
-            queries=options.work / "queries" / "queries.h5", manifests=[], output_dir=folder, seed=seed,
-            **({"method": "ci_mha"} | own | changed),
+            queries=options.work / "queries" / "queries.h5", manifests=[], output_dir=folder, seed=seed, **asked,
         )  # fmt: skip
     about: dict[str, Any] = json.loads((folder / "run.json").read_text())
+    had = about["settings"] | {"method": about["method"]}
+    if about["epochs_run"] < min(had["epochs"], asked["epochs"]):
+        had["epochs"] = asked["epochs"]
+    others = [
+        f"{key} {had[key]} instead of {value}" for key, value in asked.items() if key in had and had[key] != value
+    ]
+    if others:
+        raise SystemExit(f"{folder} holds a run with {', '.join(others)}. Move it away, or ask for what it has.")
     return about
 
 

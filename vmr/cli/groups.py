@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -85,6 +86,9 @@ def _main(
 ) -> None:
     level = logging.WARNING if quiet else logging.INFO
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    # On a card torch copies the weights of an LSTM's direction together at a call, and says so in every log: some MB,
+    # which take no time beside the steps (`vmr.model.encoders.BiLSTM`).
+    warnings.filterwarnings("ignore", "RNN module weights are not part of single contiguous chunk")
 
 
 def assignment(entry: str, option: str) -> tuple[str, str]:
