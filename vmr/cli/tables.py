@@ -49,7 +49,7 @@ def evaluate(
     durations: Annotated[list[Path], typer.Option(help="CSV with id and length (s), for clamped truth.")] = [],  # noqa: B006
     splits: Annotated[list[str], typer.Option(help="Splits to score, where the files hold more.")] = [],  # noqa: B006
     skip_bad_lines: Annotated[bool, typer.Option(help="Leave bad lines out and count them, not refuse.")] = False,
-    resamples: Annotated[int, typer.Option(min=100, help="Draws of the bootstrap.")] = 1000,
+    resamples: Annotated[int, typer.Option(min=100, max=20_000, help="Draws of the bootstrap.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap.")] = 0,
     json: Annotated[Path | None, typer.Option(help="Write the same as JSON.")] = None,
 ) -> None:

@@ -43,7 +43,7 @@ class DatasetSettings(Section):
     ] = []
     train_split: str = "train"
     test_splits: Annotated[
-        dict[str, list[str]], Field(description="Columns of the table: a name, and the splits it unites.", min_length=1)
+        dict[str, list[str]], Field(description="Blocks of the table: a name, and the splits it unites.", min_length=1)
     ]
     extractors: Annotated[list[ExtractorName], Field(min_length=1)] = ["i3d"]
     shards: Annotated[int, Field(gt=0, le=10_000, description="Videos travel in so many jobs.")] = 8

@@ -66,6 +66,37 @@ def exchange_input(
     return replace(samples, shown_video=torch.from_numpy(shown)[samples.video])
 
 
+def exchange_by_split(samples: Samples, what: Exchanged, *, besides: Samples | None) -> Samples:
+    """The exchange of an evaluation: each split by itself, so that splits answer together as they do alone.
+
+    Args:
+        samples: of one or several splits.
+        what: the input that is exchanged.
+        besides: samples that splits of a single video may get it from.
+
+    Returns:
+        The samples in the same order, without those of splits that have nothing to be exchanged for.
+    """
+    kept: list[int] = []
+    tokens, counts, shown = samples.tokens.clone(), samples.word_counts.clone(), samples.video.clone()
+    for split in dict.fromkeys(samples.splits):
+        rows = [row for row, own in enumerate(samples.splits) if own == split]
+        part = samples.take(rows)
+        more = besides if len(_videos(part, None)) < 2 else None
+        if not others_there(part, what, besides=more):
+            continue
+        part = exchange_input(part, what, seed=EVALUATION_SEED, besides=more)
+        kept += rows
+        width = max(tokens.shape[1], part.tokens.shape[1])
+        tokens = nn.functional.pad(tokens, (0, width - tokens.shape[1]))
+        tokens[rows] = nn.functional.pad(part.tokens, (0, width - part.tokens.shape[1]))
+        counts[rows] = part.word_counts
+        if part.shown_video is not None:
+            shown[rows] = part.shown_video
+    exchanged = replace(samples, tokens=tokens, word_counts=counts, shown_video=shown if what == "video" else None)
+    return exchanged.take(sorted(kept))
+
+
 def others_there(samples: Samples, what: Exchanged, *, besides: Samples | None = None) -> bool:
     """Whether an input of these samples can be exchanged at all, see `exchange_input`.
 

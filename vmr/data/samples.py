@@ -1,6 +1,8 @@
 """The queries that can be trained or predicted on: tokens, video and labels of each, as tensors."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 import pandas as pd
@@ -45,6 +47,23 @@ class Samples:
 
     def __len__(self) -> int:
         return len(self.query_ids)
+
+    def take(self, rows: Sequence[int]) -> Self:
+        """Some of the samples, in this order."""
+        index = torch.tensor(rows, dtype=torch.int64)
+        return replace(
+            self,
+            query_ids=[self.query_ids[row] for row in rows],
+            splits=[self.splits[row] for row in rows],
+            video_ids=[self.video_ids[row] for row in rows],
+            video=self.video[index],
+            tokens=self.tokens[index],
+            word_counts=self.word_counts[index],
+            labels=self.labels[index],
+            span_sec=self.span_sec[index],
+            share=self.share[index],
+            shown_video=None if self.shown_video is None else self.shown_video[index],
+        )
 
 
 def build_samples(moments: pd.DataFrame, videos: VideoSteps, queries: QueryStore, *, drop_empty: bool) -> Samples:

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from vmr.data.spans import pool_steps
 from vmr.errors import FeatureError
 from vmr.features.store import FeatureStore
 from vmr.memory import free_memory_bytes
+from vmr.shard import writing
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +83,7 @@ def load_videos(
 
     Raises:
         FeatureError: a video has features of another length, numbers that are not finite, or no times.
+        ShardError: the disk of `scratch` is full, or the folder cannot be written to.
     """
     wanted = sorted(set(video_ids))
     names = [name for name in wanted if name in store]
@@ -107,7 +110,8 @@ def _load(
     shape = (len(names) * max_steps + 1, store.dim if names else 0)
     needed = shape[0] * shape[1] * np.dtype(dtype).itemsize
     fits = needed <= (_free_bytes(device) // 2 if memory_bytes is None else memory_bytes)
-    rows = np.empty(shape, dtype=dtype) if fits or scratch is None else _scratch_array(scratch, shape, dtype)
+    file = None if fits or scratch is None else _ScratchFile(scratch, shape, dtype)
+    rows = np.empty(shape, dtype=dtype) if file is None else file.rows
     starts, ends, counts = [], [], []
     digest = hashlib.blake2b(digest_size=16)
     used = 0
@@ -119,6 +123,8 @@ def _load(
         features, start_sec, end_sec = pool_steps(features, start_sec, end_sec, max_steps=max_steps)
         if dtype is np.float16 and np.abs(features).max() > _FLOAT16_LIMIT:
             raise OverflowError(f"video {name} has features beyond {_FLOAT16_LIMIT:g}")
+        if file is not None:
+            file.take(used + len(features) + 1)
         rows[used : used + len(features)] = features
         used += len(features)
         starts.append(start_sec)
@@ -161,18 +167,42 @@ def _read(
     return features, start_sec, end_sec
 
 
-def _scratch_array(
-    folder: Path, shape: tuple[int, int], dtype: type[np.float16] | type[np.float32]
-) -> np.ndarray[tuple[int, int], np.dtype[np.float16 | np.float32]]:
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / ".feature-rows.tmp"
-    log.info("the features do not fit into memory: they go to a memory-mapped file in %s", folder)
-    rows: np.memmap[tuple[int, int], np.dtype[np.float16 | np.float32]] = np.memmap(
-        path, dtype=dtype, mode="w+", shape=shape
-    )
-    # The mapping keeps the space; without a name nothing is left behind by a killed process.
-    path.unlink()
-    return rows
+class _ScratchFile:
+    """Rows in a memory-mapped file without a name: nothing is left behind by a killed process.
+
+    Args:
+        folder: where the file lies.
+        shape: most rows there can be, and their length.
+        dtype: of the numbers.
+
+    Raises:
+        ShardError: the folder cannot be written to.
+    """
+
+    def __init__(self, folder: Path, shape: tuple[int, int], dtype: type[np.float16] | type[np.float32]) -> None:
+        log.info("the features do not fit into memory: they go to a memory-mapped file in %s", folder)
+        self._folder, self._taken = folder, 0
+        self._row_bytes = shape[1] * np.dtype(dtype).itemsize
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            path = folder / ".feature-rows.tmp"
+            self._file = path.open("w+b")
+            path.unlink()
+        self.rows: np.memmap[tuple[int, int], np.dtype[np.float16 | np.float32]] = np.memmap(
+            self._file, dtype=dtype, mode="w+", shape=shape
+        )
+
+    def take(self, rows: int) -> None:
+        """Take the disk's space for so many rows: a write to a mapping that has none ends the process.
+
+        Raises:
+            ShardError: the disk is full.
+        """
+        size = rows * self._row_bytes
+        if size > self._taken:
+            with writing(self._folder):
+                os.posix_fallocate(self._file.fileno(), self._taken, size - self._taken)
+            self._taken = size
 
 
 def _free_bytes(device: torch.device) -> int:

@@ -23,7 +23,10 @@ from vmr.provenance import code_digest, library_versions
 from vmr.video.manifest import read_manifest
 
 _LOG = logging.getLogger(__name__)
-_RUN_FACTS = ("trained", "chosen_epoch", "reason", "counts", "coverage", "device", "precision", "seconds", "versions")
+_RUN_FACTS = (
+    "trained", "chosen_epoch", "epochs_run", "reason", "settings", "counts", "coverage", "device", "precision",
+    "seconds", "versions",
+)  # fmt: skip
 _CODE = ("vmr.evaluation.evaluate",)
 
 

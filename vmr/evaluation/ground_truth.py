@@ -14,7 +14,7 @@ from vmr.annotations.activitynet_captions import parse_activitynet_captions
 from vmr.annotations.charades_sta import parse_charades_sta, read_durations
 from vmr.annotations.detect import detect_format
 from vmr.annotations.moments import MOMENT_COLUMNS, clamp_spans, read_moments, video_durations
-from vmr.annotations.parsed import ParsedFile, Query
+from vmr.annotations.parsed import ParsedFile, Problem, Query
 from vmr.annotations.sentences_csv import parse_sentences_csv, splits_of_csv
 from vmr.errors import EvaluationError
 from vmr.evaluation.query_finder import KnownQuery, QueryFinder, finder_of_moments
@@ -31,11 +31,15 @@ class GroundTruth:
         queries: the columns of `clamp_spans` for every query that is scored.
         finder: knows these and the moments without length, which are not scored.
         facts: what was read: file, format, split, and numbers of queries, for the record.
+        malformed: entries of the annotations that cannot be used.
+        bad_durations: rows of the files of durations that cannot be used.
     """
 
     queries: pd.DataFrame
     finder: QueryFinder
     facts: list[dict[str, Any]]
+    malformed: list[Problem]
+    bad_durations: list[Problem]
 
 
 def load_ground_truth(
@@ -62,8 +66,9 @@ def load_ground_truth(
         EvaluationError: two files have the same split, the splits to score are not clear, or no query is left.
         AnnotationError: a file is missing or not in its format.
     """
-    listed = read_durations([Path(file) for file in durations]).seconds
+    listed = read_durations([Path(file) for file in durations])
     tables, known, facts = [], [], []
+    malformed: list[Problem] = []
     for entry in annotations:
         name, path = _split_and_path(entry)
         kind = detect_format(path) if annotation_format == "auto" else annotation_format
@@ -74,6 +79,7 @@ def load_ground_truth(
         else:
             parts = _parsed(path, kind, name)
             table = pd.concat([_table(part, split) for split, part in parts.items()], ignore_index=True)
+            malformed += [problem for part in parts.values() for problem in part.malformed]
             numbered = kind != "activitynet_captions"
             found = [query for split, part in parts.items() for query in _known(part, split, numbered=numbered)]
             fact = {
@@ -87,10 +93,13 @@ def load_ground_truth(
         facts.append({"file": str(path), "format": kind, **fact})
     table = pd.concat(tables, ignore_index=True)
     _check_unique(table, facts)
-    table["duration_sec"] = table["duration_sec"].where(table["duration_sec"] > 0).fillna(table["video_id"].map(listed))
+    table["duration_sec"] = (
+        table["duration_sec"].where(table["duration_sec"] > 0).fillna(table["video_id"].map(listed.seconds))
+    )
     finder = QueryFinder(known)
     queries = _selected(table, list(splits), facts)
-    return GroundTruth(clamp_spans(queries, video_durations(table)), finder, facts)
+    scored = clamp_spans(queries, video_durations(table))
+    return GroundTruth(scored, finder, facts, malformed, listed.problems)
 
 
 def _parsed(path: Path, kind: str, name: str) -> dict[str, ParsedFile]:

@@ -18,7 +18,7 @@ from vmr.provenance import code_digest, library_versions
 
 _LOG = logging.getLogger(__name__)
 _CODE = ("vmr.evaluation.standalone",)
-_SHOWN = 20  # bad lines that are logged one by one
+_SHOWN = 20  # bad lines of a kind that are logged one by one
 
 
 def evaluate_file(
@@ -61,6 +61,8 @@ def evaluate_file(
         refuse_bad_lines(given)
     for line in given.bad[:_SHOWN]:
         _LOG.warning("%s: left out, %s: %s", line.where, line.kind, line.reason)
+    for problem in [*truth.malformed[:_SHOWN], *truth.bad_durations[:_SHOWN]]:
+        _LOG.warning("%s: left out: %s", problem.where, problem.reason)
     queries = truth.queries
     ranked = [given.answers.get(query_id) for query_id in queries["query_id"]]
     answered_mask = np.array([own is not None for own in ranked])
@@ -70,6 +72,7 @@ def evaluate_file(
     result: dict[str, Any] = {
         "predictions": {"file": str(predictions), "sha256": sha256_file(predictions), "lines": given.lines},
         "annotations": truth.facts,
+        "bad_durations": len(truth.bad_durations),
         "splits": list(dict.fromkeys(queries["split"])),
         "queries": len(queries),
         "videos": len(videos.video_ids),
@@ -101,6 +104,7 @@ def _text(result: dict[str, Any]) -> str:
         f"bad lines  {result['malformed']:,} malformed, {result['duplicate']:,} duplicate, "
         f"{result['unknown']:,} of unknown or unclear queries",
     ]
+    lines += _left_out(result)
     if result["not_scored"]:
         lines.append(f"left aside {result['not_scored']:,} answers to moments that end where they start, or before")
     if result["other_splits"]:
@@ -117,7 +121,9 @@ def _text(result: dict[str, Any]) -> str:
                 text += " [{:5.2f}, {:5.2f}]".format(*confidence[name][metric])
             cells.append(f"{text:>24}")
         lines.append(f"{metric.replace(',', ' '):12}" + "".join(cells))
-    if confidence:
+    if not confidence:
+        lines += ["", "No intervals: they need the scores of at least two videos."]
+    else:
         lines += [
             "",
             f"In brackets: {100 * confidence['level']:g} % percentile bootstrap intervals, whole videos drawn again, "
@@ -129,3 +135,14 @@ def _text(result: dict[str, Any]) -> str:
             text += f"; {result['unknown_duration']:,} queries of videos of unknown duration are as annotated"
         lines.append(text + ".")
     return "\n".join(lines) + "\n"
+
+
+def _left_out(result: dict[str, Any]) -> list[str]:
+    """What of the annotations is not scored, a line each; answers to it find nothing, or are left aside."""
+    facts = result["annotations"]
+    counts = {
+        "malformed entries of the annotations": sum(fact.get("malformed", 0) for fact in facts),
+        "moments that end where they start, or before": sum(fact.get("not_scored", 0) for fact in facts),
+        "rows of durations that cannot be used": result["bad_durations"],
+    }
+    return [f"left out   {count:,} {what}" for what, count in counts.items() if count]

@@ -12,7 +12,7 @@ from typing import Any
 
 from vmr.errors import EvaluationError
 from vmr.evaluation.bootstrap import VideoSums, read_video_scores
-from vmr.evaluation.metrics import METRICS, recall_name
+from vmr.evaluation.metrics import METRICS, THRESHOLDS, recall_name
 from vmr.evaluation.simulated import is_simulated
 
 SCORE_COLUMNS = {
@@ -21,6 +21,7 @@ SCORE_COLUMNS = {
     "R1@0.3": recall_name(1, 0.3),
     "mIoU": "mIoU",
 }
+R5_COLUMNS = {f"R5@{threshold}": recall_name(5, threshold) for threshold in reversed(THRESHOLDS)}
 PUBLISHED_COLUMNS = ["method", "features", "source", "split", *SCORE_COLUMNS, "note"]
 # In the order of the table: what sees only half, then the neighbours by their years, then the paper's own rows.
 METHOD_TITLES = {

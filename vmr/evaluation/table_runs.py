@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,6 +18,8 @@ from vmr.evaluation.table_rows import METHOD_TITLES, Row, check_scores, read_rec
 
 _SETTINGS = ("features", "simulated", "alignment", "selection", "trained")
 _MUST_AGREE = ("queries", "covered")
+# Of the settings of a training: what seeds may differ in. The precision is that of the device.
+_MAY_DIFFER = ("seed", "precision")
 
 
 def trained_rows(paths: Sequence[Path], *, datasets: Sequence[str]) -> list[Row]:
@@ -74,6 +77,7 @@ def _mean_row(group: list[dict[str, Any]]) -> Row:
                 f"{other['path']} and {record['path']}: both hold seed {record['seed']} of {first['method']} on "
                 f"{first['split']}. Give each run once."
             )
+    _check_trainings(group)
     group = sorted(group, key=lambda record: str(record["seed"]).zfill(20))
     sets: dict[str, dict[str, float | None]] = {}
     for name in first["scores"]:
@@ -129,10 +133,25 @@ def _grouped(records: Sequence[dict[str, Any]], names: Sequence[str]) -> list[li
     return list(groups.values())
 
 
+def _check_trainings(group: Sequence[dict[str, Any]]) -> None:
+    """Refuse seeds that were trained with different settings, as far as the records tell them."""
+    told: dict[str, tuple[dict[str, Any], Any]] = {}
+    for record in group:
+        run = record.get("run") or {}
+        settings = dict(run.get("settings") or {})
+        # The most epochs there might have been change nothing where patience ended a run before.
+        if run.get("epochs_run", math.inf) < settings.get("epochs", 0):
+            del settings["epochs"]
+        for name in settings.keys() - set(_MAY_DIFFER):
+            other, value = told.setdefault(name, (record, settings[name]))
+            if value != settings[name]:
+                _refuse({**other, name: value}, {**record, name: settings[name]}, [name])
+
+
 def _refuse(one: dict[str, Any], other: dict[str, Any], names: Sequence[str]) -> None:
     name = next(name for name in names if one.get(name) != other.get(name))
     raise EvaluationError(
         f"{one['path']} and {other['path']}: {name} is {one.get(name)!r} in one and {other.get(name)!r} in the other; "
         f"their scores cannot be averaged into one row for {one['method']} on {one['split']}. "
-        "One of them is stale: evaluate all seeds again with the same settings."
+        "One of them is stale: train and evaluate all seeds again with the same settings."
     )

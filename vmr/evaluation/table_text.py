@@ -7,15 +7,14 @@ from collections.abc import Sequence
 from vmr.errors import EvaluationError
 from vmr.evaluation.bootstrap import covered_scores, intervals, same_videos
 from vmr.evaluation.markdown import markdown_table
-from vmr.evaluation.metrics import THRESHOLDS, recall_name
 from vmr.evaluation.table_effects import effects_section
 from vmr.evaluation.table_notes import SIMULATED_NOTE, plain_number, table_notes
-from vmr.evaluation.table_rows import SCORE_COLUMNS, Row
+from vmr.evaluation.table_rows import R5_COLUMNS, SCORE_COLUMNS, Row
 
 _NAMES = list(SCORE_COLUMNS)
 _METRICS = list(SCORE_COLUMNS.values())
-_R5 = [recall_name(5, threshold) for threshold in reversed(THRESHOLDS)]
-_R5_NAMES = [f"R5@{threshold}" for threshold in reversed(THRESHOLDS)]
+_R5 = list(R5_COLUMNS.values())
+_R5_NAMES = list(R5_COLUMNS)
 
 
 def table_text(rows: Sequence[Row], *, dataset: str) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from vmr.errors import EvaluationError
 from vmr.evaluation.table_rows import (
     METHOD_TITLES,
+    R5_COLUMNS,
     SCORE_COLUMNS,
     Row,
     baseline_rows,
@@ -19,11 +20,18 @@ from vmr.evaluation.table_runs import trained_rows
 from vmr.evaluation.table_text import table_text
 from vmr.files import atomic_path
 
+# R@5, and all scores against moments that are cut to their video: kind of ground truth and metric of each.
+FURTHER_COLUMNS = {
+    f"{name}{'' if truth == 'raw' else '_clamped'}": (truth, metric)
+    for truth, columns in (("raw", R5_COLUMNS), ("clamped", SCORE_COLUMNS | R5_COLUMNS))
+    for name, metric in columns.items()
+}
 TABLE_COLUMNS = [
     *("method", "features", "source", "split"),
     *SCORE_COLUMNS,
     *(f"{column}_std" for column in SCORE_COLUMNS),
     *("seeds", "queries", "coverage"),
+    *FURTHER_COLUMNS,
 ]
 
 
@@ -40,9 +48,9 @@ def make_table(
 ) -> None:
     """Write the table.
 
-    The CSV has the columns `TABLE_COLUMNS`, percentages with two decimals, empty where unknown. Scores are against
-    raw ground truth over all queries. The Markdown tells the rest: the ablation's effects, intervals over videos,
-    clamped ground truth, R@5, the covered subset, the chosen epochs, and what should be known before the rows are
+    The CSV has the columns `TABLE_COLUMNS`, percentages with two decimals, empty where unknown. Scores are over all
+    queries, against raw ground truth where the column does not say clamped. The Markdown tells the rest: the ablation's
+    effects, intervals over videos, the covered subset, the chosen epochs, and what should be known before the rows are
     compared. What needs the scores by video (intervals, effects' intervals, the baselines on the covered subset) is
     left out where the records point to none.
 
@@ -110,7 +118,8 @@ def _cells(row: Row) -> list[str]:
     scores = [_number(row.scores.get(metric)) for metric in SCORE_COLUMNS.values()]
     spread = [_number(row.std.get(metric)) for metric in SCORE_COLUMNS.values()]
     counts = ["" if count is None else str(count) for count in (row.seeds, row.queries)]
-    return [row.method, row.features, row.source, row.split, *scores, *spread, *counts, _number(row.coverage)]
+    further = [_number(row.sets.get(truth, {}).get(metric)) for truth, metric in FURTHER_COLUMNS.values()]
+    return [row.method, row.features, row.source, row.split, *scores, *spread, *counts, _number(row.coverage), *further]
 
 
 def _number(value: float | None) -> str:

@@ -25,7 +25,7 @@ _FORMAT = "vmr-checkpoint-1"
 # What makes features another kind. Versions, devices and decoders may differ: they change digits, not meanings.
 _FEATURE_KIND = (
     "extractor", "weights", "window", "stride", "mode", "padding", "fps", "pca", "layout", "resize", "crop", "input",
-    "frames", "source_provenance",
+    "mean", "feature", "frames", "source_provenance",
 )  # fmt: skip
 # Of a nested entry, the digests and sizes count, not where a file came from; of features that were imported, what
 # their file says of its making.

@@ -10,6 +10,7 @@ from jaxtyping import Int
 from vmr.data.collate import Batch, Collator, ordered_batches
 from vmr.data.samples import Samples
 from vmr.data.spans import temporal_iou
+from vmr.errors import TrainingError
 from vmr.model.decode import RankedSpans
 from vmr.model.losses import Targets
 from vmr.model.network import MomentNetwork
@@ -61,6 +62,9 @@ def validation_scores(
 ) -> dict[str, float]:
     """How good a network is on held-out samples.
 
+    Raises:
+        TrainingError: the loss is not a number; names the queries of the first such batch.
+
     Returns:
         R@1 at IoU 0.5 and 0.7 and mIoU of the best spans against the clamped moments, in percent; and
         `validation_loss`, the mean of the first part of the objective: of Eq. 14, or of LGI's regression.
@@ -75,6 +79,11 @@ def validation_scores(
         spans = prediction.ranked(start_sec, end_sec)
         iou[rows] = temporal_iou(spans.span_sec[:, 0].cpu().numpy(), samples.span_sec.numpy()[rows])
         losses[rows] = model.losses(prediction, Targets(batch.labels, batch.share, batch.step_counts)).task.item()
+        if not np.isfinite(losses[rows]).all():
+            raise TrainingError(
+                "the validation loss is not a number, in the batch of the queries "
+                f"{', '.join(samples.query_ids[row] for row in rows)}"
+            )
     return {
         "validation_loss": float(losses.mean()),
         "R@1,IoU=0.5": 100.0 * float((iou >= 0.5).mean()),

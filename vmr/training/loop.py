@@ -143,13 +143,12 @@ def fit(
             begin = time.perf_counter()
             row = _train_epoch(step, collator, train, settings, epoch=progress.epoch + 1)
             if selection is not None:
-                row |= validation_scores(
-                    model, collator, selection, batch_size=2 * settings.batch_size, precision=settings.precision
-                )
-                if not math.isfinite(row[PATIENCE_LOSS]):
-                    raise TrainingError(
-                        f"the validation loss is not a number after epoch {progress.epoch + 1}. {_ADVICE}"
+                try:
+                    row |= validation_scores(
+                        model, collator, selection, batch_size=2 * settings.batch_size, precision=settings.precision
                     )
+                except TrainingError as error:
+                    raise TrainingError(f"after epoch {progress.epoch + 1} {error}. {_ADVICE}") from error
             progress.epoch += 1
             row = {"epoch": progress.epoch, **row, "learning_rate": settings.learning_rate}
             progress.history.append({**row, "seconds": time.perf_counter() - begin})

@@ -12,7 +12,7 @@ from typing import Any
 from tqdm import tqdm
 
 from vmr.annotations.moments import clamp_spans, read_moments, video_durations
-from vmr.data.blind import EVALUATION_SEED, exchange_input, others_there
+from vmr.data.blind import exchange_by_split
 from vmr.data.collate import Collator
 from vmr.data.samples import Samples, build_samples
 from vmr.data.videos import load_videos
@@ -67,7 +67,7 @@ def predict_run(
 ) -> None:
     """Write ranked spans of every query whose video has features, one JSON object a line.
 
-    A blind method sees a query or a video of another of these queries, the same one every time; of one to train on
+    A blind method sees a query or a video of another query of the split, the same one every time; of one to train on
     where there is no other. Queries for which there is none at all get no answer.
 
     Args:
@@ -170,7 +170,9 @@ def open_run(
     with FeatureStore(features) as store:
         check_features(checkpoint, info, store.provenance, dim=store.dim)
         # Training videos are read only where there is nothing else to exchange for.
-        alone = exchanged is not None and sum(name in store for name in table["video_id"].unique()) < 2
+        alone = exchanged is not None and any(
+            sum(name in store for name in names.unique()) < 2 for _, names in table.groupby("split")["video_id"]
+        )
         videos = load_videos(
             store,
             [*table["video_id"], *(training["video_id"] if alone else [])],
@@ -182,11 +184,13 @@ def open_run(
     log.info("%d of %d queries have features", len(samples), len(table))
     if exchanged is not None and len(samples):
         besides = build_samples(training, videos, store_of_queries, drop_empty=True) if alone else None
-        if others_there(samples, exchanged, besides=besides):
-            samples = exchange_input(samples, exchanged, seed=EVALUATION_SEED, besides=besides)
-        else:
-            log.warning("NOT ANSWERED: %s needs another %s, and only one has features", info["method"], exchanged)
-            samples = build_samples(table.iloc[:0], videos, store_of_queries, drop_empty=False)
+        answered = exchange_by_split(samples, exchanged, besides=besides)
+        if len(answered) < len(samples):
+            named = ", ".join(sorted(set(samples.splits) - set(answered.splits)))
+            log.warning(
+                "NOT ANSWERED (%s): %s needs another %s, and only one has features", named, info["method"], exchanged
+            )
+        samples = answered
     wanted = None if query_ids is None else set(query_ids)
     rows = [row for row, name in enumerate(samples.query_ids) if wanted is None or name in wanted]
     collator = Collator(videos, store_of_queries.vectors, device=where)

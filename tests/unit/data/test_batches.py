@@ -1,5 +1,7 @@
 """Loading features, building samples, and gathering batches."""
 
+import errno
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import torch
 from vmr.data.collate import Collator, ordered_batches, training_batches
 from vmr.data.samples import build_samples
 from vmr.data.videos import load_videos
-from vmr.errors import FeatureError, QueryError
+from vmr.errors import FeatureError, QueryError, ShardError
 from vmr.queries.store import QueryStore, write_query_store
 
 
@@ -96,6 +98,30 @@ def test_the_digest_tells_features_apart(store: MemoryStore) -> None:
     assert load_videos(store, ["mid"], max_steps=6).digest == first
     store.videos["mid"].features[0, 0] += 1e-6
     assert load_videos(store, ["mid"], max_steps=6).digest != first
+
+
+def test_the_file_beside_the_memory_takes_its_space_before_it_is_written_to(
+    store: MemoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken, take = [], os.posix_fallocate
+
+    def counted(file: int, begin: int, size: int) -> None:
+        taken.append((begin, size))
+        take(file, begin, size)
+
+    monkeypatch.setattr(os, "posix_fallocate", counted)
+    rows = load_videos(store, ["mid", "long"], max_steps=6, memory_bytes=10, scratch=tmp_path / "new").rows
+    # Piece after piece, up to the row of zeros at the end; not what longer videos would have needed.
+    assert [begin for begin, _ in taken] == [0, *np.cumsum([size for _, size in taken])[:-1]]
+    assert sum(size for _, size in taken) == rows.numel() * rows.element_size()
+    assert not list((tmp_path / "new").iterdir())
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(ShardError, match=r"cannot be written .No space left on device.*Free some space"):
+        load_videos(store, ["mid"], max_steps=6, memory_bytes=10, scratch=tmp_path)
 
 
 @pytest.mark.parametrize(

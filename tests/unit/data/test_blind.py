@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from vmr.data.blind import exchange_input, other_queries, others_there
+from vmr.data.blind import EVALUATION_SEED, exchange_by_split, exchange_input, other_queries, others_there
 from vmr.data.collate import Collator
 from vmr.data.samples import Samples
 from vmr.data.videos import VideoSteps
@@ -147,6 +147,30 @@ def test_one_query_may_become_one_of_other_samples() -> None:
         taken = int(blind.tokens[0, 0]) - 5
         assert blind.tokens[0].tolist() == longer.tokens[taken].tolist()
         assert blind.word_counts.tolist() == [longer.word_counts[taken]]
+
+
+@pytest.mark.parametrize("what", ["query", "video"])
+def test_splits_are_exchanged_together_as_they_are_alone(what: str) -> None:
+    # Rows of both splits in turns; the third split has one query, to a video of the others.
+    split = ["val_1", "val_2"] * 4
+    both = replace(make_samples(VIDEO), splits=split)
+    blind = exchange_by_split(both, what, besides=None)
+    for name in ("val_1", "val_2"):
+        rows = [row for row in range(8) if split[row] == name]
+        alone = exchange_input(both.take(rows), what, seed=EVALUATION_SEED)
+        assert torch.equal(blind.take(rows).tokens, alone.tokens)
+        assert torch.equal(blind.take(rows).word_counts, alone.word_counts)
+        if what == "video":
+            assert torch.equal(blind.shown_video[rows], alone.shown_video)
+    assert blind.query_ids == both.query_ids and blind.splits == split
+    assert torch.equal(both.tokens, make_samples(VIDEO).tokens)
+
+    lonely = replace(make_samples([*VIDEO, 1]), splits=[*split, "other"])
+    assert exchange_by_split(lonely, what, besides=None).query_ids == both.query_ids
+    helped = exchange_by_split(lonely, what, besides=make_samples([3, 3]))
+    assert len(helped) == 9
+    assert torch.equal(helped.tokens[:8], blind.tokens)
+    assert helped.shown_video is None if what == "query" else helped.shown_video[8] == 3
 
 
 def test_whether_there_are_others() -> None:

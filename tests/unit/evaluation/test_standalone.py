@@ -124,6 +124,29 @@ def test_durations_bring_clamped_truth(charades):
     assert "2 queries of videos of unknown duration are as annotated" in result.output
 
 
+def test_what_of_the_annotations_cannot_be_used_is_told(charades, caplog):
+    with (charades / "test.txt").open("a") as file:
+        file.write("CCCCC 0 x##a cat sits.\nDDDDD 0 4#a cat runs.\n")
+    (charades / "durations.csv").write_text("id,length\nAAAAA,abc\nBBBBB,8.0\n")
+    result = _run(charades, [{"query_id": 1, "spans": [[0, 10]]}], "--durations", charades / "durations.csv")
+    assert result.exit_code == 0
+    for count, what in (
+        (2, "malformed entries of the annotations"),
+        (1, "moments that end where they start, or before"),
+        (1, "rows of durations that cannot be used"),
+    ):
+        assert f"left out   {count} {what}\n" in result.output
+    for where in ("test.txt:5: left out: ", "test.txt:6: left out: ", "durations.csv:2: left out: "):
+        assert where in caplog.text
+
+
+def test_one_video_has_no_intervals_and_the_text_says_why(charades):
+    (charades / "test.txt").write_text("AAAAA 0 10##a person sits.\n")
+    result = _run(charades, [{"query_id": 1, "spans": [[0, 10]]}])
+    assert "No intervals: they need the scores of at least two videos." in result.output
+    assert "left out" not in result.output
+
+
 def test_bad_lines_are_refused_or_counted(charades):
     lines = [
         {"query_id": 1, "spans": [[0, 10]]},

@@ -100,7 +100,9 @@ def test_columns_order_and_numbers(tmp_path):
     assert list(rows[0]) == TABLE_COLUMNS
     assert ",".join(TABLE_COLUMNS) == (
         "method,features,source,split,R1@0.7,R1@0.5,R1@0.3,mIoU,"
-        "R1@0.7_std,R1@0.5_std,R1@0.3_std,mIoU_std,seeds,queries,coverage"
+        "R1@0.7_std,R1@0.5_std,R1@0.3_std,mIoU_std,seeds,queries,coverage,"
+        "R5@0.7,R5@0.5,R5@0.3,R1@0.7_clamped,R1@0.5_clamped,R1@0.3_clamped,mIoU_clamped,"
+        "R5@0.7_clamped,R5@0.5_clamped,R5@0.3_clamped"
     )
     assert [row["method"] for row in rows[25:]] == ["Random", "Best constant window [0.00, 0.30]", "MHA", "CI-MHA"]
     mha, ci_mha = rows[-2:]
@@ -109,7 +111,10 @@ def test_columns_order_and_numbers(tmp_path):
         *("22.12", "21.12", "20.12", "26.12"),
         *("", "", "", ""),
         *("1", "10", "100.00"),
+        *("25.12", "24.12", "23.12"),
+        *("22.12", "21.12", "20.12", "26.12", "25.12", "24.12", "23.12"),
     ]
+    assert set(rows[0][name] for name in TABLE_COLUMNS[-10:]) == {""}  # published figures have none
     assert float(ci_mha["R1@0.7"]) == pytest.approx(statistics.mean(values) + 2, abs=0.005)
     assert float(ci_mha["mIoU_std"]) == pytest.approx(statistics.stdev(values), abs=0.005)
     assert (ci_mha["seeds"], ci_mha["source"]) == ("3", "computed here; alignment: attention")
@@ -224,6 +229,32 @@ def test_scores_that_do_not_belong_together_are_not_averaged(tmp_path, change, s
         _table(tmp_path, metrics)
     assert said in str(caught.value)
     assert not (tmp_path / "table.csv").exists()
+
+
+def _trained(folder, seed, *, ran=5, **settings):
+    """A record that tells how it was trained."""
+    settings = {"hidden": 8, "epochs": 9, "learning_rate": 0.1, "precision": "float32", "seed": seed} | settings
+    return _metrics(folder, seed=seed, run={"settings": settings, "epochs_run": ran})
+
+
+def test_seeds_that_were_trained_differently_are_not_averaged(tmp_path):
+    with pytest.raises(EvaluationError, match=r"ci_mha_0\.json and .*ci_mha_2\.json: hidden is 8 in one and 16 in the"):
+        _table(tmp_path, [_trained(tmp_path, 0), _trained(tmp_path, 1), _trained(tmp_path, 2, hidden=16)])
+    with pytest.raises(EvaluationError, match="epochs is 9 in one and 5 in the other"):
+        _table(tmp_path, [_trained(tmp_path, 0, ran=9), _trained(tmp_path, 1, epochs=5), _trained(tmp_path, 2)])
+    # Patience ended both before; another card has another precision; older records do not say.
+    alike = [_trained(tmp_path, 0), _trained(tmp_path, 1, epochs=6, precision="bfloat16"), _metrics(tmp_path, seed=2)]
+    assert _table(tmp_path, alike)[0][-1]["seeds"] == "3"
+
+
+def test_a_window_that_beats_the_video_blind_row_is_told(tmp_path):
+    metrics = [_metrics(tmp_path), _metrics(tmp_path, method="ci_mha_video_blind", value=14.0)]
+    # _scores counts up along METRICS: the window chosen at 0.5 has 16 there, the blind row 15; at 0.7 18 and 16.
+    text = _table(tmp_path, metrics, baselines=[_baselines(tmp_path)])[1]
+    ahead = "Video-blind CI-MHA (i3d, stride 8) at R1@0.7 (18.00 to 16.00) and R1@0.5 (16.00 to 15.00): "
+    assert f"is ahead of {ahead}" in text
+    metrics[1] = _metrics(tmp_path, method="ci_mha_video_blind", value=16.0)
+    assert "ahead of" not in _table(tmp_path, metrics, baselines=[_baselines(tmp_path)])[1]
 
 
 def test_two_extractors_with_the_same_seeds_are_two_rows(tmp_path):

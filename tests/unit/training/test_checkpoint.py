@@ -90,6 +90,8 @@ def test_the_kind_of_features_looks_at_digests_not_at_places() -> None:
         ({"crop": "centre 224"}, {"crop": "centre 256"}),
         ({"resize": "short side 256"}, {"resize": "128x171"}),
         ({"input": "RGB"}, {"input": "BGR"}),
+        ({"mean": "by channel"}, {"mean": "9f86d081"}),
+        ({"feature": "fc6 after ReLU"}, {"feature": "fc7 after ReLU"}),
         ({"frames": {"short_side": 256}}, {"frames": {"short_side": 128}}),
         *(
             ({"source_provenance": {name: there}}, {"source_provenance": {name: here}})

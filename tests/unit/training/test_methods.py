@@ -209,10 +209,10 @@ def test_a_single_query_is_exchanged_for_one_to_train_on(
     table = read_moments(data.moments)
     lonely = tmp_path / "moments.csv"
     write_moments(pd.concat([table[table["split"] == "train"], table[table["split"] == "test"].iloc[:1]]), lonely)
-    shown, original = [], predict.exchange_input
+    shown, original = [], predict.exchange_by_split
     monkeypatch.setattr(
         predict,
-        "exchange_input",
+        "exchange_by_split",
         lambda *args, **kwargs: shown.append((args[0], original(*args, **kwargs))) or shown[-1][1],
     )
     answers, run = blind_answers(data, tmp_path / "run", what, moments=lonely)

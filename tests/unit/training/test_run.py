@@ -185,6 +185,29 @@ def test_a_loss_that_is_not_a_number_names_step_and_queries(
         train_run(**data.inputs(), output_dir=tmp_path, **SMALL)
 
 
+def test_a_validation_loss_that_is_not_a_number_names_its_queries(
+    data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = CiMha.losses
+
+    def poisoned(self, prediction, targets):
+        losses = original(self, prediction, targets)
+        if self.training:
+            return losses
+        return Losses(total=losses.total, parts={name: part * torch.nan for name, part in losses.parts.items()})
+
+    monkeypatch.setattr(CiMha, "losses", poisoned)
+    table = read_moments(data.moments)
+    train = table[table["split"] == "train"]
+    held_out = train["query_id"][train["video_id"].isin(validation_videos(train["video_id"]))]
+    with pytest.raises(
+        TrainingError, match=r"after epoch 1 the validation loss is not a number, .* queries "
+    ) as caught:
+        train_run(**data.inputs(), output_dir=tmp_path, **SMALL)
+    named = str(caught.value).partition("the queries ")[2].partition(". Look at")[0].split(", ")
+    assert named and set(named) <= set(held_out)
+
+
 @pytest.mark.parametrize("step", [1, 6])
 def test_a_gradient_that_is_not_finite_stops_and_nothing_of_it_is_saved(
     data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
