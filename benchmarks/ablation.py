@@ -36,6 +36,8 @@ FURTHER: dict[str, dict[str, Any]] = {
     "mha": {"method": "mha"},
     "ci_mha_wo_ms": {"method": "ci_mha_wo_ms"},
     **{f"{reading}_40_epochs": {"alignment": reading, "epochs": 40} for reading in ("attention", "cross", "pad")},
+    # Those of charades_sim and of the defaults, where the small scale has 0.1 for both.
+    "dropout_of_full_40_epochs": {"dropout": 0.2, "lstm_dropout": 0.5, "epochs": 40},
     "lr_0.0001_40_epochs": {"learning_rate": 0.0001, "epochs": 40},
     "excl_lr_0.0003_40_epochs": {"method": "excl", "learning_rate": 0.0003, "epochs": 40},
     **{
