@@ -204,7 +204,7 @@ def inference(network: nn.Module, collator: Collator, samples: Samples, *, batch
     for precision in ("float32", "bfloat16"):
         alone, rates = [], []
         for row in np.linspace(0, len(samples) - 1, 31).astype(int):
-            one = subset(samples, np.array([row]))
+            one = samples.take([int(row)])
             begin = time.perf_counter()
             list(ranked_spans(network, collator, one, batch_size=1, top=5, precision=precision))
             alone.append(time.perf_counter() - begin)
@@ -215,17 +215,6 @@ def inference(network: nn.Module, collator: Collator, samples: Samples, *, batch
         result[f"one_query_ms_median_{precision}"] = 1000 * statistics.median(alone[1:])
         result[f"queries_a_second_{precision}"] = statistics.median(rates)
     return result
-
-
-def subset(samples: Samples, rows: np.ndarray) -> Samples:
-    """Some of the samples."""
-    fields = {}
-    for name, value in vars(samples).items():
-        if isinstance(value, torch.Tensor):
-            fields[name] = value[torch.from_numpy(rows)]
-        else:
-            fields[name] = [value[row] for row in rows] if value and len(value) == len(samples) else value
-    return Samples(**fields)
 
 
 def main() -> None:
