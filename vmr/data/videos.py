@@ -193,16 +193,17 @@ class _ScratchFile:
         )
 
     def take(self, rows: int) -> None:
-        """Take the disk's space for so many rows: a write to a mapping that has none ends the process.
+        """Take the disk's space for so many rows, more than before.
+
+        A write to a mapping that has none ends the process.
 
         Raises:
             ShardError: the disk is full.
         """
         size = rows * self._row_bytes
-        if size > self._taken:
-            with writing(self._folder):
-                os.posix_fallocate(self._file.fileno(), self._taken, size - self._taken)
-            self._taken = size
+        with writing(self._folder):
+            os.posix_fallocate(self._file.fileno(), self._taken, size - self._taken)
+        self._taken = size
 
 
 def _free_bytes(device: torch.device) -> int:

@@ -135,14 +135,15 @@ def _grouped(records: Sequence[dict[str, Any]], names: Sequence[str]) -> list[li
 
 def _check_trainings(group: Sequence[dict[str, Any]]) -> None:
     """Refuse seeds that were trained with different settings, as far as the records tell them."""
+    runs = [record.get("run") or {} for record in group]
+    trainings = [dict(run.get("settings") or {}) for run in runs]
+    fewest = min((settings["epochs"] for settings in trainings if "epochs" in settings), default=0)
     told: dict[str, tuple[dict[str, Any], Any]] = {}
-    for record in group:
-        run = record.get("run") or {}
-        settings = dict(run.get("settings") or {})
-        # The most epochs there might have been change nothing where patience ended a run before.
-        if run.get("epochs_run", math.inf) < settings.get("epochs", 0):
-            del settings["epochs"]
-        for name in settings.keys() - set(_MAY_DIFFER):
+    for record, run, settings in zip(group, runs, trainings, strict=True):
+        # With the fewest epochs that any of them might have had, a run that ended by then would be the same.
+        if "epochs" in settings and run.get("epochs_run", math.inf) <= fewest:
+            settings["epochs"] = fewest
+        for name in sorted(settings.keys() - set(_MAY_DIFFER)):
             other, value = told.setdefault(name, (record, settings[name]))
             if value != settings[name]:
                 _refuse({**other, name: value}, {**record, name: settings[name]}, [name])

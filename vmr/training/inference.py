@@ -1,5 +1,6 @@
 """Running a network over samples: ranked spans, and how good the best ones are."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -78,12 +79,13 @@ def validation_scores(
         start_sec, end_sec = collator.seconds(samples.video[torch.from_numpy(rows)])
         spans = prediction.ranked(start_sec, end_sec)
         iou[rows] = temporal_iou(spans.span_sec[:, 0].cpu().numpy(), samples.span_sec.numpy()[rows])
-        losses[rows] = model.losses(prediction, Targets(batch.labels, batch.share, batch.step_counts)).task.item()
-        if not np.isfinite(losses[rows]).all():
+        loss = model.losses(prediction, Targets(batch.labels, batch.share, batch.step_counts)).task.item()
+        if not math.isfinite(loss):
             raise TrainingError(
                 "the validation loss is not a number, in the batch of the queries "
                 f"{', '.join(samples.query_ids[row] for row in rows)}"
             )
+        losses[rows] = loss
     return {
         "validation_loss": float(losses.mean()),
         "R@1,IoU=0.5": 100.0 * float((iou >= 0.5).mean()),

@@ -242,6 +242,8 @@ def test_seeds_that_were_trained_differently_are_not_averaged(tmp_path):
         _table(tmp_path, [_trained(tmp_path, 0), _trained(tmp_path, 1), _trained(tmp_path, 2, hidden=16)])
     with pytest.raises(EvaluationError, match="epochs is 9 in one and 5 in the other"):
         _table(tmp_path, [_trained(tmp_path, 0, ran=9), _trained(tmp_path, 1, epochs=5), _trained(tmp_path, 2)])
+    with pytest.raises(EvaluationError, match="epochs is 9 in one and 5 in the other"):
+        _table(tmp_path, [_trained(tmp_path, 0, ran=8), _trained(tmp_path, 1, epochs=5)])
     # Patience ended both before; another card has another precision; older records do not say.
     alike = [_trained(tmp_path, 0), _trained(tmp_path, 1, epochs=6, precision="bfloat16"), _metrics(tmp_path, seed=2)]
     assert _table(tmp_path, alike)[0][-1]["seeds"] == "3"
