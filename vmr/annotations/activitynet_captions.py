@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from vmr.annotations.parsed import ParsedFile, Problem, Query, clean_sentence, finite_or_none, read_bytes
+from vmr.annotations.parsed import ParsedFile, Problem, Query, clean_sentence, finite_or_none, printable, read_bytes
 from vmr.errors import AnnotationError
 
 
@@ -61,7 +61,7 @@ def _unique(pairs: list[tuple[str, Any]], repeated: list[str]) -> dict[str, Any]
 
 
 def _parse_video(parsed: ParsedFile, video_id: str, entry: Any, *, path: Path) -> None:
-    where = f"{path}: {video_id}"
+    where = f"{path}: {printable(video_id)}"
     if not isinstance(entry, dict):
         parsed.malformed.append(Problem(where, f"an object was expected, found {type(entry).__name__}"))
         return
@@ -88,7 +88,7 @@ def _parse_video(parsed: ParsedFile, video_id: str, entry: Any, *, path: Path) -
 
 
 def _parse_caption(parsed: ParsedFile, video_id: str, index: int, span: Any, sentence: Any, *, path: Path) -> None:
-    where = f"{path}: {video_id}[{index}]"
+    where = f"{path}: {printable(video_id)}[{index}]"
     numbers = [finite_or_none(second) for second in span] if isinstance(span, list) else []
     if len(numbers) != 2 or numbers[0] is None or numbers[1] is None:
         parsed.malformed.append(Problem(where, f"[start, end] in seconds was expected, found {str(span)[:80]}"))

@@ -29,6 +29,11 @@ class Problem:
     where: str
     reason: str
 
+    def __post_init__(self) -> None:
+        """Make both printable: they are written to logs and lists, which bytes that are no UTF-8 would end."""
+        for name in ("where", "reason"):
+            object.__setattr__(self, name, printable(getattr(self, name)))
+
 
 @dataclass
 class ParsedFile:
@@ -92,6 +97,15 @@ def clean_sentence(text: str) -> str:
     return " ".join(text.split())
 
 
+def printable(text: str) -> str:
+    r"""Text with undecodable bytes, which `read_bytes` leaves as lone surrogates, as escapes.
+
+    >>> printable("caf\udce9")
+    'caf\\udce9'
+    """
+    return text.encode("utf-8", errors="backslashreplace").decode("utf-8")
+
+
 def video_id_reason(video_id: str) -> str:
     """Why an id cannot name a video, or an empty string; ids become names of files and of HDF5 groups.
 
@@ -105,7 +119,7 @@ def video_id_reason(video_id: str) -> str:
     if "/" in video_id:
         return f"the video id {video_id!r} contains a slash"
     if _unprintable(video_id):
-        return f"the video id {video_id!r} contains control characters"
+        return f"the video id {video_id!r} contains control characters or undecodable bytes"
     return ""
 
 
@@ -129,6 +143,8 @@ def _malformed_reason(query: Query) -> str:
         return "the sentence is empty"
     if _unprintable(query.sentence):
         return "the sentence contains control characters or undecodable bytes"
+    if _unprintable(query.key):
+        return f"the id {query.key!r} of the query contains control characters or undecodable bytes"
     return ""
 
 

@@ -50,8 +50,15 @@ def parse_sentences_csv(
 
 
 def splits_of_csv(path: Path | str) -> list[str]:
-    """What the column `split` of a CSV holds, in order of appearance; nothing where there is no such column."""
-    return list(dict.fromkeys(row.values["split"] for row in read_table(Path(path)).rows if row.values.get("split")))
+    """What the column `split` of a CSV holds, in order of appearance; nothing where there is no such column.
+
+    Small and large letters are the same, as for the parser; the spelling that comes first counts.
+    """
+    spellings: dict[str, str] = {}
+    for row in read_table(Path(path)).rows:
+        if split := row.values.get("split"):
+            spellings.setdefault(split.casefold(), split)
+    return list(spellings.values())
 
 
 def _divide(table: Table, splits: list[str], train_split: str) -> dict[str, list[Row]]:

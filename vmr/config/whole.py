@@ -35,11 +35,15 @@ class Config(Settings):
         filled = dict(datasets)
         for name, section in datasets.items():
             other = section.get("videos_of") if isinstance(section, Mapping) else None
-            if other is None:
+            if not isinstance(other, str):
                 continue
             source = datasets.get(other)
             if not isinstance(source, Mapping) or "videos_of" in source:
-                own = [known for known, entry in datasets.items() if "videos_of" not in (entry or {})]
+                own = [
+                    known
+                    for known, entry in datasets.items()
+                    if not isinstance(entry, Mapping) or "videos_of" not in entry
+                ]
                 raise ValueError(
                     f"{name}.videos_of: there is no dataset `{other}` with videos of its own{nearest(str(other), own)}"
                 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,8 @@ def add_dataset(
         raise ConfigError(
             f"{config}: has a dataset `{name}` already. Choose another name, or change or remove that one."
         )
-    splits = splits_of_csv(sentences) or ["train", "test"]
+    named = splits_of_csv(sentences) or ["train", "test"]
+    splits = ["train" if split.casefold() == "train" else split for split in named]
     if "train" not in splits or len(splits) < 2:
         raise AnnotationError(
             f"{sentences}: the column split holds {', '.join(splits)}; `train` and at least one other were expected. "
@@ -97,16 +99,22 @@ def add_dataset(
 
 
 def _write(config: Path, before: Mapping[str, Any], name: str, section: dict[str, Any]) -> None:
-    text = config.read_text(encoding="utf-8")
+    config = config.resolve()  # a link stays one
+    with config.open(encoding="utf-8", newline="") as file:
+        text = file.read()
     dumped = yaml.safe_dump({name: section}, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110)
-    dumped = "".join(f"  {line}\n" for line in dumped.splitlines())
-    after = re.sub(r"^datasets:[ \t]*(#.*)?\n", lambda head: f"{head[0]}{dumped}\n", text, count=1, flags=re.MULTILINE)
+    end = "\r\n" if "\r\n" in text else "\n"
+    dumped = "".join(f"  {line}{end}" for line in dumped.splitlines())
+    head = r"^datasets:[ \t]*(#.*)?\r?\n"
+    after = re.sub(head, lambda found: f"{found[0]}{dumped}{end}", text, count=1, flags=re.MULTILINE)
     # Files may be written otherwise than ours is: what comes out must be what was there, and the section.
     if yaml.safe_load(after) != {**before, "datasets": {name: section, **before["datasets"]}}:
         raise ConfigError(f"{config}: could not be changed by itself. Write this below `datasets:`\n{dumped}")
     load_config(yaml.safe_load(after))
+    mode = stat.S_IMODE(config.stat().st_mode)
     with atomic_path(config) as temporary:
-        temporary.write_text(after, encoding="utf-8")
+        temporary.write_text(after, encoding="utf-8", newline="")
+    config.chmod(mode)
 
 
 def _told_of_sentences(path: Path, parsed: Mapping[str, ParsedFile]) -> list[str]:

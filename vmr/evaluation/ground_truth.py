@@ -93,12 +93,12 @@ def load_ground_truth(
         facts.append({"file": str(path), "format": kind, **fact})
     table = pd.concat(tables, ignore_index=True)
     _check_unique(table, facts)
-    table["duration_sec"] = (
-        table["duration_sec"].where(table["duration_sec"] > 0).fillna(table["video_id"].map(listed.seconds))
-    )
+    # One duration a video, as when annotations are parsed: the first that they give, else the list's.
+    durations_sec = listed.seconds | video_durations(table)
+    table["duration_sec"] = table["video_id"].map(durations_sec).astype(float)
     finder = QueryFinder(known)
     queries = _selected(table, list(splits), facts)
-    scored = clamp_spans(queries, video_durations(table))
+    scored = clamp_spans(queries, durations_sec)
     return GroundTruth(scored, finder, facts, malformed, listed.problems)
 
 

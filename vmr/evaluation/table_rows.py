@@ -79,7 +79,7 @@ def published_rows(path: Path) -> list[Row]:
         with path.open(encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file)
             records = list(reader)
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise EvaluationError(f"{path}: the published figures cannot be read ({error}).") from error
     if reader.fieldnames != PUBLISHED_COLUMNS:
         raise EvaluationError(
@@ -118,10 +118,12 @@ def baseline_rows(paths: Sequence[Path]) -> list[Row]:
     for path in paths:
         record = read_record(path, needed=("split", "train_split", "training_queries", "grid_step", "queries", "rows"))
         videos = videos_of(record)
+        if not isinstance(record["rows"], list):
+            raise EvaluationError(f"{path}: `rows` is no list. Compute the baselines again.")
         if videos and len(videos) != len(record["rows"]):
             raise EvaluationError(f"{path}: its scores by video belong to other rows. Compute the baselines again.")
         for number, entry in enumerate(record["rows"]):
-            if not isinstance(entry, Mapping) or not {"window", "criteria", "scores"} <= set(entry):
+            if not _is_baseline(entry):
                 raise EvaluationError(
                     f"{path}: row {number + 1}: expected window, criteria and scores, found {entry!r:.80}. Compute the "
                     "baselines again."
@@ -153,6 +155,17 @@ def baseline_rows(paths: Sequence[Path]) -> list[Row]:
                 )
             )
     return rows
+
+
+def _is_baseline(entry: Any) -> bool:
+    """Whether an entry has a window (start and end, or None for two random points), its criteria and scores."""
+    if not isinstance(entry, Mapping) or not {"window", "criteria", "scores"} <= set(entry):
+        return False
+    window, criteria = entry["window"], entry["criteria"]
+    ends = [] if window is None else window
+    numbers = isinstance(ends, list) and all(isinstance(end, int | float) for end in ends)
+    named = isinstance(criteria, list) and all(isinstance(name, str) and name in _FROM_METRICS for name in criteria)
+    return numbers and named and (window is None or len(window) == 2)
 
 
 def check_queries(rows: Iterable[Row]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -18,6 +19,8 @@ from vmr.features.store import VideoFeatures
 from vmr.files import atomic_path, sha256_file, sha256_json, write_json
 
 log = logging.getLogger(__name__)
+
+_SHA256 = "sha256"
 
 
 def default_cache() -> Path:
@@ -99,10 +102,13 @@ class FeatureCache:
         path = self.path(content)
         try:
             with safetensors.safe_open(path, framework="numpy") as file:
-                recipe = json.loads((file.metadata() or {})["vmr"])
+                metadata = file.metadata() or {}
+                recipe = json.loads(metadata["vmr"])
                 arrays = {name: file.get_tensor(name) for name in ("features", "start_sec", "end_sec")}
-            if recipe != json.loads(json.dumps(self.recipe)):
+            if recipe != json.loads(json.dumps(self.recipe)) or _SHA256 not in metadata:
                 return None
+            if metadata[_SHA256] != _digest_of(arrays):
+                raise ValueError("its checksum is another one")
             return VideoFeatures(**arrays)
         except FileNotFoundError:
             return None
@@ -117,7 +123,7 @@ class FeatureCache:
 
         def write() -> None:
             with atomic_path(self.path(content)) as temporary:
-                metadata = {"vmr": json.dumps(self.recipe, sort_keys=True)}
+                metadata = {"vmr": json.dumps(self.recipe, sort_keys=True), _SHA256: _digest_of(arrays)}
                 safetensors.numpy.save_file(arrays, temporary, metadata=metadata)
 
         self._keep(write)
@@ -134,4 +140,13 @@ class FeatureCache:
 
 def _known_as(video: Path) -> list[Any]:
     facts = video.stat()
-    return [str(video.resolve()), facts.st_size, facts.st_mtime_ns, facts.st_ino]
+    # The time of change, too: that of the content can be set, as tools that copy in place do.
+    return [str(video.resolve()), facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino]
+
+
+def _digest_of(arrays: dict[str, np.ndarray]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        digest.update(f"{name} {arrays[name].dtype.str} {arrays[name].shape}\n".encode())
+        digest.update(arrays[name].data)
+    return digest.hexdigest()

@@ -52,7 +52,7 @@ def plot_answers(answers: Sequence[Answer], path: Path) -> None:
             axes.plot([moment.start_sec, moment.end_sec], [height] * 2, color="black" if rank == 1 else _GREY, lw=4)
             axes.annotate(f"{rank}", (moment.end_sec, height), (4, -3), textcoords="offset points", fontsize=8)
         axes.set(xlim=(0, answer.duration_sec), ylim=(0, 1.1 + 0.09 * (len(answer.moments) + 1)), yticks=[0, 0.5, 1])
-        axes.set_title(f"{Path(answer.video).name}: {answer.query}", loc="left", fontsize=10)
+        axes.set_title(f"{Path(answer.video).name}: {answer.query}", loc="left", fontsize=10, parse_math=False)
         axes.spines[["top", "right"]].set_visible(False)
         axes.xaxis.set_major_formatter(lambda seconds, _: clock(seconds).removesuffix(".0"))
     rows[0].legend(loc="upper right", fontsize=8, ncols=3, frameon=False, bbox_to_anchor=(1, 1.25))
@@ -73,6 +73,8 @@ def cut_clip(video: Path, start_sec: float, end_sec: float, path: Path) -> None:
         VideoError: ffmpeg is missing or fails.
     """
     check_outputs(plot=None, clip=path)
+    if path.exists() and path.samefile(video):
+        raise VideoError(f"{path}: is the video itself, which the clip would replace. Name another file.")
     with atomic_path(path) as temporary:
         command = ["ffmpeg", "-v", "error", "-nostdin", "-y"]
         command += [part for name, value in SAFE_INPUT.items() for part in (f"-{name}", value)]

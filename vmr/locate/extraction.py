@@ -19,7 +19,7 @@ from vmr.features.extractors import Extractor, build_extractor
 from vmr.features.pca import Pca
 from vmr.features.read_ahead import End, Failure, read_ahead
 from vmr.features.store import VideoFeatures
-from vmr.files import atomic_path
+from vmr.files import atomic_path, sha256_file
 from vmr.locate.model_file import ModelFile
 from vmr.locate.scratch import scratch_folder
 from vmr.provenance import code_digest
@@ -154,7 +154,7 @@ class VideoFeaturizer:
 
     def _build(self) -> Extractor:
         made, files = self._model.info["features"], self._model.files
-        paths = {role: self._unpacked(content, suffix) for role, suffix, content in _with_suffixes(files)}
+        paths = {role: unpacked(content, suffix, self._folder) for role, suffix, content in _with_suffixes(files)}
         return build_extractor(
             made["extractor"],
             weights_path=paths["weights"],
@@ -166,12 +166,15 @@ class VideoFeaturizer:
             device=self._device,
         )
 
-    def _unpacked(self, content: bytes, suffix: str) -> Path:
-        path = self._folder / "weights" / f"{hashlib.sha256(content).hexdigest()}{suffix}"
-        if not path.is_file() or path.stat().st_size != len(content):
-            with atomic_path(path) as temporary:
-                temporary.write_bytes(content)
-        return path
+
+def unpacked(content: bytes, suffix: str, cache: Path) -> Path:
+    """File in the cache that holds what a model carries, since extractors are built from files."""
+    digest = hashlib.sha256(content).hexdigest()
+    path = cache / "weights" / f"{digest}{suffix}"
+    if not path.is_file() or sha256_file(path) != digest:
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(content)
+    return path
 
 
 def _with_suffixes(files: dict[str, bytes]) -> list[tuple[str, str, bytes]]:

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from vmr.errors import QueryError
-from vmr.queries.glove import read_vectors, vector_dimension
+from vmr.queries.glove import open_vectors, read_vectors, vector_dimension
 from vmr.queries.tokenize import tokenize
 
 
@@ -58,7 +58,7 @@ class WordTable:
             raise QueryError(f"the query {text!r} has no words. Say in a sentence what is to be found.")
         left_out, words = words[self.max_words :], words[: self.max_words]
         rows = [self._row.get(word) for word in words]
-        if not any(row is not None and word.isalnum() for row, word in zip(rows, words, strict=True)):
+        if not any(row is not None and any(map(str.isalnum, word)) for row, word in zip(rows, words, strict=True)):
             raise QueryError(
                 f"no word of the query {text!r} is known to this model. Ask in the language of its word vectors "
                 "(English, unless it was trained with others)."
@@ -84,7 +84,7 @@ def read_word_table(path: Path, *, most: int, max_words: int) -> WordTable:
     dimension = vector_dimension(path)
     words: dict[str, None] = {}
     # The file is read once for its words and once for their vectors, so that one reader decides what a line means.
-    with path.open("rb") as lines:
+    with open_vectors(path) as lines:
         for line in lines:
             fields = line.rstrip().rsplit(b" ", dimension)
             if len(fields) == dimension + 1 and b" " not in fields[0]:

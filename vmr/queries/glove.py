@@ -37,7 +37,7 @@ def read_vectors(path: Path, words: Collection[str]) -> dict[str, Float[np.ndarr
     """
     wanted = {word.encode("utf-8"): word for word in words}
     found: dict[str, NDArray[np.float32]] = {}
-    with _open(path) as file:
+    with open_vectors(path) as file:
         dimension, lines = _dimension(path, file)
         for number, line in lines:
             prefix = line.partition(b" ")[0]
@@ -58,12 +58,17 @@ def vector_dimension(path: Path) -> int:
     Raises:
         QueryError: the file is missing, damaged, or not of this format.
     """
-    with _open(path) as file:
+    with open_vectors(path) as file:
         return _dimension(path, file)[0]
 
 
 @contextmanager
-def _open(path: Path) -> Iterator[BinaryIO | gzip.GzipFile]:
+def open_vectors(path: Path) -> Iterator[BinaryIO | gzip.GzipFile]:
+    """Bytes of a file of word vectors, unpacked where its name ends in .gz.
+
+    Raises:
+        QueryError: it is missing, unreadable or damaged.
+    """
     try:
         with path.open("rb") as plain:
             if path.suffix == ".gz":

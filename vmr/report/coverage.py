@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +58,7 @@ def _one(name: str, path: Path) -> Coverage:
     bad = table[table["status"] != "ok"]
     # The id of the video in its own reason would make each reason another one.
     general = [
-        str(reason).replace(str(video_id), "…") if video_id else str(reason)
+        re.sub(rf"(?<!\w){re.escape(str(video_id))}(?!\w)", "…", str(reason)) if video_id else str(reason)
         for reason, video_id in zip(bad["reason"], bad["video_id"], strict=True)
     ]
     found: dict[tuple[str, str], list[str]] = {}

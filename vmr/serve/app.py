@@ -12,11 +12,11 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
 
 from vmr.errors import VmrError
 from vmr.locate.locator import Locator
@@ -159,7 +159,7 @@ class Page:
         return JSONResponse({})
 
 
-def build_app(page: Page, access: Access) -> Starlette:
+def build_app(page: Page, access: Access) -> ASGIApp:
     """The application; it closes the page when it ends.
 
     Args:
@@ -172,7 +172,7 @@ def build_app(page: Page, access: Access) -> Starlette:
         yield
         await run_in_threadpool(page.close)
 
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/", page.show),
             Mount("/static", StaticFiles(directory=_STATIC)),
@@ -187,7 +187,6 @@ def build_app(page: Page, access: Access) -> Starlette:
             Route("/api/jobs/{id}", page.show_job),
             Route("/api/jobs/{id}", page.stop_job, methods=["DELETE"]),
         ],
-        middleware=[Middleware(Guard, access=access)],
         exception_handlers={
             RefusedError: _refused,
             VmrError: _refused,
@@ -196,6 +195,8 @@ def build_app(page: Page, access: Access) -> Starlette:
         },
         lifespan=lifespan,
     )
+    # Not among Starlette's own middleware: its answers to unexpected errors go past that.
+    return Guard(app, access)
 
 
 @contextmanager

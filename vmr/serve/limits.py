@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from vmr.errors import ConfigError
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -13,7 +15,7 @@ class Limits:
 
     Attributes:
         upload_bytes: of one uploaded file.
-        stored_bytes: of all uploads together; the oldest make way.
+        stored_bytes: of all uploads together, those that are coming in aside; the oldest make way.
         minutes: of an uploaded video.
         query_chars: of a sentence.
         moments: of an answer.
@@ -21,6 +23,9 @@ class Limits:
         waiting_videos: videos that may wait for their features at once.
         uploads_at_once: files that may come in at once.
         silence_sec: an upload that sends nothing for so long is given up.
+
+    Raises:
+        ConfigError: one upload may be larger than all together.
     """
 
     upload_bytes: int = 500 * 10**6
@@ -32,6 +37,14 @@ class Limits:
     waiting_videos: int = 16
     uploads_at_once: int = 4
     silence_sec: float = 30.0
+
+    def __post_init__(self) -> None:
+        """Refuse bounds that contradict each other."""
+        if self.upload_bytes > self.stored_bytes:
+            raise ConfigError(
+                f"--max-upload-mb {self.upload_bytes / 1e6:g}: one upload may not be larger than all together, "
+                f"--max-uploads-mb {self.stored_bytes / 1e6:g}. Lower the one or raise the other."
+            )
 
 
 class RefusedError(Exception):

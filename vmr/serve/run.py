@@ -7,6 +7,7 @@ import secrets
 import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 import uvicorn
 
@@ -113,4 +114,4 @@ def address(host: str, port: int, token: str | None) -> str:
     """What to type into a browser; the name of the machine where it listens on all its addresses."""
     name = socket.gethostname() if host in ("0.0.0.0", "::") else host
     shown = f"[{name}]" if ":" in name else name
-    return f"http://{shown}:{port}/" + (f"?token={token}" if token is not None else "")
+    return f"http://{shown}:{port}/" + (f"?token={quote(token, safe='')}" if token is not None else "")

@@ -30,6 +30,7 @@ _STALE_SEC = 3600.0
 _WRITE_BYTES = 1 << 20
 _NAME_CHARS = 200
 _SPARE_BYTES = 200 * 10**6  # of the disk, left to everything else
+_SLOWEST_BYTES_PER_SEC = 10_000  # slower ones would keep others from uploading for hours
 
 
 class Uploads:
@@ -97,7 +98,7 @@ class Uploads:
             most = megabytes(self._limits.upload_bytes)
             raise RefusedError(413, f"{name} has {megabytes(size)}; files of up to {most} are taken. Cut or shrink it.")
         ticket = object()
-        await run_in_threadpool(self._make_room, ticket, size, name)
+        await run_in_threadpool(self._expect, ticket, size, name)
         part: Path | None = None
         try:
             part, digest = await self._written(name, suffix, size, chunks)
@@ -127,10 +128,16 @@ class Uploads:
         with tempfile.NamedTemporaryFile(dir=self.folder, prefix=_PART, suffix=suffix, delete=False) as file:
             part = Path(file.name)
             try:
+                due, least = time.monotonic() + self._limits.silence_sec, 0.0
                 while (chunk := await self._next(name, chunks)) is not None:
                     count += len(chunk)
                     if count > size:
                         raise RefusedError(413, f"{name}: more came than was announced.")
+                    if time.monotonic() > due:
+                        if count < least + self._limits.silence_sec * _SLOWEST_BYTES_PER_SEC:
+                            rate = f"{_SLOWEST_BYTES_PER_SEC // 1000} kB"
+                            raise RefusedError(408, f"{name}: comes too slowly; at least {rate} a second are needed.")
+                        due, least = time.monotonic() + self._limits.silence_sec, count
                     pending += chunk
                     if len(pending) >= _WRITE_BYTES:
                         await run_in_threadpool(write, file, bytes(pending))
@@ -149,26 +156,34 @@ class Uploads:
         except TimeoutError:
             raise RefusedError(408, f"{name}: nothing came for {self._limits.silence_sec:.0f} s.") from None
 
-    def _make_room(self, ticket: object, size: int, name: str) -> None:
-        """Count the file in before it comes; the oldest uploads make way."""
+    def _expect(self, ticket: object, size: int, name: str) -> None:
+        """Count a file in before it comes, where room can be made for it; others make way once it turns out good."""
         with self._lock:
             if len(self._coming) >= self._limits.uploads_at_once:
                 raise RefusedError(503, "Other files are coming in just now. Try again in a moment.", retry_sec=5)
-            used = sum(video.size for video in self._videos.values()) + sum(self._coming.values())
-            for video in list(self._videos.values()):
-                if used + size <= self._limits.stored_bytes:
-                    break
-                if not self._busy(video.id):
-                    used -= video.size
-                    self._delete(self._videos.pop(video.id))
-            if used + size > self._limits.stored_bytes:
-                raise RefusedError(
-                    507, f"{name}: there is no room for {megabytes(size)}. Remove an uploaded video first."
-                )
+            coming = sum(self._coming.values())
+            staying = sum(video.size for video in self._videos.values() if self._busy(video.id))
+            if staying + coming + size > self._limits.stored_bytes:
+                raise _no_room(name, size)
             self.folder.mkdir(parents=True, exist_ok=True)
-            if shutil.disk_usage(self.folder).free < size + sum(self._coming.values()) + _SPARE_BYTES:
+            if shutil.disk_usage(self.folder).free < coming + size + _SPARE_BYTES:
                 raise RefusedError(507, f"{name}: the server's disk is full. Tell whoever runs it.")
             self._coming[ticket] = size
+
+    def _make_room(self, size: int, name: str) -> None:
+        """Delete the oldest uploads until another one fits; none where that does not suffice."""
+        over = size + sum(video.size for video in self._videos.values()) - self._limits.stored_bytes
+        leaving: list[Video] = []
+        for video in self._videos.values():
+            if over <= 0:
+                break
+            if not self._busy(video.id):
+                over -= video.size
+                leaving.append(video)
+        if over > 0:  # some have become busy since
+            raise _no_room(name, size)
+        for video in leaving:
+            self._delete(self._videos.pop(video.id))
 
     def _admit(self, part: Path, digest: bytes, name: str, suffix: str, size: int) -> Video:
         facts = self._probers.facts(part)
@@ -183,13 +198,24 @@ class Uploads:
             )
         id = video_id(digest)
         with self._lock:
-            known = self._videos.pop(id, None)
-            path = known.path if known is not None else self.folder / f"{id}{suffix}"
-            video = Video(id, name, path, size, uploaded=True)
-            if known is None:
-                part.replace(path)
-            write_json(path.with_suffix(".json"), {"name": name, "file": path.name})
-            self._videos[id] = video
+            known = self._videos.get(id)
+            if known is not None and known.path.is_file():
+                path = known.path
+            else:  # new, or its file was deleted from outside, as that of anything kept may be
+                self._videos.pop(id, None)
+                self._make_room(size, name)
+                path, known = self.folder / f"{id}{suffix}", None
+            note = path.with_suffix(".json")
+            try:
+                write_json(note, {"name": name, "file": path.name})
+                if known is None:
+                    part.replace(path)
+            except OSError:
+                if known is None:
+                    note.unlink(missing_ok=True)
+                raise
+            self._videos.pop(id, None)
+            video = self._videos[id] = Video(id, name, path, size, uploaded=True)  # the latest
         return video
 
     def _stored(self) -> list[Video]:
@@ -212,3 +238,7 @@ class Uploads:
         self._forget(video.path)
         video.path.unlink(missing_ok=True)
         video.path.with_suffix(".json").unlink(missing_ok=True)
+
+
+def _no_room(name: str, size: int) -> RefusedError:
+    return RefusedError(507, f"{name}: there is no room for {megabytes(size)}. Remove an uploaded video first.")

@@ -163,3 +163,31 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path, name):
         parse_annotations(
             annotation_format="charades_sta", annotations={"train": [tmp_path / "train.txt"]}, durations=[], **paths
         )
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "where"),
+    [
+        ("csv", b"video,start,end,sentence,query_id\nA,0,1,a.,caf\xe9\nA,0,2,b.,two\n", "a:2"),
+        ("csv", b'video,start,end,sentence,query_id\nA,0,1,a.,"on\ne"\nA,0,2,b.,two\n', "a:2"),
+        (
+            "activitynet_captions",
+            b'{"caf\xe9": 3, "A": {"timestamps": [[0, 2]], "sentences": ["b."]}}',
+            "a: caf\\udce9",
+        ),
+        ("activitynet_captions", b'{"\\ud800": 3, "A": {"timestamps": [[0, 2]], "sentences": ["b."]}}', "a: \\ud800"),
+    ],
+)
+def test_bytes_that_are_no_text_cost_one_sentence(tmp_path, kind, content, where):
+    (tmp_path / "a").write_bytes(content)
+    moments, report = parse(tmp_path, annotation_format=kind, annotations={"train": [tmp_path / "a"]})
+    assert moments["sentence"].tolist() == ["b."]
+    assert [row["where"] for row in report["splits"]["train"]["malformed"]] == [f"{tmp_path}/{where}"]
+
+
+def test_an_id_that_is_no_text_costs_one_duration(tmp_path):
+    (tmp_path / "a.txt").write_text("A 0 1##one.\n")
+    (tmp_path / "lengths.csv").write_bytes(b"id,length\ncaf\xe9,long\nA,2\n")
+    moments, report = parse(tmp_path, annotations={"train": [tmp_path / "a.txt"]}, durations=[tmp_path / "lengths.csv"])
+    assert moments["duration_sec"].tolist() == [2.0]
+    assert "caf\\udce9" in report["duration_problems"][0]["reason"]

@@ -73,6 +73,8 @@ def test_a_dataset_of_other_videos_takes_their_settings(values):
             r"no dataset `activitynet_cd` with videos of its own",
         ),
         (["datasets", "charades_cd", "videos_of"], "charadez", r"did you mean `charades`"),
+        (["datasets", "charades_cd", "videos_of"], ["charades"], r"charades_cd\.videos_of"),
+        (["datasets", "demo"], 3, r"datasets\.demo"),
         (["datasets", "charades_cd", "shards"], 3, r"charades_cd\.shards: leave it out"),
         (["features", "c3d", "mode"], "continuous", r"features: .*c3d\.mode: only i3d has the mode"),
         (["features", "i4d"], {}, r"features\.i4d: there is no such setting; did you mean `i3d`"),
@@ -229,3 +231,10 @@ def test_the_schema_in_the_tree_is_the_generated_one():
     assert (ROOT / "workflow/schemas/config.schema.json").read_text(encoding="utf-8") == schema_text(), (
         "stale: run `vmr config schema > workflow/schemas/config.schema.json`"
     )
+
+
+def test_a_dataset_that_is_no_section_is_passed_over_for_one_whose_videos_are_sought(values):
+    values["datasets"]["demo"] = 3
+    values["datasets"]["charades_cd"]["videos_of"] = "charadez"
+    with pytest.raises(ConfigError, match="did you mean `charades`"):
+        load_config(values)

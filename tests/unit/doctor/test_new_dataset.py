@@ -123,3 +123,29 @@ def test_a_configuration_in_another_shape_is_left_to_its_owner(folder):
     result = add()
     assert result.exit_code == 1 and "Write this below `datasets:`\n  mine:\n    title: mine\n" in result.output
     assert (folder / "config.yaml").read_text() == text
+
+
+def test_the_file_keeps_its_line_ends_its_mode_and_what_links_to_it(folder):
+    kept = folder / "kept.yaml"
+    text = (folder / "config.yaml").read_text().replace("\n", "\r\n")
+    kept.write_text(text, newline="")
+    kept.chmod(0o600)
+    (folder / "config.yaml").unlink()
+    (folder / "config.yaml").symlink_to("kept.yaml")
+    assert add().exit_code == 0
+    assert (folder / "config.yaml").is_symlink()
+    assert kept.stat().st_mode & 0o777 == 0o600
+    after = kept.read_bytes()
+    assert after.count(b"\n") == after.count(b"\r\n")
+    head, tail = text.encode().split(b"datasets:\r\n", 1)
+    assert after.startswith(head + b"datasets:\r\n  mine:\r\n") and after.endswith(b"\r\n\r\n" + tail)
+    assert "mine" in read_config(folder / "config.yaml").datasets
+
+
+def test_splits_may_be_written_in_large_letters(folder):
+    rows = "".join(f"kitchen{number:02d},1,9,one.,{split}\n" for number, split in enumerate(["Train", "train", "TEST"]))
+    (folder / "words.csv").write_text("video,start,end,sentence,split\n" + rows)
+    result = add()
+    assert result.exit_code == 0, result.output
+    assert "train: 2 sentences" in result.output
+    assert read_config(folder / "config.yaml").datasets["mine"].test_splits == {"TEST": ["TEST"]}

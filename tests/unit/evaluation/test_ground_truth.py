@@ -123,3 +123,18 @@ def test_a_table_of_moments_keeps_its_ids(files):
 def test_what_cannot_be_scored_is_refused(files, names, options, said):
     with pytest.raises((EvaluationError, AnnotationError), match=said):
         _load(files, *names, **options)
+
+
+def test_a_duration_that_one_file_gives_holds_for_all(files):
+    (files / "one.json").write_text(json.dumps({"v": {"duration": 5, "timestamps": [[0, 4]], "sentences": ["One."]}}))
+    (files / "two.json").write_text(json.dumps({"v": {"timestamps": [[0, 9]], "sentences": ["Two."]}}))
+    (files / "list.csv").write_text("id,length\nv,7\n")
+    for durations in ([], [files / "list.csv"]):  # what annotations give goes before
+        truth = _load(files, "one.json", "two.json", splits=["two"], durations=durations)
+        assert truth.queries[["duration_sec", "end_sec", "clamped_end_sec"]].to_numpy().tolist() == [[5.0, 9.0, 5.0]]
+    assert _load(files, "two.json", durations=[files / "list.csv"]).queries["clamped_end_sec"].tolist() == [7.0]
+
+
+def test_spellings_of_a_split_are_one(files):
+    (files / "spelled.csv").write_text("video,start,end,sentence,split\nA,0,1,x,Test\nA,1,2,y,test\nB,0,1,z,Train\n")
+    assert _load(files, "spelled.csv", splits=["Test"]).queries["sentence"].tolist() == ["x", "y"]

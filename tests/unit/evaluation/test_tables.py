@@ -129,6 +129,7 @@ def test_the_spread_is_that_of_the_scores_printed_beside_it(tmp_path):
     rows, _ = _table(tmp_path, metrics)
     assert float(rows[-1]["mIoU"]) - METRICS.index("mIoU") == pytest.approx(statistics.mean(raw), abs=0.005)
     assert float(rows[-1]["mIoU_std"]) == pytest.approx(statistics.stdev(raw), abs=0.005)
+    assert float(rows[-1]["mIoU_clamped"]) - METRICS.index("mIoU") == pytest.approx(statistics.mean(clamped), abs=0.005)
 
 
 def test_own_datasets_have_no_published_rows(tmp_path):
@@ -324,6 +325,12 @@ def test_counts_that_the_table_shows_are_asked_for(tmp_path):
         _table(tmp_path, [path])
     with pytest.raises(EvaluationError, match=r"baselines\.json: row 1: expected window, criteria and scores"):
         _table(tmp_path, [_metrics(tmp_path)], baselines=[_baselines(tmp_path, rows=[{"window": None}])])
+    whole = {"window": [0, 0.3], "criteria": ["mIoU"], "scores": {"raw": _scores(15), "clamped": _scores(15)}}
+    for damage in ({"window": 3}, {"window": [0]}, {"window": ["a", "b"]}, {"criteria": 3}, {"criteria": ["x"]}):
+        with pytest.raises(EvaluationError, match=r"baselines\.json: row 1: expected window, criteria and scores"):
+            _table(tmp_path, [_metrics(tmp_path)], baselines=[_baselines(tmp_path, rows=[whole | damage])])
+    with pytest.raises(EvaluationError, match=r"baselines\.json: `rows` is no list"):
+        _table(tmp_path, [_metrics(tmp_path)], baselines=[_baselines(tmp_path, rows=3)])
 
 
 @pytest.mark.parametrize(

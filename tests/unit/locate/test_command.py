@@ -47,11 +47,12 @@ def test_text_for_people(locate):
 def test_a_picture_and_clips(made, locate, tmp_path):
     _, folder = made
     plot, clip = tmp_path / "out.png", tmp_path / "new" / "out.mp4"
-    result = locate(folder / "test006.mp4", "the wave appears", "the noise appears", "--plot", plot, "--clip", clip)
+    sentences = ("the wave appears for $x_$ and $5", "the noise appears")
+    result = locate(folder / "test006.mp4", *sentences, "--plot", plot, "--clip", clip)
     assert result.exit_code == 0, result.output
     assert plot.read_bytes().startswith(b"\x89PNG")
     assert sorted(path.name for path in clip.parent.iterdir()) == ["out-1.mp4", "out-2.mp4"]
-    moment = json.loads(locate(folder / "test006.mp4", "the wave appears", "--json").stdout)["moments"][0]
+    moment = json.loads(locate(folder / "test006.mp4", sentences[0], "--json").stdout)["moments"][0]
     command = [
         "ffprobe",
         "-v",
@@ -94,6 +95,17 @@ def test_playlists_are_not_followed_to_other_videos(made, tmp_path):
     with pytest.raises(VideoError, match="ffmpeg cannot cut"):
         cut_clip(tmp_path / "list.mp4", 0.0, 1.0, tmp_path / "clip.mp4")
     assert not (tmp_path / "clip.mp4").exists()
+
+
+def test_a_clip_does_not_replace_its_video(made, tmp_path):
+    video = tmp_path / "film.mp4"
+    video.write_bytes((made[1] / "test006.mp4").read_bytes())
+    (tmp_path / "link.mp4").symlink_to(video)
+    before = video.read_bytes()
+    for path in (video, tmp_path / "link.mp4"):
+        with pytest.raises(VideoError, match="is the video itself"):
+            cut_clip(video, 0.0, 1.0, path)
+    assert video.read_bytes() == before
 
 
 def test_sentences_without_a_video_are_no_videos(locate):

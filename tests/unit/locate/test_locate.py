@@ -1,7 +1,9 @@
 """From a trained run to answers: export, words, stretches, cache and the locator."""
 
+import gzip
 import itertools
 import json
+import os
 from pathlib import Path
 
 import h5py
@@ -15,10 +17,11 @@ from vmr.errors import CheckpointError, FeatureError, QueryError, VideoError
 from vmr.features.store import VideoFeatures
 from vmr.locate.cache import FeatureCache
 from vmr.locate.export import export_run
+from vmr.locate.extraction import unpacked
 from vmr.locate.locator import Locator
 from vmr.locate.model_file import read_model
 from vmr.locate.stretches import Stretch, merge, plan_stretches, stretch_result
-from vmr.locate.words import WordTable
+from vmr.locate.words import WordTable, read_word_table
 from vmr.model.prediction import BoundaryPrediction
 from vmr.training.predict import predict_run
 
@@ -93,6 +96,15 @@ def test_words_unknown_left_out_and_none() -> None:
             table.sentence(text)
 
 
+def test_words_come_from_packed_vectors_and_words_with_signs_are_words(tmp_path: Path) -> None:
+    path = tmp_path / "vectors.txt.gz"
+    path.write_bytes(gzip.compress(b"o'clock 1 0\nman 0 1\n. 1 1\n"))
+    table = read_word_table(path, most=10, max_words=3)
+    assert table.sentence("o'clock").unknown_words == []
+    with pytest.raises(QueryError, match="no word"):
+        table.sentence(".")
+
+
 @pytest.mark.parametrize("steps", [1, 7, 8, 9, 13, 40, 101])
 def test_stretches_share_out_all_steps_and_overlap_by_half(steps: int) -> None:
     stretches = plan_stretches(steps, max_steps=8)
@@ -146,8 +158,31 @@ def test_features_are_found_by_content_and_settings(tmp_path: Path) -> None:
     video.write_bytes(b"something else")
     assert cache.content(video) != before
     path = cache.path(before)
-    path.write_bytes(path.read_bytes()[:50])
+    whole = path.read_bytes()
+    path.write_bytes(whole[:50])
     assert cache.get(before) is None
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 0x80]))  # the last number's sign
+    assert cache.get(before) is None
+    path.write_bytes(whole)
+    assert cache.get(before) is not None
+
+
+def test_a_file_that_was_written_in_place_is_another_one(tmp_path: Path) -> None:
+    video = tmp_path / "a.mp4"
+    video.write_bytes(b"content")
+    cache = FeatureCache(tmp_path / "cache", {})
+    before, facts = cache.content(video), video.stat()
+    with video.open("r+b") as file:
+        file.write(b"CONTENT")
+    os.utime(video, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    assert cache.content(video) != before
+
+
+def test_weights_in_the_cache_are_known_by_content(tmp_path: Path) -> None:
+    path = unpacked(b"weights", ".safetensors", tmp_path)
+    path.write_bytes(b"WEIGHTS")
+    assert unpacked(b"weights", ".safetensors", tmp_path) == path
+    assert path.read_bytes() == b"weights"
 
 
 def test_a_second_question_extracts_nothing(made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from vmr.errors import EvaluationError
 from vmr.report import page
+from vmr.report.coverage import read_coverage
 from vmr.report.page import drop_pictures, make_report
 
 HOSTILE = "<script>alert('x')</script> \"quoted\" & <b>bold</b> appears"
@@ -245,3 +246,11 @@ def test_predictions_that_were_not_scored_are_refused(made, tmp_path):
     (tmp_path / "predictions_test.jsonl").write_text("")
     with pytest.raises(EvaluationError, match=r"the predictions beside it score 0\.00 mIoU, the record says"):
         _make(made, tmp_path, metrics=[tmp_path / "metrics_test.json"])
+
+
+def test_reasons_are_one_but_for_the_ids_in_them(tmp_path):
+    rows = [("e", "no file of this name: e"), ("5", "no file of this name: 5"), ("b", "no file of this name: b")]
+    path = tmp_path / "coverage.csv"
+    path.write_text("video_id,status,reason\n" + "".join(f"{id},missing,{reason}\n" for id, reason in rows))
+    (failure,) = read_coverage({"i3d": path})[0].failures
+    assert (failure.reason, failure.video_ids) == ("no file of this name: …", ("5", "b", "e"))

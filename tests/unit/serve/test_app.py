@@ -155,6 +155,7 @@ def test_a_bug_shows_no_traceback(client, ids, page, folder, monkeypatch):
     monkeypatch.setattr(page.folder, "all", lambda: 1 / 0)
     response = client.get("/api/videos")
     assert response.status_code == 500
+    assert response.headers["content-security-policy"].startswith("default-src 'none'")
     assert response.json()["error"].startswith("Something went wrong")
     assert "Zero" not in response.text
 

@@ -30,6 +30,7 @@ def test_a_port_that_is_taken_is_named(model):
     ("arguments", "words"),
     [
         (["--token", "short"], "at least 16"),
+        (["--max-upload-mb", 20, "--max-uploads-mb", 10], "--max-upload-mb 20: one upload may not be larger"),
         (["--videos", "nowhere"], "no such folder"),
         (["--host", "no.such.host.invalid"], "no address of this machine"),
         (["--host", "192.0.2.1"], "cannot be had"),  # an address of documentation, which no machine has
@@ -50,6 +51,7 @@ def test_a_model_that_is_none_is_refused(tmp_path):
 def test_addresses():
     assert address("127.0.0.1", 80, None) == "http://127.0.0.1:80/"
     assert address("::1", 80, "abc") == "http://[::1]:80/?token=abc"
+    assert address("::1", 80, "a b&c#d+e%20") == "http://[::1]:80/?token=a%20b%26c%23d%2Be%2520"
     assert address("0.0.0.0", 80, None) == f"http://{socket.gethostname()}:80/"
     with pytest.raises(ConfigError):
         listen("256.256.256.256", 0)

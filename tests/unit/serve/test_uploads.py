@@ -156,7 +156,7 @@ def test_the_same_file_twice_is_kept_once_under_the_latest_name(client, page, cl
 def test_the_oldest_make_way_but_not_those_at_work(tmp_path, probers, other_clips):
     sizes = [len(content) for content in other_clips]
     busy = set()
-    limits = Limits(stored_bytes=sum(sizes) - 1, upload_bytes=10**6)
+    limits = Limits(stored_bytes=sum(sizes) - 1, upload_bytes=sum(sizes) - 1)
     uploads = Uploads(tmp_path / "up", limits, probers, busy=lambda id: id in busy)
 
     async def receive(number):
@@ -176,6 +176,78 @@ def test_the_oldest_make_way_but_not_those_at_work(tmp_path, probers, other_clip
     assert caught.value.status == 507
     again = Uploads(tmp_path / "up", limits, probers)
     assert {video.name for video in again.all().values()} == {"2.mp4", "0.mp4"}
+
+
+def test_what_turns_out_to_be_no_video_makes_no_other_go(tmp_path, probers, other_clips):
+    clip, other = other_clips[:2]
+    room = len(clip) + len(other) - 1
+    uploads = Uploads(tmp_path / "up", Limits(stored_bytes=room, upload_bytes=room), probers)
+
+    async def whole(content):
+        yield content
+
+    def send(content):
+        return receive(uploads, whole(content), size=len(content))
+
+    kept = send(clip)
+    with pytest.raises(RefusedError, match="cannot be used"):
+        send(b"x" * len(other))
+    assert list(uploads.all()) == [kept.id]
+    assert kept.path.read_bytes() == clip
+    assert [send(clip).id] == list(uploads.all())  # known: takes no room of its own
+    assert [send(other).id] == list(uploads.all())
+    assert not kept.path.exists()
+
+
+def test_a_video_that_was_deleted_from_outside_can_come_again(tmp_path, probers, clip):
+    uploads = Uploads(tmp_path / "up", Limits(), probers)
+    content = clip.read_bytes()
+
+    async def whole():
+        yield content
+
+    first = receive(uploads, whole(), size=len(content))
+    shutil.rmtree(uploads.folder)
+    assert receive(uploads, whole(), size=len(content)).id == first.id
+    assert first.path.read_bytes() == content
+
+
+def test_a_note_that_cannot_be_written_leaves_nothing(tmp_path, probers, clip, monkeypatch):
+    uploads = Uploads(tmp_path / "up", Limits(), probers)
+    content = clip.read_bytes()
+
+    async def whole():
+        yield content
+
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("vmr.serve.uploads.write_json", full)
+    with pytest.raises(RefusedError, match="disk is full"):
+        receive(uploads, whole(), size=len(content))
+    assert list(uploads.folder.glob("*")) == []
+    assert uploads.all() == {}
+    monkeypatch.undo()
+    known = receive(uploads, whole(), size=len(content))
+    monkeypatch.setattr("vmr.serve.uploads.write_json", full)
+    with pytest.raises(RefusedError, match="disk is full"):
+        receive(uploads, whole(), size=len(content))
+    assert list(uploads.all()) == [known.id]
+    assert known.path.is_file()
+
+
+def test_an_upload_that_drips_is_given_up(tmp_path, probers):
+    uploads = Uploads(tmp_path / "up", Limits(silence_sec=0.05), probers)
+
+    async def dripping():
+        while True:
+            await asyncio.sleep(0.02)
+            yield b"x"
+
+    with pytest.raises(RefusedError, match="comes too slowly") as caught:
+        receive(uploads, dripping())
+    assert caught.value.status == 408
+    assert list(uploads.folder.glob("*")) == []
 
 
 def receive(uploads, chunks, *, size=1000, name="a.mp4"):
