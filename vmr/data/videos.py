@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import os
+import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -185,9 +186,7 @@ class _ScratchFile:
         self._row_bytes = shape[1] * np.dtype(dtype).itemsize
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            path = folder / ".feature-rows.tmp"
-            self._file = path.open("w+b")
-            path.unlink()
+            self._file = tempfile.TemporaryFile(prefix=".feature-rows.", dir=folder)  # noqa: SIM115 - kept open
         self.rows: np.memmap[tuple[int, int], np.dtype[np.float16 | np.float32]] = np.memmap(
             self._file, dtype=dtype, mode="w+", shape=shape
         )

@@ -16,7 +16,7 @@ from torch import Tensor
 from vmr.errors import CheckpointError
 from vmr.files import atomic_path
 from vmr.locate.words import WordTable
-from vmr.model.build import build_network
+from vmr.model.build import network_with_weights
 from vmr.model.network import MomentNetwork
 
 FORMAT = "vmr-model-1"
@@ -95,8 +95,7 @@ def read_model(path: Path) -> ModelFile:
                 for name in names
                 if name.startswith(_EXTRACTOR)
             }
-        network = build_network(**info["sizes"])
-        network.load_state_dict(_part(small, _NETWORK))
+        network = network_with_weights(info["sizes"], _part(small, _NETWORK))
         words = WordTable(text.split("\n"), vectors, max_words=int(info["queries"]["max_words"]))
         if len(words.words) != len(vectors):
             raise ValueError(f"{len(words.words)} words, {len(vectors)} vectors")

@@ -1,6 +1,10 @@
 """The methods by their names, and the one function that makes their networks."""
 
+from collections.abc import Mapping
 from typing import Any, get_args
+
+import torch
+from torch import Tensor
 
 from vmr.data.blind import Exchanged
 from vmr.model.ci_mha import METHODS as CI_MHA_METHODS
@@ -81,3 +85,25 @@ def build_network(
         alignment=alignment,
         segmentation_weight=segmentation_weight,
     )
+
+
+def network_with_weights(sizes: Mapping[str, Any], weights: Mapping[str, Tensor]) -> MomentNetwork[Any]:
+    """The network of sizes and weights that a file names.
+
+    Args:
+        sizes: arguments of `build_network`.
+        weights: its `state_dict`.
+
+    Raises:
+        ValueError, TypeError: the sizes cannot be, or the weights are not those of such a network.
+    """
+    # On the meta device first, where sizes take no memory: a file may claim any.
+    with torch.device("meta"):
+        shapes = {name: tensor.shape for name, tensor in build_network(**sizes).state_dict().items()}
+    if wrong := sorted(
+        name for name in {*shapes, *weights} if name not in weights or weights[name].shape != shapes.get(name)
+    ):
+        raise ValueError(f"its weights are not those of its sizes: {wrong[0]} and {len(wrong) - 1} more")
+    network = build_network(**sizes)
+    network.load_state_dict(dict(weights))
+    return network

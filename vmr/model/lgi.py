@@ -39,7 +39,7 @@ class Lgi(MomentNetwork[SpanPrediction]):
         query_hidden: length of the states of each direction of the sentence's LSTM (the authors: 256).
         heads: heads of the non-local blocks (the authors: 4 on Charades-STA, 1 on ActivityNet Captions).
         dropout: of the standardised features, and nowhere else.
-        lstm_dropout: between and after the sentence's LSTMs (the authors: 0.5).
+        lstm_dropout: between the sentence's LSTMs (the authors: 0.5) and after them (the authors: none).
         phrases: semantic phrases of a query (the paper: 3 on Charades-STA, 5 on ActivityNet Captions).
         kernel: steps that a convolution of the local context sees (the paper: 15).
         global_blocks: non-local blocks (the authors: 2 on Charades-STA, 1 on ActivityNet Captions).

@@ -45,7 +45,7 @@ class MomentNetwork(nn.Module, ABC, Generic[P]):
         """The prediction for every query of a batch.
 
         Args:
-            features: of the steps of each video; what they hold after the last does not matter.
+            features: of the steps of each video; finite, and what they hold after the last does not matter.
             step_counts: steps of the video of each query.
             words: word vectors; zeros after the last word.
             unknown_mask: True at unknown words.

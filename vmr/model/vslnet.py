@@ -35,7 +35,7 @@ class VslNet(MomentNetwork[BoundaryPrediction]):
         dropout: of the inputs, in the encoder, after the context-query attention and in perceptrons.
         kernel: steps that a convolution of the encoder sees (the paper: 7).
         layers: convolutions of the encoder (the paper: 4).
-        highlight_weight: of the highlighting loss; the authors' 5.
+        highlight_weight: of the highlighting loss; the authors' 5, whose boundary loss is not halved.
         extension: share of the moment's length by which the foreground is longer on each side; the authors' 0.1.
     """
 

@@ -15,7 +15,7 @@ import torch
 
 from vmr.errors import CheckpointError
 from vmr.files import atomic_path
-from vmr.model.build import build_network
+from vmr.model.build import network_with_weights
 from vmr.model.network import MomentNetwork
 from vmr.shard import writing
 
@@ -69,8 +69,7 @@ def load_checkpoint(path: Path, *, device: torch.device | str = "cpu") -> tuple[
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dictionary
         if info["format"] != _FORMAT:
             raise CheckpointError(f"{path}: format {info['format']!r}, expected {_FORMAT!r}. Train again.")
-        model = build_network(**info["sizes"])
-        model.load_state_dict(weights)
+        model = network_with_weights(info["sizes"], weights)
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: there is no such checkpoint. Train first.") from error
     except (OSError, safetensors.SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:

@@ -56,12 +56,13 @@ def repeatable(device: torch.device) -> Iterator[None]:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     how: Any = torch.utils.deterministic
     before, filling = torch.are_deterministic_algorithms_enabled(), how.fill_uninitialized_memory
+    only_warned = torch.is_deterministic_algorithms_warn_only_enabled()
     torch.use_deterministic_algorithms(True, warn_only=True)
     how.fill_uninitialized_memory = False  # nothing of ours is read before it is written
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before, warn_only=True)
+        torch.use_deterministic_algorithms(before, warn_only=only_warned)
         how.fill_uninitialized_memory = filling
 
 

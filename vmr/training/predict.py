@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,6 +118,11 @@ def predict_run(
             )
             for row, seconds, scores, valid in answers:
                 ranked = [[*span, score] for span, score, real in zip(seconds, scores, valid, strict=True) if real]
+                if not ranked or not all(math.isfinite(number) for span in ranked for number in span):
+                    raise EvaluationError(
+                        f"{checkpoint}: its answer to {samples.query_ids[row]} (video {samples.video_ids[row]}) is no "
+                        f"number. Look at the features of that video in {features}, or train again."
+                    )
                 answer = {"query_id": samples.query_ids[row], "video_id": samples.video_ids[row]}
                 lines[row] = json.dumps(answer | {"split": samples.splits[row], "spans": ranked}, ensure_ascii=False)
             bar.update(len(rows))

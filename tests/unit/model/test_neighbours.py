@@ -1,13 +1,16 @@
 """ExCL, VSLNet and LGI against independent numpy versions, and what must not change their answers."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 import torch
 from reference import neighbours_reference as reference
 from torch import Tensor
 
-from vmr.model.build import METHODS, build_network, exchanged_input, uses_alignment
+from vmr.model.build import METHODS, build_network, exchanged_input, network_with_weights, uses_alignment
 from vmr.model.ci_mha import CiMha
+from vmr.model.dropout import Dropout
 from vmr.model.losses import Targets
 from vmr.model.prediction import Prediction, SpanPrediction
 
@@ -302,3 +305,54 @@ def test_every_method_has_a_network() -> None:
         assert (exchanged_input(method) is not None) == method.endswith("_blind")
     with pytest.raises(ValueError, match="'magic'; expected one of mha"):
         build_network(method="magic", **SIZES)
+
+
+_QUERY = ("query_encoder.dropout", 0.5)
+_COMMON = {_QUERY: 1, ("start_mlp.2", 0.25): 1, ("end_mlp.2", 0.25): 1}
+_CI_MHA = {
+    _QUERY: 1, ("query_interaction.dropout", 0.25): 1, ("query_projection.2", 0.25): 1,
+    ("video_encoder.dropout", 0.25): 1, ("video_interaction.dropout", 0.25): 1, ("video_projection.2", 0.25): 1,
+    ("fusion.dropout", 0.25): 2,  # both of the attentions, Eqs 7 and 8
+    ("boundaries.dropout", 0.5): 2,  # both of the LSTMs, Eqs 10 and 11
+    ("boundaries.start_mlp.2", 0.25): 1, ("boundaries.end_mlp.2", 0.25): 1,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("method", "expected"),
+    [
+        ("ci_mha_wo_ms", _CI_MHA),
+        ("ci_mha", _CI_MHA | {("segmentation.mlp.2", 0.25): 1}),
+        ("mha", _CI_MHA | {("segmentation.mlp.2", 0.25): 1, ("fusion.dropout", 0.25): 1}),
+        ("excl", _COMMON | {("feature_dropout", 0.25): 1, ("dropout", 0.5): 2}),
+        ("lgi", {("query_encoder.lstm.between", 0.5): 1, _QUERY: 1, ("video_encoder.dropout", 0.25): 1}),
+        (
+            "vslnet",
+            {
+                ("word_projection.0", 0.25): 1, ("video_encoder.dropout", 0.25): 1,
+                ("encoder.dropout", 0.25): 2 * (4 + 1 + 1),  # words and steps: convolutions, attention, last layers
+                ("encoder.output.2", 0.25): 2,
+                ("attention.dropout", 0.25): 2, ("start_mlp.2", 0.25): 1, ("end_mlp.2", 0.25): 1,
+            },
+        ),
+    ],
+)  # fmt: skip
+def test_dropout_is_used_in_training_where_the_classes_say(method: str, expected: dict) -> None:
+    network = make_network(method, dropout=0.25, lstm_dropout=0.5).train()
+    used: Counter[tuple[str, float]] = Counter()
+    for name, module in network.named_modules():
+        if isinstance(module, Dropout) and module.probability:
+            module.register_forward_hook(lambda own, *_, name=name: used.update([(name, own.probability)]))
+    network(**make_inputs(STEPS, WORDS))
+    assert used == expected
+
+
+def test_a_file_that_claims_other_sizes_than_its_weights_costs_no_memory() -> None:
+    sizes = {**SIZES, "method": "ci_mha"}
+    weights = build_network(**sizes).state_dict()
+    assert network_with_weights(sizes, weights).state_dict().keys() == weights.keys()
+    for claimed in (sizes | {"hidden": 2_000_000}, sizes | {"method": "mha"}, sizes | {"method": "ci_mha_wo_ms"}):
+        with pytest.raises(ValueError, match="its weights are not those of its sizes"):
+            network_with_weights(claimed, weights)
+    with pytest.raises(ValueError, match=r"boundaries\.end_mlp\.0\.bias and 0 more"):
+        network_with_weights(sizes, {name: w for name, w in weights.items() if name != "boundaries.end_mlp.0.bias"})

@@ -17,8 +17,9 @@ from typer.testing import CliRunner
 import vmr.training.loop as loop
 from vmr.annotations.moments import read_moments, validation_videos, write_moments
 from vmr.cli import app
+from vmr.data.collate import Collator
 from vmr.data.spans import temporal_iou
-from vmr.errors import ConfigError, ShardError, TrainingError
+from vmr.errors import ConfigError, EvaluationError, ShardError, TrainingError
 from vmr.features.store import FeatureStore
 from vmr.model.ci_mha import CiMha
 from vmr.model.losses import Losses
@@ -145,8 +146,9 @@ def test_a_killed_run_ends_in_the_same_weights(
 def test_every_epoch_draws_anew(data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seeds, original = [], torch.manual_seed
     monkeypatch.setattr(loop.torch, "manual_seed", lambda seed: (seeds.append(seed), original(seed))[1])
-    train_run(**data.inputs(), output_dir=tmp_path, **SMALL)
-    assert len(set(seeds)) == 1 + SMALL["epochs"]  # The first is of the initial weights.
+    for seed in (0, 1):
+        train_run(**data.inputs(), output_dir=tmp_path / str(seed), seed=seed, **SMALL)
+    assert len(set(seeds)) == 2 * (1 + SMALL["epochs"])  # The first is of the initial weights.
 
 
 def test_a_state_of_other_settings_is_not_used(data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,7 +210,7 @@ def test_a_validation_loss_that_is_not_a_number_names_its_queries(
     assert named and set(named) <= set(held_out)
 
 
-@pytest.mark.parametrize("step", [1, 6])
+@pytest.mark.parametrize("step", [1, 6, 0])  # 0: the last
 def test_a_gradient_that_is_not_finite_stops_and_nothing_of_it_is_saved(
     data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
@@ -217,10 +219,13 @@ def test_a_gradient_that_is_not_finite_stops_and_nothing_of_it_is_saved(
     original, training_batches = CiMha.losses, loop.training_batches
     orders, steps = [], []
 
+    def wanted() -> int:
+        return step or len(orders[0])
+
     def poisoned(self, prediction, targets):
         losses = original(self, prediction, targets)
         steps.append(self.training)
-        if self.training and sum(steps) == len(orders[0]) + step:
+        if self.training and sum(steps) == len(orders[0]) + wanted():
             # The derivative of the root of zero: a finite loss, a gradient that is not.
             return Losses(total=losses.total + (0 * self.positions.embedding.sum()).sqrt(), parts=losses.parts)
         return losses
@@ -232,12 +237,13 @@ def test_a_gradient_that_is_not_finite_stops_and_nothing_of_it_is_saved(
             "training_batches",
             lambda *args, **kwargs: orders.append(training_batches(*args, **kwargs)) or orders[-1],
         )
-        with pytest.raises(TrainingError, match=rf"gradient is not a number at step {step} of epoch 2") as caught:
+        with pytest.raises(TrainingError, match="gradient is not a number") as caught:
             train_run(**data.inputs(), output_dir=tmp_path / "run", **settings)
+    assert f"gradient is not a number at step {wanted()} of epoch 2" in str(caught.value)
     table = read_moments(data.moments)
     held_out = validation_videos(table["video_id"][table["split"] == "train"])
     names = table["query_id"][(table["split"] == "train") & ~table["video_id"].isin(held_out)].tolist()
-    assert f"queries {', '.join(names[row] for row in orders[1][step - 1])}. " in str(caught.value)
+    assert f"queries {', '.join(names[row] for row in orders[1][wanted() - 1])}. " in str(caught.value)
     assert not (tmp_path / "run" / "checkpoint.safetensors").exists()
     saved = torch.load(tmp_path / "run" / "last.pt", weights_only=True)
     best = saved["progress"]["best_weights"]
@@ -424,8 +430,8 @@ def test_every_epoch_has_an_order_of_its_own(data, tmp_path: Path, monkeypatch: 
 
 
 def test_the_fingerprint_tells_features_and_code(data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fingerprint(name: str, features: Path = data.features) -> str:
-        inputs = {**data.inputs(), "features": features}
+    def fingerprint(name: str, features: Path = data.features, queries: Path = data.queries) -> str:
+        inputs = {**data.inputs(), "features": features, "queries": queries}
         train_run(**inputs, output_dir=tmp_path / name, **{**SMALL, "epochs": 1})
         return record(tmp_path / name)["fingerprint"]
 
@@ -436,8 +442,33 @@ def test_the_fingerprint_tells_features_and_code(data, tmp_path: Path, monkeypat
     plain = fingerprint("plain")
     assert fingerprint("same", tmp_path / "same.h5") == plain
     assert fingerprint("features", tmp_path / "other.h5") != plain
+    shutil.copy(data.queries, tmp_path / "queries.h5")
+    with (tmp_path / "queries.h5").open("ab") as file:
+        file.write(b" ")
+    assert fingerprint("queries", queries=tmp_path / "queries.h5") != plain
     monkeypatch.setattr("vmr.training.run.code_digest", lambda entries: "changed")
     assert fingerprint("code") != plain
+
+
+@pytest.mark.parametrize("method", ["ci_mha", "lgi"])
+def test_an_answer_that_is_no_number_names_its_query(
+    data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    train_run(**data.inputs(), output_dir=tmp_path, **{**SMALL, "epochs": 1, "method": method})
+    original = Collator.__call__
+
+    def poisoned(self, samples, *args, **kwargs):
+        batch = original(self, samples, *args, **kwargs)
+        batch.features.fill_(torch.nan)
+        return batch
+
+    monkeypatch.setattr(Collator, "__call__", poisoned)
+    with pytest.raises(EvaluationError, match=r"its answer to test:\d+ \(video test\d+\) is no number"):
+        predict_run(
+            checkpoint=tmp_path / "checkpoint.safetensors", output=tmp_path / "p.jsonl", splits=["test"],
+            device="cpu", **data.inputs(),
+        )  # fmt: skip
+    assert not (tmp_path / "p.jsonl").exists()
 
 
 def test_test_videos_alone_give_an_untrained_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
