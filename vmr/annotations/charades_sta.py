@@ -106,7 +106,7 @@ def _parse_line(raw: bytes, *, key: str, where: str) -> Query | str:
 
 
 def _take_duration(durations: Durations, row: dict[str, str | None], *, where: str) -> None:
-    video_id, length = row["id"] or "", (row["length"] or "").strip()
+    video_id, length = (row["id"] or "").strip(), (row["length"] or "").strip()
     seconds = float(length) if _NUMBER.fullmatch(length) else float("nan")
     if not video_id:
         durations.problems.append(Problem(where, "the id is empty"))

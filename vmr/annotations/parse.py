@@ -98,14 +98,17 @@ def _read_files(
     if annotation_format != "csv":
         read = _READERS[annotation_format]
         return {split: [read(Path(file)) for file in files] for split, files in annotations.items()}
-    sharing: dict[Path, list[str]] = {}
+    sharing: dict[Path, list[str]] = {}  # one file may be named in two ways
+    named: dict[Path, Path] = {}
     for split, files in annotations.items():
         for file in files:
-            sharing.setdefault(Path(file), []).append(split)
+            sharing.setdefault(Path(file).resolve(), []).append(split)
+            named.setdefault(Path(file).resolve(), Path(file))
     parts = {
-        file: parse_sentences_csv(file, splits=splits, train_split=train_split) for file, splits in sharing.items()
+        file: parse_sentences_csv(named[file], splits=splits, train_split=train_split)
+        for file, splits in sharing.items()
     }
-    return {split: [parts[Path(file)][split] for file in files] for split, files in annotations.items()}
+    return {split: [parts[Path(file).resolve()][split] for file in files] for split, files in annotations.items()}
 
 
 def _check_expected(expected: dict[str, dict[str, int]], *, splits: list[str]) -> None:

@@ -74,6 +74,7 @@ class QueryFinder:
         Raises:
             BadRecordError: no query is named, there is none of that name, or more than one.
         """
+        record = {name: value for name, value in record.items() if value is not None}  # null: nothing is said
         query_id, video_id = record.get("query_id"), record.get("video_id")
         if query_id is not None:
             return self._by_name(query_id, record)

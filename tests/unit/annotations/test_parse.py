@@ -185,9 +185,18 @@ def test_bytes_that_are_no_text_cost_one_sentence(tmp_path, kind, content, where
     assert [row["where"] for row in report["splits"]["train"]["malformed"]] == [f"{tmp_path}/{where}"]
 
 
+def test_a_csv_that_is_named_in_two_ways_is_divided_as_one(tmp_path):
+    (tmp_path / "sub").mkdir()
+    rows = "".join(f"v{number},0,1,a.\n" for number in range(10))
+    (tmp_path / "a.csv").write_text(f"video,start,end,sentence\n{rows}")
+    annotations = {"train": [tmp_path / "a.csv"], "test": [tmp_path / "sub" / ".." / "a.csv"]}
+    moments, _ = parse(tmp_path, annotation_format="csv", annotations=annotations)
+    assert moments["split"].value_counts().to_dict() == {"train": 8, "test": 2}
+
+
 def test_an_id_that_is_no_text_costs_one_duration(tmp_path):
     (tmp_path / "a.txt").write_text("A 0 1##one.\n")
-    (tmp_path / "lengths.csv").write_bytes(b"id,length\ncaf\xe9,long\nA,2\n")
+    (tmp_path / "lengths.csv").write_bytes(b"id,length\ncaf\xe9,long\nA ,2\n")
     moments, report = parse(tmp_path, annotations={"train": [tmp_path / "a.txt"]}, durations=[tmp_path / "lengths.csv"])
     assert moments["duration_sec"].tolist() == [2.0]
     assert "caf\\udce9" in report["duration_problems"][0]["reason"]

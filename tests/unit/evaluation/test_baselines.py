@@ -76,6 +76,15 @@ def test_charades_window_gives_the_published_figures(shared_data, tmp_path):
     assert (record["training_queries"], record["queries"], record["videos"]) == (12_404, 3_720, 1_334)
 
 
+def test_of_equally_good_windows_the_earlier_and_shorter_is_chosen():
+    # At R@1, IoU=0.3, all windows [a, b] over [0.4, 0.6] that are no longer than 0.65, and smaller ones inside, hit.
+    moments = pd.DataFrame([("q", "v", "train", 4.0, 6.0, 10.0, "a")], columns=MOMENT_COLUMNS)
+    windows = choose_windows(clamp_spans(moments, {"v": 10.0}))
+    assert windows["R@1,IoU=0.3"] == (0.0, 0.6)
+    assert windows["R@1,IoU=0.7"] == (0.35, 0.6)
+    assert windows["mIoU"] == (0.4, 0.6)
+
+
 def test_activitynet_whole_video_gives_the_published_figures(shared_data, tmp_path):
     table = _activitynet(shared_data, ("train", "val_1", "val_2"))
     table = clamp_spans(table, dict(zip(table["video_id"], table["duration_sec"], strict=True)))

@@ -19,6 +19,7 @@ QUERIES = [
         ({"query_id": "val_1:v:1"}, "val_1:v:1"),
         ({"query_id": "v:1"}, "val_1:v:1"),
         ({"query_id": "v:0", "split": "val_2"}, "val_2:v:0"),
+        ({"query_id": None, "video_id": "v", "index": 1, "sentence": None, "split": None}, "val_1:v:1"),
         ({"query_id": "v:1", "video_id": "v", "split": "val_1"}, "val_1:v:1"),
         # Systems rewrite sentences; beside an id they say nothing.
         ({"query_id": "v:1", "sentence": "it barks <eos>"}, "val_1:v:1"),

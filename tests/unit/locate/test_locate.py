@@ -20,7 +20,7 @@ from vmr.locate.export import export_run
 from vmr.locate.extraction import unpacked
 from vmr.locate.locator import Locator
 from vmr.locate.model_file import read_model
-from vmr.locate.stretches import Stretch, merge, plan_stretches, stretch_result
+from vmr.locate.stretches import Stretch, StretchResult, merge, plan_stretches, stretch_result
 from vmr.locate.words import WordTable, read_word_table
 from vmr.model.prediction import BoundaryPrediction
 from vmr.training.predict import predict_run
@@ -245,3 +245,23 @@ def test_at_hand_reads_no_video_and_forgetting_deletes(made, tmp_path: Path, mon
     assert not list((tmp_path / "cache" / "features").rglob("*.safetensors"))
     with pytest.raises(VideoError, match=r"none\.mp4"):
         one.at_hand(tmp_path / "none.mp4")
+
+
+def test_near_copies_from_two_stretches_are_one_moment_and_p_in_counts_on_average() -> None:
+    times = np.arange(7.0)
+    stretches = [Stretch(0, 4, 0, 3), Stretch(2, 6, 3, 6)]
+    none = np.zeros(3)
+    results = [
+        StretchResult(np.array([[1.0, 3.0], [0.0, 1.0]]), np.array([0.5, 0.1]), 0.0, none, none, none, 1.0),
+        StretchResult(np.array([[1.0, 3.4], [4.0, 6.0]]), np.array([0.4, 0.3]), 0.0, none, none, none, 1.0),
+    ]
+    moments, _ = merge(results, times[:-1], times[1:], top=3, nms_threshold=0.5)
+    assert [(each.start_sec, each.end_sec) for each in moments] == [(1.0, 3.0), (4.0, 6.0), (0.0, 1.0)]
+    # A span of two steps, of which P_in says 1/2 each: half of P_start * P_end.
+    start = torch.tensor([[0.0, 20.0, 0.0, 0.0]])
+    end = torch.tensor([[0.0, 0.0, 20.0, 0.0]])
+    prediction = BoundaryPrediction(start, end, torch.zeros(1, 4))
+    common = {"top": 1, "nms_threshold": 0.5, "alone": False}
+    result = stretch_result(prediction, 0, stretches[0], times[:-1], times[1:], **common)
+    assert result.spans[0].tolist() == [1.0, 3.0]
+    assert result.scores[0] == pytest.approx(0.5, rel=1e-5)

@@ -13,6 +13,7 @@ from vmr.errors import EvaluationError
 from vmr.report import page
 from vmr.report.coverage import read_coverage
 from vmr.report.page import drop_pictures, make_report
+from vmr.report.table_view import text_of_table
 
 HOSTILE = "<script>alert('x')</script> \"quoted\" & <b>bold</b> appears"
 _VOID = {"meta", "img", "input", "br", "link"}
@@ -254,3 +255,11 @@ def test_reasons_are_one_but_for_the_ids_in_them(tmp_path):
     path.write_text("video_id,status,reason\n" + "".join(f"{id},missing,{reason}\n" for id, reason in rows))
     (failure,) = read_coverage({"i3d": path})[0].failures
     assert (failure.reason, failure.video_ids) == ("no file of this name: …", ("5", "b", "e"))
+
+
+def test_the_readable_table_stays_text(tmp_path):
+    path = tmp_path / "table.md"
+    path.write_text("# T\n\nabove\n\n## Notes\n\n- <img src=x onerror=alert(1)> of [a](http://b) & more\n")
+    shown = text_of_table(path)
+    assert "<img" not in shown and "<a" not in shown and "above" not in shown
+    assert "&lt;img src=x onerror=alert(1)&gt;" in shown and shown.startswith("<h4>Notes</h4>")

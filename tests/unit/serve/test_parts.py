@@ -18,6 +18,9 @@ def test_ids_are_those_of_names_and_names_can_be_anything(tmp_path):
     for name in (strange, "b.mp4"):
         (tmp_path / name).write_bytes(b"x")
     (tmp_path / "folder.mp4").mkdir()
+    (tmp_path / ".private").mkdir()
+    for name in (".hidden.mp4", ".private/c.mp4"):
+        (tmp_path / name).write_bytes(b"x")
     videos = FolderVideos(tmp_path).all()
     assert sorted(video.name for video in videos.values()) == ["b.mp4", "caf\ufffd.mp4"]
     assert all(len(id) == 24 and int(id, 16) >= 0 for id in videos)
