@@ -1,6 +1,7 @@
 """A check of files that crashes, for the process that `vmr verify` reads them in: it finds this module by its name."""
 
 import signal
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,3 +19,15 @@ class At:
         if path.name == self.name:
             signal.raise_signal(self.number)
         return check_file(path)
+
+
+def may_not_read(path: Path) -> Checked:
+    """`check_file`, but one file may not be read."""
+    return Checked(None, unread="Permission denied") if path.name == "shard_1.h5" else check_file(path)
+
+
+def never_ends(path: Path) -> Checked:
+    """`check_file`, but over one file it goes round for ever, as libhdf5 may."""
+    while path.name == "shard_1.h5":
+        time.sleep(1)
+    return check_file(path)

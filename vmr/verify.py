@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
+import resource
 import signal
 from collections.abc import Iterator
 from contextlib import closing
@@ -20,6 +22,10 @@ from vmr.errors import ConfigError, DamageError
 _SHOWN = 3
 # By these a process ends over what a library does. Others come from outside, as from a lack of memory, and say nothing
 # of the file that was being read.
+# Of the file's owner, the disk and the network, not of what the file holds.
+_FROM_OUTSIDE = (errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EMFILE)
+# libhdf5 may go round for ever in an altered file, or ask for any amount of memory.
+_LEAST_SEC, _SLOWEST_BYTES_PER_SEC, _MOST_BYTES = 300.0, 10**6, 8 << 30
 _CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE, signal.SIGILL)
 
 
@@ -31,11 +37,13 @@ class Checked:
         damage: what is wrong with it; None for nothing.
         sealed: whether it has checksums; files without are only opened.
         links: files that it links to.
+        unread: why it could not be looked into, which says nothing of what it holds; None where it was.
     """
 
     damage: str | None
     sealed: bool = True
     links: frozenset[Path] = frozenset()
+    unread: str | None = None
 
 
 @dataclass
@@ -47,12 +55,14 @@ class Verified:
         size_bytes: of all of them.
         damaged: the bad ones, and what is wrong with each.
         unsealed: files without checksums, which were only opened.
+        unread: files and folders of which nothing is known, and why.
     """
 
     files: int = 0
     size_bytes: int = 0
     damaged: dict[Path, str] = field(default_factory=dict)
     unsealed: list[Path] = field(default_factory=list)
+    unread: dict[Path, str] = field(default_factory=dict)
 
 
 def verify_files(folder: Path) -> Verified:
@@ -73,13 +83,15 @@ def verify_files(folder: Path) -> Verified:
     result = Verified()
     links: dict[Path, set[Path]] = {}
     with closing(_Reader()) as reader:
-        for path in tqdm(list(_files_of(folder)), desc="verify", unit="file", disable=None):
+        for path in tqdm(list(_files_of(folder, result.unread)), desc="verify", unit="file", disable=None):
             result.files += 1
             result.size_bytes += path.stat().st_size if path.exists() else 0  # a link to nothing
             checked = reader.check(path)
             if not checked.sealed:
                 result.unsealed.append(path)
-            if checked.damage is None:
+            if checked.unread is not None:
+                result.unread[path] = checked.unread
+            elif checked.damage is None:
                 links[path] = set(checked.links)
             else:
                 result.damaged[path] = checked.damage
@@ -107,6 +119,8 @@ def check_file(path: Path) -> Checked:
             links = frozenset((path.parent / name).resolve() for name in links_of(file) if name)
             return Checked(None, sealed=sealed, links=links)
     except UNREADABLE as error:
+        if isinstance(error, OSError) and error.errno in _FROM_OUTSIDE:
+            return Checked(None, unread=os.strerror(error.errno))
         return Checked(f"not readable: {error or type(error).__name__}")
 
 
@@ -127,6 +141,11 @@ class _Reader:
             self._start()
         try:
             self._pipe.send(path)
+            size = path.stat().st_size if path.exists() else 0
+            limit = _LEAST_SEC + size / _SLOWEST_BYTES_PER_SEC
+            if not self._pipe.poll(limit):
+                self.close()
+                return Checked(None, unread=f"reading it did not end within {limit:.0f} s; it may be damaged")
             found: Checked = self._pipe.recv()
             return found
         except (EOFError, OSError):  # at once when the process ends, however it does
@@ -159,6 +178,7 @@ class _Reader:
 
 def _serve(pipe: Any, check: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command gets it, too, and ends this process
+    resource.setrlimit(resource.RLIMIT_AS, (_MOST_BYTES, resource.getrlimit(resource.RLIMIT_AS)[1]))
     while True:
         try:
             path = pipe.recv()
@@ -167,10 +187,17 @@ def _serve(pipe: Any, check: Any) -> None:
         pipe.send(check(path))
 
 
-def _files_of(folder: Path) -> Iterator[Path]:
-    """Files of a folder and of those that it links to, as to a larger disk; each folder once, should links go round."""
+def _files_of(folder: Path, unread: dict[Path, str]) -> Iterator[Path]:
+    """Files of a folder and of those that it links to, as to a larger disk; each folder once, should links go round.
+
+    Folders that cannot be listed are noted in `unread`.
+    """
     seen: set[Path] = set()
-    for root, folders, names in os.walk(folder, followlinks=True):
+
+    def refused(error: OSError) -> None:
+        unread[Path(error.filename)] = error.strerror or str(error)
+
+    for root, folders, names in os.walk(folder, followlinks=True, onerror=refused):
         seen.add(Path(root).resolve())
         # Parts of a shard at work are checked by who goes on with it; hidden files are being written.
         folders[:] = [

@@ -73,6 +73,10 @@ def _divide(table: Table, splits: list[str], train_split: str) -> dict[str, list
         )
     test_split = next(split for split in splits if split != train_split)
     videos = {row.video_id for row in table.rows if row.values and not video_id_reason(row.video_id)}
+    if not videos:
+        first = next(iter(_parse(table, table.rows[:1]).malformed), None)
+        why = f"{first.where}: {first.reason}" if first else "no row names a video"
+        raise AnnotationError(f"{table.path}: none of its {len(table.rows)} rows can be used; {why}.")
     if len(videos) < 2:
         raise AnnotationError(f"{table.path}: {len(videos)} video cannot be divided into {' and '.join(splits)}.")
     tested = validation_videos(videos, fraction=TEST_SHARE)

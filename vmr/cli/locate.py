@@ -32,8 +32,10 @@ def export(
     most_words: Annotated[int, typer.Option(help="Words to take along, the most frequent.", min=1)] = 400_000,
 ) -> None:
     """Write a trained run as one file that `locate` and `serve` take."""
+    from vmr.files import refuse_inputs
     from vmr.locate.export import export_run
 
+    refuse_inputs(output, [run / "checkpoint.safetensors", run / "run.json", vectors, weights, mean, features])
     export_run(
         run=run,
         output=output,
@@ -109,13 +111,20 @@ def locate(
         raise typer.Exit(1)
 
 
+def _is_file(thing: str) -> bool:
+    try:
+        return Path(thing).is_file()
+    except OSError:  # a sentence may be longer than any name of a file
+        return False
+
+
 def _videos_and_queries(things: list[str], *, any_name: bool) -> tuple[list[Path], list[str]]:
     """Leading arguments that name videos, and the sentences after them."""
     from vmr.names import VIDEO_EXTENSIONS
 
     count = 0
     for thing in things:
-        if not (Path(thing).is_file() or Path(thing).suffix.lower() in VIDEO_EXTENSIONS or (any_name and not count)):
+        if not (_is_file(thing) or Path(thing).suffix.lower() in VIDEO_EXTENSIONS or (any_name and not count)):
             break
         count += 1
     if not count:

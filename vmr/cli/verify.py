@@ -27,11 +27,16 @@ def verify(
             path.unlink()
     if result.unsealed:
         typer.echo(f"{len(result.unsealed)} files have no checksums and were only opened: {result.unsealed[0]}, ...")
+    for path, reason in result.unread.items():
+        typer.echo(f"{path}: could not be looked into ({reason}); it stays as it is.")
     size = f"{result.files} files of {result.size_bytes / 1e9:.2f} GB"
     if not result.damaged:
-        typer.echo(f"{size}: nothing is damaged.")
+        more = f" of what could be read; {len(result.unread)} could not" if result.unread else ""
+        typer.echo(f"{size}: nothing is damaged{more}.")
+        if result.unread:
+            raise typer.Exit(1)
         return
     todo = "Removed" if delete else "Remove them with --delete"
-    typer.echo(f"{size}: {len(result.damaged)} damaged. {todo}; Snakemake makes them again.")
-    if not delete:
+    typer.echo(f"{size}: {len(result.damaged)} damaged. {todo}; Snakemake makes them again where they are needed.")
+    if not delete or result.unread:
         raise typer.Exit(1)

@@ -29,16 +29,17 @@ __all__ = [
 ]
 
 
-def load_config(values: Mapping[str, Any]) -> Config:
+def load_config(values: Mapping[str, Any], *, source: str = "config.yaml") -> Config:
     """Check the content of `config.yaml`.
 
     Args:
         values: the parsed YAML.
+        source: for messages: where it stands.
 
     Raises:
         ConfigError: names every wrong entry, with the nearest known key for unknown ones.
     """
-    config = validated(Config, dict(values), "config.yaml")
+    config = validated(Config, dict(values), source)
     for name in config.datasets:
         config.for_dataset(name)
     return config
@@ -50,7 +51,7 @@ def read_config(path: Path) -> Config:
     Raises:
         ConfigError: missing, unreadable, not YAML, or not a configuration.
     """
-    return load_config(read_mapping(path))
+    return load_config(read_mapping(path), source=str(path))
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
@@ -61,8 +62,10 @@ def read_mapping(path: Path) -> dict[str, Any]:
     """
     import yaml
 
+    from vmr.config.yaml_once import load_once
+
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = load_once(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: there is no such configuration file. Go to its folder, or name it.") from error
     except OSError as error:

@@ -64,4 +64,7 @@ def findings_table(findings: Sequence[Finding]) -> str:
 def _what(finding: Finding) -> str:
     shown = "; ".join(textwrap.shorten(example, _WIDTH, placeholder=" ...") for example in finding.examples)
     more = f"; and {finding.count - len(finding.examples):,} more" if finding.count > len(finding.examples) else ""
-    return f"{shown}{more}. {finding.advice}".strip(" .") + "." if shown else finding.advice
+    said = f"{shown}{more}. {finding.advice}".rstrip(" .")
+    if not shown:
+        return finding.advice
+    return said if said.endswith("?") else f"{said}."

@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from vmr.errors import VideoError
 from vmr.files import atomic_path
 from vmr.names import VIDEO_EXTENSIONS
 from vmr.shard import shard_of
@@ -28,6 +29,9 @@ def folder_fingerprints(
 
     Returns:
         `shards` strings of 16 hexadecimal digits.
+
+    Raises:
+        VideoError: the folder cannot be listed.
     """
     return _by_shard(_held(folder, extensions), shards)
 
@@ -65,6 +69,11 @@ def _held(folder: Path | str, extensions: tuple[str, ...]) -> dict[str, str]:
                     held[file.name] = f"{status.st_size} {status.st_mtime_ns}"
     except FileNotFoundError:
         pass
+    except OSError as error:
+        raise VideoError(
+            f"{folder}: a folder of videos was expected, it cannot be listed ({error.strerror or error}). Make it "
+            "readable, or name another one."
+        ) from error
     return held
 
 

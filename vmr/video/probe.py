@@ -46,10 +46,16 @@ def probe_videos(
 
     Raises:
         AnnotationError: the table of moments cannot be read.
-        VideoError: the folder of the videos cannot be listed.
+        VideoError: the folder of the videos is not there, or cannot be listed.
         ShardError: ffprobe is not installed, or the manifest cannot be written.
     """
     wanted = sorted({str(name) for name in read_moments(moments)["video_id"] if shard_of(str(name), shards) == shard})
+    if not videos.is_dir():
+        # All of them would count as missing, and take finished frames and features along.
+        raise VideoError(
+            f"{videos}: there is no such folder of videos. Mount it, or correct `videos` of the dataset; an empty "
+            "folder stands for videos that cannot be had."
+        )
     files = find_videos(videos, wanted)
     rows: list[dict[str, Any]] = []
     with Prober() as prober:

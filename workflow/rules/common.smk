@@ -20,13 +20,15 @@ shell.prefix(
 )
 
 from vmr.assets.registry import is_path
-from vmr.config import load_config
+from vmr.config import load_config, read_mapping
 from vmr.errors import ConfigError, VmrError
 from vmr.failures import options_of, summary
 from vmr.stages import STAGES, extract_stage
 from vmr.video.listing import changed_shards, folder_fingerprints
 
 try:
+    for file in workflow.configfiles:
+        read_mapping(Path(file))  # Snakemake lets keys stand twice
     CONFIG = load_config(config)
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
@@ -224,6 +226,10 @@ def lasting(minutes, *, per_video_hour=0):
 
 
 onerror:
+    # Snakemake removes what a failed job had written, and makes a file that is missing only for one that is missing, too:
+    # older results after it would count as right, and the same command do nothing.
+    for job in workflow.dag.needrun_jobs() if workflow.dag else ():
+        workflow.persistence.started(job)
     # Empty for errors before the first job, which Snakemake has printed.
     if failed := summary(
         "".join(Path(file).read_text() for file in log),

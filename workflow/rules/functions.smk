@@ -68,11 +68,14 @@ def video_fingerprints(name):
     A cluster's jobs read the rules anew, each on its node: most of them must not list a million files for it.
     """
     dataset = DATASETS[name]
-    if name in FETCHED_VIDEOS:
-        return changed_shards(
-            dataset.videos, listing_of(dataset), shards=dataset.shards
-        )
-    return folder_fingerprints(dataset.videos, shards=dataset.shards)
+    try:
+        if name in FETCHED_VIDEOS:
+            return changed_shards(
+                dataset.videos, listing_of(dataset), shards=dataset.shards
+            )
+        return folder_fingerprints(dataset.videos, shards=dataset.shards)
+    except VmrError as error:
+        raise WorkflowError(str(error)) from None
 
 
 def imported(wildcards):

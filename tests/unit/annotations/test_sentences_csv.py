@@ -201,3 +201,9 @@ def test_one_csv_becomes_the_table_of_moments(tmp_path):
     lines = (tmp_path / "moments.csv").read_text().splitlines()
     assert len(lines) == 11
     assert sum(line.startswith("test:") and ",test," in line for line in lines) == 2
+
+
+def test_a_csv_of_unusable_rows_says_what_is_wrong_with_the_first(tmp_path):
+    (tmp_path / "a.csv").write_text("video,start,end,sentence\na,0,1,hello, there\nb,0,1,hi, you\n")
+    with pytest.raises(AnnotationError, match=r"none of its 2 rows can be used; .*a\.csv:2: .* stands in quotes"):
+        parse_sentences_csv(tmp_path / "a.csv", splits=["train", "test"])

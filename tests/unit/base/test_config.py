@@ -238,3 +238,13 @@ def test_a_dataset_that_is_no_section_is_passed_over_for_one_whose_videos_are_so
     values["datasets"]["charades_cd"]["videos_of"] = "charadez"
     with pytest.raises(ConfigError, match="did you mean `charades`"):
         load_config(values)
+
+
+def test_a_key_that_stands_twice_is_named(tmp_path):
+    text = (ROOT / "config.yaml").read_text()
+    (tmp_path / "other.yaml").write_text(text.replace("  epochs: 100", "  epochs: 7\n  epochs: 100"))
+    with pytest.raises(ConfigError, match=r"other\.yaml: is not plain YAML: `epochs` stands twice in one section"):
+        read_config(tmp_path / "other.yaml")
+    (tmp_path / "other.yaml").write_text(text.replace("  epochs: 100", "  epochz: 100"))
+    with pytest.raises(ConfigError, match=r"other\.yaml: 1 entries are wrong"):
+        read_config(tmp_path / "other.yaml")

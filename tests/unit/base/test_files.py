@@ -3,7 +3,8 @@ import stat
 
 import pytest
 
-from vmr.files import atomic_path, numbered_files, sha256_file, sha256_json, write_json
+from vmr.errors import ConfigError
+from vmr.files import atomic_path, numbered_files, refuse_inputs, sha256_file, sha256_json, write_json
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -56,3 +57,14 @@ def test_one_name_stands_for_the_files_of_many_shards(tmp_path):
     # None at all would be taken for manifests that are not needed.
     with pytest.raises(ValueError, match=r"\{4\.\.2\} ends before it begins"):
         numbered_files(["shard_{4..2}.csv"])
+
+
+def test_what_is_read_is_not_written_over(tmp_path):
+    (tmp_path / "a").write_text("x")
+    (tmp_path / "link").symlink_to("a")
+    refuse_inputs(tmp_path / "new", [tmp_path / "a"])
+    refuse_inputs(None, [tmp_path / "a"])
+    refuse_inputs(tmp_path / "a", [tmp_path / "none", None, ""])
+    for output in ("a", "link"):
+        with pytest.raises(ConfigError, match=r"is read, too, and would be lost"):
+            refuse_inputs(tmp_path / output, [None, str(tmp_path / "a")])

@@ -1,6 +1,9 @@
 import os
 from pathlib import Path
 
+import pytest
+
+from vmr.errors import VideoError
 from vmr.shard import shard_of
 from vmr.video.listing import changed_shards, folder_fingerprints, write_listing
 
@@ -23,6 +26,12 @@ def test_a_replaced_video_changes_its_shard(tmp_path):
 
 def test_a_missing_folder_counts_as_empty(tmp_path):
     assert folder_fingerprints(tmp_path / "none", shards=2) == folder_fingerprints(tmp_path, shards=2)
+
+
+def test_what_is_no_folder_is_named(tmp_path):
+    (tmp_path / "videos").write_text("a file")
+    with pytest.raises(VideoError, match=r"videos: a folder of videos was expected, .*\(Not a directory\)"):
+        folder_fingerprints(tmp_path / "videos", shards=3)
 
 
 def test_a_listing_tells_which_shards_changed(tmp_path):

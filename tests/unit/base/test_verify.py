@@ -1,5 +1,8 @@
+import errno
 import json
+import os
 import signal
+from functools import partial
 from pathlib import Path
 
 import crashing
@@ -14,7 +17,7 @@ from vmr.cli import app
 from vmr.features.merge import merge_features
 from vmr.features.store import GROUPS, VideoFeatures, write_video
 from vmr.shard import PartialShard
-from vmr.verify import check_file
+from vmr.verify import Checked, check_file
 
 
 @pytest.fixture
@@ -170,3 +173,39 @@ def test_files_of_earlier_versions_are_told_apart(work):
 def test_a_folder_that_is_not_there(work):
     result = CliRunner().invoke(app, ["verify", "charades"])
     assert result.exit_code == 1 and "work/charades: no such folder. Name the dataset" in result.output
+
+
+def test_what_may_not_be_read_is_told_and_stays(work, monkeypatch):
+    path = work / "features" / "i3d" / "shard_1.h5"
+
+    def refused(*arguments, **options):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("vmr.verify.h5py.File", refused)
+        assert check_file(path) == Checked(None, unread="Permission denied")
+    monkeypatch.setattr("vmr.verify.check_file", crashing.may_not_read)
+    code, text = verify("--delete")
+    assert code == 1 and path.exists()
+    assert "work/demo/features/i3d/shard_1.h5: could not be looked into (Permission denied); it stays" in text
+    assert "nothing is damaged of what could be read; 1 could not." in text
+
+
+def test_a_folder_that_cannot_be_listed_is_told(work, monkeypatch):
+    monkeypatch.setattr("vmr.verify.os.walk", partial(refusing_walk, os.walk, work / "features"))
+    code, text = verify()
+    assert code == 1 and "work/demo/features: could not be looked into (Permission denied)" in text
+
+
+def refusing_walk(walk, folder, *arguments, onerror, **options):
+    onerror(PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder.relative_to(Path.cwd()))))
+    return walk(*arguments, onerror=onerror, **options)
+
+
+def test_a_file_that_is_never_read_to_its_end_does_not_hold_up_the_others(work, monkeypatch):
+    monkeypatch.setattr("vmr.verify.check_file", crashing.never_ends)
+    monkeypatch.setattr("vmr.verify._LEAST_SEC", 8.0)  # with the start of a process
+    code, text = verify("--delete")
+    assert code == 1 and (work / "features" / "i3d" / "shard_1.h5").exists()
+    assert "shard_1.h5: could not be looked into (reading it did not end within 8 s; it may be damaged)" in text
+    assert text.count("could not be looked into") == 1

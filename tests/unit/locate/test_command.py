@@ -38,6 +38,7 @@ def test_every_sentence_is_asked_of_every_video(made, locate):
 
 
 def test_text_for_people(locate):
+    assert locate("test006.mp4", "the wave appears " * 30).exit_code == 0  # no name of a file is that long
     result = locate("test006.mp4", "the xyzzy wave appears", "--top", 1)
     lines = result.stdout.splitlines()
     assert lines[0] == "test006.mp4: the xyzzy wave appears" and lines[1].startswith("  0:0")

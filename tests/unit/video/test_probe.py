@@ -231,9 +231,13 @@ def test_every_video_of_a_shard_has_a_row(tmp_path, render_clip):
     assert statuses.sort_index().tolist() == ["ok", "bad", *["missing"] * 6]
 
 
-def test_a_missing_folder_makes_all_videos_missing(tmp_path):
-    (output,) = probe_all(tmp_path, tmp_path / "nowhere", ["a"])
+def test_an_empty_folder_makes_all_videos_missing_and_one_that_is_not_there_is_refused(tmp_path):
+    (tmp_path / "empty").mkdir()
+    (output,) = probe_all(tmp_path, tmp_path / "empty", ["a"])
     assert read_manifest([output])["status"].tolist() == ["missing"]
+    for folder in (tmp_path / "nowhere", output):
+        with pytest.raises(VideoError, match="there is no such folder of videos"):
+            probe_all(tmp_path, folder, ["a"])
 
 
 def test_a_folder_that_cannot_be_listed_is_named(tmp_path, monkeypatch):
