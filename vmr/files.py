@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from vmr.errors import ConfigError
-
 
 @contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
@@ -93,16 +91,3 @@ def sha256_json(value: Any) -> str:
     """
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
-
-
-def refuse_inputs(output: Path | None, inputs: Iterable[Path | str | None]) -> None:
-    """Refuse to write over what is about to be read.
-
-    Raises:
-        ConfigError: the output is one of the inputs.
-    """
-    if output is None or not output.exists():
-        return
-    for given in inputs:
-        if given and Path(given).exists() and output.samefile(given):
-            raise ConfigError(f"{output}: is read, too, and would be lost. Name another file to write.")

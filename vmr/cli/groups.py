@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -110,3 +111,16 @@ def assignments(entries: list[str], option: str) -> dict[str, str]:
     if len(set(names)) < len(names):
         raise ConfigError(f"{option}: a name is given twice ({', '.join(names)}). Give each once.")
     return dict(pairs)
+
+
+def refuse_inputs(output: Path | None, inputs: Iterable[Path | str | None]) -> None:
+    """Refuse to write over what is about to be read.
+
+    Raises:
+        ConfigError: the output is one of the inputs.
+    """
+    if output is None or not output.exists():
+        return
+    for given in inputs:
+        if given and Path(given).exists() and output.samefile(given):
+            raise ConfigError(f"{output}: is read, too, and would be lost. Name another file to write.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vmr.cli.groups import Output, app
+from vmr.cli.groups import Output, app, refuse_inputs
 from vmr.errors import ConfigError, FeatureError, VideoError
 from vmr.names import Device
 
@@ -32,7 +32,6 @@ def export(
     most_words: Annotated[int, typer.Option(help="Words to take along, the most frequent.", min=1)] = 400_000,
 ) -> None:
     """Write a trained run as one file that `locate` and `serve` take."""
-    from vmr.files import refuse_inputs
     from vmr.locate.export import export_run
 
     refuse_inputs(output, [run / "checkpoint.safetensors", run / "run.json", vectors, weights, mean, features])

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from vmr.cli.groups import Manifests, Moments, Output, app
+from vmr.cli.groups import Manifests, Moments, Output, app, refuse_inputs
 
 
 @app.command()
@@ -55,7 +55,6 @@ def evaluate(
 ) -> None:
     """Score the predictions of any system: R@1, R@5, mIoU with intervals by video. Needs annotations only."""
     from vmr.evaluation.standalone import evaluate_file
-    from vmr.files import refuse_inputs
 
     refuse_inputs(json, [predictions, *durations, *annotations, *(entry.partition("=")[2] for entry in annotations)])
     text = evaluate_file(

@@ -87,8 +87,7 @@ def _read_annotations(dataset: DatasetSettings, name: str, work: Path) -> tuple[
             f"{absent[0]}: not there yet; `snakemake --cores 1 {work / name}/annotations/moments.csv` fetches or makes "
             "it."
         )
-    logging.getLogger("vmr.annotations").setLevel(logging.ERROR)  # what it would warn of is in the table
-    with tempfile.TemporaryDirectory() as folder:
+    with _quiet("vmr.annotations"), tempfile.TemporaryDirectory() as folder:
         moments, report = Path(folder) / "moments.csv", Path(folder) / "report.json"
         parse_annotations(
             annotation_format=dataset.annotation_format,
@@ -99,6 +98,18 @@ def _read_annotations(dataset: DatasetSettings, name: str, work: Path) -> tuple[
             report=report,
         )
         return read_moments(moments), json.loads(report.read_text(encoding="utf-8"))
+
+
+@contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """Without the warnings of a package: what it would warn of is in the table."""
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _manifest(folder: Path) -> pd.DataFrame | None:

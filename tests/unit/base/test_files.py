@@ -3,8 +3,9 @@ import stat
 
 import pytest
 
+from vmr.cli.groups import refuse_inputs
 from vmr.errors import ConfigError
-from vmr.files import atomic_path, numbered_files, refuse_inputs, sha256_file, sha256_json, write_json
+from vmr.files import atomic_path, numbered_files, sha256_file, sha256_json, write_json
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
