@@ -47,6 +47,13 @@ def is_sealed(file: h5py.File) -> bool:
     return _OF_FILE in file.attrs
 
 
+def lost_its_seal(file: h5py.File) -> bool:
+    """Whether a file has checksums of its parts and none of the whole, as when that one's name was altered."""
+    return not is_sealed(file) and any(
+        isinstance(node, h5py.Dataset | h5py.Group) and _OF_NODE in node.attrs for _, node in _nodes(file)
+    )
+
+
 def node_is_altered(node: h5py.Dataset | h5py.Group) -> bool:
     """Whether a dataset or group holds something else than its checksum says, or cannot be read any more.
 

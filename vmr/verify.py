@@ -16,7 +16,7 @@ from typing import Any
 import h5py
 from tqdm import tqdm
 
-from vmr.checksums import UNREADABLE, altered, is_sealed, links_of
+from vmr.checksums import UNREADABLE, altered, is_sealed, links_of, lost_its_seal
 from vmr.errors import ConfigError, DamageError
 
 _SHOWN = 3
@@ -113,6 +113,8 @@ def check_file(path: Path) -> Checked:
     try:
         with h5py.File(path, "r", locking=False) as file:
             sealed = is_sealed(file)
+            if lost_its_seal(file):
+                return Checked("not as written: its checksum is not there, those of its parts are", sealed=False)
             if wrong := altered(file):
                 more = f" and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
                 return Checked(f"not as written: {', '.join(wrong[:_SHOWN])}{more}", sealed=sealed)

@@ -10,10 +10,12 @@ from vmr.errors import VideoError
 from vmr.files import atomic_path
 from vmr.locate.answers import Answer, clock
 from vmr.video.containers import SAFE_INPUT
+from vmr.video.ffprobe import Prober, choose_stream
 
 # Okabe and Ito's colours, told apart by people with any kind of colour vision.
 _BLUE, _ORANGE, _GREEN, _GREY = "#0072B2", "#D55E00", "#009E73", "#8a8a8a"
 _CLIP_TIMEOUT_SEC = 600.0
+_PROBE_TIMEOUT_SEC = 60.0
 _PICTURES, _CLIPS = (".png", ".svg", ".pdf"), (".mp4", ".mkv", ".mov")
 
 
@@ -63,6 +65,8 @@ def plot_answers(answers: Sequence[Answer], path: Path) -> None:
 def cut_clip(video: Path, start_sec: float, end_sec: float, path: Path) -> None:
     """Cut a moment out of a video, encoded anew so that it begins and ends at the very frame.
 
+    It shows the stream that features are made of.
+
     Args:
         video: the file.
         start_sec: start in seconds from the beginning of the video.
@@ -75,11 +79,27 @@ def cut_clip(video: Path, start_sec: float, end_sec: float, path: Path) -> None:
     check_outputs(plot=None, clip=path)
     if path.exists() and path.samefile(video):
         raise VideoError(f"{path}: is the video itself, which the clip would replace. Name another file.")
+    try:
+        with Prober() as prober:
+            stream = choose_stream(prober.probe(video, timeout_sec=_PROBE_TIMEOUT_SEC).get("streams", []))
+    except VideoError as error:
+        raise VideoError(f"{video}: {error}") from error
+    if stream is None:
+        raise VideoError(f"{video}: has no video stream to cut {path} from.")
     with atomic_path(path) as temporary:
         command = ["ffmpeg", "-v", "error", "-nostdin", "-y"]
         command += [part for name, value in SAFE_INPUT.items() for part in (f"-{name}", value)]
         command += ["-ss", f"{start_sec:.3f}", "-i", f"file:{video.absolute()}", "-t", f"{end_sec - start_sec:.3f}"]
-        command += ["-map", "0:v:0", "-map", "0:a:0?", "-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2", "-c:v", "libx264"]
+        command += [
+            "-map",
+            f"0:{stream['index']}",
+            "-map",
+            "0:a:0?",
+            "-vf",
+            "pad=ceil(iw/2)*2:ceil(ih/2)*2",
+            "-c:v",
+            "libx264",
+        ]
         command += ["-crf", "20", "-preset", "veryfast", "-pix_fmt", "yuv420p", "-c:a", "aac"]
         command += ["-movflags", "+faststart", f"file:{temporary.absolute()}"]
         try:

@@ -1,6 +1,7 @@
 """Processes that decode and encode a video, joined by pipes: bounded in time and memory, none left behind.
 
-Whatever becomes of this process, even SIGKILL, its children end by themselves: their output has no reader any more.
+Whatever becomes of this process, even SIGKILL, its children end by themselves as soon as they write: their output has
+no reader any more.
 """
 
 from __future__ import annotations

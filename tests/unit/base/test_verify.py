@@ -209,3 +209,12 @@ def test_a_file_that_is_never_read_to_its_end_does_not_hold_up_the_others(work, 
     assert code == 1 and (work / "features" / "i3d" / "shard_1.h5").exists()
     assert "shard_1.h5: could not be looked into (reading it did not end within 8 s; it may be damaged)" in text
     assert text.count("could not be looked into") == 1
+
+
+def test_a_file_whose_own_checksum_is_gone_is_damaged(work):
+    path = work / "features" / "i3d" / "shard_1.h5"
+    with h5py.File(path, "r+") as file:
+        file.attrs["contents_sha;56"] = file.attrs["contents_sha256"]
+        del file.attrs["contents_sha256"]
+    code, text = verify()
+    assert code == 1 and "shard_1.h5: not as written: its checksum is not there" in text

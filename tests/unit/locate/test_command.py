@@ -3,6 +3,7 @@
 import json
 import subprocess
 
+import clips
 import pytest
 from typer.testing import CliRunner
 
@@ -93,7 +94,7 @@ def test_playlists_are_not_followed_to_other_videos(made, tmp_path):
     _, folder = made
     (tmp_path / "other.mp4").write_bytes((folder / "test006.mp4").read_bytes())
     (tmp_path / "list.mp4").write_text("ffconcat version 1.0\nfile other.mp4\n")
-    with pytest.raises(VideoError, match="ffmpeg cannot cut"):
+    with pytest.raises(VideoError, match=r"list\.mp4: .*concat.* none that holds a video by itself"):
         cut_clip(tmp_path / "list.mp4", 0.0, 1.0, tmp_path / "clip.mp4")
     assert not (tmp_path / "clip.mp4").exists()
 
@@ -107,6 +108,16 @@ def test_a_clip_does_not_replace_its_video(made, tmp_path):
         with pytest.raises(VideoError, match="is the video itself"):
             cut_clip(video, 0.0, 1.0, path)
     assert video.read_bytes() == before
+
+
+def test_a_clip_shows_the_stream_that_players_and_features_do(tmp_path):
+    inputs = [word for colour in ("red", "blue") for word in ("-f", "lavfi", "-i", f"color={colour}:size=64x48:d=1")]
+    marked = ["-map", "0", "-map", "1", "-disposition:v:0", "0", "-disposition:v:1", "default"]
+    clips.ffmpeg(*inputs, *marked, tmp_path / "two.mkv")
+    cut_clip(tmp_path / "two.mkv", 0.0, 0.5, tmp_path / "clip.mp4")
+    command = ["ffmpeg", "-v", "error", "-i", str(tmp_path / "clip.mp4"), "-frames:v", "1", "-f", "rawvideo"]
+    shown = subprocess.run([*command, "-pix_fmt", "rgb24", "-"], capture_output=True, check=True).stdout
+    assert shown[0] < 50 and shown[2] > 200  # blue
 
 
 def test_sentences_without_a_video_are_no_videos(locate):
