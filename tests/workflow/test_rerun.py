@@ -356,6 +356,8 @@ CODE = {
     "the PCA": ("vmr/features/pca.py", "\nimport", "\nCHANGED = 1\nimport", MERGE["i3d"] | MERGE["c3d"]),
     "words": ("vmr/queries/tokenize.py", "\nfrom", "\nCHANGED = 1\nfrom", EMBED),
     "the clock of frames": ("vmr/video/timeline.py", "\nimport", "\nCHANGED = 1\nimport", PROBE),
+    "decoding": ("vmr/video/decord_server.py", "\nimport", "\nCHANGED = 1\nimport", DECODE),
+    "sentences and spans": ("vmr/annotations/parse.py", "\nimport", "\nCHANGED = 1\nimport", PARSE),
     "a command": ("vmr/cli/training.py", '": learning_rate,', '": 2 * learning_rate,', TRAIN),
     "the help of an option": ("vmr/cli/groups.py", "Table of moments (moments.csv).", "What was said when.", NOTHING),
     "film strips": ("vmr/report/strips.py", "\nimport", "\nCHANGED = 1\nimport", CASES),

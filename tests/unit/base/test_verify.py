@@ -218,3 +218,9 @@ def test_a_file_whose_own_checksum_is_gone_is_damaged(work):
         del file.attrs["contents_sha256"]
     code, text = verify()
     assert code == 1 and "shard_1.h5: not as written: its checksum is not there" in text
+
+
+def test_a_merged_file_is_damaged_without_its_shards(work):
+    (work / "features" / "i3d" / "shard_1.h5").unlink()
+    code, text = verify()
+    assert code == 1 and "work/demo/features/i3d.h5: links to shard_1.h5, which is damaged or missing" in text
