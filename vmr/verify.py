@@ -20,12 +20,12 @@ from vmr.checksums import UNREADABLE, altered, is_sealed, links_of, lost_its_sea
 from vmr.errors import ConfigError, DamageError
 
 _SHOWN = 3
-# By these a process ends over what a library does. Others come from outside, as from a lack of memory, and say nothing
-# of the file that was being read.
 # Of the file's owner, the disk and the network, not of what the file holds.
 _FROM_OUTSIDE = (errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EMFILE)
 # libhdf5 may go round for ever in an altered file, or ask for any amount of memory.
 _LEAST_SEC, _SLOWEST_BYTES_PER_SEC, _MOST_BYTES = 300.0, 10**6, 8 << 30
+# By these a process ends over what a library does. Others come from outside, as from a lack of memory, and say nothing
+# of the file that was being read.
 _CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE, signal.SIGILL)
 
 

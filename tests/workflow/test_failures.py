@@ -5,11 +5,14 @@ import shlex
 import subprocess
 import sys
 
+import pytest
 
-def test_a_failed_job_is_named_at_the_end_with_its_log_and_its_command(snakemake, workdir):
-    (workdir / "train.txt").write_text("V1 1.0 2.0 a person sits.\n")
+
+@pytest.fixture
+def mine(workdir):
+    """A dataset of the sentences in `train.txt`."""
     (workdir / "lengths.csv").write_text("id,length\nV1,4.0\n")
-    mine = {
+    return {
         "title": "Mine",
         "annotation_format": "charades_sta",
         "annotations": {"train": ["train.txt"], "test": ["train.txt"]},
@@ -17,6 +20,10 @@ def test_a_failed_job_is_named_at_the_end_with_its_log_and_its_command(snakemake
         "videos": "videos",
         "test_splits": {"test": ["test"]},
     }
+
+
+def test_a_failed_job_is_named_at_the_end_with_its_log_and_its_command(snakemake, workdir, mine):
+    (workdir / "train.txt").write_text("V1 1.0 2.0 a person sits.\n")
     target = "work/mine/annotations/moments.csv"
     run = snakemake("--", target, overrides={"datasets": {"mine": mine}}, check=False)
     assert run.returncode == 1
@@ -33,18 +40,9 @@ def test_a_failed_job_is_named_at_the_end_with_its_log_and_its_command(snakemake
     assert (workdir / target).exists()
 
 
-def test_the_same_command_goes_on_after_a_failure_though_there_is_an_older_result(snakemake, workdir):
+def test_the_same_command_goes_on_after_a_failure_though_there_is_an_older_result(snakemake, workdir, mine):
     (workdir / "train.txt").write_text("V1 1.0 2.0##a person sits.\n")
-    (workdir / "lengths.csv").write_text("id,length\nV1,4.0\n")
     (workdir / "vectors.txt").write_text("a 1 0\nperson 0 1\n")
-    mine = {
-        "title": "Mine",
-        "annotation_format": "charades_sta",
-        "annotations": {"train": ["train.txt"], "test": ["train.txt"]},
-        "durations": ["lengths.csv"],
-        "videos": "videos",
-        "test_splits": {"test": ["test"]},
-    }
     target = workdir / "work/mine/queries/queries.h5"
 
     def run(**options):

@@ -61,7 +61,7 @@ def _unique(pairs: list[tuple[str, Any]], repeated: list[str]) -> dict[str, Any]
 
 
 def _parse_video(parsed: ParsedFile, video_id: str, entry: Any, *, path: Path) -> None:
-    where = f"{path}: {printable(video_id)}"
+    where = f"{path}: {video_id}"
     if not isinstance(entry, dict):
         parsed.malformed.append(Problem(where, f"an object was expected, found {type(entry).__name__}"))
         return

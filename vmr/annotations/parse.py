@@ -98,15 +98,13 @@ def _read_files(
     if annotation_format != "csv":
         read = _READERS[annotation_format]
         return {split: [read(Path(file)) for file in files] for split, files in annotations.items()}
-    sharing: dict[Path, list[str]] = {}  # one file may be named in two ways
-    named: dict[Path, Path] = {}
+    sharing: dict[Path, tuple[Path, list[str]]] = {}  # by where it lies, since one file may be named in two ways
     for split, files in annotations.items():
         for file in files:
-            sharing.setdefault(Path(file).resolve(), []).append(split)
-            named.setdefault(Path(file).resolve(), Path(file))
+            sharing.setdefault(Path(file).resolve(), (Path(file), []))[1].append(split)
     parts = {
-        file: parse_sentences_csv(named[file], splits=splits, train_split=train_split)
-        for file, splits in sharing.items()
+        place: parse_sentences_csv(file, splits=splits, train_split=train_split)
+        for place, (file, splits) in sharing.items()
     }
     return {split: [parts[Path(file).resolve()][split] for file in files] for split, files in annotations.items()}
 

@@ -58,6 +58,14 @@ def changed_shards(folder: Path | str, listing: Path | str, *, shards: int) -> l
     return ["listed" if digest == before else digest for digest, before in zip(now, then, strict=True)]
 
 
+def not_listed(folder: Path | str, error: OSError) -> VideoError:
+    """The error for a folder of videos that the system does not list."""
+    return VideoError(
+        f"{folder}: a folder of videos was expected, it cannot be listed ({error.strerror or error}). Make it "
+        "readable, or name another one."
+    )
+
+
 def _held(folder: Path | str, extensions: tuple[str, ...]) -> dict[str, str]:
     """Size and modification time of each file, by its name; in names that are not UTF-8, surrogates."""
     held = {}
@@ -70,10 +78,7 @@ def _held(folder: Path | str, extensions: tuple[str, ...]) -> dict[str, str]:
     except FileNotFoundError:
         pass
     except OSError as error:
-        raise VideoError(
-            f"{folder}: a folder of videos was expected, it cannot be listed ({error.strerror or error}). Make it "
-            "readable, or name another one."
-        ) from error
+        raise not_listed(folder, error) from error
     return held
 
 

@@ -14,6 +14,7 @@ from vmr.errors import VideoError
 from vmr.files import atomic_path
 from vmr.names import VIDEO_EXTENSIONS
 from vmr.shard import writing
+from vmr.video.listing import not_listed
 
 logger = logging.getLogger(__name__)
 
@@ -100,10 +101,7 @@ def find_videos(folder: Path | str, video_ids: Iterable[str]) -> dict[str, Path]
     try:
         paths = list(folder.iterdir()) if folder.is_dir() else []
     except OSError as error:
-        raise VideoError(
-            f"{folder}: a folder of videos was expected, it cannot be listed ({error.strerror or error}). Make it "
-            "readable, or name another one."
-        ) from error
+        raise not_listed(folder, error) from error
     for path in paths:
         extension = path.suffix.lower()
         if path.stem in wanted and extension in VIDEO_EXTENSIONS:

@@ -27,8 +27,9 @@ from vmr.stages import STAGES, extract_stage
 from vmr.video.listing import changed_shards, folder_fingerprints
 
 try:
-    for file in workflow.configfiles:
-        read_mapping(Path(file))  # Snakemake lets keys stand twice
+    # Snakemake lets keys stand twice; the processes of its jobs need not look again.
+    for file in workflow.configfiles if workflow.is_main_process else ():
+        read_mapping(Path(file))
     CONFIG = load_config(config)
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
