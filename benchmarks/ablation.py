@@ -20,7 +20,7 @@ import torch
 from i3d_speed import processor_name
 from training_scores import SCORES, in_words, spread, trained
 
-from vmr.files import write_json
+from vmr.storage.files import write_json
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "default": {},

@@ -24,8 +24,8 @@ import torch
 from i3d_speed import processor_name
 from torch.nn import functional as F
 
-from vmr.files import write_json
-from vmr.provenance import library_versions
+from vmr.storage.files import write_json
+from vmr.storage.provenance import library_versions
 from vmr.video.arrays import rgb_frames
 from vmr.video.pipes import enlarge_pipe
 from vmr.video.probe import probe_video

@@ -32,8 +32,8 @@ from vmr.features.extract import extract_shard
 from vmr.features.i3d import InceptionI3d
 from vmr.features.store import FeatureStore
 from vmr.features.weights import load_into
-from vmr.files import write_json
-from vmr.provenance import library_versions
+from vmr.storage.files import write_json
+from vmr.storage.provenance import library_versions
 from vmr.video.decode import decode_frames
 from vmr.video.probe import probe_videos
 

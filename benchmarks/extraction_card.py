@@ -29,8 +29,8 @@ from vmr.features.extractors import build_extractor
 from vmr.features.i3d import InceptionI3d
 from vmr.features.store import FeatureStore
 from vmr.features.weights import load_into
-from vmr.files import write_json
-from vmr.provenance import library_versions
+from vmr.storage.files import write_json
+from vmr.storage.provenance import library_versions
 from vmr.video.frames import FrameStore
 
 _ALONE = (None, "windows", "continuous")

@@ -29,8 +29,8 @@ from i3d_speed import WINDOW, encode, processor_name
 from PIL import Image
 
 from vmr.features.extractors import Extractor, build_extractor
-from vmr.files import write_json
-from vmr.provenance import library_versions
+from vmr.storage.files import write_json
+from vmr.storage.provenance import library_versions
 
 FPS, SHORT_SIDE = 24, 256
 SWS = "bilinear+accurate_rnd+full_chroma_int"

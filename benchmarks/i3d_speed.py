@@ -31,8 +31,8 @@ from vmr.features.extractors import Extractor, build_extractor
 from vmr.features.i3d import InceptionI3d
 from vmr.features.i3d_layers import SameMaxPool3d, same_padding
 from vmr.features.weights import load_into
-from vmr.files import write_json
-from vmr.provenance import library_versions
+from vmr.storage.files import write_json
+from vmr.storage.provenance import library_versions
 
 FPS, WINDOW, STRIDE = 24, 64, 8
 GFLOP_PER_WINDOW = 222

@@ -23,8 +23,8 @@ from torch.nn import functional as F
 from vmr.features import i3d_layers
 from vmr.features.i3d import InceptionI3d, fold_batch_norm
 from vmr.features.i3d_layers import SameMaxPool3d, Unit3d, same_padding
-from vmr.files import write_json
-from vmr.provenance import library_versions
+from vmr.storage.files import write_json
+from vmr.storage.provenance import library_versions
 
 Way = Callable[[torch.Tensor], torch.Tensor]
 OURS = "ours"

@@ -25,9 +25,9 @@ from pathlib import Path
 from i3d_speed import processor_name
 from memory import SHORT_SEC, render, watch
 
-from vmr.files import write_json
 from vmr.locate.model_file import read_model, write_model
-from vmr.provenance import library_versions
+from vmr.storage.files import write_json
+from vmr.storage.provenance import library_versions
 
 SPARSE_STRIDE = 480
 LONG_STEPS = 7200 * 3

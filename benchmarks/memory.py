@@ -27,8 +27,8 @@ import psutil
 from extraction import write_i3d_weights
 from i3d_speed import processor_name
 
-from vmr.files import write_json
-from vmr.provenance import library_versions
+from vmr.storage.files import write_json
+from vmr.storage.provenance import library_versions
 
 LIMIT_GB = 3.0
 SHORT_SEC = 10

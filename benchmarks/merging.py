@@ -25,13 +25,13 @@ import pandas as pd
 from i3d_speed import processor_name
 
 from vmr.annotations.moments import MOMENT_COLUMNS, write_moments
-from vmr.checksums import seal_file
 from vmr.features.merge import merge_features
 from vmr.features.store import END, FEATURES, START, FeatureStore
-from vmr.files import write_json
-from vmr.provenance import library_versions
-from vmr.shard import shard_of
-from vmr.verify import verify_files
+from vmr.storage.checksums import seal_file
+from vmr.storage.files import write_json
+from vmr.storage.provenance import library_versions
+from vmr.storage.shard import shard_of
+from vmr.storage.verify import verify_files
 
 SHARDS = (1, 100, 1000)
 STEPS, DIM = 90, 1024  # half a minute at stride 8, as I3D gives it

@@ -22,8 +22,8 @@ from pathlib import Path
 
 import yaml
 
-from vmr.files import write_json
-from vmr.provenance import library_versions
+from vmr.storage.files import write_json
+from vmr.storage.provenance import library_versions
 
 ROOT = Path(__file__).parents[1]
 TARGET = "results/charades_table.csv"

@@ -14,8 +14,8 @@ from typing import Any
 
 import pandas as pd
 
-from vmr.files import write_json
-from vmr.provenance import library_versions
+from vmr.storage.files import write_json
+from vmr.storage.provenance import library_versions
 
 
 def device_of(run: Path) -> str:

@@ -29,8 +29,8 @@ import numpy as np
 import psutil
 from i3d_speed import processor_name
 
-from vmr.files import write_json
-from vmr.provenance import library_versions
+from vmr.storage.files import write_json
+from vmr.storage.provenance import library_versions
 
 QUESTIONS = (
     "a person opens the door", "a digital timer is running", "colours change slowly", "someone turns the light on",

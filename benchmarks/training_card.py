@@ -22,10 +22,9 @@ import pandas as pd
 import torch
 from i3d_speed import processor_name
 
-from vmr.devices import choose_device
-from vmr.files import write_json
-from vmr.provenance import library_versions
-from vmr.training.hardware import describe
+from vmr.machine.devices import choose_device, describe
+from vmr.storage.files import write_json
+from vmr.storage.provenance import library_versions
 from vmr.training.run import train_run
 
 _TIMES = ("seconds",)

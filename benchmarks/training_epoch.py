@@ -36,17 +36,17 @@ from torch.utils.data import DataLoader, Dataset
 from vmr.annotations.moments import clamp_spans, read_moments, validation_videos, video_durations
 from vmr.data.collate import Collator, training_batches
 from vmr.data.samples import Samples, build_samples
-from vmr.data.videos import VideoSteps, load_videos, pool_steps
-from vmr.devices import choose_device
+from vmr.data.video_steps import VideoSteps, load_videos, pool_steps
 from vmr.features.store import FeatureStore
-from vmr.files import write_json
-from vmr.model.build import build_network
+from vmr.machine.devices import choose_device, describe
+from vmr.machine.precision import resolve_precision
+from vmr.methods.build import build_network
 from vmr.model.dropout import Dropout
 from vmr.model.encoders import BiLSTM
 from vmr.model.losses import Targets
-from vmr.provenance import library_versions
 from vmr.queries.store import QueryStore
-from vmr.training.hardware import describe, resolve_precision
+from vmr.storage.files import write_json
+from vmr.storage.provenance import library_versions
 from vmr.training.inference import ranked_spans
 from vmr.training.step import TrainingStep
 

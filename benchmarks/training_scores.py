@@ -28,13 +28,13 @@ from vmr.annotations.moments import clamp_spans, read_moments, validation_videos
 from vmr.config import Settings, read_config
 from vmr.data.collate import Collator
 from vmr.data.samples import build_samples
-from vmr.data.videos import load_videos
+from vmr.data.video_steps import load_videos
 from vmr.features.store import FeatureStore
-from vmr.files import write_json
-from vmr.model.build import build_network
+from vmr.methods.build import build_network
 from vmr.model.losses import Targets
-from vmr.provenance import library_versions
 from vmr.queries.store import QueryStore
+from vmr.storage.files import write_json
+from vmr.storage.provenance import library_versions
 from vmr.training.inference import validation_scores
 from vmr.training.loop import CRITERION
 from vmr.training.run import train_run

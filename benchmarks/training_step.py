@@ -17,12 +17,11 @@ import torch
 from torch import nn
 
 from vmr.data.collate import Batch
-from vmr.devices import choose_device
-from vmr.files import write_json
-from vmr.model.ci_mha import CiMha
+from vmr.machine.devices import choose_device, describe
+from vmr.machine.precision import autocast, has_native_bfloat16
+from vmr.methods.ci_mha import CiMha
 from vmr.model.losses import moment_loss
-from vmr.precision import has_native_bfloat16
-from vmr.training.hardware import autocast, describe
+from vmr.storage.files import write_json
 from vmr.training.inference import predict_batch
 
 # batch: queries; videos: different videos among them (Charades-STA: nearly all differ; demo: six queries a video).

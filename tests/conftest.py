@@ -14,9 +14,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 # Shapes and types in annotations are checked at run time; here, since what is imported before the hook is not checked.
 hook = install_import_hook(
-    ["vmr.model.attention", "vmr.model.encoders", "vmr.model.fusion", "vmr.model.heads", "vmr.model.ci_mha",
+    ["vmr.model.attention", "vmr.model.encoders", "vmr.model.fusion", "vmr.model.heads", "vmr.methods.ci_mha",
      "vmr.model.losses", "vmr.model.decode", "vmr.model.masks", "vmr.model.prediction", "vmr.model.network",
-     "vmr.model.excl", "vmr.model.vslnet", "vmr.model.vslnet_layers", "vmr.model.lgi", "vmr.model.lgi_layers"],
+     "vmr.methods.excl", "vmr.methods.vslnet", "vmr.methods.vslnet_layers", "vmr.methods.lgi",
+     "vmr.methods.lgi_layers", "vmr.model.spans"],
     "beartype.beartype",
 )  # fmt: skip
 

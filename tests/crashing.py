@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from vmr.verify import Checked, check_file
+from vmr.storage.verify import Checked, check_file
 
 
 @dataclass(frozen=True)

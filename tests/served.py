@@ -22,8 +22,8 @@ from vmr.features.store import VideoFeatures
 from vmr.locate.extraction import Progress
 from vmr.locate.locator import Locator
 from vmr.locate.model_file import write_model
-from vmr.locate.words import WordTable
-from vmr.model.build import build_network
+from vmr.locate.word_table import WordTable
+from vmr.methods.build import build_network
 from vmr.serve.app import Page
 from vmr.serve.limits import Limits
 from vmr.serve.run import listen

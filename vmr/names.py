@@ -8,6 +8,7 @@ ImportLayout = Literal["hdf5", "npy_folder"]
 MethodName = Literal[
     "mha", "ci_mha_wo_ms", "ci_mha", "excl", "vslnet", "lgi", "ci_mha_query_blind", "ci_mha_video_blind"
 ]
+Exchanged = Literal["query", "video"]  # the input that a blind method gets from another sample
 Alignment = Literal["attention", "cross", "pad"]
 Mode = Literal["windows", "continuous"]
 Padding = Literal["edge", "valid"]

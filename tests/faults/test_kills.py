@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import pytest
 
-from vmr.shard import PartialShard
+from vmr.storage.shard import PartialShard
 
 # All twenty take half a minute; `make faults` tries them all.
 KILLS = 20 if "VMR_ALL_FAULTS" in os.environ else 6

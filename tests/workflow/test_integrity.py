@@ -12,8 +12,8 @@ import pytest
 from typer.testing import CliRunner
 from workflow.conftest import ROOT
 
-from vmr.checksums import seal_file
 from vmr.cli import app
+from vmr.storage.checksums import seal_file
 
 MOMENTS = "work/charades/annotations/moments.csv"
 # Sourced by the shell of every job: stages wait until they may begin.

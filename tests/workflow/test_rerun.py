@@ -20,9 +20,9 @@ import pytest
 import yaml
 
 from vmr.config import Config, DatasetSettings, Settings
-from vmr.files import write_json
-from vmr.provenance import library_versions
-from vmr.shard import shard_of
+from vmr.storage.files import write_json
+from vmr.storage.provenance import library_versions
+from vmr.storage.shard import shard_of
 
 # One worker makes the folder that all of these tests look at.
 pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("rerun")]
@@ -362,7 +362,7 @@ CODE = {
     "the help of an option": ("vmr/cli/groups.py", "Table of moments (moments.csv).", "What was said when.", NOTHING),
     "film strips": ("vmr/report/strips.py", "\nimport", "\nCHANGED = 1\nimport", CASES),
     "the page": ("vmr/report/page.py", "\nimport", "\nCHANGED = 1\nimport", {"make_report"}),
-    "the table": ("vmr/evaluation/tables.py", "\nimport", "\nCHANGED = 1\nimport", TABLE),
+    "the table": ("vmr/tables/make.py", "\nimport", "\nCHANGED = 1\nimport", TABLE),
 }  # fmt: skip
 
 

@@ -18,8 +18,8 @@ from vmr.annotations.moments import MOMENT_COLUMNS, write_moments
 from vmr.annotations.parsed import ParsedFile, Problem
 from vmr.annotations.sentences_csv import parse_sentences_csv
 from vmr.errors import AnnotationError
-from vmr.files import write_json
-from vmr.shard import writing
+from vmr.storage.files import write_json
+from vmr.storage.shard import writing
 
 logger = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from typing import IO
 from tqdm import tqdm
 
 from vmr.errors import AssetError
-from vmr.files import atomic_path
+from vmr.storage.files import atomic_path
 
 _CHUNK_BYTES = 1 << 20
 # Videos are compressed already: their archive is about as large as they are.

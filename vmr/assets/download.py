@@ -21,7 +21,7 @@ from typing import IO, Any
 from tqdm import tqdm
 
 from vmr.errors import AssetError
-from vmr.files import atomic_path, sha256_file
+from vmr.storage.files import atomic_path, sha256_file
 
 logger = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from tqdm import tqdm
 
 from vmr.assets.parquet_words import read_text_column
 from vmr.errors import AssetError
-from vmr.files import atomic_path, sha256_file
-from vmr.shard import writing
+from vmr.storage.files import atomic_path, sha256_file
+from vmr.storage.shard import writing
 
 _ROWS_AT_ONCE = 10_000
 

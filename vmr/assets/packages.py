@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vmr.assets.registry import Asset
 from vmr.errors import AssetError
-from vmr.files import sha256_file
+from vmr.storage.files import sha256_file
 
 
 def package_file(asset: Asset, key: str) -> Path:

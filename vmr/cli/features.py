@@ -43,7 +43,7 @@ def extract(
     validated(FeatureSettings, {extractor: {**settings, "weights": f"./{weights}"}}, "vmr extract")
 
     from vmr.features.extract import extract_shard
-    from vmr.stages import STAGES, extract_stage
+    from vmr.pipeline.stages import STAGES, extract_stage
 
     extract_shard(
         frames=frames,
@@ -77,7 +77,7 @@ def merge_features(
     validated(ExtractorSettings, {**extraction, "pca_components": pca_components}, "vmr merge-features")
 
     from vmr.features.merge import merge_features
-    from vmr.stages import STAGES
+    from vmr.pipeline.stages import STAGES
 
     merge_features(
         shards=shards,
@@ -134,7 +134,7 @@ def import_features(
     validated(ImportSettings, {**settings, "source": str(source)}, "vmr features import")
 
     from vmr.features.importers import import_features
-    from vmr.stages import STAGES
+    from vmr.pipeline.stages import STAGES
 
     import_features(
         source=source,

@@ -60,7 +60,7 @@ app.add_typer(report_app, name="report")
 
 
 def _numbered(paths: list[Path]) -> list[Path]:
-    from vmr.files import numbered_files
+    from vmr.storage.files import numbered_files
 
     try:
         return numbered_files(paths)

@@ -97,7 +97,7 @@ def costs(
     output: Output,
 ) -> None:
     """Gather seconds, memory and use of cards of every stage in a CSV."""
-    from vmr.report.costs import write_costs
+    from vmr.pipeline.costs import write_costs
 
     write_costs(benchmarks, logs=logs, output=output)
 

@@ -94,7 +94,7 @@ def show_progress(
 
     from click import clear
 
-    from vmr.progress import progress
+    from vmr.pipeline.progress import progress
 
     while True:
         text = progress(directory)

@@ -55,8 +55,8 @@ def simulate(
     if len(set(outputs)) < len(outputs):
         raise ConfigError(f"two of the files to write are one: {', '.join(map(str, outputs))}. Give each its own name.")
 
-    from vmr.simulation.planting import Recipe
-    from vmr.simulation.simulate import simulate_features
+    from vmr.synthetic.planting import Recipe
+    from vmr.synthetic.simulate import simulate_features
 
     simulate_features(
         moments=moments,

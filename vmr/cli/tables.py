@@ -84,7 +84,7 @@ def make_table(
     output_md: Annotated[Path, typer.Option(help="The same for reading.")],
 ) -> None:
     """Gather published, blind and computed rows into the table."""
-    from vmr.evaluation.tables import make_table
+    from vmr.tables.make import make_table
 
     make_table(
         metrics=metrics,

@@ -18,7 +18,7 @@ def verify(
     delete: Annotated[bool, typer.Option("--delete", help="Remove what is damaged.")] = False,
 ) -> None:
     """Find frames, features and queries that were cut or altered since they were made; exit code 1 while some are."""
-    from vmr.verify import verify_files
+    from vmr.storage.verify import verify_files
 
     result = verify_files(work / dataset)
     for path, reason in result.damaged.items():

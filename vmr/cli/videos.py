@@ -70,7 +70,7 @@ def render_demo(
     }  # fmt: skip
     validated(_Rendering, numbers, "vmr render-demo")
 
-    from vmr.annotations.demo import render_demo
+    from vmr.synthetic.demo import render_demo
 
     render_demo(output=output, **numbers)
 
@@ -151,7 +151,7 @@ def decode_frames(
     }  # fmt: skip
     validated(_Decoding, numbers, "vmr decode-frames")
 
-    from vmr.stages import STAGES
+    from vmr.pipeline.stages import STAGES
     from vmr.video.decode import decode_frames
 
     decode_frames(

@@ -126,7 +126,7 @@ class FeatureSettings(Section):
 class SimulateSettings(Section):
     """A dataset whose features are simulated from the sentences of another; not in the paper.
 
-    The numbers are those of `vmr.simulation.planting.Recipe`, which tells what each does. Upper bounds keep features
+    The numbers are those of `vmr.synthetic.planting.Recipe`, which tells what each does. Upper bounds keep features
     within half precision, and what is computed within memory and hours.
     """
 

@@ -6,7 +6,6 @@ tie between an input and the rest of the sample is cut. What is left is what the
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
 
 import numpy as np
 import torch
@@ -15,8 +14,7 @@ from torch import nn
 
 from vmr.data.samples import Samples
 from vmr.errors import FeatureError, QueryError
-
-Exchanged = Literal["query", "video"]
+from vmr.names import Exchanged
 
 # Of the one exchange by which a network is validated and tested; training draws anew in every epoch.
 EVALUATION_SEED = (20210711, 0)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vmr.data.samples import Samples
-from vmr.data.videos import VideoSteps
+from vmr.data.video_steps import VideoSteps
 
 # On a card shapes are rounded up, so that a step can be recorded for each (`vmr.training.step`): to so many steps, so
 # many words, and as many videos as queries.

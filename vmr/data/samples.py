@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from vmr.data.spans import span_to_steps
-from vmr.data.videos import VideoSteps
+from vmr.data.video_steps import VideoSteps
+from vmr.model.spans import span_to_steps
 from vmr.queries.store import QueryStore
 
 

@@ -15,15 +15,15 @@ from jaxtyping import Float
 from vmr.annotations.moments import read_moments, video_durations
 from vmr.annotations.parse import parse_annotations
 from vmr.config import Config, DatasetSettings, ImportSettings
-from vmr.doctor.annotations import check_annotations
-from vmr.doctor.features import HeldFeatures, check_features
+from vmr.doctor.check_annotations import check_annotations
+from vmr.doctor.check_features import HeldFeatures, check_features
+from vmr.doctor.check_videos import check_manifest, check_videos
 from vmr.doctor.findings import Finding, skipped
-from vmr.doctor.videos import check_manifest, check_videos
 from vmr.errors import AnnotationError, DamageError, FeatureError
 from vmr.features.foreign_files import open_source
 from vmr.features.importers import step_times
 from vmr.features.store import FeatureStore
-from vmr.shard import reading
+from vmr.storage.shard import reading
 from vmr.video.manifest import read_manifest
 
 # What is made lies within a step and a tenth of the duration of the video's end, as the import demands.

@@ -16,8 +16,8 @@ from vmr.annotations.sentences_csv import parse_sentences_csv, splits_of_csv
 from vmr.config import load_config, read_mapping
 from vmr.config.whole import DATASET_NAME
 from vmr.errors import AnnotationError, ConfigError, VideoError
-from vmr.files import atomic_path
 from vmr.names import VIDEO_EXTENSIONS
+from vmr.storage.files import atomic_path
 from vmr.video.manifest import find_videos
 
 # The settings of the rendered demo: for some hundred sentences, on a processor without a GPU.

@@ -12,7 +12,6 @@ import pandas as pd
 from jaxtyping import Float
 
 from vmr.annotations.moments import read_moments
-from vmr.data.spans import temporal_iou
 from vmr.evaluation.bootstrap import VideoSums, confidence_by_video, sum_by_video, write_video_scores
 from vmr.evaluation.evaluate import select_queries
 from vmr.evaluation.metrics import (
@@ -23,8 +22,10 @@ from vmr.evaluation.metrics import (
     score_sets,
     truth_spans,
 )
-from vmr.files import write_json
-from vmr.provenance import code_digest, library_versions
+from vmr.model.spans import temporal_iou
+from vmr.pipeline.digest import code_digest
+from vmr.storage.files import write_json
+from vmr.storage.provenance import library_versions
 
 _LOG = logging.getLogger(__name__)
 GRID_STEPS = 20

@@ -20,7 +20,7 @@ from jaxtyping import Bool, Float, Int
 
 from vmr.errors import EvaluationError
 from vmr.evaluation.metrics import METRICS, TRUTHS, Scores
-from vmr.files import atomic_path
+from vmr.storage.files import atomic_path
 
 RESAMPLES = 1000
 LEVEL = 0.95

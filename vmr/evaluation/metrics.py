@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 from jaxtyping import Bool, Float
 
-from vmr.data.spans import temporal_iou
+from vmr.model.spans import temporal_iou
 
 THRESHOLDS = (0.3, 0.5, 0.7)
 TOPS = (1, 5)

@@ -12,18 +12,18 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from vmr.devices import claim_device
 from vmr.errors import DamageError, FeatureError, VmrError
 from vmr.features.clips import step_seconds
-from vmr.features.encoders import Encoder
 from vmr.features.extractors import Extractor, build_extractor
 from vmr.features.fidelity import compared_videos, cosine_to_exact_window
-from vmr.features.hardware import give_back_freed_memory, keep_freed_memory
 from vmr.features.read_ahead import End, Failure, Piece, read_ahead
 from vmr.features.store import VideoFeatures, write_video
-from vmr.files import atomic_path, sha256_json
-from vmr.provenance import library_versions, without_machine
-from vmr.shard import PartialShard, writing
+from vmr.features.window_encoders import Encoder
+from vmr.machine.devices import claim_device
+from vmr.machine.memory import give_back_freed_memory, keep_freed_memory
+from vmr.storage.files import atomic_path, sha256_json
+from vmr.storage.provenance import library_versions, without_machine
+from vmr.storage.shard import PartialShard, writing
 from vmr.video.frames import FrameStore
 from vmr.video.manifest import read_manifest
 

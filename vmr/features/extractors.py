@@ -13,15 +13,16 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from vmr.devices import choose_device
 from vmr.errors import FeatureError
 from vmr.features import c3d, i3d
 from vmr.features.clips import Frames, WindowPlan, padded_sequence, plan_windows, resize_and_crop, slabs, without_gaps
-from vmr.features.encoders import Encoder, Stream, StreamEncoder, WindowEncoder
-from vmr.features.hardware import batch_that_fits, choose_dtype
 from vmr.features.networks import EXTRACTORS, Network, build_network
 from vmr.features.shared_windows import SharedWindows, can_share
 from vmr.features.streaming import StreamingFeatures
+from vmr.features.window_encoders import Encoder, Stream, StreamEncoder, WindowEncoder
+from vmr.machine.devices import choose_device
+from vmr.machine.memory import batch_that_fits
+from vmr.machine.precision import choose_dtype
 
 log = logging.getLogger(__name__)
 

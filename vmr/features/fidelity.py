@@ -5,7 +5,7 @@ import torch
 
 from vmr.features.extractors import Extractor
 from vmr.features.store import VideoFeatures
-from vmr.shard import shard_of
+from vmr.storage.shard import shard_of
 from vmr.video.frames import FrameStore
 
 # One video in so many is compared, chosen by its id, so that the choice is the same however often a shard is resumed.

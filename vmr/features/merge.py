@@ -15,15 +15,15 @@ from jaxtyping import Float32
 from tqdm import tqdm
 
 from vmr.annotations.moments import read_moments
-from vmr.checksums import seal_file
-from vmr.devices import choose_device
 from vmr.errors import FeatureError
 from vmr.features.pca import Pca, PcaFitter, read_pca
 from vmr.features.store import END, FEATURES, GROUPS, START, FeatureStore
-from vmr.files import atomic_path, sha256_file
-from vmr.hdf5 import new_hdf5
-from vmr.provenance import library_versions, only_machine, without_machine
-from vmr.shard import writing
+from vmr.machine.devices import choose_device
+from vmr.storage.checksums import seal_file
+from vmr.storage.files import atomic_path, sha256_file
+from vmr.storage.hdf5 import new_hdf5
+from vmr.storage.provenance import library_versions, only_machine, without_machine
+from vmr.storage.shard import writing
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from vmr.assets.torch_weights import c3d_key, plain_key
 from vmr.features import backbones, c3d, i3d, weights
-from vmr.files import sha256_file
+from vmr.storage.files import sha256_file
 
 EXTRACTORS = ("i3d", "c3d", "i3d_r50", "slow_r50")
 

@@ -12,9 +12,9 @@ import h5py
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from vmr.checksums import UNREADABLE, contents_are_altered, node_is_altered
 from vmr.errors import REPAIR, DamageError, FeatureError
-from vmr.shard import reading
+from vmr.storage.checksums import UNREADABLE, contents_are_altered, node_is_altered
+from vmr.storage.shard import reading
 
 FEATURES, START, END = "features", "start_sec", "end_sec"
 GROUPS = (FEATURES, START, END)
@@ -60,7 +60,7 @@ class VideoFeatures:
 
 
 def write_video(file: h5py.File, video: VideoFeatures) -> None:
-    """Write one video at the top of a part of a shard (see `vmr.shard.PartialShard`)."""
+    """Write one video at the top of a part of a shard (see `vmr.storage.shard.PartialShard`)."""
     features = file.create_dataset(FEATURES, data=np.asarray(video.features, dtype=np.float32))
     if video.exact_cosine is not None:
         features.attrs[_EXACT_STEP], features.attrs[_EXACT_COSINE] = video.exact_cosine

@@ -16,7 +16,7 @@ import safetensors.numpy
 
 from vmr.errors import FeatureError
 from vmr.features.store import VideoFeatures
-from vmr.files import atomic_path, sha256_file, sha256_json, write_json
+from vmr.storage.files import atomic_path, sha256_file, sha256_json, write_json
 
 log = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vmr.errors import VideoError
-from vmr.files import atomic_path
 from vmr.locate.answers import Answer, clock
+from vmr.storage.files import atomic_path
 from vmr.video.containers import SAFE_INPUT
 from vmr.video.ffprobe import Prober, choose_stream
 

@@ -12,11 +12,11 @@ import torch
 
 from vmr.errors import CheckpointError
 from vmr.features.pca import read_pca
-from vmr.files import sha256_file
 from vmr.locate.model_file import write_model
-from vmr.locate.words import read_word_table
-from vmr.model.build import exchanged_input
-from vmr.provenance import library_versions
+from vmr.locate.word_table import read_word_table
+from vmr.methods.build import exchanged_input
+from vmr.storage.files import sha256_file
+from vmr.storage.provenance import library_versions
 from vmr.training.checkpoint import load_checkpoint
 from vmr.training.run import CHECKPOINT_FILE, RUN_FILE
 

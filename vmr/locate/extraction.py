@@ -19,11 +19,11 @@ from vmr.features.extractors import Extractor, build_extractor
 from vmr.features.pca import Pca
 from vmr.features.read_ahead import End, Failure, read_ahead
 from vmr.features.store import VideoFeatures
-from vmr.files import atomic_path, sha256_file
 from vmr.locate.model_file import ModelFile
 from vmr.locate.scratch import scratch_folder
-from vmr.provenance import code_digest
-from vmr.stages import STAGES, extract_stage
+from vmr.pipeline.digest import code_digest
+from vmr.pipeline.stages import STAGES, extract_stage
+from vmr.storage.files import atomic_path, sha256_file
 from vmr.video.decode import decode_frames
 from vmr.video.ffprobe import Prober
 from vmr.video.manifest import MANIFEST_COLUMNS, read_manifest, write_manifest
@@ -62,7 +62,7 @@ def recipe(info: dict[str, Any]) -> dict[str, Any]:
         "code": [STAGES["decode_frames"].digest(), STAGES[extract_stage(made["extractor"])].digest()],
         "here": code_digest(
             ["vmr.locate.extraction"],
-            without=["vmr.errors", "vmr.provenance", "vmr.locate.scratch", "vmr.locate.words"],
+            without=["vmr.errors", "vmr.pipeline.digest", "vmr.locate.scratch", "vmr.locate.word_table"],
         ),
     }
 

@@ -13,8 +13,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vmr.data.spans import pool_steps
-from vmr.devices import choose_device
 from vmr.errors import VideoError
 from vmr.features.store import FeatureStore, VideoFeatures
 from vmr.locate.answers import Answer
@@ -22,8 +20,10 @@ from vmr.locate.cache import FeatureCache, default_cache
 from vmr.locate.extraction import Progress, VideoFeaturizer, recipe
 from vmr.locate.model_file import ModelFile, read_model
 from vmr.locate.stretches import WHOLE_FACTOR, Stretch, StretchResult, merge, plan_stretches, stretch_result
-from vmr.locate.words import Sentence
+from vmr.locate.word_table import Sentence
+from vmr.machine.devices import choose_device
 from vmr.model.prediction import Prediction
+from vmr.model.spans import pool_steps
 from vmr.training.checkpoint import check_features
 
 _NMS_THRESHOLD = 0.5  # as in evaluation

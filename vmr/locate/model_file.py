@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from vmr.errors import CheckpointError
-from vmr.files import atomic_path
-from vmr.locate.words import WordTable
-from vmr.model.build import network_with_weights
+from vmr.locate.word_table import WordTable
+from vmr.methods.build import network_with_weights
 from vmr.model.network import MomentNetwork
+from vmr.storage.files import atomic_path
 
 FORMAT = "vmr-model-1"
 _NETWORK = "network/"

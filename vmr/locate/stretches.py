@@ -12,9 +12,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from vmr.data.spans import temporal_iou
 from vmr.locate.answers import Curve, Moment
 from vmr.model.prediction import BoundaryPrediction, Prediction, SpanPrediction
+from vmr.model.spans import temporal_iou
 
 # Up to so many times the network's steps a video is averaged, as in training and in the tables.
 WHOLE_FACTOR = 2

@@ -1,1 +1,1 @@
-"""CI-MHA: encoders, attention, fusion, heads, losses and decoding, in plain torch."""
+"""What the networks of all methods share: layers, losses, predictions, and spans on the time line."""

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from vmr.data.spans import temporal_iou
+from vmr.model.spans import temporal_iou
 
 # So many of the best pairs nearly always hold the five best that do not overlap; looking at overlaps among them takes
 # a small part of the time that it takes among all 16,384 pairs of 128 steps.

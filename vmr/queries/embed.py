@@ -12,11 +12,11 @@ from tqdm import tqdm
 
 from vmr.annotations.moments import read_moments
 from vmr.errors import QueryError
-from vmr.files import sha256_file, write_json
-from vmr.provenance import library_versions
 from vmr.queries.glove import read_vectors, vector_dimension
 from vmr.queries.store import UNKNOWN, UNKNOWN_WORD, write_query_store
 from vmr.queries.tokenize import tokenize
+from vmr.storage.files import sha256_file, write_json
+from vmr.storage.provenance import library_versions
 
 log = logging.getLogger(__name__)
 

@@ -11,11 +11,11 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import NDArray
 
-from vmr.checksums import altered, seal_file
 from vmr.errors import REPAIR, DamageError, QueryError
-from vmr.files import atomic_path
-from vmr.hdf5 import new_hdf5
-from vmr.shard import writing
+from vmr.storage.checksums import altered, seal_file
+from vmr.storage.files import atomic_path
+from vmr.storage.hdf5 import new_hdf5
+from vmr.storage.shard import writing
 
 UNKNOWN = 0
 UNKNOWN_WORD = "<unk>"

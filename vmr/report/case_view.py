@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vmr.evaluation.table_rows import METHOD_TITLES
 from vmr.report.charts import title_of
 from vmr.report.svg import escape, nice_ticks, number
+from vmr.tables.rows import METHOD_TITLES
 
 _HEIGHT = 60  # of a lane; its width is 1000 whatever the screen
 _CURVE_TOP, _CURVE_BOTTOM = 4.0, 46.0

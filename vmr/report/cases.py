@@ -12,19 +12,19 @@ import pandas as pd
 from jaxtyping import Float
 
 from vmr.annotations.moments import read_moments
-from vmr.data.spans import temporal_iou
 from vmr.errors import EvaluationError
 from vmr.evaluation.evaluate import select_queries
 from vmr.evaluation.predictions import read_predictions
 from vmr.evaluation.simulated import features_title, is_simulated, told_by
-from vmr.evaluation.table_rows import METHOD_TITLES, read_record
 from vmr.features.store import FeatureStore
-from vmr.files import write_json
-from vmr.provenance import code_digest
-from vmr.report.answers import first_spans
+from vmr.model.spans import temporal_iou
+from vmr.pipeline.digest import code_digest
 from vmr.report.choice import choose_cases
 from vmr.report.curves import probability_curves
+from vmr.report.run_answers import first_spans
 from vmr.report.strips import film_strips
+from vmr.storage.files import write_json
+from vmr.tables.rows import METHOD_TITLES, read_record
 
 log = logging.getLogger(__name__)
 

@@ -9,9 +9,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from vmr.data.spans import temporal_iou
-from vmr.evaluation.table_rows import METHOD_TITLES
-from vmr.report.answers import Group
+from vmr.model.spans import temporal_iou
+from vmr.report.run_answers import Group
 from vmr.report.statistics import (
     IOU_BINS,
     Bins,
@@ -23,6 +22,7 @@ from vmr.report.statistics import (
     span_density,
 )
 from vmr.report.svg import Axis, Line, bar_chart, cell_map, line_chart, nice_ticks
+from vmr.tables.rows import METHOD_TITLES
 
 THRESHOLD = 0.5  # of the recalls by kind of query
 _CURVE = np.arange(1, 101) / 100

@@ -14,18 +14,19 @@ import pandas as pd
 
 from vmr.errors import EvaluationError
 from vmr.evaluation.simulated import is_simulated
-from vmr.evaluation.tables import gather_rows
-from vmr.files import atomic_path
-from vmr.provenance import code_digest, library_versions
-from vmr.report.answers import Group, read_groups
+from vmr.pipeline.costs import stage_costs
+from vmr.pipeline.digest import code_digest
 from vmr.report.case_view import CURVE_SCALE, case_views
 from vmr.report.charts import bias_charts, iou_charts, recall_chart, recall_charts, title_of
-from vmr.report.costs import stage_costs
 from vmr.report.coverage import read_coverage
 from vmr.report.history import history_charts
-from vmr.report.provenance import flat, read_history, read_run, run_rows, settings_rows
+from vmr.report.run_answers import Group, read_groups
+from vmr.report.run_records import flat, read_history, read_run, run_rows, settings_rows
 from vmr.report.svg import swatch
 from vmr.report.table_view import score_charts, table_view, text_of_table, windows_of
+from vmr.storage.files import atomic_path
+from vmr.storage.provenance import library_versions
+from vmr.tables.make import gather_rows
 
 log = logging.getLogger(__name__)
 

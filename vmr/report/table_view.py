@@ -12,9 +12,9 @@ import markdown
 from vmr.errors import EvaluationError
 from vmr.evaluation.bootstrap import intervals
 from vmr.evaluation.metrics import recall_name
-from vmr.evaluation.table_rows import METHOD_TITLES, SCORE_COLUMNS, Row
 from vmr.report.charts import Chart, Window
 from vmr.report.svg import Axis, interval_chart, nice_ticks
+from vmr.tables.rows import METHOD_TITLES, SCORE_COLUMNS, Row
 
 _LINKS = (
     *("reference", "link", "image_link", "image_reference", "short_reference", "short_image_ref"),

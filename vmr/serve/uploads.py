@@ -18,10 +18,10 @@ from typing import IO
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
-from vmr.files import write_json
 from vmr.serve.library import MEDIA_TYPES, Video, shown_name, video_id
 from vmr.serve.limits import Limits, RefusedError, for_visitors, megabytes
 from vmr.serve.probing import Probers
+from vmr.storage.files import write_json
 
 log = logging.getLogger(__name__)
 

@@ -14,10 +14,10 @@ import safetensors.torch
 import torch
 
 from vmr.errors import CheckpointError
-from vmr.files import atomic_path
-from vmr.model.build import network_with_weights
+from vmr.methods.build import network_with_weights
 from vmr.model.network import MomentNetwork
-from vmr.shard import writing
+from vmr.storage.files import atomic_path
+from vmr.storage.shard import writing
 
 log = logging.getLogger(__name__)
 

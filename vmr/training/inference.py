@@ -10,13 +10,13 @@ from jaxtyping import Int
 
 from vmr.data.collate import Batch, Collator, ordered_batches
 from vmr.data.samples import Samples
-from vmr.data.spans import temporal_iou
 from vmr.errors import TrainingError
+from vmr.machine.precision import Precision, autocast
 from vmr.model.decode import RankedSpans
 from vmr.model.losses import Targets
 from vmr.model.network import MomentNetwork
 from vmr.model.prediction import Prediction
-from vmr.training.hardware import Precision, autocast
+from vmr.model.spans import temporal_iou
 
 
 def predict_batch(

@@ -14,15 +14,16 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
-from vmr.data.blind import EVALUATION_SEED, Exchanged, exchange_input
+from vmr.data.blind import EVALUATION_SEED, exchange_input
 from vmr.data.collate import Collator, training_batches
 from vmr.data.samples import Samples
 from vmr.errors import TrainingError
-from vmr.files import atomic_path
+from vmr.machine.precision import Precision
 from vmr.model.network import MomentNetwork
-from vmr.shard import writing
+from vmr.names import Exchanged
+from vmr.storage.files import atomic_path
+from vmr.storage.shard import writing
 from vmr.training.checkpoint import load_state, save_state
-from vmr.training.hardware import Precision
 from vmr.training.inference import validation_scores
 from vmr.training.step import TrainingStep
 

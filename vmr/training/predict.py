@@ -16,16 +16,16 @@ from vmr.annotations.moments import clamp_spans, read_moments, video_durations
 from vmr.data.blind import exchange_by_split
 from vmr.data.collate import Collator
 from vmr.data.samples import Samples, build_samples
-from vmr.data.videos import load_videos
-from vmr.devices import choose_device
+from vmr.data.video_steps import load_videos
 from vmr.errors import EvaluationError
 from vmr.features.store import FeatureStore
-from vmr.files import atomic_path
-from vmr.model.build import exchanged_input
+from vmr.machine.devices import choose_device
+from vmr.machine.precision import resolve_precision
+from vmr.methods.build import exchanged_input
 from vmr.model.network import MomentNetwork
 from vmr.queries.store import QueryStore
+from vmr.storage.files import atomic_path
 from vmr.training.checkpoint import check_features, check_queries, load_checkpoint
-from vmr.training.hardware import resolve_precision
 from vmr.training.inference import ranked_spans
 from vmr.video.manifest import read_manifest
 

@@ -18,19 +18,20 @@ from vmr.annotations.moments import clamp_spans, read_moments, validation_videos
 from vmr.data.blind import others_there
 from vmr.data.collate import Collator
 from vmr.data.samples import Samples, build_samples
-from vmr.data.videos import VideoSteps, load_videos
-from vmr.devices import claim_device
+from vmr.data.video_steps import VideoSteps, load_videos
 from vmr.errors import ConfigError, TrainingError
 from vmr.features.store import FeatureStore
-from vmr.files import atomic_path, sha256_file, sha256_json, write_json
-from vmr.model.build import METHODS, build_network, exchanged_input, uses_alignment
+from vmr.machine.devices import claim_device, describe, repeatable
+from vmr.machine.precision import resolve_precision
+from vmr.methods.build import METHODS, build_network, exchanged_input, uses_alignment
 from vmr.model.fusion import ALIGNMENTS
 from vmr.names import Alignment, MethodName
-from vmr.provenance import code_digest, library_versions
+from vmr.pipeline.digest import code_digest
 from vmr.queries.store import UNKNOWN, QueryStore
-from vmr.shard import writing
+from vmr.storage.files import atomic_path, sha256_file, sha256_json, write_json
+from vmr.storage.provenance import library_versions
+from vmr.storage.shard import writing
 from vmr.training.checkpoint import feature_kind, save_checkpoint
-from vmr.training.hardware import describe, repeatable, resolve_precision
 from vmr.training.loop import CRITERION, HISTORY_FILE, LoopSettings, Progress, clear_state, fit
 from vmr.video.manifest import read_manifest
 
@@ -80,7 +81,7 @@ def train_run(
         queries: the query store.
         manifests: video manifests, for durations that the annotations do not give; may be empty.
         output_dir: folder of the run.
-        method: one of `vmr.model.build.METHODS`.
+        method: one of `vmr.methods.build.METHODS`.
         seed: of initial weights, dropout and order of samples.
         train_split: the split to train on.
         test_splits: the splits that choose the epoch with ``selection="test"``.

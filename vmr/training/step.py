@@ -9,9 +9,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vmr.data.collate import Batch
+from vmr.machine.precision import Precision
 from vmr.model.losses import Targets
 from vmr.model.network import MomentNetwork
-from vmr.training.hardware import Precision
 from vmr.training.inference import predict_batch
 
 

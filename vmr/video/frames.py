@@ -15,9 +15,9 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from vmr.checksums import UNREADABLE, contents_are_altered, node_is_altered
 from vmr.errors import REPAIR, DamageError, ShardError
-from vmr.shard import reading
+from vmr.storage.checksums import UNREADABLE, contents_are_altered, node_is_altered
+from vmr.storage.shard import reading
 from vmr.video.stream import GOP_FRAMES, StreamScan, decoded_frames
 
 _GROUP = "videos"

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from vmr.errors import VideoError
-from vmr.files import atomic_path
 from vmr.names import VIDEO_EXTENSIONS
-from vmr.shard import shard_of
+from vmr.storage.files import atomic_path
+from vmr.storage.shard import shard_of
 
 
 def folder_fingerprints(

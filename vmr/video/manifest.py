@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from vmr.errors import VideoError
-from vmr.files import atomic_path
 from vmr.names import VIDEO_EXTENSIONS
-from vmr.shard import writing
+from vmr.storage.files import atomic_path
+from vmr.storage.shard import writing
 from vmr.video.listing import not_listed
 
 logger = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from vmr.annotations.moments import read_moments
 from vmr.errors import VideoError
-from vmr.shard import shard_of
+from vmr.storage.shard import shard_of
 from vmr.video.ffprobe import (
     SURPRISES,
     Prober,

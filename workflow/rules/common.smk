@@ -22,8 +22,8 @@ shell.prefix(
 from vmr.assets.registry import is_path
 from vmr.config import load_config, read_mapping
 from vmr.errors import ConfigError, VmrError
-from vmr.failures import options_of, summary
-from vmr.stages import STAGES, extract_stage
+from vmr.pipeline.failures import options_of, summary
+from vmr.pipeline.stages import STAGES, extract_stage
 from vmr.video.listing import changed_shards, folder_fingerprints
 
 try:
@@ -107,7 +107,7 @@ def shard_files(name, pattern):
 
 
 def of_all_shards(option, files):
-    """An option for the files of shards of datasets, short however many they are (`vmr.files.numbered_files`)."""
+    """An option for the files of shards of datasets, short however many they are (`vmr.storage.files.numbered_files`)."""
     numbers = {}
     for file in files:
         before, number, after = re.fullmatch(r"(.*shard_)(\d+)(\.\w+)", file).groups()

@@ -21,7 +21,7 @@ from vmr.assets.prepare import asset_status, describe_assets, fetch_asset, fetch
 from vmr.assets.registry import ASSETS, get_asset
 from vmr.assets.torch_weights import c3d_weights, i3d_weights, load_torch_checkpoint
 from vmr.errors import AssetError, ShardError
-from vmr.files import sha256_file
+from vmr.storage.files import sha256_file
 
 NAMES = {
     "i3d_kinetics400_rgb",

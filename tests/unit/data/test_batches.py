@@ -12,7 +12,7 @@ import torch
 
 from vmr.data.collate import Collator, ordered_batches, training_batches
 from vmr.data.samples import build_samples
-from vmr.data.videos import load_videos
+from vmr.data.video_steps import load_videos
 from vmr.errors import FeatureError, QueryError, ShardError
 from vmr.queries.store import QueryStore, write_query_store
 

@@ -9,7 +9,7 @@ import torch
 from vmr.data.blind import EVALUATION_SEED, exchange_by_split, exchange_input, other_queries, others_there
 from vmr.data.collate import Collator
 from vmr.data.samples import Samples
-from vmr.data.videos import VideoSteps
+from vmr.data.video_steps import VideoSteps
 from vmr.errors import FeatureError, QueryError
 
 COUNTS = [4, 2, 6, 3]

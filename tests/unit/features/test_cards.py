@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from vmr.features.extractors import Extractor
-from vmr.features.hardware import batch_that_fits, choose_dtype
 from vmr.features.i3d import fold_batch_norm
 from vmr.features.networks import I3dClips, Network
 from vmr.features.read_ahead import Piece, _Upload
-from vmr.precision import has_native_bfloat16
+from vmr.machine.memory import batch_that_fits
+from vmr.machine.precision import choose_dtype, has_native_bfloat16
 
 CUDA = torch.device("cuda")
 

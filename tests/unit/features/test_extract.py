@@ -15,7 +15,7 @@ from vmr.features.extractors import Extractor
 from vmr.features.i3d import fold_batch_norm
 from vmr.features.networks import I3dClips, Network
 from vmr.features.store import FeatureStore
-from vmr.shard import PartialShard
+from vmr.storage.shard import PartialShard
 from vmr.video.frames import FrameInfo, FrameStore
 from vmr.video.manifest import DECODED_COLUMNS, write_manifest
 

@@ -8,10 +8,9 @@ from vmr.errors import FeatureError
 from vmr.features.backbones import Backbone, BackboneClips, build_backbone
 from vmr.features.clips import plan_windows
 from vmr.features.extractors import Extractor, build_extractor
-from vmr.features.hardware import choose_dtype
 from vmr.features.i3d import InceptionI3d, fold_batch_norm
 from vmr.features.networks import I3dClips, Network
-from vmr.precision import has_native_bfloat16
+from vmr.machine.precision import choose_dtype, has_native_bfloat16
 
 
 @pytest.fixture

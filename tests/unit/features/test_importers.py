@@ -13,8 +13,8 @@ from vmr.errors import FeatureError
 from vmr.features.clips import plan_windows, step_seconds
 from vmr.features.importers import import_features, step_times
 from vmr.features.store import FeatureStore
-from vmr.files import sha256_file
-from vmr.stages import STAGES
+from vmr.pipeline.stages import STAGES
+from vmr.storage.files import sha256_file
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from vmr.errors import DamageError, FeatureError
 from vmr.features.inspect import features_diff, features_info
 from vmr.features.store import VideoFeatures, write_video
-from vmr.shard import PartialShard
+from vmr.storage.shard import PartialShard
 
 
 def write(path, videos):

@@ -9,12 +9,12 @@ import torch
 from typer.testing import CliRunner
 
 from vmr.annotations.moments import MOMENT_COLUMNS, write_moments
-from vmr.checksums import seal_file
 from vmr.cli import app
 from vmr.errors import DamageError, FeatureError
 from vmr.features.merge import merge_features
 from vmr.features.store import FeatureStore
-from vmr.stages import STAGES
+from vmr.pipeline.stages import STAGES
+from vmr.storage.checksums import seal_file
 
 PROVENANCE = {"dim": 5, "extractor": "i3d", "stride": 8, "device": "cpu", "versions": {"torch": "1"}}
 

@@ -21,7 +21,7 @@ from vmr.locate.extraction import unpacked
 from vmr.locate.locator import Locator
 from vmr.locate.model_file import read_model
 from vmr.locate.stretches import Stretch, StretchResult, merge, plan_stretches, stretch_result
-from vmr.locate.words import WordTable, read_word_table
+from vmr.locate.word_table import WordTable, read_word_table
 from vmr.model.prediction import BoundaryPrediction
 from vmr.training.predict import predict_run
 

@@ -11,7 +11,7 @@ from synthetic import SyntheticData, write_synthetic
 from vmr.annotations.moments import read_moments, write_moments
 from vmr.evaluation.baselines import compute_baselines
 from vmr.evaluation.evaluate import evaluate_predictions
-from vmr.evaluation.tables import make_table
+from vmr.tables.make import make_table
 from vmr.training.predict import predict_run
 from vmr.training.run import train_run
 

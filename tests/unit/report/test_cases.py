@@ -12,7 +12,7 @@ import torch
 from clips import render
 from PIL import Image
 
-from vmr.data.spans import temporal_iou
+from vmr.model.spans import temporal_iou
 from vmr.report.cases import study_cases
 from vmr.report.strips import film_strips, picture_uri
 from vmr.video.frames import FrameInfo, write_video

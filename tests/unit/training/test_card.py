@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
-from vmr.model.build import METHODS
+from vmr.methods.build import METHODS
 from vmr.training import loop, step
 from vmr.training.run import train_run
 

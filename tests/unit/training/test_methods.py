@@ -14,8 +14,8 @@ import vmr.training.loop as loop
 import vmr.training.predict as predict
 from vmr.annotations.moments import read_moments, write_moments
 from vmr.data.collate import Collator
-from vmr.data.spans import temporal_iou
 from vmr.evaluation.evaluate import evaluate_predictions
+from vmr.model.spans import temporal_iou
 from vmr.queries.store import QueryStore
 from vmr.training.checkpoint import load_checkpoint
 from vmr.training.predict import predict_run

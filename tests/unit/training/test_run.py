@@ -18,11 +18,11 @@ import vmr.training.loop as loop
 from vmr.annotations.moments import read_moments, validation_videos, write_moments
 from vmr.cli import app
 from vmr.data.collate import Collator
-from vmr.data.spans import temporal_iou
 from vmr.errors import ConfigError, EvaluationError, ShardError, TrainingError
 from vmr.features.store import FeatureStore
-from vmr.model.ci_mha import CiMha
+from vmr.methods.ci_mha import CiMha
 from vmr.model.losses import Losses
+from vmr.model.spans import temporal_iou
 from vmr.training.predict import predict_run
 from vmr.training.run import train_run
 

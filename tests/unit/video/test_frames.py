@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from vmr.errors import DamageError, ShardError
-from vmr.shard import PartialShard
+from vmr.storage.shard import PartialShard
 from vmr.video.frames import FrameInfo, FrameStore, write_video
 from vmr.video.stream import GOP_FRAMES, StreamScan, decoded_frames
 

@@ -10,7 +10,7 @@ import pytest
 from vmr.annotations.moments import MOMENT_COLUMNS, write_moments
 from vmr.errors import ShardError, VideoError
 from vmr.names import VIDEO_EXTENSIONS
-from vmr.shard import shard_of
+from vmr.storage.shard import shard_of
 from vmr.video import containers, ffprobe, probe
 from vmr.video.ffprobe import Prober, choose_stream, display_rotation, rate, rotation_doubt, seconds, timeline_origin
 from vmr.video.manifest import read_manifest

@@ -1,0 +1,188 @@
+"""Which device a stage computes on, and turns for processes that share a machine's cards.
+
+A scheduler that knows of cards gives each job its own. Where there is none, as on a workstation, jobs side by side
+would all take the first card: the stages that fill a card (extraction, training) claim one by a lock on a file that
+is named after it, and wait while all are taken. The lock ends with the process, however that ends.
+"""
+
+from __future__ import annotations
+
+import atexit
+import fcntl
+import logging
+import os
+import re
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vmr.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+# Slurm names here the cards that it gave to the job.
+_ASSIGNED = ("SLURM_JOB_GPUS", "SLURM_STEP_GPUS")
+# Set by a user whose card is large enough for several jobs at a time.
+_SHARED = "VMR_SHARE_GPU"
+_LOOK_AGAIN_SEC = 1.0
+_LOCKS = Path("/tmp")
+# Locks of this process, by the card's name: a second claim in one process must not wait for the first.
+_held: dict[str, int] = {}
+
+
+def choose_device(name: str) -> torch.device:
+    """The device that a name means: ``"auto"`` is CUDA where there is one, else the CPU.
+
+    Args:
+        name: ``"auto"``, ``"cpu"``, ``"cuda"`` or one card, such as ``"cuda:1"``.
+
+    Raises:
+        ConfigError: CUDA or a card is asked for and not there, or the name is none of these.
+    """
+    kind, _, number = name.partition(":")
+    if name not in ("auto", "cpu") and (kind != "cuda" or not (name == kind or number.isdecimal())):
+        raise ConfigError(f"device is {name!r}; expected auto, cpu or cuda")
+    available = torch.cuda.is_available()
+    if name == "auto":
+        return torch.device("cuda" if available else "cpu")
+    if kind == "cuda" and not available:
+        raise ConfigError(f"device is {name}, but torch finds no CUDA device. Set it to auto or cpu.")
+    if number and int(number) >= torch.cuda.device_count():
+        raise ConfigError(
+            f"device is {name}, but torch finds {torch.cuda.device_count()} CUDA devices, from cuda:0 on."
+        )
+    return torch.device(name)
+
+
+def claim_device(name: str) -> torch.device:
+    """The device that a name means, and on CUDA a card that no other process has claimed, until this process ends.
+
+    Waits while all are taken. The card that Slurm gave to the job is taken as it is, and so is any card where the
+    variable ``VMR_SHARE_GPU`` is set. Several that Slurm gave, as to a session, are claimed like those of a
+    workstation: jobs started in it side by side share them. The chosen card becomes torch's current one.
+
+    Args:
+        name: see `choose_device`; ``"cuda"`` and ``"auto"`` leave the choice among all visible cards.
+
+    Raises:
+        ConfigError: see `choose_device`.
+    """
+    device = choose_device(name)
+    if device.type != "cuda":
+        return device
+    given = torch.cuda.device_count() == 1 and any(variable in os.environ for variable in _ASSIGNED)
+    if given or _SHARED in os.environ:
+        atexit.register(_log_use, device, time.monotonic())
+        return device
+    indices = range(torch.cuda.device_count()) if device.index is None else [device.index]
+    # The same card has other numbers in processes that see others; its UUID stays.
+    cards = {index: str(getattr(torch.cuda.get_device_properties(index), "uuid", index)) for index in indices}
+    # Not the user's own TMPDIR: the lock is for the others too.
+    folder = _LOCKS if _LOCKS.is_dir() else Path(tempfile.gettempdir())
+    index = claim_card(cards, folder=folder)
+    torch.cuda.set_device(index)
+    atexit.register(_log_use, torch.device("cuda", index), time.monotonic())
+    log.info("cuda:%d (%s) is this process's until it ends", index, cards[index])
+    return torch.device("cuda", index)
+
+
+def claim_card(cards: Mapping[int, str], *, folder: Path) -> int:
+    """The number of the first card that no other process has; waits while all are taken.
+
+    Args:
+        cards: names, the same in every process, by number.
+        folder: of the locks; a disk of this machine, the same one for all users.
+    """
+    for index, card in cards.items():
+        if card in _held:
+            return index
+    waiting = False
+    while True:
+        for index, card in cards.items():
+            try:
+                lock = _lock(folder / f"vmr-gpu-{card}.lock")
+            except OSError as error:
+                log.warning("cards cannot be locked here (%s): see that no two jobs use one at a time", error)
+                return index
+            if lock is not None:
+                _held[card] = lock
+                return index
+        if not waiting:
+            log.info("every card is taken by another process (%s): waiting for one", ", ".join(cards.values()))
+        waiting = True
+        time.sleep(_LOOK_AGAIN_SEC)
+
+
+def cards_used(text: str) -> list[tuple[float, float]]:
+    """How processes used cards, by what `claim_device` had them log at their end.
+
+    Args:
+        text: of a log.
+
+    Returns:
+        Seconds for which a card was held and MiB of its memory that were in use at most, of each process.
+    """
+    found = re.finditer(r"a card was held for (?P<seconds>[\d.]+) s, with at most (?P<memory>[\d.]+) MiB in use", text)
+    return [(float(use["seconds"]), float(use["memory"])) for use in found]
+
+
+def _log_use(device: torch.device, begin: float) -> None:
+    if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # the process ended before it computed anything
+        return
+    memory = torch.cuda.max_memory_reserved(device) / 2**20
+    log.info("a card was held for %.1f s, with at most %.0f MiB in use", time.monotonic() - begin, memory)
+
+
+def release_cards() -> None:
+    """Let go of what this process has claimed."""
+    while _held:
+        os.close(_held.popitem()[1])
+
+
+def _lock(path: Path) -> int | None:
+    """An open file with the lock on it; None when another process has it."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        file = os.open(path, flags)
+    except FileNotFoundError:
+        # Only then O_CREAT: a shared folder may refuse it for the file of another user, though it may be read.
+        file = os.open(path, flags | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(file)
+        return None
+    except OSError:
+        os.close(file)
+        raise
+    return file
+
+
+@contextmanager
+def repeatable(device: torch.device) -> Iterator[None]:
+    """On a card, ways of computing that give the same each time, where torch has them; CPUs are so by themselves."""
+    if device.type != "cuda":
+        yield
+        return
+    # Read when cuBLAS is first used; without it products of the same matrices may differ in their last bits.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    how: Any = torch.utils.deterministic
+    before, filling = torch.are_deterministic_algorithms_enabled(), how.fill_uninitialized_memory
+    only_warned = torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    how.fill_uninitialized_memory = False  # nothing of ours is read before it is written
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=only_warned)
+        how.fill_uninitialized_memory = filling
+
+
+def describe(device: torch.device) -> str:
+    """The device in words, for the record of a run."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"

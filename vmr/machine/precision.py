@@ -1,0 +1,62 @@
+"""Precision of matrix products: what a device multiplies natively, and what `auto` means."""
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Literal
+
+import torch
+
+from vmr.errors import ConfigError, FeatureError
+
+Precision = Literal["float32", "bfloat16"]
+
+# Below this width single precision is as fast on a CPU: a step is then spent on many small operations.
+_WORTHWHILE_WIDTH = 256
+
+
+def has_native_bfloat16(device: torch.device) -> bool:
+    """Whether a device multiplies bfloat16 itself, and so faster than float32; many can only emulate it, slowly."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    # Every CPU with AMX has AVX-512 BF16 too.
+    return bool(torch.cpu._is_avx512_bf16_supported())
+
+
+def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
+    """The precision that a name means: ``"auto"`` is bfloat16 where the hardware multiplies it natively.
+
+    Raises:
+        FeatureError: the name is none of ours.
+    """
+    if dtype == "auto":
+        return torch.bfloat16 if has_native_bfloat16(device) else torch.float32
+    if dtype not in ("float32", "bfloat16"):
+        raise FeatureError(f"dtype is auto, float32 or bfloat16, found {dtype!r}")
+    return torch.float32 if dtype == "float32" else torch.bfloat16
+
+
+def resolve_precision(precision: str, device: torch.device, *, width: int) -> Precision:
+    """The precision of matrix products: ``auto`` is bfloat16 where it is native and faster.
+
+    Args:
+        precision: auto, float32 or bfloat16.
+        device: of the run.
+        width: of the network: of all its layers but the first, which reads the features.
+
+    Raises:
+        ConfigError: the name is unknown.
+    """
+    if precision == "float32":
+        return "float32"
+    if precision == "bfloat16":
+        return "bfloat16"
+    if precision != "auto":
+        raise ConfigError(f"precision is {precision!r}; expected auto, float32 or bfloat16")
+    wide = device.type == "cuda" or width >= _WORTHWHILE_WIDTH
+    return "bfloat16" if wide and has_native_bfloat16(device) else "float32"
+
+
+def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
+    """The context in which the network runs."""
+    if precision == "float32":
+        return nullcontext()
+    return torch.autocast(device.type, torch.bfloat16)

@@ -1,0 +1,117 @@
+"""VSLNet (Zhang et al., ACL 2020): a question answering network that reads the video as its text.
+
+Shapes: B queries of a batch, U different videos of them, N steps, L words, T items of either, D features, E word
+vector, H width.
+"""
+
+import math
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from vmr.methods.vslnet_layers import ContextQueryAttention, FeatureEncoder, WeightedPooling
+from vmr.model.dropout import Dropout
+from vmr.model.encoders import VideoEncoder, WordVectors
+from vmr.model.heads import Mlp
+from vmr.model.losses import Losses, Targets, boundaries_loss, extended_labels, segmentation_loss
+from vmr.model.masks import at_least_single, check_counts, mask_of_videos, valid_mask
+from vmr.model.network import MomentNetwork
+from vmr.model.prediction import BoundaryPrediction
+
+
+class VslNet(MomentNetwork[BoundaryPrediction]):
+    """VSLNet with the recurrent span predictor.
+
+    Not in the paper: features are standardised (as for every method here), unknown words share a trained vector,
+    and there are no embeddings of characters. In the authors' code the highlighting loss counts steps of the
+    foreground twice; here it is the paper's plain cross entropy.
+
+    Args:
+        video_dim: length of the features of a step.
+        word_dim: length of the word vectors.
+        hidden: width of all layers (the paper: 128).
+        heads: heads of the encoder's attention (the paper: 8).
+        dropout: of the inputs, in the encoder, after the context-query attention and in perceptrons.
+        kernel: steps that a convolution of the encoder sees (the paper: 7).
+        layers: convolutions of the encoder (the paper: 4).
+        highlight_weight: of the highlighting loss; the authors' 5, whose boundary loss is not halved.
+        extension: share of the moment's length by which the foreground is longer on each side; the authors' 0.1.
+    """
+
+    video_encoder: VideoEncoder
+
+    def __init__(
+        self,
+        *,
+        video_dim: int,
+        word_dim: int,
+        hidden: int = 128,
+        heads: int = 8,
+        dropout: float = 0.2,
+        kernel: int = 7,
+        layers: int = 4,
+        highlight_weight: float = 5.0,
+        extension: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.highlight_weight = highlight_weight
+        self.extension = extension
+        self.words = WordVectors(word_dim)
+        self.word_projection = nn.Sequential(Dropout(dropout), nn.Linear(word_dim, hidden))
+        self.video_encoder = VideoEncoder(video_dim, hidden=hidden, dropout=dropout)
+        self.encoder = FeatureEncoder(hidden, heads=heads, kernel=kernel, layers=layers, dropout=dropout)
+        self.attention = ContextQueryAttention(hidden, dropout=dropout)
+        self.pooling = WeightedPooling(hidden)
+        self.highlight = nn.Linear(2 * hidden, 1)
+        self.start_lstm = nn.LSTM(2 * hidden, hidden, batch_first=True)
+        self.end_lstm = nn.LSTM(hidden, hidden, batch_first=True)
+        self.start_mlp = Mlp(3 * hidden, hidden=hidden, dropout=dropout)
+        self.end_mlp = Mlp(3 * hidden, hidden=hidden, dropout=dropout)
+
+    def forward(
+        self,
+        features: Float[Tensor, "U N D"],
+        step_counts: Int[Tensor, "B"],
+        words: Float[Tensor, "B L E"],
+        unknown_mask: Bool[Tensor, "B L"],
+        word_counts: Int[Tensor, "B"],
+        video: Int[Tensor, "B"] | None = None,
+        *,
+        spans_only: bool = False,
+    ) -> BoundaryPrediction:
+        """Logits of start, end and highlighting for every step, see `MomentNetwork.forward`."""
+        check_counts(step_counts, word_counts)
+        step_mask = valid_mask(step_counts, features.shape[1]).to(features.device)
+        word_mask = valid_mask(word_counts, words.shape[1]).to(words.device)
+        steps = self.encoder(self.video_encoder(features), mask_of_videos(step_mask, video, len(features)))
+        if video is not None:
+            steps = steps.index_select(0, video)
+        query = self.encoder(self.word_projection(self.words.embed(words, unknown_mask)), word_mask)
+        fused = self.attention(steps, query, step_mask, word_mask)
+        sentence = self.pooling(query, word_mask)
+        fused = torch.cat([fused, sentence[:, None].expand(-1, fused.shape[1], -1)], dim=-1)
+        inside = at_least_single(self.highlight(fused).squeeze(-1))
+        highlighted = inside.sigmoid().to(fused.dtype)[..., None] * fused
+        # One direction only: padding comes after the steps that it could change.
+        start_states, _ = self.start_lstm(highlighted)
+        end_states, _ = self.end_lstm(start_states)
+        start = self.start_mlp(torch.cat([start_states, highlighted], dim=-1)).squeeze(-1)
+        end = self.end_mlp(torch.cat([end_states, highlighted], dim=-1)).squeeze(-1)
+        return BoundaryPrediction(
+            start=at_least_single(start).masked_fill(~step_mask, -math.inf),
+            end=at_least_single(end).masked_fill(~step_mask, -math.inf),
+            inside=inside.masked_fill(~step_mask, 0.0),
+        )
+
+    def losses(self, prediction: BoundaryPrediction, targets: Targets) -> Losses:
+        """`boundary`, of which half counts (the mean of start and end), and `highlight` by `highlight_weight`."""
+        assert prediction.inside is not None
+        boundary = boundaries_loss(prediction, targets.labels)
+        foreground = extended_labels(targets.labels, targets.step_counts, ratio=self.extension)
+        step_mask = valid_mask(targets.step_counts, prediction.inside.shape[1]).to(prediction.inside.device)
+        highlight = segmentation_loss(prediction.inside, foreground, step_mask)
+        return Losses(
+            total=0.5 * boundary + self.highlight_weight * highlight,
+            parts={"boundary": boundary, "highlight": highlight},
+        )

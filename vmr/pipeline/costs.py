@@ -1,0 +1,116 @@
+"""Seconds, memory and use of cards of every stage, from the benchmark files and the logs of the rules."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from vmr.errors import EvaluationError
+from vmr.machine.devices import cards_used
+from vmr.storage.files import atomic_path, numbered_files
+
+_SECONDS, _MEMORY, _CPU = "s", "max_rss", "cpu_time"
+
+
+@dataclass(frozen=True)
+class StageCost:
+    """What the jobs of a rule took.
+
+    Attributes:
+        rule: its name.
+        jobs: those that were measured.
+        seconds: wall-clock of all jobs together.
+        longest: wall-clock of the longest, in seconds.
+        cpu_seconds: processor time of all jobs; None where it was not measured.
+        memory_mb: largest resident memory of a job, in MiB; None where the jobs were too short to be measured.
+        gpu_seconds: how long the jobs held cards, all together; None without one.
+        gpu_memory_mb: most memory that a job had in use on its card, in MiB; None without one.
+    """
+
+    rule: str
+    jobs: int
+    seconds: float
+    longest: float
+    cpu_seconds: float | None
+    memory_mb: float | None
+    gpu_seconds: float | None = None
+    gpu_memory_mb: float | None = None
+
+
+def stage_costs(benchmarks: Sequence[Path], *, logs: Sequence[Path] = ()) -> list[StageCost]:
+    """Costs by rule, in the order of the first job's end.
+
+    Args:
+        benchmarks: benchmark files, ``work/NAME/benchmarks/{rule}.tsv`` or ``.../benchmarks/{rule}/{job}.tsv``, with
+            ``*`` or ``{0..31}`` for many (those of earlier settings lie beside them, so name what counts); or folders
+            ``.../benchmarks``, for all in them. Missing ones hold nothing.
+        logs: for each NAME the folder of that name with the logs, ``{rule}.log`` or ``{rule}/{job}.log``, in which jobs
+            say how they used a card; without it nothing is known of cards.
+    """
+    folder_of: dict[Path, Path] = {}
+    for path in numbered_files(benchmarks):
+        if path.is_dir():
+            folder_of |= dict.fromkeys(sorted(path.rglob("*.tsv")), path)
+        else:
+            folder = next((above for above in path.parents if above.name == "benchmarks"), path.parent)
+            folder_of |= dict.fromkeys(sorted(folder.glob(str(path.relative_to(folder)))), folder)
+    by_rule: dict[str, list[pd.DataFrame]] = {}
+    finished: dict[str, float] = {}
+    cards: dict[str, list[tuple[float, float]]] = {}
+    log_of = {log.name: log for log in logs}
+    for file, folder in folder_of.items():
+        rule = file.relative_to(folder).parts[0].removesuffix(".tsv")
+        try:
+            table = pd.read_csv(file, sep="\t", na_values=["-", "NA"])
+        except (OSError, ValueError):  # a job is writing it
+            continue
+        if _SECONDS in table and len(table):
+            by_rule.setdefault(rule, []).append(table)
+            finished[rule] = min(finished.get(rule, float("inf")), file.stat().st_mtime)
+            if log := log_of.get(folder.parent.name):
+                cards.setdefault(rule, []).extend(_cards(log / file.relative_to(folder).with_suffix(".log")))
+    in_order = sorted(by_rule, key=lambda rule: finished[rule])
+    return [_cost(rule, pd.concat(by_rule[rule]), cards.get(rule, [])) for rule in in_order]
+
+
+def write_costs(benchmarks: Sequence[Path], *, logs: Sequence[Path] = (), output: Path) -> None:
+    """Write the costs as CSV, a row a rule, with the columns of `StageCost`; arguments as those of `stage_costs`.
+
+    Raises:
+        EvaluationError: no job was measured.
+    """
+    costs = stage_costs(benchmarks, logs=logs)
+    if not costs:
+        raise EvaluationError(
+            f"{', '.join(map(str, benchmarks))}: no benchmark file of a job. Snakemake writes them as jobs end; run "
+            "the workflow first."
+        )
+    with atomic_path(output) as temporary:
+        pd.DataFrame([asdict(cost) for cost in costs]).round(2).to_csv(temporary, index=False)
+
+
+def _cards(log: Path) -> list[tuple[float, float]]:
+    try:
+        return cards_used(log.read_text(encoding="utf-8", errors="replace"))
+    except OSError:
+        return []
+
+
+def _cost(rule: str, table: pd.DataFrame, cards: Sequence[tuple[float, float]]) -> StageCost:
+    def known(column: str) -> pd.Series[float]:
+        return (table[column] if column in table else pd.Series(dtype=float)).astype(float).dropna()
+
+    cpu, memory = known(_CPU), known(_MEMORY)
+    return StageCost(
+        rule=rule,
+        jobs=len(table),
+        seconds=float(known(_SECONDS).sum()),
+        longest=float(known(_SECONDS).max()),
+        cpu_seconds=float(cpu.sum()) if len(cpu) else None,
+        memory_mb=float(memory.max()) if len(memory) else None,
+        gpu_seconds=sum(seconds for seconds, _ in cards) if cards else None,
+        gpu_memory_mb=max(memory for _, memory in cards) if cards else None,
+    )

@@ -1,1 +1,0 @@
-"""Features made from sentences alone, for comparing methods without any video."""

@@ -1,0 +1,46 @@
+"""What made a file: versions of the libraries, and what of it only tells of the machine."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Iterable
+from typing import Any
+
+# Shards may come from several machines: what differs by these leaves the features alone but for rounding.
+_OF_THE_MACHINE = ("device", "device_name", "versions")
+
+
+def library_versions(packages: Iterable[str]) -> dict[str, str]:
+    """Installed versions of the named distributions, and of Python, for the provenance of a file."""
+    versions = {"python": platform.python_version()}
+    for package in packages:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = "not installed"
+    return versions
+
+
+def without_machine(provenance: dict[str, Any]) -> dict[str, Any]:
+    """A provenance without what only tells on which machine, and with which versions, something was made."""
+    return {
+        key: without_machine(value) if isinstance(value, dict) else value
+        for key, value in provenance.items()
+        if key not in _OF_THE_MACHINE
+    }
+
+
+def only_machine(provenance: dict[str, Any]) -> dict[str, Any]:
+    """What `without_machine` leaves out, where it stood.
+
+    >>> only_machine({"fps": 24, "device": "cuda", "frames": {"fps": 24, "versions": {"decord": "0.6.0"}}})
+    {'device': 'cuda', 'frames': {'versions': {'decord': '0.6.0'}}}
+    """
+    found: dict[str, Any] = {}
+    for key, value in provenance.items():
+        if key in _OF_THE_MACHINE:
+            found[key] = value
+        elif isinstance(value, dict) and (inner := only_machine(value)):
+            found[key] = inner
+    return found

@@ -1,0 +1,352 @@
+"""Shards of videos: which video belongs to which, and files that survive being killed half-way.
+
+While a shard is worked on, every finished video lies in its own small HDF5 file in the folder
+``{final name}.parts``; at the end they are gathered into the final file, which gets its name by a rename. A
+process killed at any moment therefore loses the video in flight and nothing else, and HDF5, which a killed
+writer can leave unreadable, is never written in place.
+
+Snakemake deletes the final file before it starts a job again, be it for one sentence more in the annotations. So a
+second name of it, ``{final name}.kept`` (a hard link, which takes no space), lets the job find what it had finished:
+only videos that are new or were changed are done.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Self
+
+import h5py
+import numpy as np
+
+from vmr.errors import REPAIR, DamageError, ShardError
+from vmr.storage.checksums import UNREADABLE, altered, seal, seal_file
+from vmr.storage.files import atomic_path, sha256_json
+from vmr.storage.hdf5 import new_hdf5
+
+logger = logging.getLogger(__name__)
+
+# Attributes of a final file: digests of the settings that it was made with, and of these with the inputs, where no
+# video failed. Then a dataset: JSON text of the row and fingerprint of every video.
+_SETTINGS, _FINISHED, _ROWS = "made_with", "finished_for", "rows"
+
+
+def shard_of(video_id: str, shards: int) -> int:
+    """Number of the shard, from 0 to `shards` - 1, that a video belongs to.
+
+    A hash of the id, not its rank: an added video touches its own shard only.
+
+    >>> shard_of("3MSZA", 1)
+    0
+    """
+    return int.from_bytes(hashlib.sha256(video_id.encode("utf-8", "surrogateescape")).digest()[:8], "big") % shards
+
+
+@contextmanager
+def writing(path: Path | str) -> Iterator[None]:
+    """Turn what the system says when `path` cannot be written into one clear error.
+
+    Raises:
+        ShardError: the disk is full, a limit is reached or the folder cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise ShardError(
+            f"{path}: cannot be written ({error.strerror or error}). Free some space or choose another folder, and "
+            "start again: what was finished is kept."
+        ) from error
+
+
+@contextmanager
+def reading(path: Path | str, what: str) -> Iterator[None]:
+    """Turn what h5py raises for a damaged file into one clear error, which no stage takes for the fault of a video.
+
+    Args:
+        path: the file.
+        what: that is read from it, for the message.
+
+    Raises:
+        DamageError: it cannot be read.
+    """
+    try:
+        yield
+    except UNREADABLE as error:
+        raise DamageError(f"{path}: {what} cannot be read ({error or type(error).__name__}). {REPAIR}") from error
+
+
+@dataclass(frozen=True)
+class _Earlier:
+    """A final file: row and fingerprint of each video, and what it was finished for (None where videos failed)."""
+
+    path: Path
+    rows: dict[str, dict[str, Any]]
+    finished_for: str | None
+
+
+class PartialShard:
+    """The finished videos of a shard that is not complete yet. Several threads may add to it.
+
+    One process works on a shard at a time; another one waits until it has ended. A cluster's jobs outlive the
+    Snakemake that began them: without this, the job of a second Snakemake would throw away what the first is writing.
+    Used with ``with``, the shard is free for others at the end, however it ends; the finished videos are kept.
+
+    Args:
+        path: the final HDF5 file.
+        settings: everything that determines the content (configuration, digest of the code, weights). Parts
+            left by a run with other settings are thrown away, and its final file does not count.
+
+    Raises:
+        ShardError: the disk is full or the folder cannot be written.
+    """
+
+    def __init__(self, path: Path | str, *, settings: dict[str, Any]) -> None:
+        self.path = Path(path)
+        self.folder = self.path.with_name(self.path.name + ".parts")
+        self._kept = self.path.with_name(self.path.name + ".kept")
+        self._key = sha256_json(settings)
+        self._adding = threading.Lock()
+        # Held until `close`, or until the process ends.
+        self._alone = _alone_at(self.path)
+        key_file = self.folder / "settings.sha256"
+        with self._closed_on_failure(), writing(self.path):
+            if self.folder.exists() and (not key_file.exists() or key_file.read_text() != self._key):
+                shutil.rmtree(self.folder)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            for leftover in self.folder.glob(".*"):  # what a killed run was writing
+                leftover.unlink()
+            with atomic_path(key_file) as temporary:
+                temporary.write_text(self._key)
+        self._found: _Earlier | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let others work on this shard; the finished videos are kept. To be called again does nothing."""
+        if self._alone is not None:
+            # While the lock is held: whoever waits for it sees that the file is gone, and makes a new one.
+            Path(self._alone.name).unlink(missing_ok=True)
+            self._alone.close()
+            self._alone = None
+
+    def finished(self, fingerprints: dict[str, str]) -> list[dict[str, Any]] | None:
+        """The rows, if the shard was finished with these settings from these inputs, unaltered and without failures.
+
+        The final file has its name then, should that have been deleted. A run that is killed in its last moments, with
+        everything written, is not repeated; nor is one that Snakemake starts again for inputs that came out the same.
+
+        Args:
+            fingerprints: of every video of the shard, see `done`.
+
+        Raises:
+            ShardError: the folder cannot be written.
+        """
+        earlier = self._found = self._find_earlier()
+        if earlier.finished_for != self._digest(fingerprints):
+            return None
+        if earlier.path != self.path:
+            with writing(self.path):
+                self.path.unlink(missing_ok=True)
+                os.link(earlier.path, self.path)
+                os.utime(self.path)  # made now, as Snakemake sees it: newer than the inputs
+        return [earlier.rows[video_id]["row"] for video_id in sorted(fingerprints)]
+
+    def done(self, video_id: str, fingerprint: str) -> dict[str, Any] | None:
+        """The row kept with a finished video, or None when it must be done (again).
+
+        Args:
+            video_id: the video.
+            fingerprint: identifies the input of this video; a part made from another input does not count.
+        """
+        part = self._part(video_id)
+        if not part.exists():
+            kept = self._earlier.rows.get(video_id)
+            return dict(kept["row"]) if kept is not None and kept["fingerprint"] == fingerprint else None
+        try:
+            with h5py.File(part, "r", locking=False) as file:
+                if file.attrs["fingerprint"] != fingerprint:
+                    return None
+                row: dict[str, Any] = json.loads(file.attrs["row"])
+                if altered(file):
+                    raise ValueError("its checksum differs")
+                return row
+        except UNREADABLE as error:
+            # After a loss of power a renamed file can be empty, or hold zeros.
+            logger.warning("%s: the part of %s is damaged (%s) and is made again", part, video_id, error)
+            return None
+
+    def add(
+        self,
+        video_id: str,
+        *,
+        fingerprint: str,
+        row: dict[str, Any],
+        write: Callable[[h5py.File], None] | None = None,
+    ) -> None:
+        """Keep a finished video: its row, and what `write` puts into the part (None for a failed video).
+
+        Raises:
+            ShardError: the disk is full or the folder cannot be written.
+        """
+        with (
+            writing(self.path),
+            self._adding,
+            atomic_path(self._part(video_id)) as temporary,
+            new_hdf5(temporary) as file,
+        ):
+            file.attrs["fingerprint"] = fingerprint
+            file.attrs["video_id"] = video_id
+            file.attrs["row"] = json.dumps(row, ensure_ascii=False)
+            if write is not None:
+                write(file)
+            for name in file:
+                seal(file[name])
+
+    def finish(
+        self, video_ids: Iterable[str], *, attributes: dict[str, Any], fingerprints: dict[str, str] | None = None
+    ) -> list[dict[str, Any]]:
+        """Gather the parts into the final file, which appears under its name when it is complete.
+
+        A dataset or group ``name`` at the top of the part of video ``id`` becomes ``name/id`` of the final file.
+
+        Args:
+            video_ids: the videos of the shard; every one must have been added.
+            attributes: attributes of the final file; dictionaries and lists are stored as JSON text.
+            fingerprints: marks the file as finished for these inputs, see `is_finished`; None when some videos failed
+                and a later run should try them again.
+
+        Returns:
+            The rows of the videos, in sorted order of their ids.
+
+        Raises:
+            ShardError: the disk is full or the folder cannot be written.
+        """
+        rows: dict[str, dict[str, Any]] = {}
+        # Among the parts, so that a killed run leaves no half file beside the final one.
+        temporary = self.folder / f".final{self.path.suffix}"
+        with writing(self.path), _removed_on_failure(temporary):
+            before = h5py.File(self._earlier.path, "r", locking=False) if self._earlier.rows else nullcontext({})
+            with new_hdf5(temporary) as final, before as earlier:
+                for name, value in attributes.items():
+                    final.attrs[name] = json.dumps(value, sort_keys=True) if isinstance(value, dict | list) else value
+                final.attrs[_SETTINGS] = self._key
+                if fingerprints is not None:
+                    final.attrs[_FINISHED] = self._digest(fingerprints)
+                for video_id in sorted(video_ids):
+                    if self._part(video_id).exists():
+                        with h5py.File(self._part(video_id), "r", locking=False) as part:
+                            rows[video_id] = {
+                                "row": json.loads(part.attrs["row"]),
+                                "fingerprint": part.attrs["fingerprint"],
+                            }
+                            for name in part:
+                                part.copy(part[name], final.require_group(name), name=video_id)
+                    else:
+                        rows[video_id] = self._earlier.rows[video_id]
+                        for name in earlier:
+                            if name != _ROWS and video_id in earlier[name]:
+                                earlier.copy(earlier[name][video_id], final.require_group(name), name=video_id)
+                text = json.dumps(rows, ensure_ascii=False).encode("utf-8")
+                final.create_dataset(_ROWS, data=np.frombuffer(text, np.uint8), compression="gzip")
+                seal_file(final)
+            with temporary.open("rb") as written:  # on the disk before the parts go, should power be lost then
+                os.fsync(written.fileno())
+            self._kept.unlink(missing_ok=True)
+            with suppress(OSError):  # a file system without hard links
+                os.link(temporary, self._kept)
+            temporary.replace(self.path)
+        return [kept["row"] for kept in rows.values()]
+
+    def clear(self) -> None:
+        """Remove the parts and let others go on: call it once everything derived from the rows is on disk."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.close()
+
+    @contextmanager
+    def _closed_on_failure(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def _earlier(self) -> _Earlier:
+        """What `_find_earlier` found when it was first asked: it reads all of a file that may have gigabytes."""
+        if self._found is None:
+            self._found = self._find_earlier()
+        return self._found
+
+    def _find_earlier(self) -> _Earlier:
+        """The final file of an earlier run with these settings, if it is unaltered; else one without videos."""
+        for path in (self.path, self._kept):
+            with suppress(*UNREADABLE), h5py.File(path, "r", locking=False) as file:
+                if file.attrs.get(_SETTINGS) == self._key and not altered(file):
+                    return _Earlier(path, json.loads(file[_ROWS][()].tobytes()), file.attrs.get(_FINISHED))
+        return _Earlier(self.path, {}, None)
+
+    def _part(self, video_id: str) -> Path:
+        # A digest, since ids may hold characters or lengths that file systems refuse.
+        return self.folder / f"{hashlib.sha256(video_id.encode('utf-8')).hexdigest()[:32]}.h5"
+
+    def _digest(self, fingerprints: dict[str, str]) -> str:
+        return sha256_json({"settings": self._key, "inputs": fingerprints})
+
+
+def _alone_at(path: Path) -> IO[bytes] | None:
+    """An open file whose lock no other process has; None where the file system knows no locks."""
+    lock = path.with_name(f".{path.name}.lock")
+    while True:
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = lock.open("ab")
+        try:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                logger.info("%s: another process works on it; waiting until it has ended", path)
+                fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:
+            logger.warning("%s: no locks on this file system (%s); start nothing twice at a time", path, error)
+            file.close()
+            return None
+        # Whoever had the lock before may have removed the file, and a third one have made it anew.
+        if lock.exists() and os.path.samestat(os.fstat(file.fileno()), lock.stat()):
+            return file
+        file.close()
+
+
+def parts_of(path: Path) -> list[float]:
+    """When each video that is finished for a shard's file was finished, seconds since the epoch; none once it is whole.
+
+    Args:
+        path: the final HDF5 file.
+    """
+    parts = path.with_name(path.name + ".parts").glob("[!.]*.h5")
+    times = []
+    for part in parts:
+        with suppress(FileNotFoundError):  # the shard is being finished
+            times.append(part.stat().st_mtime)
+    return times
+
+
+@contextmanager
+def _removed_on_failure(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,1 @@
+"""The table of results: rows, runs, notes, effects, and the text of it."""

@@ -1,0 +1,126 @@
+"""The table of a dataset: published figures first, then what was computed here, as CSV and as Markdown."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+from vmr.errors import EvaluationError
+from vmr.storage.files import atomic_path
+from vmr.tables.rows import (
+    METHOD_TITLES,
+    R5_COLUMNS,
+    SCORE_COLUMNS,
+    Row,
+    baseline_rows,
+    check_queries,
+    published_rows,
+)
+from vmr.tables.runs import trained_rows
+from vmr.tables.text import table_text
+
+# R@5, and all scores against moments that are cut to their video: kind of ground truth and metric of each.
+FURTHER_COLUMNS = {
+    f"{name}{'' if truth == 'raw' else '_clamped'}": (truth, metric)
+    for truth, columns in (("raw", R5_COLUMNS), ("clamped", SCORE_COLUMNS | R5_COLUMNS))
+    for name, metric in columns.items()
+}
+TABLE_COLUMNS = [
+    *("method", "features", "source", "split"),
+    *SCORE_COLUMNS,
+    *(f"{column}_std" for column in SCORE_COLUMNS),
+    *("seeds", "queries", "coverage"),
+    *FURTHER_COLUMNS,
+]
+
+
+def make_table(
+    *,
+    metrics: list[Path],
+    baselines: list[Path],
+    published: Path | None,
+    output_csv: Path,
+    output_md: Path,
+    dataset: str,
+    further: Sequence[str] = (),
+    title: str | None = None,
+) -> None:
+    """Write the table.
+
+    The CSV has the columns `TABLE_COLUMNS`, percentages with two decimals, empty where unknown. Scores are over all
+    queries, against raw ground truth where the column does not say clamped. The Markdown tells the rest: the ablation's
+    effects, intervals over videos, the covered subset, the chosen epochs, and what should be known before the rows are
+    compared. What needs the scores by video (intervals, effects' intervals, the baselines on the covered subset) is
+    left out where the records point to none.
+
+    Args:
+        metrics: metrics.json of every method, seed and split.
+        baselines: JSON of `compute_baselines`, one a split.
+        published: CSV of published figures; None for a dataset without any.
+        output_csv: the table.
+        output_md: the readable table.
+        dataset: its name; metrics of another dataset are refused.
+        further: datasets whose splits are in the table too, such as out-of-distribution splits of the same videos.
+        title: what the Markdown calls it; by default its name.
+
+    Raises:
+        EvaluationError: a file cannot be used, or scores that should be averaged do not belong together.
+    """
+    rows = gather_rows(metrics=metrics, baselines=baselines, published=published, datasets=[dataset, *further])
+    with atomic_path(output_csv) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(TABLE_COLUMNS)
+        writer.writerows(_cells(row) for row in rows if row.headline)
+    with atomic_path(output_md) as temporary:
+        temporary.write_text(table_text(rows, dataset=title or dataset), encoding="utf-8")
+
+
+def gather_rows(
+    *, metrics: Sequence[Path], baselines: Sequence[Path], published: Path | None, datasets: Sequence[str]
+) -> list[Row]:
+    """The rows of a table in their order: published ones, then split by split baselines and methods.
+
+    Args:
+        metrics: metrics.json of every method, seed and split.
+        baselines: JSON of `compute_baselines`, one a split.
+        published: CSV of published figures; None for a dataset without any.
+        datasets: names of the datasets whose metrics these are.
+
+    Raises:
+        EvaluationError: a file cannot be used, or scores that should be averaged do not belong together.
+    """
+    printed = [] if published is None else published_rows(published)
+    computed = [*baseline_rows(baselines), *trained_rows(metrics, datasets=datasets)]
+    simulated = next((row for row in computed if row.simulated), None)
+    if printed and simulated is not None:
+        raise EvaluationError(
+            f"{published}: figures of real features do not belong beside simulated ones, as {simulated.features} are "
+            f"in {simulated.members[0]['path']}. Leave out the published file."
+        )
+    check_queries(computed)
+    return [*printed, *_ordered(computed)]
+
+
+def _ordered(rows: list[Row]) -> list[Row]:
+    """Split by split, in the order they came; in each the baselines, then the methods as the paper lists them."""
+    splits = list(dict.fromkeys(row.split for row in rows))
+    titles = list(METHOD_TITLES.values())
+
+    def rank(row: Row) -> tuple[int, bool, int]:
+        method = titles.index(row.method) if row.method in titles else len(titles)
+        return splits.index(row.split), row.kind == "trained", method
+
+    return sorted(rows, key=rank)
+
+
+def _cells(row: Row) -> list[str]:
+    scores = [_number(row.scores.get(metric)) for metric in SCORE_COLUMNS.values()]
+    spread = [_number(row.std.get(metric)) for metric in SCORE_COLUMNS.values()]
+    counts = ["" if count is None else str(count) for count in (row.seeds, row.queries)]
+    further = [_number(row.sets.get(truth, {}).get(metric)) for truth, metric in FURTHER_COLUMNS.values()]
+    return [row.method, row.features, row.source, row.split, *scores, *spread, *counts, _number(row.coverage), *further]
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"

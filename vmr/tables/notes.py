@@ -1,0 +1,149 @@
+"""What should be known before the rows of a table are compared."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from vmr.evaluation.metrics import recall_name
+from vmr.tables.rows import METHOD_TITLES, SCORE_COLUMNS, Row
+
+SIMULATED_NOTE = (
+    "**Simulated features**: no video was seen. What sentences say was planted, weakly, in numbers as long as "
+    "features of real videos. The rows compare methods with each other; they say nothing about real videos and "
+    "do not belong beside published figures."
+)
+_BLIND = [title for method, title in METHOD_TITLES.items() if method.endswith("_blind")]
+
+
+def table_notes(rows: Sequence[Row]) -> str:
+    """The section of notes, or nothing when there is nothing to say.
+
+    Args:
+        rows: published, baseline and trained rows.
+    """
+    published = [row for row in rows if row.kind == "published"]
+    baselines = [row for row in rows if row.kind == "baseline"]
+    notes = [
+        note
+        for split in dict.fromkeys(row.split for row in baselines)
+        for note in _beaten([row for row in baselines if row.split == split], published)
+    ]
+    unfair = [row for row in rows if row.kind == "trained"]
+    if any("untrained" in row.source for row in unfair):
+        notes.append(
+            "Untrained rows come from weights as they were drawn: they show that the path works, nothing else."
+        )
+    if any("selection: test" in row.source for row in unfair):
+        notes.append(
+            "“selection: test”: the epoch was chosen on the test split, as some papers did; the score is too good."
+        )
+    if any(row.method in _BLIND for row in unfair):
+        notes.append(
+            "Blind rows are CI-MHA trained and tested with the query (or the features) of another sample: what the "
+            "other input gives away to a network that is trained alike. The step from them to CI-MHA is what the "
+            "hidden input adds to it."
+        )
+        notes += _windows_ahead(rows)
+    if any(row.method == METHOD_TITLES["lgi"] for row in unfair):
+        notes.append("LGI answers with one span a query, so that its R@5 is its R@1.")
+    for split in dict.fromkeys(row.split for row in unfair):
+        seen = max(row.members[0].get("trained_on_videos", 0) for row in unfair if row.split == split)
+        if seen:
+            videos = next(row.members[0]["videos"] for row in unfair if row.split == split)
+            notes.append(
+                f"{seen:,} of the {videos:,} test videos of {split} were trained on too: the scores there are too good."
+            )
+    if any(row.seeds == 1 for row in unfair):
+        notes.append("A row with one seed has no spread: it may be a lucky one or an unlucky one.")
+    random = [row for row in published if row.method == "Random"]
+    if random:
+        ours = [row for row in rows if row.kind == "baseline" and not row.criteria and row.split == random[0].split]
+        text = f"The random row of {random[0].source} does not say how its spans are drawn"
+        if ours:
+            theirs, own = (
+                [plain_number(row.scores[recall_name(1, threshold)]) for threshold in (0.5, 0.7)]
+                for row in (random[0], ours[0])
+            )
+            text += (
+                f" ({theirs[0]} at 0.5, {theirs[1]} at 0.7). Ours is the expected score of two uniform points of the "
+                f"video, in order ({own[0]} and {own[1]})"
+            )
+        notes.append(text + ".")
+    if any("*" in row.source for row in published):
+        notes.append("Rows marked * are taken from a secondary list, not from the paper of the method.")
+    counts = Counter(row.method for row in published)
+    twice = [method for method, count in counts.items() if count > 1]
+    if twice:
+        notes.append(
+            f"{_and(twice)} stand in the table more than once: sources, features or splits differ, and "
+            "all are kept as printed."
+        )
+    if any(row.split == "not named" for row in published):
+        notes.append(
+            "“not named”: the source does not say on which split it was scored, so that the row compares with none "
+            "exactly."
+        )
+    notes += [f"{row.method} ({row.source}): {row.note}." for row in published if row.note and row not in random]
+    return "## Notes\n\n" + "\n".join(f"- {note}" for note in notes) if notes else ""
+
+
+def _beaten(baselines: Sequence[Row], published: Sequence[Row]) -> list[str]:
+    """Which published methods the constant windows of a split beat, each at the measure it was chosen by."""
+    parts = []
+    for name, metric in SCORE_COLUMNS.items():
+        for window in baselines:
+            own = window.scores[metric]
+            if metric not in window.criteria or own is None:
+                continue
+            names = [
+                f"{row.method} ({score:.2f})"
+                for row in published
+                if row.method != "Random" and row.split in (window.split, "not named")
+                if (score := row.scores[metric]) is not None and score < own
+            ]
+            if names:
+                beaten = _and(list(dict.fromkeys(names)))
+                parts.append(f"at {name} the window {window.window} gives {own:.2f}, more than {beaten}")
+    if not parts:
+        return []
+    return [
+        f"Answers that see neither video nor query beat published methods on {baselines[0].split}: {'; '.join(parts)}."
+    ]
+
+
+def _windows_ahead(rows: Sequence[Row]) -> list[str]:
+    """Where the window that was chosen by a measure beats the network that sees no video, a note for each such row."""
+    notes = []
+    for blind in rows:
+        if blind.method != METHOD_TITLES["ci_mha_video_blind"]:
+            continue
+        parts = [
+            f"{name} ({plain_number(best)} to {plain_number(own)})"
+            for name, metric in SCORE_COLUMNS.items()
+            if (own := blind.scores[metric]) is not None
+            and (best := _best_window(rows, metric, split=blind.split)) is not None
+            and best > own
+        ]
+        if parts:
+            notes.append(
+                f"On {blind.split} a constant window, which sees nothing, is ahead of {blind.method} "
+                f"({blind.features}) at {_and(parts)}: a network is trained to come near, not to reach a threshold. "
+                "What the video adds there is the step from the window, the smaller one."
+            )
+    return notes
+
+
+def _best_window(rows: Sequence[Row], metric: str, *, split: str) -> float | None:
+    """The score of the constant window that was chosen by this measure; None where there is none."""
+    own = (row.scores[metric] for row in rows if row.split == split and metric in row.criteria)
+    return next(own, None)
+
+
+def plain_number(value: float | None) -> str:
+    """Two decimals, or nothing for an unknown number."""
+    return "" if value is None else f"{value:.2f}"
+
+
+def _and(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -1,0 +1,237 @@
+"""The readable table: the same rows as the CSV, and below them what the CSV has no place for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vmr.errors import EvaluationError
+from vmr.evaluation.bootstrap import covered_scores, intervals, same_videos
+from vmr.tables.effects import effects_section
+from vmr.tables.markdown import markdown_table
+from vmr.tables.notes import SIMULATED_NOTE, plain_number, table_notes
+from vmr.tables.rows import R5_COLUMNS, SCORE_COLUMNS, Row
+
+_NAMES = list(SCORE_COLUMNS)
+_METRICS = list(SCORE_COLUMNS.values())
+_R5 = list(R5_COLUMNS.values())
+_R5_NAMES = list(R5_COLUMNS)
+
+
+def table_text(rows: Sequence[Row], *, dataset: str) -> str:
+    """Markdown of the table and the sections below it.
+
+    Args:
+        rows: published, baseline and trained rows in the order of the table.
+        dataset: its name, for the title.
+
+    Returns:
+        The text, ending with a line break.
+    """
+    computed = [row for row in rows if row.kind != "published"]
+    sections = [
+        f"# Moment retrieval on {dataset}",
+        _introduction(rows),
+        _main_table([row for row in rows if row.headline]),
+        effects_section(rows),
+        _intervals(computed),
+        _coverage(computed),
+        _clamped(computed),
+        _covered(computed),
+        _windows(computed),
+        _epochs(computed),
+        table_notes(rows),
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _introduction(rows: Sequence[Row]) -> str:
+    seeds = {row.seeds for row in rows if row.kind == "trained"}
+    several = any(count is not None and count > 1 for count in seeds)
+    text = (
+        "R1@m is the percentage of queries whose first span has a temporal IoU of at least m with the ground truth; "
+        "mIoU is the mean IoU of the first spans. Computed scores are over all queries, against the ground truth as "
+        "annotated; a query without an answer is wrong."
+    )
+    if any(row.simulated for row in rows):
+        text = f"{SIMULATED_NOTE}\n\n{text}"
+    if several:
+        text += " After ± stands the sample standard deviation over seeds."
+    text += " Bold: the best that was computed here on the split."
+    if any(row.kind == "published" for row in rows):
+        text += " Rows with another source than “computed here” are copied from papers, not run again."
+    return text
+
+
+def _main_table(rows: Sequence[Row]) -> str:
+    best = {
+        (row.split, metric): max(
+            _rounded(other.scores[metric]) for other in rows if other.kind != "published" and other.split == row.split
+        )
+        for row in rows
+        if row.kind != "published"
+        for metric in _METRICS
+    }
+    lines = []
+    for row in rows:
+        cells = []
+        for metric in _METRICS:
+            text = _score(row.scores.get(metric), row.std.get(metric))
+            is_best = row.kind != "published" and _rounded(row.scores[metric]) == best[row.split, metric]
+            cells.append(f"**{text}**" if is_best else text)
+        counts = ["" if row.seeds is None else str(row.seeds), "" if row.queries is None else f"{row.queries:,}"]
+        coverage = "" if row.coverage is None else f"{row.coverage:.2f}"
+        lines.append([row.method, row.features, row.source, row.split, *cells, *counts, coverage])
+    header = ["Method", "Features", "Source", "Split", *_NAMES, "Seeds", "Queries", "Coverage"]
+    return markdown_table(header, lines, numbers_from=4)
+
+
+def _coverage(rows: Sequence[Row]) -> str:
+    lines = []
+    for row in rows:
+        if row.kind == "trained":
+            first = row.members[0]
+            lines.append(
+                f"- {row.split}, {row.features}: {first['covered_videos']:,} of {first['videos']:,} test videos "
+                f"({first['covered']:,} of {first['queries']:,} queries) have features."
+            )
+    text = "\n".join(dict.fromkeys(lines))
+    if any(row.coverage is not None and row.coverage < 100 for row in rows):
+        text += (
+            "\n\nQueries of the other videos count as wrong in the table above: its rows say what this checkout can "
+            "retrieve, not how good the method is. Compare with published figures only at a coverage near 100."
+        )
+    missing = {row.split: row.members[0].get("unknown_duration", 0) for row in rows if row.kind == "baseline"}
+    for split, count in missing.items():
+        if count:
+            text += f"\n\n{split}: {count:,} queries of videos of unknown duration are wrong in the baselines' rows."
+    return f"## Coverage\n\n{text.strip()}" if text else ""
+
+
+def _clamped(rows: Sequence[Row]) -> str:
+    shown = [row for row in rows if row.headline]
+    if not shown:
+        return ""
+    lines = [
+        [row.method, row.features, row.split, *_set(row, "raw", _R5), *_set(row, "clamped", [*_METRICS, *_R5])]
+        for row in shown
+    ]
+    header = ["Method", "Features", "Split", *_R5_NAMES, *(f"{name} clamped" for name in [*_NAMES, *_R5_NAMES])]
+    return (
+        "## R@5, and clamped ground truth\n\nSome annotations end after their video does. Clamped: the ground truth is "
+        "cut to the video first. R5@m: one of the first five spans reaches m; a constant window is a single span.\n\n"
+        + markdown_table(header, lines, numbers_from=3)
+    )
+
+
+def _covered(rows: Sequence[Row]) -> str:
+    trained = [row for row in rows if row.coverage is not None and 0 < row.coverage < 100]
+    lines: list[list[str]] = []
+    for split, features in dict.fromkeys((row.split, row.features) for row in trained):
+        own = [row for row in trained if (row.split, row.features) == (split, features)]
+        blind = [row for row in rows if row.kind == "baseline" and row.headline and row.split == split]
+        lines += [line for row in blind if (line := _blind_line(row, like=own[0]))]
+        lines += [
+            [
+                *(row.method, row.features, row.split, f"{row.members[0]['covered']:,}"),
+                *_set(row, "raw_covered", _METRICS),
+                *_set(row, "clamped_covered", _METRICS),
+            ]
+            for row in own
+        ]
+    if not lines:
+        return ""
+    header = ["Method", "Features", "Split", "Queries", *_NAMES, *(f"{name} clamped" for name in _NAMES)]
+    return (
+        "## Only the queries whose video has features\n\nAn easier or harder part of the split: not comparable with "
+        "published figures.\n\n" + markdown_table(header, lines, numbers_from=3)
+    )
+
+
+def _blind_line(row: Row, *, like: Row) -> list[str]:
+    """Scores of a baseline on the videos that the row `like` covers; nothing where they are not known."""
+    if row.videos is None or like.videos is None:
+        return []
+    if not same_videos(row.videos, like.videos):
+        raise EvaluationError(
+            f"split {row.split}: {row.method} and {like.method} were scored on other videos or queries. One of them is "
+            "stale: evaluate both again from the same annotations."
+        )
+    scores = covered_scores(row.videos, like.videos.covered_mask)
+    cells = [plain_number(scores[truth][metric]) for truth in ("raw", "clamped") for metric in _METRICS]
+    return [row.method, row.features, row.split, f"{like.members[0]['covered']:,}", *cells]
+
+
+def _windows(rows: Sequence[Row]) -> str:
+    windows = [row for row in rows if row.kind == "baseline" and row.criteria]
+    if not windows:
+        return ""
+    titles = {metric: name for name, metric in SCORE_COLUMNS.items()}
+    lines = [
+        [row.window, row.split, ", ".join(titles[name] for name in row.criteria), *_set(row, "raw", _METRICS)]
+        for row in windows
+    ]
+    train = " and ".join(
+        dict.fromkeys(
+            f"the {row.members[0]['training_queries']:,} moments of {row.members[0]['train_split']}" for row in windows
+        )
+    )
+    return (
+        "## Constant windows\n\nThe same share of every video, whatever the query: what the distribution of the "
+        f"moments gives away. Each was chosen on {train} by one measure, among the windows on a grid of "
+        f"{windows[0].members[0]['grid_step']:g} of the duration.\n\n"
+        + markdown_table(["Window", "Split", "Chosen by", *_NAMES], lines, numbers_from=3)
+    )
+
+
+def _epochs(rows: Sequence[Row]) -> str:
+    lines: dict[str, None] = {}
+    for row in rows:
+        if row.kind != "trained":
+            continue
+        known = [(member["seed"], member.get("run") or {}) for member in row.members]
+        epochs = [f"{run['chosen_epoch']} (seed {seed})" for seed, run in known if run.get("chosen_epoch") is not None]
+        if not epochs:
+            continue
+        reasons: dict[str, list[str]] = {}
+        for seed, run in known:
+            if run.get("reason"):
+                reasons.setdefault(str(run["reason"]).rstrip("."), []).append(str(seed))
+        if len(reasons) == 1:
+            reason = f" Why: {next(iter(reasons))}."
+        else:
+            reason = "".join(f"\n  - seed {', '.join(seeds)}: {text}." for text, seeds in reasons.items())
+        trained_on = f", trained on {row.train_split}" if "trained on" in row.source else ""
+        lines[f"- {row.method}, {row.features}{trained_on}: epoch {', '.join(epochs)}.{reason}"] = None
+    return "## Chosen epochs\n\n" + "\n".join(lines) if lines else ""
+
+
+def _intervals(rows: Sequence[Row]) -> str:
+    lines = []
+    for row in rows:
+        found = intervals(row.videos.sums["raw"], queries=row.videos.queries) if row.videos and row.headline else None
+        if found:
+            cells = [
+                f"{plain_number(row.scores[metric])} [{found[metric][0]:.2f}, {found[metric][1]:.2f}]"
+                for metric in _METRICS
+            ]
+            lines.append([row.method, row.features, row.split, *cells])
+    if not lines:
+        return ""
+    return (
+        "## Confidence over test videos\n\nIn brackets the 95 % bootstrap interval with whole videos drawn again, of "
+        "the mean over seeds: how far a score would move with other test videos. The spread over seeds stands in the "
+        "table above.\n\n" + markdown_table(["Method", "Features", "Split", *_NAMES], lines, numbers_from=3)
+    )
+
+
+def _set(row: Row, name: str, metrics: Sequence[str]) -> list[str]:
+    scores = row.sets.get(name)
+    return ["" if scores is None else plain_number(scores[metric]) for metric in metrics]
+
+
+def _score(value: float | None, std: float | None) -> str:
+    return plain_number(value) if std is None else f"{plain_number(value)} ± {std:.2f}"
+
+
+def _rounded(value: float | None) -> float:
+    return -1.0 if value is None else round(value, 2)
