@@ -8,11 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from vmr.cli.groups import Coverage, Manifests, Moments, Output, app, features_app, per_shard
-
-# Not inside the commands: the digest of a stage's code counts, of what a module imports at its top, only what is used.
-from vmr.config.checks import validated
 from vmr.config.features import ExtractorSettings, FeatureSettings, ImportSettings
 from vmr.names import Device, ExtractorName, Mode, Padding, Precision
+
+# Not inside the commands: the digest of a stage's code counts, of what a module imports at its top, only what is used.
+from vmr.settings.checks import validated
 
 
 @app.command()

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 import typer
 
 from vmr.cli.groups import Moments, app, assignments
-from vmr.config.checks import validated
 from vmr.config.features import SimulateSettings
 from vmr.config.sections import VideoSettings
 from vmr.errors import ConfigError
+from vmr.settings.checks import validated
 
 
 @app.command()

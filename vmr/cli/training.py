@@ -8,11 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from vmr.cli.groups import Features, Manifests, Moments, Output, Queries, app
-
-# Not inside the commands: the digest of a stage's code counts, of what a module imports at its top, only what is used.
-from vmr.config.checks import validated
 from vmr.config.sections import EvaluationSettings, ModelSettings, QuerySettings, TrainingSettings
 from vmr.names import Alignment, Device, MethodName, Precision, Selection
+
+# Not inside the commands: the digest of a stage's code counts, of what a module imports at its top, only what is used.
+from vmr.settings.checks import validated
 
 
 @app.command()

@@ -9,14 +9,14 @@ import typer
 from pydantic import Field, ValidationInfo, field_validator
 
 from vmr.cli.groups import Moments, Output, app, assignment
-
-# Not inside the commands: the digest of a stage's code counts, of what a module imports at its top, only what is used.
-from vmr.config.checks import validated
 from vmr.config.datasets import RenderSettings
-from vmr.config.features import Positive, Section, Share
 from vmr.config.sections import MOST_FPS
 from vmr.errors import ConfigError
 from vmr.names import AnnotationFormat
+
+# Not inside the commands: the digest of a stage's code counts, of what a module imports at its top, only what is used.
+from vmr.settings.checks import validated
+from vmr.settings.section import Positive, Section, Share
 
 _Workers = Annotated[int, Field(gt=0, le=1024)]
 _Seconds = Annotated[float, Field(gt=0)]

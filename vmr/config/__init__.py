@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vmr.config.checks import validated
 from vmr.config.datasets import DatasetSettings, RenderSettings
 from vmr.config.features import FeatureSettings, ImportSettings, SimulateSettings
 from vmr.config.sections import Settings
 from vmr.config.whole import Config
 from vmr.errors import ConfigError
+from vmr.settings.checks import validated
 
 __all__ = [
     "Config",

@@ -9,8 +9,9 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
-from vmr.config.features import Positive, Section, Seed, SimulateSettings, of_assets
+from vmr.config.features import SimulateSettings, of_assets
 from vmr.names import FORMATS_WITH_DURATIONS, SIMULATED, AnnotationFormat, ExtractorName
+from vmr.settings.section import Positive, Section, Seed
 
 
 class RenderSettings(Section):

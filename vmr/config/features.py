@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from vmr.assets.registry import ASSETS, Preparation, is_path
-from vmr.config.checks import nearest
 from vmr.names import Device, ExtractorName, ImportLayout, Mode, Padding, Precision
+from vmr.settings.checks import nearest
+from vmr.settings.section import Positive, Section, Seed, Share
 
 NAME = "[A-Za-z0-9][A-Za-z0-9_-]*"  # of datasets and kinds of features: they become parts of paths
-Positive = Annotated[int, Field(gt=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Probability = Annotated[float, Field(ge=0, lt=1)]
-Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]  # what 64 bits with a sign hold; torch takes hardly more
 
 
 def of_assets(*preparations: Preparation, or_path: bool = False) -> AfterValidator:
@@ -28,12 +25,6 @@ def of_assets(*preparations: Preparation, or_path: bool = False) -> AfterValidat
         return value
 
     return AfterValidator(check)
-
-
-class Section(BaseModel):
-    """A part of the configuration; unknown keys are refused, and numbers that are none or infinite."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
 
 
 class ExtractorSettings(Section):

@@ -6,8 +6,9 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
-from vmr.config.features import FeatureSettings, Positive, Probability, Section, Seed, Share, of_assets
+from vmr.config.features import FeatureSettings, of_assets
 from vmr.names import Alignment, Device, MethodName, Precision, Selection
+from vmr.settings.section import Positive, Probability, Section, Seed, Share
 
 MOST_FPS = 240
 

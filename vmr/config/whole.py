@@ -8,12 +8,12 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
-from vmr.config.checks import nearest, overlaid, validated
 from vmr.config.datasets import DatasetSettings
 from vmr.config.features import NAME
 from vmr.config.sections import MOST_FPS, Settings
 from vmr.errors import ConfigError
 from vmr.names import SIMULATED
+from vmr.settings.checks import nearest, overlaid, validated
 
 # What a dataset with `videos_of` takes from that one.
 _BORROWED = ("videos", "extractors", "shards")

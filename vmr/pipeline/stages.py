@@ -30,7 +30,7 @@ class Stage:
         return files_digest(self.files, code) if self.files else code
 
 
-_CONFIG = ("vmr.config",)  # only refuses: its values come as options
+_CONFIG = ("vmr.config", "vmr.settings")  # only refuses: its values come as options
 _WRITING = ("vmr.storage.shard",)  # only names what cannot be written
 _FFPROBE, _DECORD = "vmr.video.ffprobe_server", "vmr.video.decord_server"
 STAGES = {
