@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from vmr.cli.groups import Features, Manifests, Moments, Output, Queries, assignments, per_shard, report_app
+from vmr.cli.groups import Features, Manifests, Moments, Output, Queries, per_shard, report_app
 from vmr.names import Device
+from vmr.settings.options import assignments
 
 
 @report_app.command()

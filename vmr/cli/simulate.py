@@ -7,11 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
-from vmr.cli.groups import Moments, app, assignments
+from vmr.cli.groups import Moments, app
 from vmr.config.features import SimulateSettings
 from vmr.config.sections import VideoSettings
 from vmr.errors import ConfigError
 from vmr.settings.checks import validated
+from vmr.settings.options import assignments
 
 
 @app.command()

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import Field, ValidationInfo, field_validator
 
-from vmr.cli.groups import Moments, Output, app, assignment
+from vmr.cli.groups import Moments, Output, app
 from vmr.config.datasets import RenderSettings
 from vmr.config.sections import MOST_FPS
 from vmr.errors import ConfigError
@@ -16,6 +16,7 @@ from vmr.names import AnnotationFormat
 
 # Not inside the commands: the digest of a stage's code counts, of what a module imports at its top, only what is used.
 from vmr.settings.checks import validated
+from vmr.settings.options import assignment
 from vmr.settings.section import Positive, Section, Share
 
 _Workers = Annotated[int, Field(gt=0, le=1024)]
