@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import arro3.io
 import numpy as np
 from tqdm import tqdm
 
-from vmr.assets.parquet_words import read_text_column
 from vmr.errors import AssetError
 from vmr.storage.files import atomic_path, sha256_file
 from vmr.storage.shard import writing
@@ -26,10 +27,10 @@ def write_glove_text(vectors: Path, words: Path, *, output: Path | str, sha256: 
         sha256: of the text file; None where not known.
 
     Raises:
-        AssetError: the two files do not fit each other, or the text is not the expected one.
+        AssetError: a file cannot be read, the two do not fit each other, or the text is not the expected one.
         ShardError: the disk is full or the folder cannot be written.
     """
-    listed = read_text_column(words)
+    listed = read_words(words)
     try:
         table = np.load(vectors, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError) as error:
@@ -53,3 +54,19 @@ def write_glove_text(vectors: Path, words: Path, *, output: Path | str, sha256: 
         found = sha256_file(temporary)
         if sha256 not in (None, found):
             raise AssetError(f"{output}: the vectors as text have SHA-256 {found}, expected {sha256}. Not written.")
+
+
+def read_words(path: Path) -> list[str]:
+    """The words of the package: the only column of a Parquet file, in the order of its rows.
+
+    Args:
+        path: a file whose hash was checked; a damaged one ends the process.
+
+    Raises:
+        AssetError: the file has another layout.
+    """
+    table = arro3.io.read_parquet(path).read_all()
+    words: list[Any] = list(table.column(0).to_pylist()) if table.num_columns == 1 else []
+    if not words or not all(isinstance(word, str) for word in words):
+        raise AssetError(f"{path}: expected one column of words, found the columns {', '.join(table.column_names)}.")
+    return words

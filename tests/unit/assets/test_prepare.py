@@ -11,11 +11,13 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from arro3.core import Array, DataType, Table
+from arro3.io import write_parquet
 from safetensors import safe_open
 
 from vmr.assets import download as download_module
 from vmr.assets import prepare, registry
-from vmr.assets.glove_package import write_glove_text
+from vmr.assets.glove_package import read_words, write_glove_text
 from vmr.assets.packages import installed_path
 from vmr.assets.prepare import asset_status, describe_assets, fetch_asset, fetch_videos, prepare_asset
 from vmr.assets.registry import ASSETS, get_asset
@@ -176,10 +178,27 @@ def test_an_altered_package_is_refused(tmp_path, declared):
         prepare_asset("i3d_kinetics400_rgb", output=tmp_path / "o", cache=tmp_path)
 
 
+@needs_package("glove_6b_50d")
+def test_the_words_of_the_package():
+    words = read_words(installed_path(get_asset("glove_6b_50d"), "words"))
+    assert words[:6] == ["the", ",", ".", "of", "to", "and"]
+    assert words[-1] == "sandberger"
+    assert len(words) == len(set(words)) == 400_000
+
+
+@pytest.mark.parametrize("columns", [{"n": [1, 2]}, {"word": ["a", None]}, {"a": ["x"], "b": ["y"]}, {"word": []}])
+def test_a_file_of_another_layout_is_refused(tmp_path, columns):
+    kinds = {"n": DataType.int64()}
+    table = {name: Array(values, kinds.get(name, DataType.utf8())) for name, values in columns.items()}
+    write_parquet(Table.from_pydict(table), tmp_path / "w")
+    with pytest.raises(AssetError, match="w: expected one column of words"):
+        read_words(tmp_path / "w")
+
+
 def test_glove_text_reads_back_bit_for_bit(tmp_path, monkeypatch):
     published = [["0.418", "-3.8e-05", "1.5114"], ["-0.00033", "123456", "2"]]
     np.save(tmp_path / "v.npy", np.array(published, dtype=np.float32))
-    monkeypatch.setattr("vmr.assets.glove_package.read_text_column", lambda _: ["the", "café"])
+    monkeypatch.setattr("vmr.assets.glove_package.read_words", lambda _: ["the", "café"])
     write_glove_text(tmp_path / "v.npy", tmp_path / "w", output=tmp_path / "o.txt")
     lines = (tmp_path / "o.txt").read_bytes().decode("utf-8")
     assert lines == "the 0.418 -3.8e-05 1.5114\ncafé -0.00033 123456 2\n"
@@ -191,7 +210,7 @@ def test_glove_text_reads_back_bit_for_bit(tmp_path, monkeypatch):
 @pytest.mark.parametrize("table", [np.zeros((3, 4), np.float32), np.zeros((2, 4)), np.zeros(2, np.float32)])
 def test_glove_files_that_do_not_fit_are_refused(tmp_path, monkeypatch, table):
     np.save(tmp_path / "v.npy", table)
-    monkeypatch.setattr("vmr.assets.glove_package.read_text_column", lambda _: ["the", "of"])
+    monkeypatch.setattr("vmr.assets.glove_package.read_words", lambda _: ["the", "of"])
     with pytest.raises(AssetError, match=r"v.npy: expected float32 of shape \(2, dimensions\)"):
         write_glove_text(tmp_path / "v.npy", tmp_path / "w", output=tmp_path / "o.txt")
 
@@ -296,7 +315,7 @@ def test_a_disk_that_refuses_is_one_clear_error(tmp_path, declared, monkeypatch,
         prepare = partial(prepare_asset, "i3d_rgb_charades", output=output, cache=cache)
     elif kind == "vectors":
         np.save(tmp_path / "v.npy", np.zeros((200, 50), np.float32))
-        monkeypatch.setattr("vmr.assets.glove_package.read_text_column", lambda _: [f"w{n}" for n in range(200)])
+        monkeypatch.setattr("vmr.assets.glove_package.read_words", lambda _: [f"w{n}" for n in range(200)])
         prepare = partial(write_glove_text, tmp_path / "v.npy", tmp_path / "w", output=output)
     else:
         declared("charades_sta_test", **put(cache, "charades_sta_test", b"3MSZA 1 2##a person.\n" * 100))

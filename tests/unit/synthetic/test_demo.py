@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vmr.assets.glove_package import read_words
 from vmr.assets.packages import installed_path
-from vmr.assets.parquet_words import read_text_column
 from vmr.assets.registry import get_asset
 from vmr.errors import ShardError, VideoError
 from vmr.storage.files import sha256_file
@@ -130,7 +130,7 @@ def glove_words():
     path = installed_path(get_asset("glove_6b_50d"), "words")
     if path is None:
         pytest.skip("the package of word vectors (envs/assets.txt) is not installed")
-    return set(read_text_column(path))
+    return set(read_words(path))
 
 
 @needs_ffmpeg
