@@ -8,7 +8,6 @@ import json
 import pickle
 import random
 import stat
-import tarfile
 import zipfile
 from pathlib import Path
 
@@ -62,19 +61,13 @@ def save_with_pickle(value, path):
 
 
 @pytest.mark.parametrize("name", ["../evil.mp4", "/tmp/evil.mp4", "a/../../evil.mp4", "..\\evil.mp4", "C:\\evil.mp4"])
-@pytest.mark.parametrize("kind", ["zip", "tar"])
-def test_archives_with_paths_that_lead_out(tmp_path, kind, name):
-    path = tmp_path / f"a.{kind}"
-    if kind == "zip":
-        with zipfile.ZipFile(path, "w") as file:
-            file.writestr("good.mp4", b"1")
-            file.writestr(name, b"2")
-        with pytest.raises(AssetError, match="leads out of a folder"):
-            extract_files(path, tmp_path / "out", suffixes=(".mp4",), limit_bytes=100)
-    else:
-        with tarfile.open(path, "w") as file:
-            for member in ("good.mp4", name):
-                file.addfile(tarfile.TarInfo(member))
+def test_archives_with_paths_that_lead_out(tmp_path, name):
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("good.mp4", b"1")
+        file.writestr(name, b"2")
+    with pytest.raises(AssetError, match="leads out of a folder"):
+        extract_files(path, tmp_path / "out", suffixes=(".mp4",), limit_bytes=100)
     with pytest.raises(AssetError, match="leads out of a folder"):
         extract_member(path, "good.mp4", output=tmp_path / "o", limit_bytes=100)
     assert not list(tmp_path.rglob("*.mp4"))
@@ -87,12 +80,8 @@ def test_archives_with_links(tmp_path):
         file.writestr(info, "/etc/passwd")
     with pytest.raises(AssetError, match="link or a folder"):
         extract_files(tmp_path / "a.zip", tmp_path / "out", suffixes=(".mp4",), limit_bytes=100)
-    with tarfile.open(tmp_path / "a.tar", "w") as file:
-        info = tarfile.TarInfo("x.txt")
-        info.type, info.linkname = tarfile.SYMTYPE, "/etc/passwd"
-        file.addfile(info)
     with pytest.raises(AssetError, match="link or a folder"):
-        extract_member(tmp_path / "a.tar", "x.txt", output=tmp_path / "o", limit_bytes=100)
+        extract_member(tmp_path / "a.zip", "x.mp4", output=tmp_path / "o", limit_bytes=100)
 
 
 def test_archives_that_unpack_to_more_than_is_honest(tmp_path):
