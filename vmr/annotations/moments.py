@@ -12,8 +12,7 @@ import numpy as np
 import pandas as pd
 
 from vmr.errors import AnnotationError
-from vmr.storage.files import atomic_path
-from vmr.storage.shard import writing
+from vmr.storage.files import atomic_path, writing
 
 MOMENT_COLUMNS = ["query_id", "video_id", "split", "start_sec", "end_sec", "duration_sec", "sentence"]
 _TEXT_COLUMNS = ["query_id", "video_id", "split", "sentence"]

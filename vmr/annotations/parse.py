@@ -18,8 +18,7 @@ from vmr.annotations.moments import MOMENT_COLUMNS, write_moments
 from vmr.annotations.parsed import ParsedFile, Problem
 from vmr.annotations.sentences_csv import parse_sentences_csv
 from vmr.errors import AnnotationError
-from vmr.storage.files import write_json
-from vmr.storage.shard import writing
+from vmr.storage.files import write_json, writing
 
 logger = logging.getLogger(__name__)
 

@@ -128,7 +128,9 @@ def _extract(file: zipfile.ZipFile, info: zipfile.ZipInfo, output: Path, *, limi
     if stat.S_ISLNK(info.external_attr >> 16) or info.is_dir():
         raise AssetError(f"{label} is a link or a folder, expected a file.")
     if info.file_size > limit_bytes:
-        raise AssetError(f"{label} unpacks to {info.file_size:,} bytes; at most {limit_bytes:,} were expected. Not unpacked.")
+        raise AssetError(
+            f"{label} unpacks to {info.file_size:,} bytes; at most {limit_bytes:,} were expected. Not unpacked."
+        )
     # zipfile stops at the declared size, so that a lying archive writes nothing beyond the limit.
     with file.open(info) as source, atomic_path(output) as temporary, temporary.open("wb") as target:
         shutil.copyfileobj(source, target, _CHUNK_BYTES)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import http.client
 import json
@@ -12,8 +11,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -22,6 +20,7 @@ from tqdm import tqdm
 
 from vmr.errors import AssetError
 from vmr.storage.files import atomic_path, sha256_file
+from vmr.storage.locks import Turn
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +82,7 @@ def download(
     record = destination.with_name(destination.name + ".sha256")
     expected = _Expectation(sha256 or _recorded(record), size_bytes)
     destination.parent.mkdir(parents=True, exist_ok=True)
-    with _only_one(destination):
+    with Turn(destination):
         if destination.exists():
             found = _check(destination, expected, remove=False)
         else:
@@ -251,18 +250,6 @@ class _SafeRedirects(urllib.request.HTTPRedirectHandler):
         except AssetError as error:
             raise _RefusedError(f"it redirects to {newurl}, which is not https") from error
         return super().redirect_request(req, fp, code, msg, headers, newurl)
-
-
-@contextmanager
-def _only_one(destination: Path) -> Iterator[None]:
-    lock = destination.with_name(destination.name + ".lock")
-    with lock.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except OSError:
-            # Some network file systems know no locks; then two processes may load the file twice, no worse.
-            logger.debug("%s: no locks on this file system", lock)
-        yield
 
 
 def _recorded(record: Path) -> str | None:

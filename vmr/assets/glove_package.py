@@ -10,8 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from vmr.errors import AssetError
-from vmr.storage.files import atomic_path, sha256_file
-from vmr.storage.shard import writing
+from vmr.storage.files import atomic_path, sha256_file, writing
 
 _ROWS_AT_ONCE = 10_000
 

@@ -17,8 +17,7 @@ from vmr.assets.glove_package import write_glove_text
 from vmr.assets.packages import installed_path, package_file
 from vmr.assets.registry import ASSETS, Asset, get_asset
 from vmr.errors import AssetError
-from vmr.storage.files import atomic_path, sha256_file
-from vmr.storage.shard import writing
+from vmr.storage.files import atomic_path, sha256_file, writing
 
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".avi")
 

@@ -18,7 +18,7 @@ from vmr.errors import FeatureError
 from vmr.features.store import FeatureStore
 from vmr.machine.memory import free_memory_bytes
 from vmr.model.spans import pool_steps
-from vmr.storage.shard import writing
+from vmr.storage.files import writing
 
 log = logging.getLogger(__name__)
 

@@ -23,7 +23,7 @@ from vmr.errors import AnnotationError, DamageError, FeatureError
 from vmr.features.foreign_files import open_source
 from vmr.features.importers import step_times
 from vmr.features.store import FeatureStore
-from vmr.storage.shard import reading
+from vmr.storage.hdf5 import reading
 from vmr.video.manifest import read_manifest
 
 # What is made lies within a step and a tenth of the duration of the video's end, as the import demands.

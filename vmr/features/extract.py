@@ -21,9 +21,9 @@ from vmr.features.store import VideoFeatures, write_video
 from vmr.features.window_encoders import Encoder
 from vmr.machine.devices import claim_device
 from vmr.machine.memory import give_back_freed_memory, keep_freed_memory
-from vmr.storage.files import atomic_path, sha256_json
+from vmr.storage.files import atomic_path, sha256_json, writing
 from vmr.storage.provenance import library_versions, without_machine
-from vmr.storage.shard import PartialShard, writing
+from vmr.storage.shard import PartialShard
 from vmr.video.frames import FrameStore
 from vmr.video.manifest import read_manifest
 

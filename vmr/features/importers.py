@@ -19,10 +19,9 @@ from vmr.errors import FeatureError
 from vmr.features.foreign_files import file_in_folder, open_source
 from vmr.features.store import END, FEATURES, GROUPS, START, VideoFeatures
 from vmr.storage.checksums import UNREADABLE, seal_file
-from vmr.storage.files import atomic_path, sha256_file
+from vmr.storage.files import atomic_path, sha256_file, writing
 from vmr.storage.hdf5 import new_hdf5
 from vmr.storage.provenance import library_versions
-from vmr.storage.shard import writing
 from vmr.video.manifest import read_manifest
 
 log = logging.getLogger(__name__)

@@ -20,10 +20,9 @@ from vmr.features.pca import Pca, PcaFitter, read_pca
 from vmr.features.store import END, FEATURES, GROUPS, START, FeatureStore
 from vmr.machine.devices import choose_device
 from vmr.storage.checksums import seal_file
-from vmr.storage.files import atomic_path, sha256_file
+from vmr.storage.files import atomic_path, sha256_file, writing
 from vmr.storage.hdf5 import new_hdf5
 from vmr.storage.provenance import library_versions, only_machine, without_machine
-from vmr.storage.shard import writing
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from jaxtyping import Float32, Float64
 
 from vmr.errors import REPAIR, DamageError, FeatureError
 from vmr.storage.checksums import UNREADABLE, contents_are_altered, node_is_altered
-from vmr.storage.shard import reading
+from vmr.storage.hdf5 import reading
 
 FEATURES, START, END = "features", "start_sec", "end_sec"
 GROUPS = (FEATURES, START, END)

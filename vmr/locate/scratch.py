@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import os
 import shutil
@@ -12,6 +11,8 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+
+from vmr.storage.locks import NoLocksError, try_lock
 
 log = logging.getLogger(__name__)
 
@@ -31,13 +32,14 @@ def scratch_folder(parent: Path, *, purpose: str) -> Iterator[Path]:
     """
     sweep(parent, purpose=purpose)
     with tempfile.TemporaryDirectory(dir=parent, prefix=_prefix(purpose)) as name:
-        descriptor = os.open(name, os.O_RDONLY)
+        lock = None
+        with contextlib.suppress(NoLocksError):  # nobody sweeps there either
+            lock = try_lock(Path(name))
         try:
-            with contextlib.suppress(OSError):  # a file system without locks: nobody sweeps there either
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield Path(name)
         finally:
-            os.close(descriptor)
+            if lock is not None:
+                os.close(lock)
 
 
 def sweep(parent: Path, *, purpose: str) -> None:
@@ -52,13 +54,11 @@ def sweep(parent: Path, *, purpose: str) -> None:
             age_sec = time.time() - folder.stat().st_mtime
             if age_sec < (_YOUNG_SEC if folder.name.startswith(_prefix(purpose)) else _FORGOTTEN_SEC):
                 continue
-            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock = try_lock(folder)
+            if lock is not None:
                 log.info("deleting %s, left by a process that was killed", folder)
                 shutil.rmtree(folder, ignore_errors=True)
-            finally:
-                os.close(descriptor)
+                os.close(lock)
 
 
 def _prefix(purpose: str) -> str:

@@ -8,7 +8,6 @@ is named after it, and wait while all are taken. The lock ends with the process,
 from __future__ import annotations
 
 import atexit
-import fcntl
 import logging
 import os
 import re
@@ -22,6 +21,7 @@ from typing import Any
 import torch
 
 from vmr.errors import ConfigError
+from vmr.storage.locks import try_lock
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +105,7 @@ def claim_card(cards: Mapping[int, str], *, folder: Path) -> int:
     while True:
         for index, card in cards.items():
             try:
-                lock = _lock(folder / f"vmr-gpu-{card}.lock")
+                lock = try_lock(folder / f"vmr-gpu-{card}.lock", create=True)
             except OSError as error:
                 log.warning("cards cannot be locked here (%s): see that no two jobs use one at a time", error)
                 return index
@@ -142,25 +142,6 @@ def release_cards() -> None:
     """Let go of what this process has claimed."""
     while _held:
         os.close(_held.popitem()[1])
-
-
-def _lock(path: Path) -> int | None:
-    """An open file with the lock on it; None when another process has it."""
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        file = os.open(path, flags)
-    except FileNotFoundError:
-        # Only then O_CREAT: a shared folder may refuse it for the file of another user, though it may be read.
-        file = os.open(path, flags | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(file)
-        return None
-    except OSError:
-        os.close(file)
-        raise
-    return file
 
 
 @contextmanager

@@ -31,12 +31,11 @@ class Stage:
 
 
 _CONFIG = ("vmr.config", "vmr.settings")  # only refuses: its values come as options
-_WRITING = ("vmr.storage.shard",)  # only names what cannot be written
 _FFPROBE, _DECORD = "vmr.video.ffprobe_server", "vmr.video.decord_server"
 STAGES = {
-    "render_demo": Stage("videos:render_demo", without=(*_CONFIG, *_WRITING)),
+    "render_demo": Stage("videos:render_demo", without=_CONFIG),
     "prepare_asset": Stage("settings:prepare_asset"),
-    "parse_annotations": Stage("videos:parse_annotations", without=_WRITING),
+    "parse_annotations": Stage("videos:parse_annotations"),
     "probe_videos": Stage("videos:probe_videos", without=_CONFIG, servers=(_FFPROBE,)),
     "decode_frames": Stage("videos:decode_frames", without=_CONFIG, servers=(_FFPROBE, _DECORD)),
     **{stage: Stage("features:extract", without=(*_CONFIG, *others)) for stage, others in _OTHER_EXTRACTORS.items()},

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 from vmr.errors import REPAIR, DamageError, QueryError
 from vmr.storage.checksums import altered, seal_file
-from vmr.storage.files import atomic_path
+from vmr.storage.files import atomic_path, writing
 from vmr.storage.hdf5 import new_hdf5
-from vmr.storage.shard import writing
 
 UNKNOWN = 0
 UNKNOWN_WORD = "<unk>"

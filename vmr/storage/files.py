@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from vmr.errors import ShardError
+
 
 @contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
@@ -40,6 +42,22 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(path: Path | str) -> Iterator[None]:
+    """Turn what the system says when `path` cannot be written into one clear error.
+
+    Raises:
+        ShardError: the disk is full, a limit is reached or the folder cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise ShardError(
+            f"{path}: cannot be written ({error.strerror or error}). Free some space or choose another folder, and "
+            "start again: what was finished is kept."
+        ) from error
 
 
 def numbered_files(paths: Iterable[Path | str]) -> list[Path]:

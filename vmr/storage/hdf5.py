@@ -1,4 +1,4 @@
-"""Writing HDF5 files on disks that may get full.
+"""Writing HDF5 files on disks that may get full, and reading files that may be damaged.
 
 libhdf5 does not survive a write that fails: it cannot close the file any more, prints tracebacks from its destructors
 and, in a process with threads, ends in a segmentation fault (seen with h5py 3.16). So it writes through a file object
@@ -13,6 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
+
+from vmr.errors import REPAIR, DamageError
+from vmr.storage.checksums import UNREADABLE
 
 
 @contextmanager
@@ -35,6 +38,23 @@ def new_hdf5(path: Path | str) -> Iterator[h5py.File]:
         finally:
             # Before whatever else went wrong: it is likely to be a consequence.
             target.raise_failure()
+
+
+@contextmanager
+def reading(path: Path | str, what: str) -> Iterator[None]:
+    """Turn what h5py raises for a damaged file into one clear error, which no stage takes for the fault of a video.
+
+    Args:
+        path: the file.
+        what: that is read from it, for the message.
+
+    Raises:
+        DamageError: it cannot be read.
+    """
+    try:
+        yield
+    except UNREADABLE as error:
+        raise DamageError(f"{path}: {what} cannot be read ({error or type(error).__name__}). {REPAIR}") from error
 
 
 class _PatientFile(io.FileIO):

@@ -12,7 +12,6 @@ only videos that are new or were changed are done.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import logging
@@ -23,15 +22,15 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import Any, Self
 
 import h5py
 import numpy as np
 
-from vmr.errors import REPAIR, DamageError, ShardError
 from vmr.storage.checksums import UNREADABLE, altered, seal, seal_file
-from vmr.storage.files import atomic_path, sha256_json
+from vmr.storage.files import atomic_path, sha256_json, writing
 from vmr.storage.hdf5 import new_hdf5
+from vmr.storage.locks import Turn
 
 logger = logging.getLogger(__name__)
 
@@ -49,39 +48,6 @@ def shard_of(video_id: str, shards: int) -> int:
     0
     """
     return int.from_bytes(hashlib.sha256(video_id.encode("utf-8", "surrogateescape")).digest()[:8], "big") % shards
-
-
-@contextmanager
-def writing(path: Path | str) -> Iterator[None]:
-    """Turn what the system says when `path` cannot be written into one clear error.
-
-    Raises:
-        ShardError: the disk is full, a limit is reached or the folder cannot be written.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise ShardError(
-            f"{path}: cannot be written ({error.strerror or error}). Free some space or choose another folder, and "
-            "start again: what was finished is kept."
-        ) from error
-
-
-@contextmanager
-def reading(path: Path | str, what: str) -> Iterator[None]:
-    """Turn what h5py raises for a damaged file into one clear error, which no stage takes for the fault of a video.
-
-    Args:
-        path: the file.
-        what: that is read from it, for the message.
-
-    Raises:
-        DamageError: it cannot be read.
-    """
-    try:
-        yield
-    except UNREADABLE as error:
-        raise DamageError(f"{path}: {what} cannot be read ({error or type(error).__name__}). {REPAIR}") from error
 
 
 @dataclass(frozen=True)
@@ -115,8 +81,9 @@ class PartialShard:
         self._kept = self.path.with_name(self.path.name + ".kept")
         self._key = sha256_json(settings)
         self._adding = threading.Lock()
-        # Held until `close`, or until the process ends.
-        self._alone = _alone_at(self.path)
+        with writing(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._turn = Turn(self.path)
         key_file = self.folder / "settings.sha256"
         with self._closed_on_failure(), writing(self.path):
             if self.folder.exists() and (not key_file.exists() or key_file.read_text() != self._key):
@@ -135,12 +102,8 @@ class PartialShard:
         self.close()
 
     def close(self) -> None:
-        """Let others work on this shard; the finished videos are kept. To be called again does nothing."""
-        if self._alone is not None:
-            # While the lock is held: whoever waits for it sees that the file is gone, and makes a new one.
-            Path(self._alone.name).unlink(missing_ok=True)
-            self._alone.close()
-            self._alone = None
+        """Let others work on this shard; the finished videos are kept. A second call does nothing."""
+        self._turn.close()
 
     def finished(self, fingerprints: dict[str, str]) -> list[dict[str, Any]] | None:
         """The rows, if the shard was finished with these settings from these inputs, unaltered and without failures.
@@ -304,29 +267,6 @@ class PartialShard:
 
     def _digest(self, fingerprints: dict[str, str]) -> str:
         return sha256_json({"settings": self._key, "inputs": fingerprints})
-
-
-def _alone_at(path: Path) -> IO[bytes] | None:
-    """An open file whose lock no other process has; None where the file system knows no locks."""
-    lock = path.with_name(f".{path.name}.lock")
-    while True:
-        with writing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            file = lock.open("ab")
-        try:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                logger.info("%s: another process works on it; waiting until it has ended", path)
-                fcntl.flock(file, fcntl.LOCK_EX)
-        except OSError as error:
-            logger.warning("%s: no locks on this file system (%s); start nothing twice at a time", path, error)
-            file.close()
-            return None
-        # Whoever had the lock before may have removed the file, and a third one have made it anew.
-        if lock.exists() and os.path.samestat(os.fstat(file.fileno()), lock.stat()):
-            return file
-        file.close()
 
 
 def parts_of(path: Path) -> list[float]:

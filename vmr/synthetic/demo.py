@@ -19,8 +19,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from vmr.errors import VideoError
-from vmr.storage.files import atomic_path, sha256_file
-from vmr.storage.shard import writing
+from vmr.storage.files import atomic_path, sha256_file, writing
 from vmr.synthetic.events import KINDS, Canvas
 from vmr.synthetic.sentences import sentences
 

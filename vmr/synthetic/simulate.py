@@ -13,10 +13,9 @@ from tqdm import tqdm
 
 from vmr.annotations.moments import read_moments, video_durations
 from vmr.errors import AnnotationError
-from vmr.storage.files import atomic_path, sha256_file
+from vmr.storage.files import atomic_path, sha256_file, writing
 from vmr.storage.hdf5 import new_hdf5
 from vmr.storage.provenance import library_versions
-from vmr.storage.shard import writing
 from vmr.synthetic.planting import Recipe, simulate_video
 
 log = logging.getLogger(__name__)

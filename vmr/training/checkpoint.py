@@ -16,8 +16,7 @@ import torch
 from vmr.errors import CheckpointError
 from vmr.methods.build import network_with_weights
 from vmr.model.network import MomentNetwork
-from vmr.storage.files import atomic_path
-from vmr.storage.shard import writing
+from vmr.storage.files import atomic_path, writing
 
 log = logging.getLogger(__name__)
 

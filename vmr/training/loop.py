@@ -21,8 +21,7 @@ from vmr.errors import TrainingError
 from vmr.machine.precision import Precision
 from vmr.model.network import MomentNetwork
 from vmr.names import Exchanged
-from vmr.storage.files import atomic_path
-from vmr.storage.shard import writing
+from vmr.storage.files import atomic_path, writing
 from vmr.training.checkpoint import load_state, save_state
 from vmr.training.inference import validation_scores
 from vmr.training.step import TrainingStep

@@ -28,9 +28,8 @@ from vmr.model.fusion import ALIGNMENTS
 from vmr.names import Alignment, MethodName
 from vmr.pipeline.digest import code_digest
 from vmr.queries.store import UNKNOWN, QueryStore
-from vmr.storage.files import atomic_path, sha256_file, sha256_json, write_json
+from vmr.storage.files import atomic_path, sha256_file, sha256_json, write_json, writing
 from vmr.storage.provenance import library_versions
-from vmr.storage.shard import writing
 from vmr.training.checkpoint import feature_kind, save_checkpoint
 from vmr.training.loop import CRITERION, HISTORY_FILE, LoopSettings, Progress, clear_state, fit
 from vmr.video.manifest import read_manifest

@@ -18,8 +18,9 @@ import pandas as pd
 from tqdm import tqdm
 
 from vmr.errors import ShardError, VideoError
+from vmr.storage.files import writing
 from vmr.storage.provenance import library_versions
-from vmr.storage.shard import PartialShard, writing
+from vmr.storage.shard import PartialShard
 from vmr.video.ffprobe import SURPRISES, require_program, unexpected
 from vmr.video.frames import FrameInfo, write_video
 from vmr.video.manifest import DECODED_COLUMNS, read_manifest, write_manifest

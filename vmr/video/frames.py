@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from vmr.errors import REPAIR, DamageError, ShardError
 from vmr.storage.checksums import UNREADABLE, contents_are_altered, node_is_altered
-from vmr.storage.shard import reading
+from vmr.storage.hdf5 import reading
 from vmr.video.stream import GOP_FRAMES, StreamScan, decoded_frames
 
 _GROUP = "videos"

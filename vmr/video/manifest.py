@@ -12,8 +12,7 @@ import pandas as pd
 
 from vmr.errors import VideoError
 from vmr.names import VIDEO_EXTENSIONS
-from vmr.storage.files import atomic_path
-from vmr.storage.shard import writing
+from vmr.storage.files import atomic_path, writing
 from vmr.video.listing import not_listed
 
 logger = logging.getLogger(__name__)
