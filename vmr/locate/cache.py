@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import platformdirs
 import safetensors
 import safetensors.numpy
 
@@ -26,10 +27,7 @@ _SHA256 = "sha256"
 def default_cache() -> Path:
     """Where things are kept: `VMR_CACHE`, or the user's cache folder."""
     named = os.environ.get("VMR_CACHE")
-    if named:
-        return Path(named)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "vmr"
+    return Path(named) if named else platformdirs.user_cache_path("vmr", appauthor=False)
 
 
 class FeatureCache:
