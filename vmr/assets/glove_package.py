@@ -21,9 +21,8 @@ def write_glove_text(vectors: Path, words: Path, *, output: Path | str, sha256: 
     Args:
         vectors: NumPy file, float32, (words, dimensions).
         words: Parquet file with one column, the words.
-        output: the text file. Its numbers have six significant digits, as many as the published files print, and
-            read back as the same float32.
-        sha256: of the text file; None where not known.
+        output: the text file, with six significant digits; they read back as the same float32.
+        sha256: of the text file; None where unknown.
 
     Raises:
         AssetError: a file cannot be read, the two do not fit each other, or the text is not the expected one.

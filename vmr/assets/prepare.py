@@ -32,18 +32,19 @@ def prepare_asset(name: str, *, output: Path | str, cache: Path | str) -> None:
 
     Args:
         name: of `ASSETS`.
-        output: the file to write. Of an archive with several files, the one with the name of `output` is unpacked.
+        output: the file to write. Its name chooses among several files of an archive.
         cache: folder that keeps downloads.
 
     Raises:
-        AssetError: no such asset; it cannot be had (the message says which file to put where); it is not the expected
-            file; or a conversion finds something else than expected.
+        AssetError: the asset is unknown, cannot be obtained, or has unexpected content.
         ShardError: the disk is full or the folder cannot be written.
     """
     asset = get_asset(name)
     output, cache = Path(output), Path(cache)
     if asset.preparation == "video_archive":
-        raise AssetError(f"asset {name}: an archive of videos is unpacked into a folder by `vmr assets videos`.")
+        raise AssetError(
+            f"asset {name}: expected one file, found an archive of videos. Use `vmr assets videos` instead."
+        )
     if asset.preparation == "i3d_flax":
         source = package_file(asset, "weights")
         _write_weights(i3d_state_dict_from_flax(load_flax_pickle(source)), output, asset=asset, source=source)
@@ -56,10 +57,9 @@ def prepare_asset(name: str, *, output: Path | str, cache: Path | str) -> None:
 
 
 def fetch_videos(name: str, *, folder: Path | str, cache: Path | str) -> None:
-    """Download an archive of videos and unpack it into one folder.
+    """Download an archive of videos and unpack it into a new folder; a second call continues an interrupted one.
 
-    The folder gets its name when all is there: one that exists belongs to the user and is refused. Interrupted and
-    called again, it goes on.
+    The folder gets its name when all videos are there. An existing folder belongs to the user and is refused.
 
     Args:
         name: of `ASSETS`, an archive of videos.
@@ -67,15 +67,15 @@ def fetch_videos(name: str, *, folder: Path | str, cache: Path | str) -> None:
         cache: folder that keeps downloads.
 
     Raises:
-        AssetError: no such archive of videos, it cannot be had, or it is damaged or hostile.
-        ShardError: the folder cannot be given its name.
+        AssetError: there is no such archive, it cannot be obtained, or it is damaged or hostile.
+        ShardError: the folder cannot be renamed.
     """
     asset, folder = get_asset(name), Path(folder)
     if asset.preparation != "video_archive":
         names = ", ".join(other.name for other in ASSETS.values() if other.preparation == "video_archive")
-        raise AssetError(f"asset {name}: is no archive of videos; these are: {names}.")
+        raise AssetError(f"asset {name}: expected an archive of videos, found another asset. Choose from: {names}.")
     if folder.exists():
-        raise AssetError(f"{folder}: is there already. Remove it to have it fetched, or leave it as it is.")
+        raise AssetError(f"{folder}: the folder exists already. Remove it to fetch the videos again, or keep it.")
     source = fetch_asset(name, cache=cache)
     unfinished = folder.with_name(folder.name + ".part")
     count = extract_files(source, unfinished, suffixes=VIDEO_SUFFIXES, limit_bytes=asset.member_limit_bytes)
@@ -85,17 +85,10 @@ def fetch_videos(name: str, *, folder: Path | str, cache: Path | str) -> None:
 
 
 def fetch_asset(name: str, *, cache: Path | str) -> Path:
-    """The original file of an asset that is not embedded: from the cache, else downloaded.
-
-    Args:
-        name: of `ASSETS`.
-        cache: folder that keeps downloads.
-
-    Returns:
-        Path of the checked file.
+    """Path of the checked original of an asset that is not embedded: from the cache, else downloaded.
 
     Raises:
-        AssetError: it cannot be had, or is not the expected file.
+        AssetError: it cannot be obtained, or is not the expected file.
     """
     asset = get_asset(name)
     path = Path(cache) / asset.file_name
@@ -143,7 +136,7 @@ def _prepare_download(asset: Asset, output: Path, cache: Path) -> None:
         with writing(output), atomic_path(output) as temporary:
             shutil.copyfile(source, temporary)
     else:
-        # Here, since loading torch takes seconds that the other assets need not wait for.
+        # Imported here, since loading torch takes seconds and the other assets do not need it.
         from vmr.assets.torch_weights import c3d_weights, i3d_weights, load_torch_checkpoint
 
         convert = c3d_weights if asset.preparation == "c3d_torch" else i3d_weights

@@ -36,17 +36,17 @@ class Asset:
         name: what `config.yaml` and ``vmr assets prepare`` call it.
         description: one line.
         licence: of the file, as its publisher states it.
-        preparation: what turns the original into the file that the stages read.
-        page: where its publisher describes it.
-        addresses: where the original is, tried in this order; empty for an embedded asset.
+        preparation: how the original becomes the file that the stages read.
+        page: the publisher's description.
+        addresses: of the original, tried in this order; empty for an embedded asset.
         file_name: name of the original in the cache.
-        size_bytes: of the original; None where not known.
-        sha256: of the original; None where not known: then the hash of the first download is recorded beside it.
+        size_bytes: of the original; None where unknown.
+        sha256: of the original; None where unknown: then the hash of the first download is recorded beside it.
         requirement: the package that carries an embedded asset, with its version.
-        package_files: what is read from that package.
-        prepared_sha256: of the file that is prepared, where it is the same everywhere.
-        members: files of an archive that are wanted.
-        member_limit_bytes: no unpacked member can be larger.
+        package_files: files that are read from that package.
+        prepared_sha256: of the prepared file, where it is the same everywhere.
+        members: files of an archive that are used.
+        member_limit_bytes: the largest size of an unpacked member that is accepted.
     """
 
     name: str
@@ -66,7 +66,7 @@ class Asset:
 
     @property
     def embedded(self) -> bool:
-        """Whether it comes with an installed package, without any download."""
+        """Whether an installed package carries it, so that nothing is downloaded."""
         return self.requirement is not None
 
 
@@ -238,7 +238,7 @@ ASSETS: dict[str, Asset] = {asset.name: asset for asset in _DECLARED}
 
 
 def is_path(value: str) -> bool:
-    """Whether weights or vectors are named by the path of a file: by a folder or an extension, which no asset has.
+    """Whether a value names a file, not an asset: it has a folder or an extension.
 
     >>> is_path("mine/weights"), is_path("weights.pt"), is_path("i3d_kinetics400_rgb")
     (True, True, False)
@@ -250,7 +250,7 @@ def get_asset(name: str) -> Asset:
     """The declared asset of that name.
 
     Raises:
-        AssetError: there is none; the message lists the names.
+        AssetError: the name is unknown; the message lists the names.
     """
     try:
         return ASSETS[name]

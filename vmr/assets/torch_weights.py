@@ -39,17 +39,14 @@ _I3D_SHAPES = {
 
 
 def load_torch_checkpoint(path: Path | str) -> dict[str, Tensor]:
-    """Tensors of a checkpoint that holds nothing but tensors and plain values.
+    """Tensors of a checkpoint by key, on the CPU, without the prefixes ``module.`` and ``backbone.``.
 
     Args:
-        path: what `torch.save` wrote: a state dictionary, or a dictionary with one under ``state_dict``,
+        path: a state dictionary written by `torch.save`, or a dictionary with one under ``state_dict``,
             ``model_state``, ``model_state_dict`` or ``model``.
 
-    Returns:
-        Tensors by key, on the CPU, without the prefixes ``module.`` and ``backbone.``.
-
     Raises:
-        AssetError: the file is missing, damaged, refers to code, or holds no state dictionary.
+        AssetError: the file is missing, damaged, refers to code, or has no state dictionary.
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -90,14 +87,11 @@ def plain_key(key: str) -> str:
 
 
 def i3d_weights(tensors: Mapping[str, Tensor], *, path: Path | str) -> dict[str, Tensor]:
-    """Weights of I3D under the keys of the widely used PyTorch port, as float32.
+    """Weights of I3D under the keys of the widely used PyTorch port, as float32, without the batch counters.
 
     Args:
         tensors: a checkpoint of that port.
         path: named in errors.
-
-    Returns:
-        The same without the batch counters, which nothing reads.
 
     Raises:
         AssetError: these are not weights of I3D for RGB.
@@ -111,14 +105,11 @@ def i3d_weights(tensors: Mapping[str, Tensor], *, path: Path | str) -> dict[str,
 
 
 def c3d_weights(tensors: Mapping[str, Tensor], *, path: Path | str) -> dict[str, Tensor]:
-    """Weights of C3D under plain names (``conv1.weight`` to ``conv5b.weight``, ``fc6`` to ``fc8``), as float32.
+    """Weights of C3D as float32, under plain names (``conv1.weight`` to ``fc7.bias``, ``fc8`` if it is there).
 
     Args:
         tensors: a checkpoint with plain names or those of mmaction2 (``conv1a.conv.weight``, ``conv3a.conv.weight``).
         path: named in errors.
-
-    Returns:
-        The weights; ``fc8`` only when the checkpoint has it.
 
     Raises:
         AssetError: a layer is missing, unknown, or of another shape than in C3D.

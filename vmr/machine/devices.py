@@ -1,8 +1,8 @@
 """Which device a stage computes on, and turns for processes that share a machine's cards.
 
-A scheduler that knows of cards gives each job its own. Where there is none, as on a workstation, jobs side by side
-would all take the first card: the stages that fill a card (extraction, training) claim one by a lock on a file that
-is named after it, and wait while all are taken. The lock ends with the process, however that ends.
+Schedulers such as Slurm give each job its own card. On a workstation, parallel jobs would all take the first one. So
+the stages that fill a card (extraction, training) lock a file that is named after it, and wait while all cards are
+taken. The lock ends with the process.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from vmr.storage.locks import try_lock
 
 log = logging.getLogger(__name__)
 
-# Slurm names here the cards that it gave to the job.
+# In these variables Slurm names the cards of the job.
 _ASSIGNED = ("SLURM_JOB_GPUS", "SLURM_STEP_GPUS")
 # Set by a user whose card is large enough for several jobs at a time.
 _SHARED = "VMR_SHARE_GPU"
@@ -42,7 +42,7 @@ def choose_device(name: str) -> torch.device:
         name: ``"auto"``, ``"cpu"``, ``"cuda"`` or one card, such as ``"cuda:1"``.
 
     Raises:
-        ConfigError: CUDA or a card is asked for and not there, or the name is none of these.
+        ConfigError: the name is unknown, or the device does not exist.
     """
     kind, _, number = name.partition(":")
     if name not in ("auto", "cpu") and (kind != "cuda" or not (name == kind or number.isdecimal())):
@@ -60,14 +60,14 @@ def choose_device(name: str) -> torch.device:
 
 
 def claim_device(name: str) -> torch.device:
-    """The device that a name means, and on CUDA a card that no other process has claimed, until this process ends.
+    """The device that a name means; on CUDA a card that this process alone claims until it ends.
 
-    Waits while all are taken. The card that Slurm gave to the job is taken as it is, and so is any card where the
-    variable ``VMR_SHARE_GPU`` is set. Several that Slurm gave, as to a session, are claimed like those of a
-    workstation: jobs started in it side by side share them. The chosen card becomes torch's current one.
+    Waits while all cards are taken. A single card given by Slurm is not locked, and no card is where the variable
+    ``VMR_SHARE_GPU`` is set. Several cards given by Slurm are claimed like those of a workstation, since jobs of one
+    session share them. The chosen card becomes torch's current one.
 
     Args:
-        name: see `choose_device`; ``"cuda"`` and ``"auto"`` leave the choice among all visible cards.
+        name: see `choose_device`; ``"cuda"`` and ``"auto"`` choose among all visible cards.
 
     Raises:
         ConfigError: see `choose_device`.
@@ -80,9 +80,9 @@ def claim_device(name: str) -> torch.device:
         atexit.register(_log_use, device, time.monotonic())
         return device
     indices = range(torch.cuda.device_count()) if device.index is None else [device.index]
-    # The same card has other numbers in processes that see others; its UUID stays.
+    # The number of a card depends on which cards a process sees; its UUID does not.
     cards = {index: str(getattr(torch.cuda.get_device_properties(index), "uuid", index)) for index in indices}
-    # Not the user's own TMPDIR: the lock is for the others too.
+    # Not the user's own TMPDIR, since all users share the locks.
     folder = _LOCKS if _LOCKS.is_dir() else Path(tempfile.gettempdir())
     index = claim_card(cards, folder=folder)
     torch.cuda.set_device(index)
@@ -92,11 +92,11 @@ def claim_device(name: str) -> torch.device:
 
 
 def claim_card(cards: Mapping[int, str], *, folder: Path) -> int:
-    """The number of the first card that no other process has; waits while all are taken.
+    """The number of the first free card; waits while all are taken.
 
     Args:
-        cards: names, the same in every process, by number.
-        folder: of the locks; a disk of this machine, the same one for all users.
+        cards: names by number; each name is the same in every process.
+        folder: of the locks; on a disk of this machine, the same folder for all users.
     """
     for index, card in cards.items():
         if card in _held:
@@ -107,7 +107,7 @@ def claim_card(cards: Mapping[int, str], *, folder: Path) -> int:
             try:
                 lock = try_lock(folder / f"vmr-gpu-{card}.lock", create=True)
             except OSError as error:
-                log.warning("cards cannot be locked here (%s): see that no two jobs use one at a time", error)
+                log.warning("cards cannot be locked here (%s). Run only one job a card.", error)
                 return index
             if lock is not None:
                 _held[card] = lock
@@ -119,13 +119,10 @@ def claim_card(cards: Mapping[int, str], *, folder: Path) -> int:
 
 
 def cards_used(text: str) -> list[tuple[float, float]]:
-    """How processes used cards, by what `claim_device` had them log at their end.
-
-    Args:
-        text: of a log.
+    """How processes used cards, from the lines of a log that `claim_device` causes at the end of each process.
 
     Returns:
-        Seconds for which a card was held and MiB of its memory that were in use at most, of each process.
+        For each process: seconds for which it held a card, and the largest MiB of memory in use.
     """
     found = re.finditer(r"a card was held for (?P<seconds>[\d.]+) s, with at most (?P<memory>[\d.]+) MiB in use", text)
     return [(float(use["seconds"]), float(use["memory"])) for use in found]
@@ -139,18 +136,18 @@ def _log_use(device: torch.device, begin: float) -> None:
 
 
 def release_cards() -> None:
-    """Let go of what this process has claimed."""
+    """Free the cards that this process has claimed."""
     while _held:
         os.close(_held.popitem()[1])
 
 
 @contextmanager
 def repeatable(device: torch.device) -> Iterator[None]:
-    """On a card, ways of computing that give the same each time, where torch has them; CPUs are so by themselves."""
+    """Compute deterministically on a card, where torch can; a CPU does so anyway."""
     if device.type != "cuda":
         yield
         return
-    # Read when cuBLAS is first used; without it products of the same matrices may differ in their last bits.
+    # cuBLAS reads it at its first use; without it, equal products may differ in their last bits.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     how: Any = torch.utils.deterministic
     before, filling = torch.are_deterministic_algorithms_enabled(), how.fill_uninitialized_memory

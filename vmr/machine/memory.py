@@ -1,4 +1,4 @@
-"""Memory that a process may still take, of the machine, of its job and of a card; and keeping what it frees."""
+"""Memory that a process may still take from the machine, its job and a card; and reuse of freed memory."""
 
 import contextlib
 import ctypes
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
-# Names of the limit, of what is in use, and of the part of it that the kernel takes back first (pages of files), in the
-# two generations of Linux's control groups, by which Slurm, Kubernetes and containers bound a job.
+# Slurm, Kubernetes and containers limit a job by control groups, of which Linux has two generations. Files with the
+# limit, the memory in use, and the part of it that the kernel takes back first (pages of files).
 _GENERATIONS = {
     "sys/fs/cgroup": ("memory.max", "memory.current", "inactive_file"),
     "sys/fs/cgroup/memory": ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
@@ -21,18 +21,15 @@ _BYTES_PER_WINDOW = 600 * 2**20
 
 
 def free_memory_bytes(root: Path = Path("/")) -> int:
-    """Memory that this process can take before the machine or a limit of its job stops it.
+    """Bytes that this process can take before the machine or its job's limit stops it; 8 GiB where unknown.
 
     Args:
-        root: where `proc` and `sys` are looked for.
-
-    Returns:
-        Bytes; 8 GiB where the system does not say.
+        root: folder of `proc` and `sys`.
     """
     free = [_available(root / "proc/meminfo")]
     for mount, group in _groups(root):
         folder = root / mount
-        # The limit of every group above counts, too. A container sees the groups above its own under other names.
+        # The limits of all parent groups count. A container sees its parents under other names.
         for path in (folder / group, *(folder / group).parents):
             if not path.is_relative_to(folder):
                 break
@@ -50,7 +47,7 @@ def _available(meminfo: Path) -> int | None:
 
 
 def _groups(root: Path) -> list[tuple[str, str]]:
-    """Where the groups of this process that bound memory lie: a mount point, and the path below it."""
+    """The groups that limit the memory of this process: mount point, and path below it."""
     found = []
     try:
         lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
@@ -76,7 +73,7 @@ def _left(group: Path, limit: str, used: str, reclaimed: str) -> int | None:
 
 
 def batch_that_fits(device: torch.device, dtype: torch.dtype) -> int:
-    """Windows at once: a number of ours on the CPU, by free memory on a card."""
+    """Windows in one batch: fixed on the CPU, by free memory on a card."""
     if device.type == "cpu":
         return _CPU_BATCH
     free, _ = torch.cuda.mem_get_info(device)
@@ -85,11 +82,10 @@ def batch_that_fits(device: torch.device, dtype: torch.dtype) -> int:
 
 
 def keep_freed_memory() -> None:
-    """Let this process keep what it frees, so that arrays of a hundred megabytes do not come as new pages each time.
+    """Let this process keep the memory that it frees, since new pages took a tenth of the time (docs/decisions.md).
 
-    Each piece of a video fills several of them, and new pages took a tenth of the processor time (docs/decisions.md).
-    Only glibc offers it; elsewhere nothing changes. Pieces of free memory between others in use then add up over many
-    videos: see `give_back_freed_memory`.
+    Each piece of a video fills several arrays of a hundred megabytes. Only glibc can do it; elsewhere nothing changes.
+    Over many videos the kept memory becomes fragmented: see `give_back_freed_memory`.
     """
     m_trim_threshold, m_mmap_max = -1, -4  # malloc.h
     try:
@@ -101,9 +97,6 @@ def keep_freed_memory() -> None:
 
 
 def give_back_freed_memory() -> None:
-    """Return to the system what this process has freed and kept; only glibc offers it.
-
-    To be called once in a while by whoever called `keep_freed_memory`: the next arrays come as new pages.
-    """
+    """Return freed memory to the system, where glibc can; call it from time to time after `keep_freed_memory`."""
     with contextlib.suppress(AttributeError, OSError):
         ctypes.CDLL(None).malloc_trim(0)

@@ -1,4 +1,4 @@
-"""Precision of matrix products: what a device multiplies natively, and what `auto` means."""
+"""Precision of matrix products: what a device supports natively, and what `auto` means."""
 
 from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
@@ -9,12 +9,12 @@ from vmr.errors import ConfigError, FeatureError
 
 Precision = Literal["float32", "bfloat16"]
 
-# Below this width single precision is as fast on a CPU: a step is then spent on many small operations.
+# Below this width float32 is as fast on a CPU, since a step then consists of many small operations.
 _WORTHWHILE_WIDTH = 256
 
 
 def has_native_bfloat16(device: torch.device) -> bool:
-    """Whether a device multiplies bfloat16 itself, and so faster than float32; many can only emulate it, slowly."""
+    """Whether a device multiplies bfloat16 natively, and so faster than float32; many emulate it slowly."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     # Every CPU with AMX has AVX-512 BF16 too.
@@ -25,12 +25,12 @@ def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
     """The precision that a name means: ``"auto"`` is bfloat16 where the hardware multiplies it natively.
 
     Raises:
-        FeatureError: the name is none of ours.
+        FeatureError: the name is unknown.
     """
     if dtype == "auto":
         return torch.bfloat16 if has_native_bfloat16(device) else torch.float32
     if dtype not in ("float32", "bfloat16"):
-        raise FeatureError(f"dtype is auto, float32 or bfloat16, found {dtype!r}")
+        raise FeatureError(f"dtype is {dtype!r}; expected auto, float32 or bfloat16")
     return torch.float32 if dtype == "float32" else torch.bfloat16
 
 

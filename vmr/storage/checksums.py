@@ -1,8 +1,8 @@
 """Checksums inside the HDF5 files that we write, so that one that was altered later is found.
 
-HDF5 itself refuses a file that was cut, and says nothing of altered bytes. So the datasets and groups of every video
-carry the SHA-256 of what they hold, and the file one of its attributes and of all those checksums: a reader checks the
-video that it reads, and a whole file is checked without knowing what it is for.
+HDF5 itself refuses a cut file but does not notice altered bytes. So the datasets and groups of every video carry the
+SHA-256 of their content, and the file one of its attributes and of all those checksums. A reader checks the video that
+it reads, and a whole file can be checked without knowledge of its purpose.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import numpy as np
 
 _OF_NODE, _OF_FILE = "sha256", "contents_sha256"
 _READ_BYTES = 8 << 20
-# What h5py, and what reads its values, raise for files with altered bytes: an object may turn out to be of another kind
-# (AttributeError) or to claim any size (MemoryError, OverflowError).
+# Errors of h5py and of our readers over altered bytes: an object may have another kind (AttributeError) or claim any
+# size (MemoryError, OverflowError).
 UNREADABLE = (
     *(OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError),
     *(MemoryError, ArithmeticError, AssertionError),
@@ -26,15 +26,14 @@ UNREADABLE = (
 
 
 def seal(node: h5py.Dataset | h5py.Group) -> None:
-    """Note the checksum of a dataset, or of a group with all in it, among its attributes. Call it when it is filled."""
+    """Write the checksum of a complete dataset, or of a complete group, into its attributes."""
     node.attrs[_OF_NODE] = _digest(node)
 
 
 def seal_file(file: h5py.File) -> None:
-    """Note the checksums of a file that is complete: of what lies in its groups (two levels deep), and of the whole.
+    """Write the checksums of a complete file: of the members of its groups (two levels deep), and of the whole.
 
-    What has a checksum already, since it was copied from a file that had, keeps it. Links to other files count by
-    where they lead to.
+    Existing checksums, copied from other files, are kept. Links to other files count by their targets.
     """
     for _, node in _nodes(file):
         if isinstance(node, h5py.Dataset | h5py.Group) and _OF_NODE not in node.attrs:
@@ -43,22 +42,19 @@ def seal_file(file: h5py.File) -> None:
 
 
 def is_sealed(file: h5py.File) -> bool:
-    """Whether a file has checksums: those of earlier versions of this program, and of others, have none."""
+    """Whether a file has checksums; files of earlier versions and of other programs have none."""
     return _OF_FILE in file.attrs
 
 
 def lost_its_seal(file: h5py.File) -> bool:
-    """Whether a file has checksums of its parts and none of the whole, as when that one's name was altered."""
+    """Whether a file has checksums of its parts but none of the whole, as when that attribute's name was altered."""
     return not is_sealed(file) and any(
         isinstance(node, h5py.Dataset | h5py.Group) and _OF_NODE in node.attrs for _, node in _nodes(file)
     )
 
 
 def node_is_altered(node: h5py.Dataset | h5py.Group) -> bool:
-    """Whether a dataset or group holds something else than its checksum says, or cannot be read any more.
-
-    Without a checksum it cannot be told.
-    """
+    """Whether a dataset or group differs from its checksum or cannot be read; False without a checksum."""
     try:
         return _OF_NODE in node.attrs and node.attrs[_OF_NODE] != _digest(node)
     except UNREADABLE:
@@ -66,15 +62,12 @@ def node_is_altered(node: h5py.Dataset | h5py.Group) -> bool:
 
 
 def contents_are_altered(file: h5py.File) -> bool:
-    """Whether attributes, names or checksums of a file are others than when it was sealed; no data is read."""
+    """Whether attributes, names or checksums of a file have changed since it was sealed; no data is read."""
     return is_sealed(file) and file.attrs[_OF_FILE] != _contents(file)
 
 
 def altered(file: h5py.File) -> list[str]:
-    """What of a file is not as it was written, such as ``features/3MSZA``; ``contents`` for the list of all that.
-
-    Links are not followed.
-    """
+    """The altered parts of a file, such as ``features/3MSZA``; ``contents`` for its list of parts. Ignores links."""
     try:
         found = ["contents"] if contents_are_altered(file) else []
         found += [name for name in file if isinstance(file[name], h5py.Group) and node_is_altered(file[name])]
@@ -85,12 +78,12 @@ def altered(file: h5py.File) -> list[str]:
 
 
 def links_of(file: h5py.File) -> set[str]:
-    """Files that a file links to, as the links name them."""
+    """The targets of a file's links to other files, as written in the links."""
     return {node[0] for _, node in _nodes(file) if isinstance(node, tuple)}
 
 
 def _nodes(file: h5py.File) -> Iterator[tuple[str, Any]]:
-    """Name and object of everything at the second level, and of datasets at the first; of a link, where it leads to."""
+    """Name and object of everything at the second level, and of datasets at the first; the target of a link."""
     for name in sorted(file):
         top = file[name]
         if isinstance(top, h5py.Dataset):

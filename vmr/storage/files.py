@@ -17,16 +17,10 @@ from vmr.errors import ShardError
 
 @contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
-    """Give a temporary path beside `path`; rename it to `path` when the block ends well, else delete it.
+    """Yield a temporary path beside `path`; rename it to `path` when the block succeeds, else delete it.
 
-    Readers see the old file or the complete new one, never a half: the temporary name is in the same
-    folder, so that the rename cannot cross file systems.
-
-    Args:
-        path: the file to write; missing parent folders are made.
-
-    Yields:
-        The temporary path. It has the same suffix, since some writers choose the format by it.
+    Readers see the old file or the complete new one. The temporary file has the same folder, since a rename cannot
+    cross file systems, and the same suffix, since some writers choose the format by it. Missing folders are made.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -35,7 +29,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        # mkstemp makes files private to their owner; results are for everybody that the umask lets in.
+        # mkstemp makes private files; results are readable as the umask says.
         mask = os.umask(0)
         os.umask(mask)
         temporary.chmod(0o666 & ~mask)
@@ -46,7 +40,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
 
 @contextmanager
 def writing(path: Path | str) -> Iterator[None]:
-    """Turn what the system says when `path` cannot be written into one clear error.
+    """Turn errors of the system while `path` is written into one clear error.
 
     Raises:
         ShardError: the disk is full, a limit is reached or the folder cannot be written.
@@ -61,16 +55,13 @@ def writing(path: Path | str) -> Iterator[None]:
 
 
 def numbered_files(paths: Iterable[Path | str]) -> list[Path]:
-    """The files that paths name, some of which may stand for many: ``shard_{0..31}.csv`` for 32 of them.
+    """The files that paths name; ``shard_{0..31}.csv`` names 32 of them, both ends included.
 
-    Linux takes no argument beyond 128 KiB, and Snakemake hands a shell a job's whole command as one argument: a
-    thousand shards, written out, are too many. A file that really has such a name is meant as it is.
-
-    Args:
-        paths: any paths; of the first ``{FIRST..LAST}`` in a path every number is put in, both ends included.
+    Linux limits an argument to 128 KiB, and Snakemake passes a whole command to the shell as one argument: the names
+    of a thousand shards are too long. An existing file of such a name is taken as it is.
 
     Raises:
-        ValueError: the numbers end before they begin.
+        ValueError: the first number is larger than the last.
 
     >>> [path.name for path in numbered_files(["shard_{8..10}.csv", "extra.csv"])]
     ['shard_8.csv', 'shard_9.csv', 'shard_10.csv', 'extra.csv']

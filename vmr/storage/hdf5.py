@@ -1,8 +1,8 @@
 """Writing HDF5 files on disks that may get full, and reading files that may be damaged.
 
-libhdf5 does not survive a write that fails: it cannot close the file any more, prints tracebacks from its destructors
-and, in a process with threads, ends in a segmentation fault (seen with h5py 3.16). So it writes through a file object
-that never fails it, and remembers what went wrong.
+libhdf5 does not survive a failed write: it cannot close the file, prints tracebacks from its destructors and, in a
+process with threads, crashes (seen with h5py 3.16). So it writes through a file object that reports success and
+remembers the error.
 """
 
 from __future__ import annotations
@@ -20,36 +20,32 @@ from vmr.storage.checksums import UNREADABLE
 
 @contextmanager
 def new_hdf5(path: Path | str) -> Iterator[h5py.File]:
-    """Write an HDF5 file; one that is there is replaced.
+    """Yield a new HDF5 file, open for writing; an existing file is replaced.
 
-    Args:
-        path: the file. Give a temporary name, since it is no valid file when this fails.
-
-    Yields:
-        The open file.
+    Give a temporary name: after a failure the file is not valid.
 
     Raises:
-        OSError: the disk is full, or the file cannot be written for another reason.
+        OSError: the file cannot be written, such as on a full disk.
     """
     with _PatientFile(path) as target:
         try:
             with h5py.File(target, "w") as file:
                 yield file
         finally:
-            # Before whatever else went wrong: it is likely to be a consequence.
+            # Raised before any other error, which is probably a consequence.
             target.raise_failure()
 
 
 @contextmanager
 def reading(path: Path | str, what: str) -> Iterator[None]:
-    """Turn what h5py raises for a damaged file into one clear error, which no stage takes for the fault of a video.
+    """Turn errors of h5py over a damaged file into one clear error, which no stage blames on a video.
 
     Args:
         path: the file.
-        what: that is read from it, for the message.
+        what: is read, for the message.
 
     Raises:
-        DamageError: it cannot be read.
+        DamageError: the file cannot be read.
     """
     try:
         yield
@@ -58,7 +54,7 @@ def reading(path: Path | str, what: str) -> Iterator[None]:
 
 
 class _PatientFile(io.FileIO):
-    """A file whose writes succeed for the one who writes; after a failure nothing more is written."""
+    """A file that reports success for every write; after a failure it writes nothing more."""
 
     def __init__(self, path: Path | str) -> None:
         super().__init__(path, "w+")
@@ -90,6 +86,6 @@ class _PatientFile(io.FileIO):
         return got
 
     def raise_failure(self) -> None:
-        """Say what went wrong, if anything did."""
+        """Raise the first error of the system, if there was one."""
         if self._failure is not None:
             raise self._failure

@@ -1,4 +1,4 @@
-"""What made a file: versions of the libraries, and what of it only tells of the machine."""
+"""The provenance of a file: versions of the libraries, and the entries that only describe the machine."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import platform
 from collections.abc import Iterable
 from typing import Any
 
-# Shards may come from several machines: what differs by these leaves the features alone but for rounding.
+# Shards may come from several machines; these entries change features by rounding only.
 _OF_THE_MACHINE = ("device", "device_name", "versions")
 
 
@@ -23,7 +23,7 @@ def library_versions(packages: Iterable[str]) -> dict[str, str]:
 
 
 def without_machine(provenance: dict[str, Any]) -> dict[str, Any]:
-    """A provenance without what only tells on which machine, and with which versions, something was made."""
+    """A provenance without the entries that only describe the machine and the versions."""
     return {
         key: without_machine(value) if isinstance(value, dict) else value
         for key, value in provenance.items()
@@ -32,7 +32,7 @@ def without_machine(provenance: dict[str, Any]) -> dict[str, Any]:
 
 
 def only_machine(provenance: dict[str, Any]) -> dict[str, Any]:
-    """What `without_machine` leaves out, where it stood.
+    """The entries that `without_machine` leaves out, at the same places.
 
     >>> only_machine({"fps": 24, "device": "cuda", "frames": {"fps": 24, "versions": {"decord": "0.6.0"}}})
     {'device': 'cuda', 'frames': {'versions': {'decord': '0.6.0'}}}

@@ -1,9 +1,8 @@
-"""Shards of videos: which video belongs to which, and files that survive being killed half-way.
+"""Shards of videos: which video belongs to which, and files that survive a kill.
 
-While a shard is worked on, every finished video lies in its own small HDF5 file in the folder
-``{final name}.parts``; at the end they are gathered into the final file, which gets its name by a rename. A
-process killed at any moment therefore loses the video in flight and nothing else, and HDF5, which a killed
-writer can leave unreadable, is never written in place.
+While a process works on a shard, every finished video has its own small HDF5 file in the folder
+``{final name}.parts``. At the end they are gathered into the final file, which gets its name by a rename. So a
+killed process loses the current video and nothing else, and no HDF5 file is written in place.
 
 Snakemake deletes the final file before it starts a job again, be it for one sentence more in the annotations. So a
 second name of it, ``{final name}.kept`` (a hard link, which takes no space), lets the job find what it had finished:
@@ -62,14 +61,14 @@ class _Earlier:
 class PartialShard:
     """The finished videos of a shard that is not complete yet. Several threads may add to it.
 
-    One process works on a shard at a time; another one waits until it has ended. A cluster's jobs outlive the
-    Snakemake that began them: without this, the job of a second Snakemake would throw away what the first is writing.
-    Used with ``with``, the shard is free for others at the end, however it ends; the finished videos are kept.
+    One process works on a shard at a time; others wait. Jobs of a cluster outlive the Snakemake that began them, and
+    the job of a second Snakemake would else throw away the parts of the first. ``with`` frees the shard at the end;
+    the finished videos are kept.
 
     Args:
         path: the final HDF5 file.
-        settings: everything that determines the content (configuration, digest of the code, weights). Parts
-            left by a run with other settings are thrown away, and its final file does not count.
+        settings: everything that determines the content (configuration, digest of the code, weights). Parts and a
+            final file of other settings are not used.
 
     Raises:
         ShardError: the disk is full or the folder cannot be written.
@@ -108,8 +107,8 @@ class PartialShard:
     def finished(self, fingerprints: dict[str, str]) -> list[dict[str, Any]] | None:
         """The rows, if the shard was finished with these settings from these inputs, unaltered and without failures.
 
-        The final file has its name then, should that have been deleted. A run that is killed in its last moments, with
-        everything written, is not repeated; nor is one that Snakemake starts again for inputs that came out the same.
+        The final file then gets its name again, if Snakemake deleted it. So a run is not repeated that was killed
+        after everything was written, or that Snakemake starts again for unchanged inputs.
 
         Args:
             fingerprints: of every video of the shard, see `done`.
@@ -132,7 +131,7 @@ class PartialShard:
 
         Args:
             video_id: the video.
-            fingerprint: identifies the input of this video; a part made from another input does not count.
+            fingerprint: identifies the input of this video; a part of another input is not used.
         """
         part = self._part(video_id)
         if not part.exists():
@@ -188,7 +187,7 @@ class PartialShard:
         Args:
             video_ids: the videos of the shard; every one must have been added.
             attributes: attributes of the final file; dictionaries and lists are stored as JSON text.
-            fingerprints: marks the file as finished for these inputs, see `is_finished`; None when some videos failed
+            fingerprints: marks the file as finished for these inputs, see `finished`; None when some videos failed
                 and a later run should try them again.
 
         Returns:
@@ -234,7 +233,7 @@ class PartialShard:
         return [kept["row"] for kept in rows.values()]
 
     def clear(self) -> None:
-        """Remove the parts and let others go on: call it once everything derived from the rows is on disk."""
+        """Remove the parts and free the shard; call it when everything derived from the rows is on disk."""
         shutil.rmtree(self.folder, ignore_errors=True)
         self.close()
 
@@ -248,13 +247,13 @@ class PartialShard:
 
     @property
     def _earlier(self) -> _Earlier:
-        """What `_find_earlier` found when it was first asked: it reads all of a file that may have gigabytes."""
+        """The first result of `_find_earlier`, which reads a whole file of up to gigabytes."""
         if self._found is None:
             self._found = self._find_earlier()
         return self._found
 
     def _find_earlier(self) -> _Earlier:
-        """The final file of an earlier run with these settings, if it is unaltered; else one without videos."""
+        """The unaltered final file of an earlier run with these settings; else one without videos."""
         for path in (self.path, self._kept):
             with suppress(*UNREADABLE), h5py.File(path, "r", locking=False) as file:
                 if file.attrs.get(_SETTINGS) == self._key and not altered(file):
@@ -270,11 +269,7 @@ class PartialShard:
 
 
 def parts_of(path: Path) -> list[float]:
-    """When each video that is finished for a shard's file was finished, seconds since the epoch; none once it is whole.
-
-    Args:
-        path: the final HDF5 file.
-    """
+    """When each finished video of an incomplete shard was finished, in seconds since the epoch."""
     parts = path.with_name(path.name + ".parts").glob("[!.]*.h5")
     times = []
     for part in parts:

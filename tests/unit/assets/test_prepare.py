@@ -428,7 +428,7 @@ def test_videos_are_fetched_into_a_folder_that_is_not_there(tmp_path, declared, 
     fetch_videos("charades_videos", folder=folder, cache=tmp_path / "cache")
     assert [path.name for path in tmp_path.iterdir() if path.name != "cache"] == ["videos"]
     assert (folder / "AAAAA.mp4").read_bytes() == b"a video"
-    with pytest.raises(AssetError, match="is there already"):
+    with pytest.raises(AssetError, match=r"videos: the folder exists already\. Remove it"):
         fetch_videos("charades_videos", folder=folder, cache=tmp_path / "cache")
-    with pytest.raises(AssetError, match=r"no archive of videos; these are: charades_videos"):
+    with pytest.raises(AssetError, match=r"expected an archive of videos, .* Choose from: charades_videos"):
         fetch_videos("charades_metadata", folder=tmp_path / "other", cache=tmp_path / "cache")

@@ -185,7 +185,7 @@ def test_names_weights_devices_and_precisions_are_checked(tmp_path):
         build_extractor("i3d", weights_path=None, window=64, stride=8)
     with pytest.raises(FeatureError, match="the weights are not there"):
         build_extractor("i3d", weights_path=tmp_path / "absent.safetensors", window=64, stride=8)
-    with pytest.raises(FeatureError, match="dtype is auto, float32 or bfloat16, found 'float16'"):
+    with pytest.raises(FeatureError, match="dtype is 'float16'; expected auto, float32 or bfloat16"):
         choose_dtype("float16", torch.device("cpu"))
     assert choose_dtype("bfloat16", torch.device("cpu")) == torch.bfloat16
 
