@@ -1,4 +1,4 @@
-"""Answers from features that are at hand: one at a time through the network, in the order of the questions."""
+"""Answers from existing features: one question at a time, in their order."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vmr.locate.locator import Locator
 from vmr.serve.library import Video
 from vmr.serve.limits import RefusedError
 
-# Steps of the curve that a page gets: more than it has pixels for would be megabytes for a long video.
+# Most steps of the curve for a page: it has few pixels, and all steps of a long video are megabytes.
 _MOST_STEPS = 1000
 
 
@@ -23,17 +23,17 @@ class Answering:
     """Puts questions to a locator.
 
     Args:
-        locator: answers.
-        most: questions that may wait.
+        locator: gives the answers.
+        most: largest number of waiting questions.
     """
 
     def __init__(self, locator: Locator, *, most: int) -> None:
         self._locator, self._most, self._waiting = locator, most, 0
-        # One thread: the network's matrices take all cores anyhow, and two at once would be slower than one by one.
+        # One thread: a question uses all cores, and two at once would be slower.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="vmr-answers")
 
     async def ask(self, video: Video, query: str, *, top: int) -> dict[str, Any] | None:
-        """The answer as plain values; None where the features are not at hand.
+        """The answer as plain values; None without existing features.
 
         Raises:
             RefusedError: too many questions wait.
@@ -52,7 +52,7 @@ class Answering:
             self._waiting -= 1
 
     def close(self) -> None:
-        """Answer what waits no more."""
+        """Drop the waiting questions."""
         self._thread.shutdown(wait=True, cancel_futures=True)
 
     def _answer(self, video: Video, query: str, features: VideoFeatures, top: int) -> dict[str, Any]:
@@ -61,12 +61,12 @@ class Answering:
 
 
 def plain(answer: Answer) -> dict[str, Any]:
-    """An answer as the page takes it, the curve thinned."""
+    """An answer for the page, with a thinned curve."""
     return {**answer.plain(), "curve": thinned(answer.curve, most=_MOST_STEPS).plain(digits=5)}
 
 
 def thinned(curve: Curve, *, most: int) -> Curve:
-    """At most so many steps, each with the highest values of those that it stands for: peaks must stay."""
+    """The curve with at most so many steps; each has the highest values of those that it replaces, to keep peaks."""
     steps = len(curve.start_sec)
     if steps <= most:
         return curve

@@ -1,4 +1,4 @@
-"""The application: what each address answers."""
+"""The application: the answer of each address."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ class Page:
     """Everything behind the page.
 
     Args:
-        locator: answers.
+        locator: gives the answers.
         folder: videos to offer, or None.
-        uploads: folder for uploaded ones.
+        uploads: folder for uploaded videos.
         limits: see `Limits`.
 
     Raises:
-        ConfigError: there is no such folder.
+        ConfigError: the folder does not exist.
         ShardError: ffprobe is not installed.
     """
 
@@ -76,7 +76,7 @@ class Page:
         return FileResponse(_STATIC / "index.html", headers={"cache-control": "no-cache"})
 
     async def info(self, request: Request) -> Response:
-        """What the page must know beforehand."""
+        """Facts that the page needs first."""
         return JSONResponse(
             {
                 "trained": bool(self.locator.model.info.get("trained", True)),
@@ -88,7 +88,7 @@ class Page:
         )
 
     async def list_videos(self, request: Request) -> Response:
-        """Videos whose names have some words, uploaded ones first."""
+        """Videos whose names contain the words of a search, uploaded ones first."""
         words = request.query_params.get("search", "")[: self.limits.query_chars]
 
         def found() -> list[Video]:
@@ -99,7 +99,7 @@ class Page:
         return JSONResponse({"videos": [video.plain() for video in videos[:_LISTED]], "total": len(videos)})
 
     async def describe_video(self, request: Request) -> Response:
-        """What ffprobe says of a video; for browsers that cannot play it."""
+        """Facts of a video from ffprobe, for browsers that cannot play it."""
         video = await run_in_threadpool(self._video, request.path_params["id"])
         facts = await run_in_threadpool(self.probers.facts, video.path)
         shown = {name: facts.get(name) for name in _FACTS}
@@ -107,9 +107,9 @@ class Page:
         return JSONResponse({**video.plain(), **shown})
 
     async def upload_video(self, request: Request) -> Response:
-        """Take a file in, whose bytes are the body."""
+        """Store the body of the request as an uploaded file."""
         if not self.locator.makes_features:
-            raise RefusedError(403, "This server answers from features that were given to it and takes no videos.")
+            raise RefusedError(403, "This server answers from given features and takes no videos.")
         length = request.headers.get("content-length", "")
         size = int(length) if length.isascii() and length.isdigit() else None
         name = request.query_params.get("name", "")
@@ -122,7 +122,7 @@ class Page:
         return JSONResponse({})
 
     async def prepare_video(self, request: Request) -> Response:
-        """Begin to make the features of a video before anybody asks: 202 with the job, or 200 where they are there."""
+        """Start to make the features of a video: 202 with the job, or 200 where they exist."""
         video = await run_in_threadpool(self._video, request.path_params["id"])
         with _in_words(video):
             features = await run_in_threadpool(self.locator.at_hand, video.path)
@@ -131,16 +131,16 @@ class Page:
         return JSONResponse({"job": self.preparation.plain(self.preparation.ask(video).id)}, 202)
 
     async def play(self, request: Request) -> Response:
-        """A video's bytes, or a range of them."""
+        """The bytes of a video, or a range of them."""
         video = await run_in_threadpool(self._video, request.path_params["id"])
         return FileResponse(video.path, media_type=video.media_type, headers={"cache-control": "private, no-cache"})
 
     async def ask(self, request: Request) -> Response:
-        """An answer, or 202 with the job that makes the features first."""
+        """An answer; or 202 with the job that first makes the features."""
         body = await _json(request)
         query, top = _query(body.get("query"), most=self.limits.query_chars), body.get("top", 5)
         if not isinstance(top, int) or not 1 <= top <= self.limits.moments:
-            raise RefusedError(422, f"top: a number from 1 to {self.limits.moments} was expected.")
+            raise RefusedError(422, f"top: expected a number from 1 to {self.limits.moments}.")
         video = await run_in_threadpool(self._video, body.get("video"))
         with _in_words(video):
             answer = await self.answering.ask(video, query, top=top)
@@ -150,11 +150,11 @@ class Page:
         return JSONResponse({"job": self.preparation.plain(job.id)}, 202)
 
     async def show_job(self, request: Request) -> Response:
-        """How far a job is."""
+        """The progress of a job."""
         return JSONResponse(self.preparation.plain(request.path_params["id"]))
 
     async def stop_job(self, request: Request) -> Response:
-        """Wait for a job no longer."""
+        """Stop waiting for a job."""
         self.preparation.stop(request.path_params["id"])
         return JSONResponse({})
 
@@ -163,7 +163,7 @@ def build_app(page: Page, access: Access) -> ASGIApp:
     """The application; it closes the page when it ends.
 
     Args:
-        page: what is behind it.
+        page: answers the requests.
         access: who may ask.
     """
 
@@ -195,7 +195,7 @@ def build_app(page: Page, access: Access) -> ASGIApp:
         },
         lifespan=lifespan,
     )
-    # Not among Starlette's own middleware: its answers to unexpected errors go past that.
+    # Outside of Starlette, since its answers to unexpected errors bypass its own middleware.
     return Guard(app, access)
 
 
@@ -208,7 +208,7 @@ def _in_words(video: Video) -> Iterator[None]:
 
 
 def _query(value: Any, *, most: int) -> str:
-    # Half a surrogate pair, which JSON can carry, is no text.
+    # JSON can contain half a surrogate pair, which is not text.
     query = " ".join(value.encode("utf-8", "replace").decode("utf-8").split()) if isinstance(value, str) else ""
     if not query:
         raise RefusedError(422, "Say in a sentence what is to be found.")
@@ -248,4 +248,4 @@ def _http_error(request: Request, error: Exception) -> Response:
 
 def _unexpected(request: Request, error: Exception) -> Response:
     # The traceback goes to the server's log.
-    return JSONResponse({"error": "Something went wrong here, and the server's log says what."}, 500)
+    return JSONResponse({"error": "Something went wrong here; the server's log has the reason."}, 500)

@@ -1,4 +1,4 @@
-"""Who may ask at all: the host that was meant, the page that asks, the token; and headers that bind the browser."""
+"""Who may ask: checks of the host name, the asking page and the token; and headers that restrict the browser."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _READING = ("GET", "HEAD")
 _BOUND = {
-    # Nothing from outside, no inline code, no framing, no forms: a name or a file that holds code stays text.
+    # Nothing from outside, no inline code, no frames, no forms: code in a name or a file stays text.
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self'; "
         "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -31,13 +31,13 @@ _BOUND = {
 
 @dataclass(frozen=True)
 class Access:
-    """Where the server listens, and to whom.
+    """The names of the server, and the token that visitors need.
 
     Attributes:
-        hosts: names by which it may be called.
-        any_address: whether it may also be called by any numeric address.
-        token: what visitors must show; None where nobody else can reach it.
-        cookie: name of the cookie that stands for the token.
+        hosts: names by which visitors may call it.
+        any_address: whether they may also use any numeric address.
+        token: that visitors must show; None where only this machine reaches the server.
+        cookie: name of the cookie that replaces the token.
     """
 
     hosts: frozenset[str]
@@ -54,7 +54,7 @@ class Access:
         return name is not None and (name in self.hosts or (self.any_address and _is_address(name)))
 
     def cookie_value(self) -> str:
-        """What the cookie holds: not the token, which other servers on this machine would get to see too."""
+        """The value of the cookie; not the token, since other servers on this machine receive the cookie too."""
         assert self.token is not None
         return hmac.new(self.token.encode(), b"vmr serve", "sha256").hexdigest()
 
@@ -65,8 +65,8 @@ def access_for(host: str, *, port: int, token: str | None, names: Iterable[str] 
     Args:
         host: as given to the server.
         port: likewise.
-        token: what visitors must show.
-        names: more names by which it may be called.
+        token: that visitors must show.
+        names: more names by which visitors may call it.
     """
     more = {name.lower() for name in names}
     if is_loopback(host):
@@ -86,7 +86,7 @@ def is_loopback(host: str) -> bool:
 
 
 def host_name(host: str) -> str | None:
-    """Name in a `Host` header, without the port, in lower case; None where it has none.
+    """Name in a `Host` header, without the port, in lower case; None where there is no valid name.
 
     >>> host_name("Localhost:8000"), host_name("[::1]:8000"), host_name("a@b"), host_name("a b")
     ('localhost', '::1', None, None)
@@ -100,7 +100,7 @@ def host_name(host: str) -> str | None:
 
 
 class Guard:
-    """Middleware around everything, errors and static files included."""
+    """Middleware around all answers, including errors and static files."""
 
     def __init__(self, app: ASGIApp, access: Access) -> None:
         self.app, self.access = app, access

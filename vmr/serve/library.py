@@ -1,6 +1,6 @@
-"""The videos that the page offers: those of a folder and those that were uploaded, by ids that are digests.
+"""The videos that the page offers, from a folder and from uploads, by ids that are digests.
 
-What a browser sends is an id to look up, never a part of a path.
+A browser sends an id to look up, never a part of a path.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 from vmr.errors import ConfigError
 from vmr.serve.limits import RefusedError
 
-# Files with moving pictures; what of these a browser can play, it alone knows.
+# Video files; each browser plays some of them.
 MEDIA_TYPES = {
     ".mp4": "video/mp4",
     ".m4v": "video/mp4",
@@ -36,7 +36,7 @@ MEDIA_TYPES = {
     ".3gp": "video/3gpp",
 }
 _RESCAN_SEC = 3.0
-_SCAN_SHARE = 20  # so many times as long as a look took, none follows
+_SCAN_SHARE = 20  # the pause after a scan, in times of its duration
 _ID_DIGITS = 24
 
 
@@ -60,21 +60,21 @@ class Video:
 
     @property
     def media_type(self) -> str:
-        """What the file is served as."""
+        """The media type for browsers."""
         return MEDIA_TYPES.get(self.path.suffix.lower(), "application/octet-stream")
 
     def plain(self) -> dict[str, Any]:
-        """What browsers learn; not the path."""
+        """The facts for browsers, without the path."""
         return {"id": self.id, "name": self.name, "size": self.size, "uploaded": self.uploaded}
 
 
 def video_id(content: bytes) -> str:
-    """Id made of a name or of a SHA-256 of a file."""
+    """Id of a video, from a name or the SHA-256 of a file."""
     return hashlib.sha256(content).hexdigest()[:_ID_DIGITS]
 
 
 def shown_name(name: str) -> str:
-    r"""A file's name as it may be shown: no control characters, none that turn the direction of writing.
+    r"""A file's name without control characters and without those that change the direction of writing.
 
     >>> shown_name("a\n\u202eb.mp4"), shown_name("caf\udce9.mp4"), shown_name("Überfahrt 2.mp4")
     ('a\ufffd\ufffdb.mp4', 'caf\ufffd.mp4', 'Überfahrt 2.mp4')
@@ -83,18 +83,18 @@ def shown_name(name: str) -> str:
 
 
 class FolderVideos:
-    """The videos of a folder and its subfolders, looked through anew every few seconds. Safe to use from threads.
+    """The videos of a folder and its subfolders, scanned again every few seconds. Safe to use from threads.
 
     Args:
         folder: the folder, or None for no videos.
 
     Raises:
-        ConfigError: there is no such folder.
+        ConfigError: the folder does not exist.
     """
 
     def __init__(self, folder: Path | None) -> None:
         if folder is not None and not folder.is_dir():
-            raise ConfigError(f"--videos {folder}: there is no such folder.")
+            raise ConfigError(f"--videos {folder}: there is no such folder. Name an existing one.")
         self._folder = folder
         self._lock = threading.Lock()
         self._found: dict[str, Video] | None = None if folder is not None else {}
@@ -105,7 +105,7 @@ class FolderVideos:
         found = self._found
         if self._folder is None or (found is not None and time.monotonic() < self._scan_at):
             return found or {}
-        # One thread looks; the others need not wait for a large folder on a slow disk, once it has been seen.
+        # One thread scans; after the first scan, the others use the last result instead of waiting for a slow disk.
         if not self._lock.acquire(blocking=found is None):
             return found or {}
         try:
@@ -121,16 +121,16 @@ class FolderVideos:
 
 
 def matching(videos: dict[str, Video], words: str) -> list[Video]:
-    """Those whose names have all words, in whatever case and order."""
+    """The videos whose names contain all words, in any case and order."""
     wanted = words.casefold().split()
     return [video for video in videos.values() if all(word in video.name.casefold() for word in wanted)]
 
 
 def existing(video: Video | None) -> Video:
-    """The video, if it and its file are there.
+    """The video, if it and its file exist.
 
     Raises:
-        RefusedError: they are not.
+        RefusedError: one of them does not.
     """
     if video is None or not video.path.is_file():
         raise RefusedError(404, "This video is no longer there. Choose another one.")

@@ -1,4 +1,4 @@
-"""What the page takes at most, and how it says no."""
+"""Limits of the page, and refusals."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from vmr.errors import ConfigError
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds on everything that visitors can make grow.
+    """Limits on everything that visitors can make grow.
 
     Attributes:
         upload_bytes: of one uploaded file.
-        stored_bytes: of all uploads together, those that are coming in aside; the oldest make way.
+        stored_bytes: of all complete uploads together; the oldest are deleted for new ones.
         minutes: of an uploaded video.
         query_chars: of a sentence.
         moments: of an answer.
-        waiting_answers: questions that may wait for the network at once.
-        waiting_videos: videos that may wait for their features at once.
-        uploads_at_once: files that may come in at once.
-        silence_sec: an upload that sends nothing for so long is given up.
+        waiting_answers: questions that may wait at once.
+        waiting_videos: videos that may wait at once for their features.
+        uploads_at_once: uploads that may run at once.
+        silence_sec: longest time in which an upload sends nothing.
 
     Raises:
-        ConfigError: one upload may be larger than all together.
+        ConfigError: the limit of one upload is larger than that of all together.
     """
 
     upload_bytes: int = 500 * 10**6
@@ -39,7 +39,7 @@ class Limits:
     silence_sec: float = 30.0
 
     def __post_init__(self) -> None:
-        """Refuse bounds that contradict each other."""
+        """Refuse limits that contradict each other."""
         if self.upload_bytes > self.stored_bytes:
             raise ConfigError(
                 f"--max-upload-mb {self.upload_bytes / 1e6:g}: one upload may not be larger than all together, "
@@ -48,12 +48,12 @@ class Limits:
 
 
 class RefusedError(Exception):
-    """A request that is not served, with a sentence for the visitor.
+    """A refused request, with a message for the visitor.
 
     Args:
         status: of HTTP.
         message: what is wrong and what to do.
-        retry_sec: after so many seconds the same request may be served.
+        retry_sec: seconds after which the same request may succeed.
     """
 
     def __init__(self, status: int, message: str, *, retry_sec: int | None = None) -> None:
@@ -62,7 +62,7 @@ class RefusedError(Exception):
 
 
 def megabytes(size: int) -> str:
-    """A size as people say it.
+    """A size for people.
 
     >>> megabytes(500_000_000), megabytes(1_250_000), megabytes(900)
     ('500 MB', '1.2 MB', '0.0 MB')
@@ -71,12 +71,12 @@ def megabytes(size: int) -> str:
 
 
 def for_visitors(error: object, path: Path, name: str) -> str:
-    """What an error says, without where things lie on the server.
+    """The message of an error without paths on the server.
 
     Args:
-        error: it, or its words.
-        path: the video that it is about.
-        name: what visitors call that.
+        error: the error, or its message.
+        path: the video that it names.
+        name: the visitors' name of this video.
 
     >>> for_visitors("/data/a b.mp4: cannot be read, /home/me/.cache/vmr/x.h5: full", Path("/data/a b.mp4"), "b.mp4")
     'b.mp4: cannot be read, x.h5: full'

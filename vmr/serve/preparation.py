@@ -1,4 +1,4 @@
-"""Features of new videos, made one after the other beside the answers."""
+"""Features of new videos, made one video at a time in a thread of their own."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ _END_SEC = 10.0
 
 @dataclass
 class Job:
-    """Features of one video in the making.
+    """The work on the features of one video.
 
     Attributes:
         video: the video.
-        id: hard to guess, for the pages that ask how far it is.
+        id: hard to guess, for the pages that ask for its progress.
         state: ``waiting``, ``running``, ``done``, ``failed`` or ``stopped``.
-        what: what is being done.
-        done: how much of it.
-        total: of how much; 0: unknown.
-        error: why it failed, in words for visitors.
-        asked: pages that wait for it.
+        what: the current step.
+        done: the part of this step that is done.
+        total: all of this step; 0: unknown.
+        error: why the work failed, for visitors.
+        asked: number of pages that wait for it.
     """
 
     video: Video
@@ -51,15 +51,15 @@ class Job:
 
 
 class _StoppedError(Exception):
-    """Nobody waits for the features any more."""
+    """No page waits for the features any more."""
 
 
 class Preparation:
     """A queue of videos and the one thread that makes their features.
 
     Args:
-        make: makes and keeps the features of a file, telling how far it is.
-        most: videos that may wait.
+        make: makes and keeps the features of a file, and reports its progress.
+        most: largest number of waiting videos.
     """
 
     def __init__(self, make: Callable[[Path, Progress], object], *, most: int) -> None:
@@ -73,7 +73,7 @@ class Preparation:
         self._thread.start()
 
     def ask(self, video: Video) -> Job:
-        """The job that makes the features of a video, a new one or one that is under way.
+        """The job that makes the features of a video: an unfinished one or a new one.
 
         Raises:
             RefusedError: too many videos wait.
@@ -96,10 +96,10 @@ class Preparation:
             return job
 
     def plain(self, id: str) -> dict[str, Any]:
-        """How far a job is.
+        """The progress of a job.
 
         Raises:
-            RefusedError: it is not known.
+            RefusedError: it is unknown.
         """
         with self._changed:
             job = self._known(id)
@@ -108,10 +108,10 @@ class Preparation:
             return {**shown, "video": job.video.id, "before": before}
 
     def stop(self, id: str) -> None:
-        """One page less waits for a job; without any it ends at the next opportunity.
+        """Let one page stop waiting for a job; the job ends when no page waits.
 
         Raises:
-            RefusedError: it is not known.
+            RefusedError: it is unknown.
         """
         with self._changed:
             job = self._known(id)
@@ -121,12 +121,12 @@ class Preparation:
                 job.state = "stopped"
 
     def busy(self, video: str) -> bool:
-        """Whether a video waits or is being worked on."""
+        """Whether a video waits or its features are being made."""
         with self._changed:
             return any(job.video.id == video for job in self._pending())
 
     def close(self) -> None:
-        """Give up what waits, and what runs as soon as it tells how far it is."""
+        """Drop the waiting jobs, and end the running one at its next report of progress."""
         with self._changed:
             self._closing = True
             self._waiting.clear()
@@ -138,11 +138,11 @@ class Preparation:
 
     def _known(self, id: str) -> Job:
         if id not in self._jobs:
-            raise RefusedError(404, "The server does not know of this work any more. Ask again.")
+            raise RefusedError(404, "The server does not know this job any more. Ask again.")
         return self._jobs[id]
 
     def _work(self) -> None:
-        # Answers go before: on Linux threads have a niceness each, which those that torch starts from here inherit.
+        # Answers have priority: on Linux each thread has a niceness, which torch's threads inherit from this one.
         with contextlib.suppress(OSError, AttributeError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
         while True:
@@ -171,5 +171,5 @@ class Preparation:
             return "failed", for_visitors(error, job.video.path, job.video.name)
         except Exception:
             log.exception("features of %s could not be made", job.video.path)
-            return "failed", f"{job.video.name}: something went wrong here, and the server's log says what."
+            return "failed", f"{job.video.name}: something went wrong here; the server's log has the reason."
         return "done", ""

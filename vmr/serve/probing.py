@@ -17,7 +17,7 @@ _PROBERS = 3
 
 
 class Probers:
-    """A few lasting `Prober`s; a file that takes long holds up one of them."""
+    """A few `Prober`s, so that a slow file blocks only one of them."""
 
     def __init__(self) -> None:
         self._free: queue.LifoQueue[Prober] = queue.LifoQueue()
@@ -28,13 +28,13 @@ class Probers:
         """Columns of a manifest row, see `vmr.video.probe.probe_video`; `reason` says why a file cannot be used.
 
         Raises:
-            RefusedError: all are busy for long.
+            RefusedError: all stay busy for too long.
         """
         with self._prober() as prober:
             return probe_video(prober, path, timeout_sec=_TIMEOUT_SEC)
 
     def close(self) -> None:
-        """End the processes that are idle."""
+        """End the idle processes."""
         while True:
             try:
                 self._free.get_nowait().close()

@@ -1,8 +1,9 @@
-"""`vmr serve`: bind, load, serve until told to end."""
+"""`vmr serve`: bind, load, serve until a signal."""
 
 from __future__ import annotations
 
 import logging
+import os
 import secrets
 import socket
 from collections.abc import Callable, Sequence
@@ -44,24 +45,24 @@ def serve(
     Args:
         model: an exported model.
         videos: folder of videos to offer.
-        announce: told the address once the server can be reached.
-        host: address to listen on; others than this machine's own need a token.
-        port: 0 for any that is free.
-        token: what visitors must show; made at random where one is needed and none is given.
-        names: more names by which the server may be called.
+        announce: receives the address once the server can be reached.
+        host: address to listen on; one that other machines reach needs a token.
+        port: 0 for any free port.
+        token: that visitors must show; a random one where it is needed and not given.
+        names: more names by which visitors may call the server.
         limits: see `Limits`.
         cache: folder of features and uploads; None for `default_cache()`.
         device: auto, cpu or cuda.
-        features: features at hand, see `Locator`.
+        features: existing features, see `Locator`.
 
     Raises:
-        ConfigError: the address cannot be had, the token is too short, or there is no such folder.
+        ConfigError: the address cannot be used, the token is too short, or the folder does not exist.
         CheckpointError, FeatureError: see `Locator.load`.
     """
     if token is None and not is_loopback(host):
         token = secrets.token_urlsafe(24)
     if token is not None and (len(token) < _TOKEN_CHARS or not token.isascii() or not token.isprintable()):
-        raise ConfigError(f"--token: at least {_TOKEN_CHARS} letters, digits or signs were expected.")
+        raise ConfigError(f"--token: expected at least {_TOKEN_CHARS} letters, digits or signs. Choose another one.")
     listening = listen(host, port)
     try:
         locator = Locator.load(model, cache=cache, device=device, features=features)
@@ -88,30 +89,27 @@ def serve(
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that takes connections.
+    """A listening socket.
 
     Raises:
-        ConfigError: the address cannot be had.
+        ConfigError: the address cannot be used.
     """
     try:
-        family, kind, protocol, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listening = socket.socket(family, kind, protocol)
+        family, *_, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except OSError as error:
-        raise ConfigError(f"--host {host}: is no address of this machine ({error.strerror}).") from error
+        raise ConfigError(f"--host {host}: expected an address of this machine ({error.strerror}).") from error
     try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(where)
-        listening.listen(_BACKLOG)
+        both = family == socket.AF_INET6 and socket.has_dualstack_ipv6()
+        return socket.create_server(where, family=family, backlog=_BACKLOG, dualstack_ipv6=both)
     except OSError as error:
-        listening.close()
         raise ConfigError(
-            f"{host}, port {port}: cannot be had ({error.strerror}). Name another with --port; 0 is any that is free."
+            f"{host}, port {port}: cannot be used ({os.strerror(error.errno or 0)}). Choose another with --port; 0 is "
+            "any free port."
         ) from error
-    return listening
 
 
 def address(host: str, port: int, token: str | None) -> str:
-    """What to type into a browser; the name of the machine where it listens on all its addresses."""
+    """The address for a browser; with the machine's name where the server listens on all its addresses."""
     name = socket.gethostname() if host in ("0.0.0.0", "::") else host
     shown = f"[{name}]" if ":" in name else name
     return f"http://{shown}:{port}/" + (f"?token={quote(token, safe='')}" if token is not None else "")

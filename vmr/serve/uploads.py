@@ -1,4 +1,4 @@
-"""Uploaded files: checked, stored under names of our own, bounded together."""
+"""Uploaded files: checked, stored under names of our own, within a limit for all."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ _PART = "part-"
 _STALE_SEC = 3600.0
 _WRITE_BYTES = 1 << 20
 _NAME_CHARS = 200
-_SPARE_BYTES = 200 * 10**6  # of the disk, left to everything else
-_SLOWEST_BYTES_PER_SEC = 10_000  # slower ones would keep others from uploading for hours
+_SPARE_BYTES = 200 * 10**6  # of the disk, left free
+_SLOWEST_BYTES_PER_SEC = 10_000  # slower uploads would block others for hours
 
 
 class Uploads:
     """The folder of uploads. Safe to use from threads; several servers may share a folder.
 
     Args:
-        folder: made when something is stored.
+        folder: made when a file is stored.
         limits: see `Limits`.
-        probers: look into what came in.
-        forget: told of a file before it is deleted.
-        busy: whether a video is being worked on and must stay.
+        probers: examine the files.
+        forget: called with a file before its deletion.
+        busy: whether a video is in use and must stay.
     """
 
     def __init__(
@@ -64,28 +64,28 @@ class Uploads:
             return dict(reversed(self._videos.items()))
 
     def remove(self, id: str) -> None:
-        """Delete an upload with what is kept of it.
+        """Delete an upload and its cached features.
 
         Raises:
-            RefusedError: there is none of this id, or it is being worked on.
+            RefusedError: the id is unknown, or the video is in use.
         """
         with self._lock:
             if id not in self._videos:
                 raise RefusedError(404, "Only uploaded videos can be removed here.")
             if self._busy(id):
-                raise RefusedError(409, "This video is being looked at. Stop that, then remove it.")
+                raise RefusedError(409, "This video is in use. Stop the work on it, then remove it.")
             self._delete(self._videos.pop(id))
 
     async def receive(self, name: str, size: int | None, chunks: AsyncIterator[bytes]) -> Video:
-        """Take a file in: nothing of it stays where it is too large, of another kind, or broken.
+        """Store a file; nothing of a refused one stays.
 
         Args:
-            name: as the visitor's file is called; only shown, and its ending compared with known ones.
-            size: bytes that are announced.
+            name: of the visitor's file; it is only shown, and its ending is checked.
+            size: announced bytes.
             chunks: the content.
 
         Raises:
-            RefusedError: it is not taken, with the reason.
+            RefusedError: the file is too large, of another kind, or broken.
         """
         name = shown_name(PurePosixPath(name.replace("\\", "/")).name[-_NAME_CHARS:]) or "video"
         suffix = PurePosixPath(name).suffix.lower()
@@ -93,7 +93,7 @@ class Uploads:
             kinds = ", ".join(MEDIA_TYPES)
             raise RefusedError(415, f"{name}: only video files are taken, whose names end in {kinds}.")
         if size is None:
-            raise RefusedError(411, f"{name}: the request does not say how long the file is (Content-Length).")
+            raise RefusedError(411, f"{name}: the request does not give the size of the file (Content-Length).")
         if size > self._limits.upload_bytes:
             most = megabytes(self._limits.upload_bytes)
             raise RefusedError(413, f"{name} has {megabytes(size)}; files of up to {most} are taken. Cut or shrink it.")
@@ -117,7 +117,7 @@ class Uploads:
                 self._coming.pop(ticket, None)
 
     async def _written(self, name: str, suffix: str, size: int, chunks: AsyncIterator[bytes]) -> tuple[Path, bytes]:
-        """Path of a file beside the others, and the SHA-256 of its content."""
+        """Path of the written file, and the SHA-256 of its content."""
         self.folder.mkdir(parents=True, exist_ok=True)
         digest, count, pending = hashlib.sha256(), 0, bytearray()
 
@@ -157,10 +157,10 @@ class Uploads:
             raise RefusedError(408, f"{name}: nothing came for {self._limits.silence_sec:.0f} s.") from None
 
     def _expect(self, ticket: object, size: int, name: str) -> None:
-        """Count a file in before it comes, where room can be made for it; others make way once it turns out good."""
+        """Reserve room for a file that is coming; older uploads are deleted only when it has been accepted."""
         with self._lock:
             if len(self._coming) >= self._limits.uploads_at_once:
-                raise RefusedError(503, "Other files are coming in just now. Try again in a moment.", retry_sec=5)
+                raise RefusedError(503, "Too many uploads at once. Try again in a moment.", retry_sec=5)
             coming = sum(self._coming.values())
             staying = sum(video.size for video in self._videos.values() if self._busy(video.id))
             if staying + coming + size > self._limits.stored_bytes:
@@ -171,7 +171,7 @@ class Uploads:
             self._coming[ticket] = size
 
     def _make_room(self, size: int, name: str) -> None:
-        """Delete the oldest uploads until another one fits; none where that does not suffice."""
+        """Delete the oldest uploads until another one fits; none where it cannot fit."""
         over = size + sum(video.size for video in self._videos.values()) - self._limits.stored_bytes
         leaving: list[Video] = []
         for video in self._videos.values():
@@ -201,7 +201,7 @@ class Uploads:
             known = self._videos.get(id)
             if known is not None and known.path.is_file():
                 path = known.path
-            else:  # new, or its file was deleted from outside, as that of anything kept may be
+            else:  # new, or its file was deleted from outside
                 self._videos.pop(id, None)
                 self._make_room(size, name)
                 path, known = self.folder / f"{id}{suffix}", None
@@ -219,7 +219,7 @@ class Uploads:
         return video
 
     def _stored(self) -> list[Video]:
-        """Uploads of earlier servers, the oldest first; the rests of broken ones are deleted."""
+        """Uploads of earlier servers, the oldest first; deletes the rest of broken ones."""
         videos: list[tuple[float, Video]] = []
         for path in sorted(self.folder.glob("*")) if self.folder.is_dir() else ():
             try:
@@ -231,7 +231,7 @@ class Uploads:
                 name = str(json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["name"])
                 videos.append((facts.st_mtime, Video(path.stem, shown_name(name), path, facts.st_size, uploaded=True)))
             except (OSError, ValueError, KeyError, TypeError) as error:
-                log.warning("%s is left aside: %s", path, error)
+                log.warning("%s: ignored, since it cannot be read (%s)", path, error)
         return [video for _, video in sorted(videos, key=lambda entry: entry[0])]
 
     def _delete(self, video: Video) -> None:

@@ -151,7 +151,7 @@ def test_errors_about_a_video_name_no_path(client, page, ids, folder, monkeypatc
 def test_a_bug_shows_no_traceback(client, ids, page, folder, monkeypatch):
     (folder / "broken.mp4").write_bytes(b"bug")
     job = client.post("/api/ask", json={"video": ids["broken.mp4"], "query": "a door"}).json()["job"]
-    assert finished(client, job)["error"] == "broken.mp4: something went wrong here, and the server's log says what."
+    assert finished(client, job)["error"] == "broken.mp4: something went wrong here; the server's log has the reason."
     monkeypatch.setattr(page.folder, "all", lambda: 1 / 0)
     response = client.get("/api/videos")
     assert response.status_code == 500

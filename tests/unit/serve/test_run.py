@@ -22,7 +22,7 @@ def test_a_port_that_is_taken_is_named(model):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         result = run("--model", model, "--port", taken.getsockname()[1])
     assert result.exit_code == 1
-    assert "Name another with --port" in result.output
+    assert "with --port; 0 is any free port" in result.output
     assert "Traceback" not in result.output
 
 
@@ -32,11 +32,11 @@ def test_a_port_that_is_taken_is_named(model):
         (["--token", "short"], "at least 16"),
         (["--max-upload-mb", 20, "--max-uploads-mb", 10], "--max-upload-mb 20: one upload may not be larger"),
         (["--videos", "nowhere"], "no such folder"),
-        (["--host", "no.such.host.invalid"], "no address of this machine"),
-        (["--host", "192.0.2.1"], "cannot be had"),  # an address of documentation, which no machine has
+        (["--host", "no.such.host.invalid"], "no.such.host.invalid: expected an address of this machine"),
+        (["--host", "192.0.2.1"], "192.0.2.1, port 0: cannot be used"),  # an address of documentation, which no machine has
     ],
 )
-def test_what_cannot_be_meant_is_one_clear_line(model, tmp_path, monkeypatch, arguments, words):
+def test_wrong_options_give_one_clear_line(model, tmp_path, monkeypatch, arguments, words):
     monkeypatch.chdir(tmp_path)
     result = run("--model", model, "--cache", tmp_path, "--port", 0, *arguments)
     assert result.exit_code == 1
