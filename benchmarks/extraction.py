@@ -28,6 +28,8 @@ from i3d_speed import STRIDE, WINDOW, plain_window, processor_name, with_plain_p
 from safetensors.torch import save_file
 
 from vmr.assets.flax_i3d import i3d_state_dict_from_flax, load_flax_pickle
+from vmr.config.feature_sections import ExtractorSettings
+from vmr.config.sections import VideoSettings
 from vmr.features.extract import extract_shard
 from vmr.features.i3d import InceptionI3d
 from vmr.features.store import FeatureStore
@@ -104,13 +106,15 @@ def our_way(paths: list[Path], weights: Path, folder: Path, mode: str, device: s
     ).to_csv(moments, index=False)  # fmt: skip
     probe_videos(moments=moments, videos=paths[0].parent, shard=0, shards=1, output=folder / "p.csv", timeout_sec=60)
     decode_frames(
-        manifest=folder / "p.csv", output=folder / "f.h5", decoded_manifest=folder / "f.csv", fps=24, short_side=256,
-        timeout_sec=120, workers=os.cpu_count() or 1, max_failed_share=0.0, code_digest="benchmark",
+        manifest=folder / "p.csv", output=folder / "f.h5", decoded_manifest=folder / "f.csv",
+        settings=VideoSettings(max_failed_share=0.0), workers=os.cpu_count() or 1, code_digest="benchmark",
     )  # fmt: skip
     extract_shard(
         frames=folder / "f.h5", manifest=folder / "f.csv", output=folder / "x.h5", statuses=folder / "x.csv",
-        extractor="i3d", weights=weights, window=WINDOW, stride=STRIDE, mode=mode, device=device,
-        max_failed_share=0.0, code_digest="benchmark",
+        extractor="i3d", code_digest="benchmark",
+        settings=ExtractorSettings(
+            weights=str(weights), window=WINDOW, stride=STRIDE, mode=mode, device=device, max_failed_share=0.0
+        ),
     )  # fmt: skip
     with FeatureStore(folder / "x.h5") as store:
         return sum(store.steps(video_id) for video_id in store.video_ids)

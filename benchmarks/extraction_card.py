@@ -24,11 +24,13 @@ import torch
 from extraction import Waits
 from i3d_speed import GFLOP_PER_WINDOW, STRIDE, WINDOW, matmul_gflops, plain_window, processor_name, with_plain_pools
 
+from vmr.config.feature_sections import ExtractorSettings
 from vmr.features.extract import extract_shard
 from vmr.features.extractors import build_extractor
 from vmr.features.i3d import InceptionI3d
 from vmr.features.store import FeatureStore
 from vmr.features.weights import load_into
+from vmr.machine.devices import choose_device
 from vmr.storage.files import write_json
 from vmr.storage.provenance import library_versions
 from vmr.video.frames import FrameStore
@@ -70,9 +72,8 @@ def baseline(frames: Path, weights: Path, device: str, *, windows: int) -> float
 
 def network_alone(weights: Path, device: str, mode: str | None) -> float:
     """Clips a second with the frames on the card already: of whole videos, or of lone windows (mode None)."""
-    network = build_extractor(
-        "i3d", weights_path=weights, window=WINDOW, stride=STRIDE, mode=mode or "windows", device=device
-    )
+    settings = ExtractorSettings(weights=str(weights), window=WINDOW, stride=STRIDE, mode=mode or "windows")
+    network = build_extractor("i3d", settings, device=choose_device(device))
     frames = np.random.default_rng(0).integers(0, 256, (1024, 256, 340, 3), dtype=np.uint8)
     plan = network.plan(len(frames))
     pieces = [torch.from_numpy(piece).to(device) for piece in network.pieces([frames], plan)]
@@ -126,8 +127,11 @@ def main() -> None:
                 run.mkdir()
                 extract_shard(
                     frames=frames, manifest=manifest, output=run / "x.h5", statuses=run / "x.csv", extractor="i3d",
-                    weights=options.weights, window=WINDOW, stride=STRIDE, mode=mode, device=options.device,
-                    max_failed_share=0.0, code_digest="benchmark",
+                    settings=ExtractorSettings(
+                        weights=str(options.weights), window=WINDOW, stride=STRIDE, mode=mode, device=options.device,
+                        max_failed_share=0.0,
+                    ),
+                    code_digest="benchmark",
                 )  # fmt: skip
                 with FeatureStore(run / "x.h5") as store:
                     clips = sum(store.steps(video_id) for video_id in store.video_ids)

@@ -28,7 +28,9 @@ from extraction import write_i3d_weights
 from i3d_speed import WINDOW, encode, processor_name
 from PIL import Image
 
+from vmr.config.feature_sections import ExtractorSettings
 from vmr.features.extractors import Extractor, build_extractor
+from vmr.machine.devices import choose_device
 from vmr.storage.files import write_json
 from vmr.storage.provenance import library_versions
 
@@ -177,9 +179,9 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "frame_store.json")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        extractor = build_extractor(
-            "i3d", weights_path=write_i3d_weights(Path(folder)), window=WINDOW, stride=WINDOW, padding="valid"
-        )
+        weights = str(write_i3d_weights(Path(folder)))
+        settings = ExtractorSettings(weights=weights, window=WINDOW, stride=WINDOW, padding="valid")
+        extractor = build_extractor("i3d", settings, device=choose_device("auto"))
     results = {}
     for path in options.videos:
         frames, raw_bytes = source_frames(path), path.stat().st_size

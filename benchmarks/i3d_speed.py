@@ -26,11 +26,13 @@ from torch.nn import functional as F
 
 from vmr.assets.flax_i3d import i3d_state_dict_from_flax, load_flax_pickle
 from vmr.assets.torch_weights import plain_key
+from vmr.config.feature_sections import ExtractorSettings
 from vmr.features.clips import plan_windows, resize_and_crop
 from vmr.features.extractors import Extractor, build_extractor
 from vmr.features.i3d import InceptionI3d
 from vmr.features.i3d_layers import SameMaxPool3d, same_padding
 from vmr.features.weights import load_into
+from vmr.machine.devices import choose_device
 from vmr.storage.files import write_json
 from vmr.storage.provenance import library_versions
 
@@ -137,15 +139,20 @@ def main() -> None:
         plain = InceptionI3d().eval()
         load_into(plain, weights, rename=plain_key)
         with_plain_pools(plain).to(options.device)
+        device = choose_device(options.device)
         ways = {
             f"{mode}_{dtype}": build_extractor(
-                "i3d", weights_path=weights, window=WINDOW, stride=STRIDE, mode=mode, dtype=dtype, device=options.device
+                "i3d",
+                ExtractorSettings(weights=str(weights), window=WINDOW, stride=STRIDE, mode=mode, dtype=dtype),
+                device=device,
             )
             for mode in ("windows", "continuous")
             for dtype in ("float32", "bfloat16")
         }
         alone = build_extractor(
-            "i3d", weights_path=weights, window=WINDOW, stride=WINDOW, dtype="bfloat16", device=options.device
+            "i3d",
+            ExtractorSettings(weights=str(weights), window=WINDOW, stride=WINDOW, dtype="bfloat16"),
+            device=device,
         )
     frames = read_frames(options.video)
     part = frames[: options.frames]

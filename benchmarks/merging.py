@@ -25,6 +25,7 @@ import pandas as pd
 from i3d_speed import processor_name
 
 from vmr.annotations.moments import MOMENT_COLUMNS, write_moments
+from vmr.config.feature_sections import ReductionSettings
 from vmr.features.merge import merge_features
 from vmr.features.store import END, FEATURES, START, FeatureStore
 from vmr.storage.checksums import seal_file
@@ -69,6 +70,8 @@ def merge(folder: Path, video_ids: list[str], *, shards: int) -> dict[str, float
         output=folder / "merged.h5",
         coverage=folder / "coverage.csv",
         moments=folder / "moments.csv",
+        reduction=ReductionSettings(),
+        train_split="train",
         code_digest="benchmark",
     )
     return {

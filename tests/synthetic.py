@@ -83,7 +83,9 @@ def write_synthetic(
     write_features(data.features, {name: video for name, video in videos.items() if covered is None or name in covered})
     words = sorted({word for template in TEMPLATES for word in template.replace("{}", "").split()} | set(KINDS[1:]))
     write_glove(data.vectors, {word: random.normal(size=word_dim) for word in words})
-    embed_queries(moments=data.moments, vectors=data.vectors, output=data.queries, report=folder / "queries.json")
+    embed_queries(
+        moments=data.moments, vectors=data.vectors, output=data.queries, report=folder / "queries.json", max_words=25
+    )
     return data
 
 

@@ -17,6 +17,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from vmr.config.feature_sections import ExtractorSettings
+from vmr.config.sections import VideoSettings
 from vmr.errors import VmrError
 from vmr.features import extract, read_ahead
 from vmr.features.extractors import Extractor
@@ -34,10 +36,10 @@ class Moments(nn.Module):
         return torch.stack([flat.mean(1), flat.std(1), (flat * torch.arange(flat.shape[1])).mean(1)], dim=1)
 
 
-def build(name: str, *, window: int, stride: int, **_: object) -> Extractor:
+def build(name: str, settings: ExtractorSettings, *, device: torch.device) -> Extractor:
     network = Network(Moments(), nn.Identity(), 3, None, None, 32, {"weights": {"sha256": "0" * 64}})
-    device, dtype = torch.device("cpu"), torch.float32
-    return Extractor(network, name="stand-in", window=window, stride=stride, device=device, dtype=dtype)
+    window, stride = settings.window, settings.stride
+    return Extractor(network, name="stand-in", window=window, stride=stride, device=device, dtype=torch.float32)
 
 
 def note_work(log: Path) -> None:
@@ -86,6 +88,9 @@ def run(
         obey_permissions()
     files = ("manifest", "output", "decoded_manifest", "frames", "statuses", "moments", "videos")
     options = {name: Path(value) if name in files else value for name, value in options.items()}
+    if section := {"decode": VideoSettings, "extract": ExtractorSettings}.get(stage):
+        own = {name: options.pop(name) for name in list(options) if name in section.model_fields}
+        options["settings"] = section(**own)
     try:
         STAGES[stage](**options)
     except VmrError as error:

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sectioned import sectioned
 
+from vmr.config.sections import VideoSettings
 from vmr.video.decode import decode_frames
 from vmr.video.ffprobe import Prober
 from vmr.video.frames import FrameStore
@@ -44,8 +46,10 @@ def decode(folder, **options):
         manifest=folder / "videos.csv",
         output=folder / "frames.h5",
         decoded_manifest=folder / "frames.csv",
-        short_side=64,
-        **({"timeout_sec": 20, "workers": 2, "max_failed_share": 1.0} | options),
+        **sectioned(
+            VideoSettings,
+            {"short_side": 64, "decode_timeout_sec": 20, "workers": 2, "max_failed_share": 1.0} | options,
+        ),
     )
     return read_manifest([folder / "frames.csv"]).set_index("video_id")
 
@@ -85,7 +89,7 @@ def faulty_programs(tmp_path, monkeypatch):
 def test_faults_of_decord_are_noted_and_ffmpeg_steps_in(tmp_path, bad_videos, faulty_programs, mark):
     names = ["hangs", "aborts", "killed", "server", "greedy", "good one", "good two"]
     make_shard(tmp_path, bad_videos, names)
-    table = decode(tmp_path, timeout_sec=TIMEOUT_SEC)
+    table = decode(tmp_path, decode_timeout_sec=TIMEOUT_SEC)
     assert (table["status"] == "ok").all()
     assert table["note"]["hangs"] == f"decoding took longer than {TIMEOUT_SEC} s"
     assert "decord was killed by signal 6" in table["note"]["aborts"]
@@ -102,7 +106,7 @@ def test_faults_of_decord_are_noted_and_ffmpeg_steps_in(tmp_path, bad_videos, fa
 
 def test_videos_that_no_decoder_survives_are_rows_with_a_reason(tmp_path, bad_videos, faulty_programs, mark):
     make_shard(tmp_path, bad_videos, ["both-hangs", "both-aborts", "good"])
-    table = decode(tmp_path, timeout_sec=TIMEOUT_SEC)
+    table = decode(tmp_path, decode_timeout_sec=TIMEOUT_SEC)
     assert table["status"].to_dict() == {"both-hangs": "bad", "both-aborts": "bad", "good": "ok"}
     assert table["reason"]["both-hangs"].count(f"decoding took longer than {TIMEOUT_SEC} s") == 2
     assert "ffmpeg was killed by signal 6" in table["reason"]["both-aborts"]
@@ -126,7 +130,7 @@ def test_a_killed_run_leaves_no_decoder_behind(tmp_path, bad_videos, stages, fau
         manifest=tmp_path / "videos.csv",
         kill_when=is_writing,
         environment=environment,
-        timeout_sec=1000,
+        decode_timeout_sec=1000,
     )
     assert code == -9
     deadline = time.monotonic() + 20

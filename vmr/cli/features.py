@@ -3,45 +3,34 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from vmr.cli.groups import Coverage, Manifests, Moments, Output, app, features_app, per_shard
-from vmr.config.features import ExtractorSettings, FeatureSettings, ImportSettings
-from vmr.names import Device, ExtractorName, Mode, Padding, Precision
-
-# Not inside the commands: the digest of a stage's code counts, of what a module imports at its top, only what is used.
-from vmr.settings.checks import validated
+from vmr.cli.groups import Coverage, Manifests, Moments, Output, TrainSplit, app, features_app, per_shard
+from vmr.config.feature_sections import ExtractorSettings, ImportSettings, ReductionSettings
+from vmr.names import ExtractorName
+from vmr.settings.options import Fields, options_from_sections
 
 
 @app.command()
+@options_from_sections
 def extract(
     *,
     frames: Annotated[Path, typer.Option(help="Frame store of the shard.")],
     manifest: Annotated[Path, typer.Option(help="Manifest with what decoding gave.")],
-    extractor: ExtractorName = "i3d",
-    weights: Annotated[Path, typer.Option(help="Weights, prepared or your own.")],
-    mean: Annotated[Path | None, typer.Option(help="c3d: mean clip (.npy).")] = None,
-    window: int = 64,
-    stride: int = 8,
-    mode: Mode = "windows",
-    padding: Padding = "edge",
-    device: Device = "auto",
-    dtype: Precision = "auto",
-    batch_size: int | None = None,
-    max_failed_share: float = 0.5,
+    extractor: Annotated[ExtractorName, typer.Option(help="Network that makes the features.")] = "i3d",
+    settings: Annotated[
+        ExtractorSettings,
+        Fields(
+            without=("pca_components", "pca"),
+            paths={"weights": "Weights, prepared or your own.", "mean": "c3d: mean clip (.npy)."},
+        ),
+    ],
     output: Output,
     statuses: Coverage,
 ) -> None:
     """Extract the features of a shard."""
-    settings: dict[str, Any] = {
-        "window": window, "stride": stride, "mode": mode, "padding": padding, "device": device, "dtype": dtype,
-        "batch_size": batch_size, "max_failed_share": max_failed_share,
-    }  # fmt: skip
-    # A path whatever its form: the section takes names of assets, too.
-    validated(FeatureSettings, {extractor: {**settings, "weights": f"./{weights}"}}, "vmr extract")
-
     from vmr.features.extract import extract_shard
     from vmr.pipeline.stages import STAGES, extract_stage
 
@@ -51,31 +40,24 @@ def extract(
         output=output,
         statuses=statuses,
         extractor=extractor,
-        weights=weights,
-        mean=mean,
-        **settings,
+        settings=settings,
         code_digest=STAGES[extract_stage(extractor)].digest(),
     )
 
 
 @app.command()
+@options_from_sections
 def merge_features(
     *,
     shards: Annotated[list[Path], per_shard(help="Feature files of the shards.")],
     statuses: Annotated[list[Path], per_shard(help="Their status files.")],
     moments: Moments,
-    pca_components: int | None = None,
-    pca: Annotated[Path | None, typer.Option(help="A PCA made elsewhere (.npz or HDF5).")] = None,
-    device: Device = "auto",
-    train_split: str = "train",
+    reduction: Annotated[ReductionSettings, Fields(paths={"pca": "A PCA made elsewhere (.npz or HDF5)."})],
+    train_split: TrainSplit = "train",
     output: Output,
     coverage: Coverage,
 ) -> None:
     """Merge the shards of a dataset by links; with --pca-components or --pca also reduce them."""
-    # The rest of the section is about extraction, which is done.
-    extraction: dict[str, Any] = {"weights": "./unused", "window": 1, "stride": 1}
-    validated(ExtractorSettings, {**extraction, "pca_components": pca_components}, "vmr merge-features")
-
     from vmr.features.merge import merge_features
     from vmr.pipeline.stages import STAGES
 
@@ -85,9 +67,7 @@ def merge_features(
         output=output,
         coverage=coverage,
         moments=moments,
-        pca_components=pca_components,
-        pca_file=pca,
-        device=device,
+        reduction=reduction,
         train_split=train_split,
         code_digest=STAGES["merge_features"].digest(),
     )
@@ -113,36 +93,24 @@ def features_diff(
 
 
 @features_app.command("import")
+@options_from_sections
 def import_features(
-    source: Annotated[Path, typer.Argument(help="An HDF5 file, or a folder of .npy files named by video ids.")],
+    settings: Annotated[ImportSettings, Fields(argument="source")],
     *,
-    layout: Annotated[str, typer.Option(help="hdf5 or npy_folder.")],
     moments: Moments,
     manifests: Manifests = [],  # noqa: B006
-    fps: Annotated[float | None, typer.Option(help="Frames a second that the features were made at.")] = None,
-    stride: Annotated[float | None, typer.Option(help="Frames between two features.")] = None,
-    window: Annotated[float | None, typer.Option(help="Frames that a feature sees.")] = None,
-    kind: Annotated[str, typer.Option(help="What to call them.")] = "imported",
-    max_failed_share: float = 0.5,
     output: Output,
     coverage: Coverage,
 ) -> None:
     """Import features that you hold; without fps and stride, steps are spread over each video."""
-    settings: dict[str, Any] = {
-        "layout": layout, "fps": fps, "stride": stride, "window": window, "max_failed_share": max_failed_share,
-    }  # fmt: skip
-    validated(ImportSettings, {**settings, "source": str(source)}, "vmr features import")
-
     from vmr.features.importers import import_features
     from vmr.pipeline.stages import STAGES
 
     import_features(
-        source=source,
+        settings,
         output=output,
         coverage=coverage,
         moments=moments,
         manifests=manifests,
-        kind=kind,
-        **settings,
         code_digest=STAGES["import_features"].digest(),
     )

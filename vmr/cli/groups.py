@@ -78,6 +78,7 @@ Moments = Annotated[Path, typer.Option(help="Table of moments (moments.csv).")]
 Features = Annotated[Path, typer.Option(help="Merged feature file.")]
 Queries = Annotated[Path, typer.Option(help="Query file.")]
 Output = Annotated[Path, typer.Option(help="File to write.")]
+TrainSplit = Annotated[str, typer.Option(help="Split of the training videos.")]
 Coverage = Annotated[Path, typer.Option(help="CSV of what became of each video.")]
 
 

@@ -8,11 +8,13 @@ from typing import Annotated
 import typer
 
 from vmr.cli.groups import Features, Manifests, Moments, Output, Queries, per_shard, report_app
+from vmr.config.sections import ReportSettings
 from vmr.names import Device
-from vmr.settings.options import assignments
+from vmr.settings.options import assignments, options_from_sections
 
 
 @report_app.command()
+@options_from_sections
 def cases(
     *,
     runs: Annotated[list[Path], typer.Option(help="Folders of evaluated runs, one a method.")],
@@ -25,10 +27,7 @@ def cases(
     frames: Annotated[list[Path], per_shard(help="Frame stores, for film strips.")] = [],  # noqa: B006
     dataset: Annotated[str, typer.Option(help="Name of the dataset.")],
     features_label: Annotated[str, typer.Option(help="Name of the features in tables.")],
-    each: Annotated[int, typer.Option("--cases", min=0, help="Best, median and worst queries, so many each.")] = 3,
-    random_cases: Annotated[int, typer.Option(min=0, help="Queries drawn by chance.")] = 9,
-    thumbnails: Annotated[int, typer.Option(min=0, help="Pictures of a film strip.")] = 8,
-    seed: Annotated[int, typer.Option(min=0, help="Of the draw.")] = 0,
+    settings: ReportSettings,
     device: Device = "auto",
     output: Output,
 ) -> None:
@@ -47,10 +46,7 @@ def cases(
         dataset=dataset,
         features_label=features_label,
         output=output,
-        each=each,
-        by_chance=random_cases,
-        thumbnails=thumbnails,
-        seed=seed,
+        settings=settings,
         device=device,
     )
 

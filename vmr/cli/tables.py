@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from vmr.cli.groups import Manifests, Moments, Output, app, refuse_inputs
+from vmr.cli.groups import Manifests, Moments, Output, TrainSplit, app, refuse_inputs
 
 
 @app.command()
@@ -15,7 +15,7 @@ def baselines(
     *,
     moments: Moments,
     manifests: Manifests = [],  # noqa: B006
-    train_split: str = "train",
+    train_split: TrainSplit = "train",
     splits: Annotated[list[str], typer.Option(help="Splits to unite.")],
     split_name: Annotated[str, typer.Option(help="Name of the union in tables.")],
     seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap.")] = 0,

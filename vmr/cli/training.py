@@ -13,24 +13,28 @@ from vmr.names import Alignment, Device, MethodName, Precision, Selection
 
 # Not inside the commands: the digest of a stage's code counts, of what a module imports at its top, only what is used.
 from vmr.settings.checks import validated
+from vmr.settings.options import Fields, options_from_sections
 
 
 @app.command()
+@options_from_sections
 def embed_queries(
     *,
     moments: Moments,
-    vectors: Annotated[Path, typer.Option(help="GloVe text file.")],
-    max_words: int = 25,
+    settings: Annotated[QuerySettings, Fields(paths={"vectors": "GloVe text file."})],
     output: Output,
     report: Annotated[Path, typer.Option(help="JSON of counts.")],
 ) -> None:
     """Tokenize the sentences and look their words up."""
-    # Without the vectors: the command takes a path, the section also names of assets.
-    validated(QuerySettings, {"max_words": max_words}, "vmr embed-queries")
-
     from vmr.queries.embed import embed_queries
 
-    embed_queries(moments=moments, vectors=vectors, output=output, report=report, max_words=max_words)
+    embed_queries(
+        moments=moments,
+        vectors=Path(settings.vectors),
+        output=output,
+        report=report,
+        max_words=settings.max_words,
+    )
 
 
 @app.command()

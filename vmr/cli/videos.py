@@ -3,77 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from pydantic import Field, ValidationInfo, field_validator
 
 from vmr.cli.groups import Moments, Output, app
-from vmr.config.datasets import RenderSettings
-from vmr.config.sections import MOST_FPS
+from vmr.config import RenderSettings
+from vmr.config.sections import VideoSettings
 from vmr.errors import ConfigError
 from vmr.names import AnnotationFormat
+from vmr.settings.options import Fields, assignment, options_from_sections
 
-# Not inside the commands: the digest of a stage's code counts, of what a module imports at its top, only what is used.
-from vmr.settings.checks import validated
-from vmr.settings.options import assignment
-from vmr.settings.section import Positive, Section, Share
-
-_Workers = Annotated[int, Field(gt=0, le=1024)]
-_Seconds = Annotated[float, Field(gt=0)]
-
-
-class _Rendering(RenderSettings):
-    """Numbers of `render_demo`."""
-
-    workers: _Workers
-
-
-class _Probing(Section):
-    """Numbers of `probe_videos`."""
-
-    shards: Positive
-    shard: Annotated[int, Field(ge=0)]
-    timeout_sec: _Seconds
-
-    @field_validator("shard")
-    @classmethod
-    def _is_one_of_them(cls, shard: int, info: ValidationInfo) -> int:
-        if shard >= (shards := info.data.get("shards", shard + 1)):
-            raise ValueError(f"shards are counted from 0: of {shards} the last one is {shards - 1}")
-        return shard
-
-
-class _Decoding(Section):
-    """Numbers of `decode_frames`; wider than those of the configuration, for trials."""
-
-    fps: Annotated[float, Field(gt=0, le=MOST_FPS)]
-    short_side: Annotated[int, Field(ge=2, le=8192)]
-    timeout_sec: _Seconds
-    max_failed_share: Share
-    workers: _Workers
+Workers = Annotated[int, typer.Option(min=1, max=1024, help="Videos at the same time.")]
 
 
 @app.command()
+@options_from_sections
 def render_demo(
     *,
     output: Annotated[Path, typer.Option(help="Folder of the dataset.")],
-    train_videos: int = 40,
-    test_videos: int = 12,
-    duration_sec: float = 9.0,
-    seed: int = 1,
-    workers: int = 2,
+    settings: RenderSettings,
+    workers: Workers = 2,
 ) -> None:
     """Render the demo dataset: videos, sentences and times in the Charades-STA layout."""
-    numbers: dict[str, Any] = {
-        "train_videos": train_videos, "test_videos": test_videos, "duration_sec": duration_sec, "seed": seed,
-        "workers": workers,
-    }  # fmt: skip
-    validated(_Rendering, numbers, "vmr render-demo")
-
     from vmr.synthetic.demo import render_demo
 
-    render_demo(output=output, **numbers)
+    render_demo(output=output, settings=settings, workers=workers)
 
 
 @app.command()
@@ -115,43 +70,43 @@ def parse_annotations(
 
 
 @app.command()
+@options_from_sections
 def probe_videos(
     *,
     moments: Moments,
     videos: Annotated[Path, typer.Option(help="Folder of the videos.")],
-    shard: int = 0,
-    shards: int = 1,
-    timeout_sec: float = 60.0,
+    shard: Annotated[int, typer.Option(min=0, help="Number of the shard, from 0.")] = 0,
+    shards: Annotated[int, typer.Option(min=1, help="How many shards there are.")] = 1,
+    settings: Annotated[VideoSettings, Fields("probe_timeout_sec")],
     output: Output,
 ) -> None:
     """Ask ffprobe about every annotated video of a shard."""
-    numbers: dict[str, Any] = {"shards": shards, "shard": shard, "timeout_sec": timeout_sec}
-    validated(_Probing, numbers, "vmr probe-videos")
+    if shard >= shards:
+        raise ConfigError(f"--shard {shard}: shards are counted from 0; of {shards} the last one is {shards - 1}.")
 
     from vmr.video.probe import probe_videos
 
-    probe_videos(moments=moments, videos=videos, output=output, **numbers)
+    probe_videos(
+        moments=moments,
+        videos=videos,
+        shard=shard,
+        shards=shards,
+        output=output,
+        timeout_sec=settings.probe_timeout_sec,
+    )
 
 
 @app.command()
+@options_from_sections
 def decode_frames(
     *,
     manifest: Annotated[Path, typer.Option(help="Manifest of the shard.")],
-    fps: float = 24.0,
-    short_side: int = 256,
-    timeout_sec: float = 120.0,
-    max_failed_share: float = 0.5,
-    workers: int = 1,
+    settings: Annotated[VideoSettings, Fields(without=("probe_timeout_sec",))],
+    workers: Workers = 1,
     output: Output,
     decoded_manifest: Annotated[Path, typer.Option(help="Manifest with what decoding gave.")],
 ) -> None:
     """Decode the videos of a shard into the frame store."""
-    numbers: dict[str, Any] = {
-        "fps": fps, "short_side": short_side, "timeout_sec": timeout_sec, "max_failed_share": max_failed_share,
-        "workers": workers,
-    }  # fmt: skip
-    validated(_Decoding, numbers, "vmr decode-frames")
-
     from vmr.pipeline.stages import STAGES
     from vmr.video.decode import decode_frames
 
@@ -159,6 +114,7 @@ def decode_frames(
         manifest=manifest,
         output=output,
         decoded_manifest=decoded_manifest,
+        settings=settings,
+        workers=workers,
         code_digest=STAGES["decode_frames"].digest(),
-        **numbers,
     )

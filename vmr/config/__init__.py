@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vmr.config.datasets import DatasetSettings, RenderSettings
-from vmr.config.features import FeatureSettings, ImportSettings, SimulateSettings
+from vmr.config.feature_sections import FeatureSettings, ImportSettings, Recipe, SimulateSettings
 from vmr.config.sections import Settings
 from vmr.config.whole import Config
 from vmr.errors import ConfigError
@@ -19,6 +19,7 @@ __all__ = [
     "DatasetSettings",
     "FeatureSettings",
     "ImportSettings",
+    "Recipe",
     "RenderSettings",
     "Settings",
     "SimulateSettings",

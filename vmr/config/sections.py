@@ -6,21 +6,30 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
-from vmr.config.features import FeatureSettings, of_assets
+from vmr.config.feature_sections import MOST_FPS, FeatureSettings, of_assets
 from vmr.names import Alignment, Device, MethodName, Precision, Selection
 from vmr.settings.section import Positive, Probability, Section, Seed, Share
 
-MOST_FPS = 240
+SHORTEST_SIDE = 112  # pixels that the smallest network looks at
 
 
 class VideoSettings(Section):
     """How videos are probed and decoded."""
 
-    fps: Annotated[float, Field(gt=0, le=MOST_FPS, description="Frames a second of the frame store.")] = 24.0
-    short_side: Annotated[int, Field(ge=112, le=2160, description="Shorter side of stored frames, pixels.")] = 256
-    probe_timeout_sec: Annotated[float, Field(gt=0, description="Time limit of ffprobe for one video.")] = 60.0
+    fps: Annotated[
+        float,
+        Field(
+            gt=0,
+            le=MOST_FPS,
+            description="Frames a second, chosen by presentation time stamp (the paper, section 2.2).",
+        ),
+    ] = 24.0
+    short_side: Annotated[
+        int, Field(ge=2, le=2160, description="Pixels of the shorter side in the frame store; networks need 112.")
+    ] = 256
+    probe_timeout_sec: Annotated[float, Field(gt=0, description="Seconds that ffprobe may take for one video.")] = 60.0
     decode_timeout_sec: Annotated[
-        float, Field(gt=0, description="Time limit of decoding one video, for each minute that it lasts (or begins).")
+        float, Field(gt=0, description="Seconds that decoding may take for each minute that a video lasts or begins.")
     ] = 120.0
     max_failed_share: Annotated[
         Share, Field(description="Share of a shard's present videos that may fail before the job fails.")
@@ -32,10 +41,10 @@ class QuerySettings(Section):
 
     vectors: Annotated[
         str,
-        Field(description="Name of an asset (`vmr assets list`) or path of GloVe text."),
+        Field(description="An asset (glove_840b_300d is what papers use: 2 GB, once) or the path of a GloVe text."),
         of_assets("glove_package", "glove_zip", or_path=True),
     ] = "glove_6b_50d"
-    max_words: Annotated[int, Field(gt=0, description="Longer sentences are cut, and counted.")] = 25
+    max_words: Annotated[int, Field(gt=0, description="Longer sentences are cut, and counted (the paper).")] = 25
 
 
 class ModelSettings(Section):
@@ -110,7 +119,7 @@ class ReportSettings(Section):
     cases: Annotated[int, Field(ge=0, le=50, description="Best, median and worst queries shown, so many each.")] = 3
     random_cases: Annotated[int, Field(ge=0, le=200, description="Queries drawn by chance.")] = 9
     thumbnails: Annotated[int, Field(ge=0, le=24, description="Pictures of a film strip; 0: none.")] = 8
-    seed: Annotated[Seed, Field(description="Of the draw.")] = 0
+    seed: Annotated[Seed, Field(description="Seed of the draw.")] = 0
 
 
 class Settings(Section):
@@ -123,3 +132,11 @@ class Settings(Section):
     training: TrainingSettings = TrainingSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     report: ReportSettings = ReportSettings()
+
+    @model_validator(mode="after")
+    def _networks_can_look_at_frames(self) -> Settings:
+        if self.video.short_side < SHORTEST_SIDE:
+            raise ValueError(
+                f"video.short_side ({self.video.short_side}) must be at least {SHORTEST_SIDE}, which c3d looks at"
+            )
+        return self

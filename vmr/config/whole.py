@@ -9,8 +9,8 @@ from typing import Annotated, Any
 from pydantic import Field, field_validator, model_validator
 
 from vmr.config.datasets import DatasetSettings
-from vmr.config.features import NAME
-from vmr.config.sections import MOST_FPS, Settings
+from vmr.config.feature_sections import MOST_FPS, NAME
+from vmr.config.sections import Settings
 from vmr.errors import ConfigError
 from vmr.names import SIMULATED
 from vmr.settings.checks import nearest, overlaid, validated

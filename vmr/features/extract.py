@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from vmr.config.feature_sections import ExtractorSettings
 from vmr.errors import DamageError, FeatureError, VmrError
 from vmr.features.clips import step_seconds
 from vmr.features.extractors import Extractor, build_extractor
@@ -21,6 +22,7 @@ from vmr.features.store import VideoFeatures, write_video
 from vmr.features.window_encoders import Encoder
 from vmr.machine.devices import claim_device
 from vmr.machine.memory import give_back_freed_memory, keep_freed_memory
+from vmr.names import ExtractorName
 from vmr.storage.files import atomic_path, sha256_json, writing
 from vmr.storage.provenance import library_versions, without_machine
 from vmr.storage.shard import PartialShard
@@ -41,17 +43,8 @@ def extract_shard(
     manifest: Path,
     output: Path,
     statuses: Path,
-    extractor: str,
-    weights: Path | None,
-    mean: Path | None = None,
-    window: int,
-    stride: int,
-    mode: str = "windows",
-    padding: str = "edge",
-    device: str = "auto",
-    dtype: str = "auto",
-    batch_size: int | None = None,
-    max_failed_share: float = 0.5,
+    extractor: ExtractorName,
+    settings: ExtractorSettings,
     code_digest: str,
 ) -> None:
     """Extract the features of every decoded video of a shard.
@@ -63,17 +56,8 @@ def extract_shard(
         manifest: its manifest after decoding.
         output: feature file to write (HDF5).
         statuses: CSV to write, one row a video: video_id, status (ok, missing, bad), reason.
-        extractor: ``"i3d"``, ``"c3d"``, ``"i3d_r50"`` or ``"slow_r50"``.
-        weights: file of its weights.
-        mean: C3D's mean clip (.npy), or None for the mean by channel.
-        window: frames of a window.
-        stride: frames between two steps.
-        mode: ``"windows"`` or ``"continuous"`` (I3D only).
-        padding: ``"edge"`` or ``"valid"``.
-        device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
-        dtype: ``"auto"``, ``"float32"`` or ``"bfloat16"``.
-        batch_size: windows at once; None for a number that fits the memory.
-        max_failed_share: largest share of the decoded videos that may fail here, from 0 to 1.
+        extractor: its name.
+        settings: its section; `weights` is the path of a file here.
         code_digest: digest of the code that runs, for the provenance.
 
     Raises:
@@ -82,18 +66,7 @@ def extract_shard(
         ShardError: the results cannot be written.
     """
     rows = read_manifest([manifest])
-    network = build_extractor(
-        extractor,
-        weights_path=weights,
-        mean_path=mean,
-        window=window,
-        stride=stride,
-        mode=mode,
-        padding=padding,
-        device=str(claim_device(device)),
-        dtype=dtype,
-        batch_size=batch_size,
-    )
+    network = build_extractor(extractor, settings, device=claim_device(settings.device))
     if network.device.type == "cpu":
         keep_freed_memory()
     with FrameStore(frames) as store:
@@ -131,12 +104,12 @@ def extract_shard(
         finished = [shard.done(video_id, fingerprint) or {} for video_id, fingerprint in fingerprints.items()]
         by_id = {row["video_id"]: row for row in finished}
         failed = [by_id[video_id] for video_id in decoded_ids if by_id[video_id]["status"] != "ok"]
-        if decoded and len(failed) / decoded > max_failed_share:
+        if decoded and len(failed) / decoded > settings.max_failed_share:
             shown = "; ".join(f"{row['video_id']}: {row['reason']}" for row in failed[:_REASONS_SHOWN])
             raise FeatureError(
                 f"{output}: {len(failed)} of {decoded} decoded videos failed, more than max_failed_share = "
-                f"{max_failed_share} allows. First: {shown}. Mend the cause or raise the share; finished videos "
-                "are kept."
+                f"{settings.max_failed_share} allows. First: {shown}. Mend the cause or raise the share; finished "
+                "videos are kept."
             )
         # Before the features, whose presence then says that all is done.
         table = _write_statuses([by_id[video_id] for video_id in sorted(by_id)], statuses)

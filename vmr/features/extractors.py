@@ -13,20 +13,19 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from vmr.config.feature_sections import ExtractorSettings
 from vmr.errors import FeatureError
 from vmr.features import c3d, i3d
 from vmr.features.clips import Frames, WindowPlan, padded_sequence, plan_windows, resize_and_crop, slabs, without_gaps
-from vmr.features.networks import EXTRACTORS, Network, build_network
+from vmr.features.networks import Network, build_network
 from vmr.features.shared_windows import SharedWindows, can_share
 from vmr.features.streaming import StreamingFeatures
 from vmr.features.window_encoders import Encoder, Stream, StreamEncoder, WindowEncoder
-from vmr.machine.devices import choose_device
 from vmr.machine.memory import batch_that_fits
 from vmr.machine.precision import choose_dtype
+from vmr.names import ExtractorName
 
 log = logging.getLogger(__name__)
-
-MODES = ("windows", "continuous")
 
 
 class Extractor:
@@ -57,8 +56,6 @@ class Extractor:
         dtype: torch.dtype,
         batch_size: int | None = None,
     ) -> None:
-        if mode not in MODES:
-            raise FeatureError(f"mode is one of {', '.join(MODES)}, found {mode!r}")
         if mode == "continuous" and not isinstance(network.module, i3d.InceptionI3d):
             raise FeatureError(f"{name}: only i3d has the mode `continuous`; use `windows`")
         if mode == "continuous" and (window % i3d.TEMPORAL_STRIDE or stride % i3d.TEMPORAL_STRIDE):
@@ -66,15 +63,10 @@ class Extractor:
                 f"{name}: mode `continuous` needs window and stride in multiples of 8 frames, "
                 f"found {window} and {stride}; use those or the mode `windows`"
             )
-        plan_windows(1, window=window, stride=stride, padding=padding)  # refuses what cannot be meant before any work
         if name == "i3d" and window <= i3d.TEMPORAL_STRIDE:
             raise FeatureError(f"i3d: a window needs at least 9 frames, found {window}")
         if name == "c3d" and window != c3d.WINDOW:
             raise FeatureError(f"c3d: its last layer is fully connected, so a window has 16 frames, found {window}")
-        if batch_size is not None and batch_size < 1:
-            raise FeatureError(
-                f"{name}: batch_size is a number of windows of at least 1, or left out; found {batch_size}"
-            )
         self.name, self.window, self.stride, self.mode, self.padding = name, window, stride, mode, padding
         self.device, self.dtype, self.dim = device, dtype, network.dim
         self._network = network
@@ -178,52 +170,28 @@ class Extractor:
         }
 
 
-def build_extractor(
-    name: str,
-    *,
-    weights_path: Path | None,
-    mean_path: Path | None = None,
-    window: int,
-    stride: int,
-    mode: str = "windows",
-    padding: str = "edge",
-    device: str = "auto",
-    dtype: str = "auto",
-    batch_size: int | None = None,
-) -> Extractor:
+def build_extractor(name: ExtractorName, settings: ExtractorSettings, *, device: torch.device) -> Extractor:
     """An extractor with its weights loaded, on its device.
 
     Args:
-        name: one of `EXTRACTORS`.
-        weights_path: file of weights.
-        mean_path: C3D's mean clip, or None for the mean by channel.
-        window: frames of a window.
-        stride: frames between two steps.
-        mode: ``"windows"`` or ``"continuous"``.
-        padding: ``"edge"`` or ``"valid"``.
-        device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
-        dtype: ``"auto"``, ``"float32"`` or ``"bfloat16"``.
-        batch_size: windows at once, or None.
+        name: its name.
+        settings: its section; `weights` is the path of a file here.
+        device: where it runs, which the section may leave open.
 
     Raises:
-        FeatureError: a name is unknown, weights are missing or belong to another network, or options contradict.
+        FeatureError: weights are missing or belong to another network, or options contradict.
     """
-    if name not in EXTRACTORS:
-        raise FeatureError(f"no extractor is called {name!r}; there are {', '.join(EXTRACTORS)}")
-    if weights_path is None:
-        raise FeatureError(f"{name}: no weights are given. Name a file as `weights` of features.{name} in config.yaml.")
-    chosen = choose_device(device)
-    network = build_network(name, weights_path, mean_path=mean_path)
+    network = build_network(name, Path(settings.weights), mean_path=Path(settings.mean) if settings.mean else None)
     extractor = Extractor(
         network,
         name=name,
-        window=window,
-        stride=stride,
-        mode=mode,
-        padding=padding,
-        device=chosen,
-        dtype=choose_dtype(dtype, chosen),
-        batch_size=batch_size,
+        window=settings.window,
+        stride=settings.stride,
+        mode=settings.mode,
+        padding=settings.padding,
+        device=device,
+        dtype=choose_dtype(settings.dtype, device),
+        batch_size=settings.batch_size,
     )
-    log.info("%s on %s in %s, %s", name, chosen, extractor.dtype, mode)
+    log.info("%s on %s in %s, %s", name, device, extractor.dtype, settings.mode)
     return extractor

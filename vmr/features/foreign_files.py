@@ -22,7 +22,6 @@ from jaxtyping import Float
 from vmr.errors import FeatureError
 from vmr.names import ImportLayout
 
-LAYOUTS: tuple[ImportLayout, ...] = ("hdf5", "npy_folder")
 _SUFFIXES = (".npy", ".npz", ".pt")
 _GROUP_DATASET = "c3d_features"
 # No honest array is larger: ten hours at three steps a second, 4,096 single-precision numbers each, are 1.8 GB.
@@ -35,21 +34,19 @@ ARRAY_ERRORS = (
 FeatureReader = Callable[[str], Float[np.ndarray, "N D"] | None]
 
 
-def open_source(source: Path, layout: str) -> AbstractContextManager[FeatureReader]:
+def open_source(source: Path, layout: ImportLayout) -> AbstractContextManager[FeatureReader]:
     """Open features that were made elsewhere.
 
     Args:
         source: the HDF5 file or the folder.
-        layout: one of `LAYOUTS`.
+        layout: how the features lie in it.
 
     Returns:
         A context whose value reads a video: (steps, numbers), or None where the source has none.
 
     Raises:
-        FeatureError: there is no such layout or source; reading a video, that it is no array of that form.
+        FeatureError: there is no such source; reading a video, that it is no array of that form.
     """
-    if layout not in LAYOUTS:
-        raise FeatureError(f"layout is one of {', '.join(LAYOUTS)}, found {layout!r}")
     return _hdf5_reader(source) if layout == "hdf5" else _folder_reader(source)
 
 

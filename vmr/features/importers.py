@@ -15,6 +15,7 @@ from jaxtyping import Float64
 from tqdm import tqdm
 
 from vmr.annotations.moments import read_moments, video_durations
+from vmr.config import ImportSettings
 from vmr.errors import FeatureError
 from vmr.features.foreign_files import file_in_folder, open_source
 from vmr.features.store import END, FEATURES, GROUPS, START, VideoFeatures
@@ -37,34 +38,22 @@ _TIMES = {
 
 
 def import_features(
+    settings: ImportSettings,
     *,
-    source: Path,
-    layout: str,
     output: Path,
     coverage: Path,
     moments: Path,
     manifests: list[Path],
-    fps: float | None,
-    stride: float | None,
-    window: float | None = None,
-    kind: str = "imported",
-    max_failed_share: float = 0.5,
     code_digest: str,
 ) -> None:
     """Take features made elsewhere into a feature file like our own; half precision stays what it is.
 
     Args:
-        source: the HDF5 file or the folder.
-        layout: ``"hdf5"`` or ``"npy_folder"``, see `vmr.features.foreign_files`.
+        settings: what is imported and how its steps lie, see `vmr.features.foreign_files` and `step_times`.
         output: feature file to write.
         coverage: CSV to write: video_id, status (ok, missing, bad), reason, steps.
         moments: table of moments: its videos are looked for.
         manifests: manifests of the videos, for durations that the annotations lack; may be empty.
-        fps: frame rate that the features were made at, or None to spread the steps evenly over each duration.
-        stride: frames between two steps, or None to spread them.
-        window: frames of a window where only whole windows were used, see `step_times`; needs fps and stride.
-        kind: name of the features in the provenance.
-        max_failed_share: largest share of the found videos that may be unusable, from 0 to 1.
         code_digest: digest of the code that imports, for the provenance.
 
     Raises:
@@ -72,17 +61,14 @@ def import_features(
             rate shows so, and so do two kinds of features in one source).
         ShardError: the disk is full or a folder cannot be written.
     """
-    if (fps is None) != (stride is None) or not all(value is None or 0 < value < np.inf for value in (fps, stride)):
-        raise FeatureError(f"fps and stride are both given and positive, or both left out; found {fps} and {stride}")
-    if window is not None and (fps is None or not 0 < window < np.inf):
-        raise FeatureError(f"window is positive and given with fps and stride, or left out; found {window}")
+    source, fps, stride, window = Path(settings.source), settings.fps, settings.stride, settings.window
     table = read_moments(moments)
     durations = video_durations(table, read_manifest(manifests) if manifests else None)
     rows: list[dict[str, object]] = []
     numbers: dict[str, int] = {}  # length of the vectors of each video
     of_files = hashlib.sha256()  # of a folder
     with (
-        open_source(source, layout) as read,
+        open_source(source, settings.layout) as read,
         writing(output),
         atomic_path(output) as temporary,
         new_hdf5(temporary) as file,
@@ -102,7 +88,7 @@ def import_features(
             except FeatureError as error:
                 rows.append({"video_id": video_id, "status": "bad", "reason": str(error), "steps": 0})
                 continue
-            if layout == "npy_folder":
+            if settings.layout == "npy_folder":
                 _add_file(of_files, source, video_id)
             numbers[video_id] = video.features.shape[1]
             file[FEATURES][video_id], file[START][video_id], file[END][video_id] = features, start, end
@@ -119,19 +105,19 @@ def import_features(
             if reason := others.get(str(row["video_id"])):
                 row.update(status="bad", reason=reason, steps=0)
         report = pd.DataFrame(rows, columns=COVERAGE_COLUMNS)
-        _check(report, source, max_failed_share)
+        _check(report, source, settings.max_failed_share)
         # Before the features get their name, whose presence then says that all is done.
         with writing(coverage), atomic_path(coverage) as table_file:
             report.to_csv(table_file, index=False)
         file.attrs["provenance"] = json.dumps(
             {
-                "extractor": kind,
+                "extractor": settings.kind,
                 "dim": next((length for video_id, length in numbers.items() if video_id not in others), None),
                 "mode": "imported",
                 "source": source.name,
-                "source_sha256": of_files.hexdigest() if layout == "npy_folder" else sha256_file(source),
-                "source_provenance": _told_by(source) if layout == "hdf5" else None,
-                "layout": layout,
+                "source_sha256": of_files.hexdigest() if settings.layout == "npy_folder" else sha256_file(source),
+                "source_provenance": _told_by(source) if settings.layout == "hdf5" else None,
+                "layout": settings.layout,
                 "fps": fps,
                 "stride": stride,
                 "window": window,

@@ -15,6 +15,7 @@ from jaxtyping import Float32
 from tqdm import tqdm
 
 from vmr.annotations.moments import read_moments
+from vmr.config.feature_sections import ReductionSettings
 from vmr.errors import FeatureError
 from vmr.features.pca import Pca, PcaFitter, read_pca
 from vmr.features.store import END, FEATURES, GROUPS, START, FeatureStore
@@ -40,10 +41,8 @@ def merge_features(
     output: Path,
     coverage: Path,
     moments: Path,
-    pca_components: int | None = None,
-    pca_file: Path | None = None,
-    train_split: str = "train",
-    device: str = "auto",
+    reduction: ReductionSettings,
+    train_split: str,
     code_digest: str,
 ) -> None:
     """Unite the shards of a dataset in one feature file.
@@ -58,10 +57,8 @@ def merge_features(
         output: file to write.
         coverage: CSV to write, one row for every video that the annotations or a shard name.
         moments: table of moments; its videos of `train_split` are the ones that a PCA is fitted on.
-        pca_components: numbers to reduce the features to; None to keep them, or with `pca_file` all that it gives.
-        pca_file: a PCA made elsewhere, see `vmr.features.pca.read_pca`; None to fit one.
+        reduction: the PCA (one made elsewhere gives all of its components unless told) and where it projects.
         train_split: split of the training videos.
-        device: where features are projected: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         code_digest: digest of the code that merges and projects, for the provenance.
 
     Raises:
@@ -70,10 +67,6 @@ def merge_features(
         DamageError: a shard was altered. Without PCA its features are not read, and are checked by who reads them.
         ShardError: the disk is full or a folder cannot be written.
     """
-    if pca_components is not None and pca_components < 1:
-        raise FeatureError(
-            f"pca_components is a number of components of at least 1, or left out; found {pca_components}"
-        )
     absent = [str(path) for path in [*shards, *statuses] if not path.is_file()]
     if absent or not shards:
         raise FeatureError(
@@ -87,7 +80,9 @@ def merge_features(
     training = sorted(set(table.loc[table["split"] == train_split, "video_id"]) & set(steps))
     pca: Pca | None = None
     origin: dict[str, Any] = {}
-    if pca_file is not None:
+    pca_components = reduction.pca_components
+    if reduction.pca is not None:
+        pca_file = Path(reduction.pca)
         pca, training = read_pca(pca_file, components=pca_components), []
         origin = {"file": pca_file.name, "sha256": sha256_file(pca_file), "fitted_on": "elsewhere, see its file"}
     elif pca_components is not None:
@@ -116,7 +111,7 @@ def merge_features(
         if pca is None:
             _link(file, owner, folder=output.parent)
         else:
-            _project(file, owner, pca, training, device=choose_device(device))
+            _project(file, owner, pca, training, device=choose_device(reduction.device))
         seal_file(file)
     log.info("%s: %d videos with features; %s", output, len(steps), rows["status"].value_counts().to_dict())
 

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from vmr.config.feature_sections import ExtractorSettings
+from vmr.config.sections import VideoSettings
 from vmr.errors import FeatureError, VideoError
 from vmr.features.extract import video_features
 from vmr.features.extractors import Extractor, build_extractor
@@ -21,6 +23,7 @@ from vmr.features.read_ahead import End, Failure, read_ahead
 from vmr.features.store import VideoFeatures
 from vmr.locate.model_file import ModelFile
 from vmr.locate.scratch import scratch_folder
+from vmr.machine.devices import choose_device
 from vmr.pipeline.digest import code_digest
 from vmr.pipeline.stages import STAGES, extract_stage
 from vmr.storage.files import atomic_path, sha256_file
@@ -34,7 +37,6 @@ log = logging.getLogger(__name__)
 # Called with what is being done, how much of it is done and how much there is (0: unknown).
 Progress = Callable[[str, int, int], None]
 _ID = "video"
-_PROBE_TIMEOUT_SEC, _DECODE_TIMEOUT_SEC = 60.0, 120.0
 _RECIPE = ("extractor", "window", "stride", "mode", "padding", "fps", "crop", "resize", "input", "feature", "mean")
 
 
@@ -62,7 +64,7 @@ def recipe(info: dict[str, Any]) -> dict[str, Any]:
         "code": [STAGES["decode_frames"].digest(), STAGES[extract_stage(made["extractor"])].digest()],
         "here": code_digest(
             ["vmr.locate.extraction"],
-            without=["vmr.errors", "vmr.pipeline.digest", "vmr.locate.scratch", "vmr.locate.word_table"],
+            without=["vmr.config", "vmr.errors", "vmr.pipeline.digest", "vmr.locate.scratch", "vmr.locate.word_table"],
         ),
     }
 
@@ -98,7 +100,7 @@ class VideoFeaturizer:
             if not video.is_file():
                 raise VideoError(f"{video}: there is no such file.")
             with Prober() as prober:
-                row = {"video_id": _ID, **probe_video(prober, video, timeout_sec=_PROBE_TIMEOUT_SEC)}
+                row = {"video_id": _ID, **probe_video(prober, video, timeout_sec=VideoSettings().probe_timeout_sec)}
             if row["status"] != "ok":
                 raise VideoError(f"{video}: {row['reason']}. Try another file, or convert it with ffmpeg.")
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -114,10 +116,7 @@ class VideoFeaturizer:
             manifest=folder / "probed.csv",
             output=folder / "frames.h5",
             decoded_manifest=folder / "decoded.csv",
-            fps=float(made["fps"]),
-            short_side=int(made["short_side"]),
-            timeout_sec=_DECODE_TIMEOUT_SEC,
-            max_failed_share=1.0,
+            settings=VideoSettings(fps=made["fps"], short_side=made["short_side"], max_failed_share=1.0),
             progress=lambda done, total: progress("decoding", done, total),
         )
         decoded = read_manifest([folder / "decoded.csv"]).iloc[0]
@@ -155,16 +154,15 @@ class VideoFeaturizer:
     def _build(self) -> Extractor:
         made, files = self._model.info["features"], self._model.files
         paths = {role: unpacked(content, suffix, self._folder) for role, suffix, content in _with_suffixes(files)}
-        return build_extractor(
-            made["extractor"],
-            weights_path=paths["weights"],
-            mean_path=paths.get("mean"),
-            window=int(made["window"]),
-            stride=int(made["stride"]),
+        settings = ExtractorSettings(
+            weights=str(paths["weights"]),
+            mean=str(paths["mean"]) if "mean" in paths else None,
+            window=made["window"],
+            stride=made["stride"],
             mode=made["mode"],
             padding=made["padding"],
-            device=self._device,
         )
+        return build_extractor(made["extractor"], settings, device=choose_device(self._device))
 
 
 def unpacked(content: bytes, suffix: str, cache: Path) -> Path:

@@ -5,7 +5,7 @@ from typing import Literal
 
 import torch
 
-from vmr.errors import ConfigError, FeatureError
+from vmr.errors import ConfigError
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -22,15 +22,9 @@ def has_native_bfloat16(device: torch.device) -> bool:
 
 
 def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
-    """The precision that a name means: ``"auto"`` is bfloat16 where the hardware multiplies it natively.
-
-    Raises:
-        FeatureError: the name is unknown.
-    """
+    """The precision that a name means: ``"auto"`` is bfloat16 where the hardware multiplies it natively."""
     if dtype == "auto":
         return torch.bfloat16 if has_native_bfloat16(device) else torch.float32
-    if dtype not in ("float32", "bfloat16"):
-        raise FeatureError(f"dtype is {dtype!r}; expected auto, float32 or bfloat16")
     return torch.float32 if dtype == "float32" else torch.bfloat16
 
 

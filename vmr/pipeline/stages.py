@@ -47,7 +47,7 @@ STAGES = {
     "evaluate": Stage("training:evaluate_run", without=_CONFIG),
     "compute_baselines": Stage("tables:baselines"),
     "make_table": Stage("tables:make_table"),
-    "study_cases": Stage("report:cases"),
+    "study_cases": Stage("report:cases", without=_CONFIG),
     "gather_costs": Stage("report:costs"),
     "make_report": Stage("report:page", files=("report/templates",)),
 }

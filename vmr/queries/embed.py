@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 _REPORTED_UNKNOWN_WORDS = 50
 
 
-def embed_queries(*, moments: Path, vectors: Path, output: Path, report: Path, max_words: int = 25) -> None:
+def embed_queries(*, moments: Path, vectors: Path, output: Path, report: Path, max_words: int) -> None:
     """Tokenize every sentence, look its words up, and write the query store and a report of counts.
 
     Args:
@@ -35,10 +35,7 @@ def embed_queries(*, moments: Path, vectors: Path, output: Path, report: Path, m
 
     Raises:
         QueryError: a sentence has no words, or the vectors cannot be read or know no word at all.
-        ValueError: `max_words` is below 1.
     """
-    if max_words < 1:
-        raise ValueError(f"max_words is {max_words}; expected at least 1")
     table = read_moments(moments)
     tokens: dict[str, list[str]] = {}
     truncated: Counter[str] = Counter()

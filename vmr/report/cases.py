@@ -12,6 +12,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from vmr.annotations.moments import read_moments
+from vmr.config.sections import ReportSettings
 from vmr.errors import EvaluationError
 from vmr.evaluation.evaluate import select_queries
 from vmr.evaluation.predictions import read_predictions
@@ -44,11 +45,8 @@ def study_cases(
     dataset: str,
     features_label: str,
     output: Path,
-    each: int = 3,
-    by_chance: int = 9,
-    thumbnails: int = 8,
-    seed: int = 0,
-    device: str = "auto",
+    settings: ReportSettings,
+    device: str,
 ) -> None:
     """Write the case studies of one split and kind of features as JSON.
 
@@ -66,10 +64,7 @@ def study_cases(
         dataset: its name.
         features_label: name of the features in tables.
         output: the JSON file.
-        each: queries of each kind: best, median, worst.
-        by_chance: queries drawn at random.
-        thumbnails: pictures of a film strip; 0 for none.
-        seed: of the draw.
+        settings: which cases are shown.
         device: auto, cpu or cuda.
 
     Raises:
@@ -92,9 +87,9 @@ def study_cases(
         miss=_misses(span_sec, chosen_from),
         answered_mask=np.isfinite(span_sec).all(axis=1),
         video_ids=chosen_from["video_id"].tolist(),
-        each=each,
-        by_chance=by_chance,
-        seed=seed,
+        each=settings.cases,
+        by_chance=settings.random_cases,
+        seed=settings.seed,
     )
     rows = chosen_from.iloc[list(kinds)]
     curves = {
@@ -113,7 +108,7 @@ def study_cases(
         else {}
         for method, (_, run) in seeds.items()
     }
-    strips = film_strips(frames, rows["video_id"], count=thumbnails)
+    strips = film_strips(frames, rows["video_id"], count=settings.thumbnails)
     with FeatureStore(features) as store:
         named = {"features": features_label, "simulated": told_by(store.provenance)}
     cases = [
@@ -130,11 +125,13 @@ def study_cases(
             "seeds": {method: number for method, (number, _) in seeds.items()},
             "queries": len(chosen_from),
             "answered": int(np.isfinite(span_sec).all(axis=1).sum()),
-            "draw_seed": seed,
+            "draw_seed": settings.seed,
             "strips": strips,
-            "no_strips": _why_no_strips(rows["video_id"], strips, frames, thumbnails, simulated=is_simulated(named)),
+            "no_strips": _why_no_strips(
+                rows["video_id"], strips, frames, settings.thumbnails, simulated=is_simulated(named)
+            ),
             "cases": cases,
-            "provenance": {"code": code_digest(["vmr.report.cases"])},
+            "provenance": {"code": code_digest(["vmr.report.cases"], without=["vmr.config", "vmr.settings"])},
         },
     )
     log.info("%s, %s: %d cases, pictures of %d videos", split_name, features_label, len(cases), len(strips))

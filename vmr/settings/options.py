@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
@@ -20,7 +19,6 @@ from vmr.settings.section import Section
 _BOUNDS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 
 
-@dataclass(frozen=True)
 class Fields:
     """Which settings of a section become options of a command, as `Annotated[VideoSettings, Fields("fps")]`.
 
@@ -28,16 +26,17 @@ class Fields:
         only: names of these settings; without any, all of the section.
         without: settings that the command leaves at their defaults.
         paths: settings that name an asset or a file in the configuration, and a file here; with the help to show.
+        argument: the setting that the command takes without a name.
     """
 
-    only: tuple[str, ...]
-    without: tuple[str, ...]
-    paths: Mapping[str, str]
-
-    def __init__(self, *only: str, without: tuple[str, ...] = (), paths: Mapping[str, str] | None = None) -> None:
-        object.__setattr__(self, "only", only)
-        object.__setattr__(self, "without", without)
-        object.__setattr__(self, "paths", paths or {})
+    def __init__(
+        self,
+        *only: str,
+        without: tuple[str, ...] = (),
+        paths: Mapping[str, str] | None = None,
+        argument: str | None = None,
+    ) -> None:
+        self.only, self.without, self.paths, self.argument = only, without, paths or {}, argument
 
     def of(self, section: type[Section]) -> dict[str, FieldInfo]:
         """The chosen settings of a section by name.
@@ -75,7 +74,8 @@ def options_from_sections(command: Callable[..., None]) -> Callable[..., None]:
         fields = next((mark for mark in marks if isinstance(mark, Fields)), Fields())
         sections[parameter.name] = section, fields.of(section)
         for name, field in fields.of(section).items():
-            parameters.append(_option(name, field, path_help=fields.paths.get(name)))
+            kind = typer.Argument if name == fields.argument else typer.Option
+            parameters.append(_parameter(name, field, kind, path_help=fields.paths.get(name)))
     names = [parameter.name for parameter in parameters]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise TypeError(f"{command.__name__}: two options are called {', '.join(twice)}")
@@ -93,7 +93,9 @@ def options_from_sections(command: Callable[..., None]) -> Callable[..., None]:
     return filled
 
 
-def _option(name: str, field: FieldInfo, *, path_help: str | None) -> inspect.Parameter:
+def _parameter(
+    name: str, field: FieldInfo, given_as: Callable[..., Any], *, path_help: str | None
+) -> inspect.Parameter:
     optional = NoneType in get_args(field.annotation)
     kind: Any = _option_type(field.annotation)
     default: Any = inspect.Parameter.empty if field.is_required() else field.get_default(call_default_factory=True)
@@ -102,8 +104,7 @@ def _option(name: str, field: FieldInfo, *, path_help: str | None) -> inspect.Pa
         default = None if optional else inspect.Parameter.empty
     elif get_origin(_without_none(field.annotation)) is dict:
         default = [f"{key}={value}" for key, value in (default or {}).items()]
-    help_text = path_help or _help(field)
-    annotation = Annotated[kind, typer.Option(help=help_text)]
+    annotation = Annotated[kind, given_as(help=path_help or _help(field))]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from vmr.config import RenderSettings
 from vmr.errors import VideoError
 from vmr.storage.files import atomic_path, sha256_file, writing
 from vmr.synthetic.events import KINDS, Canvas
@@ -51,15 +52,7 @@ class Scene:
     moments: tuple[tuple[float, float, str], ...]
 
 
-def render_demo(
-    *,
-    output: Path,
-    train_videos: int = 40,
-    test_videos: int = 12,
-    seed: int = 1,
-    duration_sec: float = 9.0,
-    workers: int = 2,
-) -> None:
+def render_demo(*, output: Path, settings: RenderSettings, workers: int) -> None:
     """Render the demo data set.
 
     Each video holds three events of different kinds (of eight, see `vmr.synthetic.events`) with random
@@ -70,25 +63,19 @@ def render_demo(
 
     Args:
         output: folder; its earlier demo is replaced.
-        train_videos: how many videos to train on.
-        test_videos: how many videos to test on.
-        seed: equal seeds give equal annotations, byte for byte, and with the same ffmpeg equal videos.
-        duration_sec: mean length of a video; lengths vary by 6 %.
-        workers: videos rendered at the same time.
+        settings: how many videos, how long, and the seed.
+        workers: videos rendered at the same time, at least 1.
 
     Raises:
         VideoError: ffmpeg is missing or cannot render a video.
         ShardError: the disk is full or the folder cannot be written.
-        ValueError: fewer than one worker or video, or a duration below 3 seconds.
     """
-    if min(train_videos, test_videos, workers) < 1 or duration_sec < 3:
-        raise ValueError(
-            f"the demo needs at least one video of each split, one worker and 3 seconds; found {train_videos} training "
-            f"and {test_videos} test videos, {workers} workers, {duration_sec} s"
-        )
     splits = {
-        split: [make_scene(index, split=split, seed=seed, duration_sec=duration_sec) for index in range(count)]
-        for split, count in (("train", train_videos), ("test", test_videos))
+        split: [
+            make_scene(index, split=split, seed=settings.seed, duration_sec=settings.duration_sec)
+            for index in range(count)
+        ]
+        for split, count in (("train", settings.train_videos), ("test", settings.test_videos))
     }
     output = Path(output)
     with writing(output):
@@ -110,7 +97,7 @@ def render_demo(
         with atomic_path(listing) as path:
             lines = (f"{sha256_file(video)}  videos/{video.name}\n" for video in sorted(videos.glob("*.mp4")))
             path.write_text("".join(lines), encoding="utf-8")
-    logger.info("rendered %d training and %d test videos in %s", train_videos, test_videos, output)
+    logger.info("rendered %d training and %d test videos in %s", *map(len, splits.values()), output)
 
 
 def make_scene(index: int, *, split: str, seed: int, duration_sec: float) -> Scene:

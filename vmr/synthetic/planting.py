@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float16, Float64
 
+from vmr.config import Recipe
 from vmr.synthetic.directions import content_words, generator, mixing_matrix, word_direction
 
 # A planted or distracting moment is never shorter: below, its trace would be lost between two steps.
@@ -26,48 +27,6 @@ Moment = tuple[float, float, str]
 Span = tuple[float, float]
 _Trace = Float64[np.ndarray, "N"]
 _Noise = Float64[np.ndarray, "N R"]
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What simulated features are made of. None of this is in the paper.
-
-    The defaults of `strength`, `noise` and `jitter` were chosen by trials on `charades_sim_small` so that the best
-    method lies near 50 at R@1, IoU 0.5: far above the best constant window and far below what a reader of the
-    planted spans would reach (docs/decisions.md).
-
-    Attributes:
-        seed: another one gives other directions, noise and jitter.
-        dim: length of a feature (I3D's: 1024).
-        rank: length of the hidden space in which words have directions and noise lives; the features span no more.
-        fps: frames a second, as in the frame store.
-        stride: frames between two steps (24 fps and 8: three steps a second, as our I3D features).
-        window: frames that a step sees: meaning and noise are averaged over them (I3D's: 64).
-        strength: length of a moment's meaning in the hidden space.
-        noise: standard deviations of the hidden noise, each number alone; every video has one of these levels.
-        scene: standard deviation of what all steps of a video share.
-        jitter: standard deviation of a planted boundary around the annotated one, as a share of the moment's length.
-        word_share: chance that a content word of a sentence can be seen in its moment.
-        distractors: moments of each video that show half of a sentence's words outside of its moment.
-    """
-
-    seed: int = 0
-    dim: int = 1024
-    rank: int = 64
-    fps: float = 24.0
-    stride: int = 8
-    window: int = 64
-    strength: float = 2.5
-    noise: tuple[float, ...] = (0.25, 0.5, 0.75)
-    scene: float = 0.5
-    jitter: float = 0.15
-    word_share: float = 0.8
-    distractors: int = 2
-
-    @property
-    def step_sec(self) -> float:
-        """Seconds from one step to the next."""
-        return self.stride / self.fps
 
 
 @dataclass(frozen=True)

@@ -5,18 +5,18 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
 from tqdm import tqdm
 
 from vmr.annotations.moments import read_moments, video_durations
+from vmr.config import Recipe
 from vmr.errors import AnnotationError
 from vmr.storage.files import atomic_path, sha256_file, writing
 from vmr.storage.hdf5 import new_hdf5
 from vmr.storage.provenance import library_versions
-from vmr.synthetic.planting import Recipe, simulate_video
+from vmr.synthetic.planting import simulate_video
 
 log = logging.getLogger(__name__)
 
@@ -27,8 +27,7 @@ def simulate_features(
     annotations: Mapping[str, Path],
     durations: Path,
     features: Path,
-    videos: Mapping[str, int] | None = None,
-    recipe: Recipe | None = None,
+    recipe: Recipe,
 ) -> None:
     """Simulate features for the sentences of a dataset, or of a part of its videos.
 
@@ -40,18 +39,16 @@ def simulate_features(
         annotations: text file to write for each split to take.
         durations: CSV to write: id, length (seconds).
         features: HDF5 to write.
-        videos: number of videos of a split, those with the smallest hashes of their ids; all of a split not named.
-        recipe: what the features are made of.
+        recipe: of how many videos, and what the features are made of.
 
     Raises:
         AnnotationError: a split has no moments or fewer videos than are asked for, or a video's duration is unknown.
         ShardError: the disk is full or a folder cannot be written.
     """
-    recipe = recipe or Recipe()
     table = read_moments(moments)
     seconds = video_durations(table)
     chosen = {
-        split: choose_videos(table, split=split, number=(videos or {}).get(split), source=moments)
+        split: choose_videos(table, split=split, number=recipe.videos.get(split), source=moments)
         for split in annotations
     }
     # A video in two splits shows what the sentences of both say.
@@ -73,7 +70,7 @@ def simulate_features(
         file.attrs["provenance"] = json.dumps(
             {
                 "simulated": True,
-                "recipe": asdict(recipe),
+                "recipe": recipe.model_dump(exclude={"videos"}),
                 "moments_sha256": sha256_file(moments),
                 "versions": library_versions(["vmr", "numpy", "spacy"]),
             },

@@ -17,6 +17,7 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
+from vmr.config.sections import VideoSettings
 from vmr.errors import ShardError, VideoError
 from vmr.storage.files import writing
 from vmr.storage.provenance import library_versions
@@ -40,11 +41,8 @@ def decode_frames(
     manifest: Path,
     output: Path,
     decoded_manifest: Path,
-    fps: float = 24.0,
-    short_side: int = 256,
-    timeout_sec: float = 60.0,
+    settings: VideoSettings,
     workers: int = 1,
-    max_failed_share: float = 0.1,
     code_digest: str = "",
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
@@ -55,11 +53,8 @@ def decode_frames(
         output: the frame store to write; an empty one when no video is there.
         decoded_manifest: the manifest to write: the same rows with `decoder`, `decoded_frames` and `note`, the status
             after decoding, and the duration of the frames where it is longer than the declared one.
-        fps: frames a second to keep.
-        short_side: of the kept frames, in pixels.
-        timeout_sec: seconds for each minute that a video has begun, and for each of the two decoders.
-        workers: videos decoded at the same time; each takes a decoder and an encoder of one thread.
-        max_failed_share: of the videos that are there, how many may fail, in [0, 1].
+        settings: rate and size of the frames, the time limit (for each of the two decoders) and how many may fail.
+        workers: videos decoded at the same time, at least 1; each takes a decoder and an encoder of one thread.
         code_digest: digest of the code, for the provenance; parts made by other code are thrown away.
         progress: told of how many frames of a video are kept so far, and of how many there will be.
 
@@ -67,19 +62,17 @@ def decode_frames(
         VideoError: the manifest cannot be read.
         ShardError: too many videos fail, a file cannot be written, or ffmpeg or its H.264 encoder is missing.
     """
-    if not fps > 0 or short_side < 2 or workers < 1:
-        raise ShardError(f"fps {fps}, short_side {short_side} and workers {workers} must be positive.")
     require_program("ffmpeg")
-    settings = {
+    made = {
         "code_digest": code_digest,
-        "fps": fps,
-        "short_side": short_side,
+        "fps": settings.fps,
+        "short_side": settings.short_side,
         "encoder": ENCODER,
         "scaling": SCALING,
         "frame_choice": "the last frame presented at or before i / fps after the beginning of the file's timeline",
     }
     rows = [_plain(row) for row in read_manifest([manifest]).astype(object).to_dict("records")]
-    with PartialShard(output, settings=settings) as shard:
+    with PartialShard(output, settings=made) as shard:
         fingerprints = {row["video_id"]: _fingerprint(row) for row in rows}
         if (finished := shard.finished(fingerprints)) is not None:
             paths = {row["video_id"]: row["path"] for row in rows}
@@ -93,16 +86,22 @@ def decode_frames(
         pending = [row for row in rows if row["video_id"] not in outcomes]
         if pending:
             check_encoder()
-        task = _Task(fps=fps, short_side=short_side, timeout_sec=timeout_sec, shard=shard, progress=progress)
+        task = _Task(
+            fps=settings.fps,
+            short_side=settings.short_side,
+            timeout_sec=settings.decode_timeout_sec,
+            shard=shard,
+            progress=progress,
+        )
         with tqdm(
             total=len(rows), initial=len(rows) - len(pending), desc="decoding", unit="video", disable=None
         ) as bar:
             for outcome in _decode_all(pending, task=task, workers=workers):
                 outcomes[outcome["video_id"]] = outcome
                 bar.update()
-        _refuse_too_many_failures(list(outcomes.values()), output=output, max_failed_share=max_failed_share)
+        _refuse_too_many_failures(list(outcomes.values()), output=output, max_failed_share=settings.max_failed_share)
         provenance = {
-            **settings,
+            **made,
             "versions": {"ffmpeg": ffmpeg_version(), **library_versions(["decord", "ffmpeg-python", "h5py", "numpy"])},
         }
         kept = [outcomes[video_id] for video_id in sorted(outcomes)]

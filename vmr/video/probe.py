@@ -31,9 +31,7 @@ logger = logging.getLogger(__name__)
 MAX_PIXELS = 1 << 26
 
 
-def probe_videos(
-    *, moments: Path, videos: Path, shard: int, shards: int, output: Path, timeout_sec: float = 60
-) -> None:
+def probe_videos(*, moments: Path, videos: Path, shard: int, shards: int, output: Path, timeout_sec: float) -> None:
     """Probe the videos of a shard that the annotations name, and write the manifest.
 
     Args:

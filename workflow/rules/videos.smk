@@ -52,7 +52,7 @@ rule probe_videos:
         code=STAGES["probe_videos"].digest(),
     shell:
         "python -m vmr probe-videos --moments {input.moments} --videos {params.videos:q} --shard {wildcards.shard}"
-        " --shards {params.shards} --timeout-sec {params.timeout} --output {output} > {log} 2>&1"
+        " --shards {params.shards} --probe-timeout-sec {params.timeout} --output {output} > {log} 2>&1"
 
 
 rule decode_frames:
@@ -73,15 +73,8 @@ rule decode_frames:
         # On two cores an hour of small video takes three minutes; large ones, and slow disks, ten times as long.
         runtime=lasting(30, per_video_hour=30),
     params:
-        options=lambda wildcards: " ".join(
-            [
-                f"--timeout-sec {settings_of(wildcards).video.decode_timeout_sec}",
-                options(
-                    settings_of(wildcards).video,
-                    "probe_timeout_sec",
-                    "decode_timeout_sec",
-                ),
-            ]
+        options=lambda wildcards: options(
+            settings_of(wildcards).video, "probe_timeout_sec"
         ),
         code=STAGES["decode_frames"].digest(),
     shell:

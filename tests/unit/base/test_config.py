@@ -105,6 +105,7 @@ def test_a_dataset_of_other_videos_takes_their_settings(values):
         ([*CHARADES, "fetch"], {"": "charades_sta_train"}, r"`` is fetched into data/"),
         (["model", "heads"], 7, r"divisible"),
         (["training", "seeds"], [1, 1], r"twice"),
+        (["video", "short_side"], 64, r"short_side \(64\) must be at least 112"),
         (["video", "fps"], "fast", r"video\.fps.*found: 'fast'"),
         (["video", "probe_timeout_sec"], math.inf, r"video\.probe_timeout_sec: .*finite number"),
         (["model", "dropout"], math.nan, r"model\.dropout: .*finite number \(found: nan\)"),

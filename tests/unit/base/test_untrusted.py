@@ -24,7 +24,7 @@ from vmr.annotations.moments import MOMENT_COLUMNS, write_moments
 from vmr.annotations.sentences_csv import parse_sentences_csv
 from vmr.assets.archives import extract_files, extract_member
 from vmr.assets.flax_i3d import load_flax_pickle
-from vmr.config import load_config, read_config
+from vmr.config import ImportSettings, load_config, read_config
 from vmr.errors import AnnotationError, AssetError, CheckpointError, ConfigError, FeatureError
 from vmr.features.c3d import load_crop_mean
 from vmr.features.importers import import_features
@@ -254,7 +254,7 @@ def refused(tmp_path):
     def reason(source):
         with pytest.raises(FeatureError, match="1 of 1 videos found are unusable") as error:
             import_features(
-                source=source, layout="npy_folder" if source.is_dir() else "hdf5", manifests=[], fps=None, stride=None,
+                ImportSettings(source=str(source), layout="npy_folder" if source.is_dir() else "hdf5"), manifests=[],
                 moments=tmp_path / "moments.csv", output=tmp_path / "out.h5", coverage=tmp_path / "coverage.csv",
                 code_digest="",
             )  # fmt: skip

@@ -7,8 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sectioned import sectioned
 from torch import nn
 
+from vmr.config.feature_sections import ExtractorSettings
 from vmr.errors import DamageError, FeatureError, ShardError
 from vmr.features import extract, read_ahead
 from vmr.features.extractors import Extractor
@@ -85,17 +87,17 @@ def module(monkeypatch):
     """The shard's network and frame store are replaced; returns the network, which counts its windows."""
     module = Means()
 
-    def build(name, *, window, stride, padding, batch_size, **_):
+    def build(name, settings, *, device):
         network = Network(module, Bytes(), 3, None, None, 8, {"weights": {"sha256": "0" * 64}})
         return Extractor(
             network,
             name=name,
-            window=window,
-            stride=stride,
-            padding=padding,
+            window=settings.window,
+            stride=settings.stride,
+            padding=settings.padding,
             device=torch.device("cpu"),
             dtype=torch.float32,
-            batch_size=batch_size,
+            batch_size=settings.batch_size,
         )
 
     monkeypatch.setattr(extract, "build_extractor", build)
@@ -109,10 +111,10 @@ def module(monkeypatch):
 def one_pass(module, monkeypatch, fresh_i3d):
     """Instead of that network I3D with random weights, in one pass over each video."""
 
-    def build(name, *, window, stride, **_):
+    def build(name, settings, *, device):
         network = Network(fold_batch_norm(fresh_i3d), I3dClips(), 1024, None, None, 32, {})
         options = {"mode": "continuous", "device": torch.device("cpu"), "dtype": torch.float32}
-        return Extractor(network, name=name, window=window, stride=stride, **options)
+        return Extractor(network, name=name, window=settings.window, stride=settings.stride, **options)
 
     monkeypatch.setattr(extract, "build_extractor", build)
 
@@ -144,12 +146,12 @@ def run(manifest, **changed):
         "output": folder / "features.h5",
         "statuses": folder / "statuses.csv",
         "extractor": "slow_r50",
-        "weights": None,
+        "weights": "./w",
         "window": 8,
         "stride": 4,
         "code_digest": "abc",
     } | changed
-    extract.extract_shard(**arguments)
+    extract.extract_shard(**sectioned(ExtractorSettings, arguments))
     return FeatureStore(folder / "features.h5")
 
 
@@ -162,9 +164,9 @@ def statuses(manifest):
 def test_a_card_is_claimed_before_the_network_is_built(module, manifest, monkeypatch):
     asked, built, build = [], [], extract.build_extractor
     monkeypatch.setattr(extract, "claim_device", lambda name: asked.append(name) or torch.device("cuda:1"))
-    monkeypatch.setattr(extract, "build_extractor", lambda *a, device, **k: built.append(device) or build(*a, **k))
+    monkeypatch.setattr(extract, "build_extractor", lambda *a, device: built.append(device) or build(*a, device=device))
     run(manifest, device="cuda")
-    assert asked == ["cuda"] and built == ["cuda:1"]
+    assert asked == ["cuda"] and built == [torch.device("cuda:1")]
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, None])

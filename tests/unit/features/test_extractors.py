@@ -4,6 +4,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from vmr.config.feature_sections import ExtractorSettings
 from vmr.errors import FeatureError
 from vmr.features.backbones import Backbone, BackboneClips, build_backbone
 from vmr.features.clips import plan_windows
@@ -151,9 +152,7 @@ def test_one_window_too_large_is_an_error(frames):
 @pytest.mark.parametrize(
     ("name", "options", "said"),
     [
-        ("i3d", {"mode": "sliding"}, "mode is one of windows, continuous"),
         ("i3d", {"mode": "continuous", "stride": 12}, "multiples of 8 frames, found 64 and 12"),
-        ("i3d", {"padding": "zero"}, "padding is one of"),
         ("i3d", {"window": 8}, "at least 9 frames, found 8"),
         ("c3d", {"window": 64}, "a window has 16 frames, found 64"),
     ],
@@ -178,32 +177,23 @@ def test_continuous_is_for_i3d_only():
         )
 
 
-def test_names_weights_devices_and_precisions_are_checked(tmp_path):
-    with pytest.raises(FeatureError, match="no extractor is called 'r3d'; there are i3d, c3d, i3d_r50, slow_r50"):
-        build_extractor("r3d", weights_path=None, window=8, stride=8)
-    with pytest.raises(FeatureError, match="i3d: no weights are given"):
-        build_extractor("i3d", weights_path=None, window=64, stride=8)
+def build(name, weights, **settings):
+    return build_extractor(name, ExtractorSettings(weights=str(weights), **settings), device=torch.device("cpu"))
+
+
+def test_weights_must_be_there_and_precisions_are_chosen(tmp_path):
     with pytest.raises(FeatureError, match="the weights are not there"):
-        build_extractor("i3d", weights_path=tmp_path / "absent.safetensors", window=64, stride=8)
-    with pytest.raises(FeatureError, match="dtype is 'float16'; expected auto, float32 or bfloat16"):
-        choose_dtype("float16", torch.device("cpu"))
+        build("i3d", tmp_path / "absent.safetensors", window=64, stride=8)
     assert choose_dtype("bfloat16", torch.device("cpu")) == torch.bfloat16
 
 
 def test_i3d_is_built_from_a_file(tmp_path):
     torch.manual_seed(0)
     save_file(InceptionI3d().state_dict(), tmp_path / "w.safetensors", metadata={"source": "a test"})
-    extractor = build_extractor("i3d", weights_path=tmp_path / "w.safetensors", window=64, stride=8, dtype="float32")
+    extractor = build("i3d", tmp_path / "w.safetensors", window=64, stride=8, dtype="float32")
     about = extractor.describe()
     assert about["weights"]["origin"] == "a test" and len(about["weights"]["sha256"]) == 64
     assert about["crop"] == "centre 224" and about["resize"].startswith("short side 256") and about["dim"] == 1024
-
-
-@pytest.mark.parametrize("batch_size", [0, -1])
-def test_batches_without_windows_are_refused(small_i3d, batch_size):
-    """Their pieces would be empty, and never come to an end."""
-    with pytest.raises(FeatureError, match=f"at least 1, or left out; found {batch_size}"):
-        small_i3d(window=16, stride=4000, batch_size=batch_size)
 
 
 @pytest.mark.parametrize("form", ["prepared.safetensors", "raw.pt"])
@@ -222,7 +212,7 @@ def test_weights_fine_tuned_on_other_classes_are_taken(tmp_path, form):
             torch.save({"state_dict": {f"module.{key}": value for key, value in weights.items()}}, path)
         else:
             save_file(weights, path)
-        features.append(build_extractor("i3d", weights_path=path, window=16, stride=8, dtype="float32").run(clips))
+        features.append(build("i3d", path, window=16, stride=8, dtype="float32").run(clips))
     assert torch.equal(features[0], features[1]) and torch.equal(features[0], features[2])
 
 
@@ -239,7 +229,7 @@ def test_each_network_sees_the_centre_of_its_own_size(tmp_path, monkeypatch, nam
     monkeypatch.setattr("vmr.features.weights.load_into", lambda *_, **__: {})
     (tmp_path / "w").write_bytes(b"")
     window = 16 if name == "c3d" else 64
-    extractor = build_extractor(name, weights_path=tmp_path / "w", window=window, stride=8)
+    extractor = build(name, tmp_path / "w", window=window, stride=8)
     ramps = np.linspace(0, 250, size[0])[:, None], np.linspace(250, 0, size[1])[None]
     picture = np.stack(np.broadcast_arrays(*ramps, 99), axis=-1).astype(np.uint8)[None]
     top, left = (size[0] - crop) // 2, (size[1] - crop) // 2
@@ -258,7 +248,7 @@ def test_pytorchvideos_backbones_give_2048_numbers(tmp_path, name):
     head = f"blocks.{len(model.blocks) - 1}.proj"
     tuned = {f"{head}.weight": torch.zeros(157, 2048), f"{head}.bias": torch.zeros(157)}
     torch.save({"model_state": model.state_dict() | tuned}, tmp_path / "w.pyth")
-    extractor = build_extractor(name, weights_path=tmp_path / "w.pyth", window=64, stride=64, dtype="float32")
+    extractor = build(name, tmp_path / "w.pyth", window=64, stride=64, dtype="float32")
     clips = torch.randint(0, 256, (1, 3, 64, 32, 32), dtype=torch.uint8)
     features = extractor.run(clips)
     with torch.inference_mode():

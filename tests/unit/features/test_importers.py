@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from vmr.annotations.moments import MOMENT_COLUMNS, write_moments
 from vmr.cli import app
+from vmr.config import ImportSettings
 from vmr.errors import FeatureError
 from vmr.features.clips import plan_windows, step_seconds
 from vmr.features.importers import import_features, step_times
@@ -30,14 +31,14 @@ def folder(tmp_path):
 
 
 def run(folder, source, layout, **changed):
-    arguments = {"fps": 24.0, "stride": 8.0, "manifests": [], "code_digest": "of importing"} | changed
+    settings = {"fps": 24.0, "stride": 8.0, "source": str(source), "layout": layout} | changed
     import_features(
-        source=source,
-        layout=layout,
+        ImportSettings(**settings),
+        manifests=[],
+        code_digest="of importing",
         output=folder / "out.h5",
         coverage=folder / "coverage.csv",
         moments=folder / "moments.csv",
-        **arguments,
     )
     return FeatureStore(folder / "out.h5")
 
@@ -219,14 +220,6 @@ def test_unusable_files_become_rows(folder, name):
 
 
 def test_errors(folder):
-    with pytest.raises(FeatureError, match="layout is one of hdf5, npy_folder"):
-        run(folder, folder / "npy", "csv")
-    with pytest.raises(FeatureError, match="both given and positive, or both left out"):
-        run(folder, folder / "npy", "npy_folder", stride=None)
-    with pytest.raises(FeatureError, match="both left out; found inf and 8"):
-        run(folder, folder / "npy", "npy_folder", fps=float("inf"))
-    with pytest.raises(FeatureError, match="window is positive and given with fps and stride, or left out; found 64"):
-        run(folder, folder / "npy", "npy_folder", fps=None, stride=None, window=64.0)
     with pytest.raises(FeatureError, match="none of the 3 videos of the annotations is in it"):
         run(folder, folder / "npy", "npy_folder")
     with pytest.raises(FeatureError, match="no such folder"):

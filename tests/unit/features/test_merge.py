@@ -6,10 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sectioned import sectioned
 from typer.testing import CliRunner
 
 from vmr.annotations.moments import MOMENT_COLUMNS, write_moments
 from vmr.cli import app
+from vmr.config.feature_sections import ReductionSettings
 from vmr.errors import DamageError, FeatureError
 from vmr.features.merge import merge_features
 from vmr.features.store import FeatureStore
@@ -51,9 +53,10 @@ def merge(folder, **changed):
         "output": folder / "merged" / "i3d.h5",
         "coverage": folder / "merged" / "coverage.csv",
         "moments": folder / "moments.csv",
+        "train_split": "train",
         "code_digest": "of merging",
     } | changed
-    merge_features(**arguments)
+    merge_features(**sectioned(ReductionSettings, arguments, name="reduction"))
     return arguments["output"]
 
 
@@ -108,12 +111,6 @@ def test_files_that_are_no_status_files_are_named(dataset, content, said):
     (dataset / "shards" / "1" / "status.csv").write_bytes(content)
     with pytest.raises(FeatureError, match=rf"shards/1/status\.csv: {said}"):
         merge(dataset)
-
-
-@pytest.mark.parametrize("components", [0, -3])
-def test_a_number_of_components_that_cannot_be_meant(dataset, components):
-    with pytest.raises(FeatureError, match=f"of at least 1, or left out; found {components}"):
-        merge(dataset, pca_components=components)
 
 
 def test_names_of_any_alphabet_are_linked(dataset):
@@ -293,7 +290,7 @@ def test_a_pca_made_elsewhere_is_applied_and_named(dataset):
     random = np.random.default_rng(1)
     mean, components = random.normal(size=5), np.linalg.qr(random.normal(size=(5, 5)))[0][:2]
     np.savez(dataset / "theirs.npz", mean=mean, components=components)
-    with FeatureStore(merge(dataset, pca_file=dataset / "theirs.npz")) as store:
+    with FeatureStore(merge(dataset, pca=str(dataset / "theirs.npz"))) as store:
         expected = (shard_features(dataset, "1", "d") - mean) @ components.T
         np.testing.assert_allclose(store.get("d").features, expected, rtol=1e-5, atol=1e-6)
         about = store.provenance

@@ -133,6 +133,7 @@ def test_progress_tells_of_decoding_and_features(made, tmp_path):
         manifest=_probed(folder / "test006.mp4", tmp_path),
         output=tmp_path / "frames.h5",
         decoded_manifest=tmp_path / "decoded.csv",
+        settings=extraction.VideoSettings(),
         progress=lambda done, total: told.append((done, total)),
     )
     assert told[-1] == (240, 240) and [done for done, _ in told] == sorted(done for done, _ in told)

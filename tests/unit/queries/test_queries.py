@@ -112,7 +112,13 @@ def test_embedding(tmp_path: Path, glove: Path) -> None:
 def test_embedding_twice_gives_the_same_content(tmp_path: Path, glove: Path) -> None:
     moments = write_table(tmp_path / "moments.csv", {"train:1": "the door ."})
     for name in ("a", "b"):
-        embed_queries(moments=moments, vectors=glove, output=tmp_path / f"{name}.h5", report=tmp_path / f"{name}.json")
+        embed_queries(
+            moments=moments,
+            vectors=glove,
+            output=tmp_path / f"{name}.h5",
+            report=tmp_path / f"{name}.json",
+            max_words=25,
+        )
     assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
     assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
 
@@ -120,7 +126,9 @@ def test_embedding_twice_gives_the_same_content(tmp_path: Path, glove: Path) -> 
 def test_queries_without_words_are_refused_by_name(tmp_path: Path, glove: Path) -> None:
     moments = write_table(tmp_path / "moments.csv", {"train:1": "the", "train:2": "  "})
     with pytest.raises(QueryError, match="train:2"):
-        embed_queries(moments=moments, vectors=glove, output=tmp_path / "q.h5", report=tmp_path / "q.json")
+        embed_queries(
+            moments=moments, vectors=glove, output=tmp_path / "q.h5", report=tmp_path / "q.json", max_words=25
+        )
     assert not (tmp_path / "q.h5").exists()
     with pytest.raises(QueryError, match="q1"):
         write_query_store(
@@ -131,7 +139,9 @@ def test_queries_without_words_are_refused_by_name(tmp_path: Path, glove: Path) 
 def test_vectors_that_know_no_word_are_refused(tmp_path: Path, glove: Path) -> None:
     moments = write_table(tmp_path / "moments.csv", {"train:1": "zebra"})
     with pytest.raises(QueryError, match="none of the 1 words"):
-        embed_queries(moments=moments, vectors=glove, output=tmp_path / "q.h5", report=tmp_path / "q.json")
+        embed_queries(
+            moments=moments, vectors=glove, output=tmp_path / "q.h5", report=tmp_path / "q.json", max_words=25
+        )
 
 
 def test_other_files_are_no_query_stores(tmp_path: Path) -> None:

@@ -11,7 +11,9 @@ import pytest
 import torch
 from clips import render
 from PIL import Image
+from sectioned import sectioned
 
+from vmr.config.sections import ReportSettings
 from vmr.model.spans import temporal_iou
 from vmr.report.cases import study_cases
 from vmr.report.strips import film_strips, picture_uri
@@ -28,11 +30,11 @@ def _study(made, output, **more):
         "dataset": "toy",
         "features_label": "synthetic",
         "output": output,
-        "each": 2,
-        "by_chance": 3,
+        "cases": 2,
+        "random_cases": 3,
         "device": "cpu",
     }
-    study_cases(**settings | more)
+    study_cases(**sectioned(ReportSettings, settings | more))
     return json.loads(output.read_text())
 
 
@@ -102,7 +104,7 @@ def test_the_same_again_gives_the_same_bytes(study, made, tmp_path):
     ],
 )
 def test_without_pictures_it_says_why(made, tmp_path, more, message):
-    study = _study(made, tmp_path / "cases.json", **more, each=1, by_chance=0)
+    study = _study(made, tmp_path / "cases.json", **more, cases=1, random_cases=0)
     assert study["strips"] == {} and message in study["no_strips"]
 
 
@@ -111,7 +113,7 @@ def test_simulated_features_are_told_by_their_file(made, tmp_path):
     shutil.copy(made.data.features, features)
     with h5py.File(features, "r+") as file:
         file.attrs["provenance"] = json.dumps(json.loads(file.attrs["provenance"]) | {"simulated": True})
-    study = _study(made, tmp_path / "cases.json", features=features, features_label="my_i3d", each=1, by_chance=0)
+    study = _study(made, tmp_path / "cases.json", features=features, features_label="my_i3d", cases=1, random_cases=0)
     assert study["features"] == "my_i3d (simulated)" and "no video was seen" in study["no_strips"]
 
 

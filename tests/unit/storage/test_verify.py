@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from vmr.annotations.moments import MOMENT_COLUMNS, write_moments
 from vmr.cli import app
+from vmr.config.feature_sections import ReductionSettings
 from vmr.features.merge import merge_features
 from vmr.features.store import GROUPS, VideoFeatures, write_video
 from vmr.storage.shard import PartialShard
@@ -43,6 +44,8 @@ def work(tmp_path, monkeypatch):
         output=folder / "features" / "i3d.h5",
         coverage=folder / "features" / "i3d_coverage.csv",
         moments=folder / "moments.csv",
+        reduction=ReductionSettings(),
+        train_split="train",
         code_digest="",
     )
     parts = folder / "features" / "i3d" / "shard_2.h5.parts"

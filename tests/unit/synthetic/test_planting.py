@@ -3,8 +3,9 @@ import math
 import numpy as np
 import pytest
 
+from vmr.config import Recipe
 from vmr.synthetic.directions import content_words, mixing_matrix, word_direction
-from vmr.synthetic.planting import Recipe, simulate_video
+from vmr.synthetic.planting import simulate_video
 
 MOMENTS = [
     (4.0, 14.0, "a person opens the door."),

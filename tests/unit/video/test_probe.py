@@ -32,7 +32,9 @@ def probe_all(tmp_path, folder, video_ids, *, shards=1):
     write_table(tmp_path / "moments.csv", video_ids)
     outputs = [tmp_path / f"{shard}.csv" for shard in range(shards)]
     for shard, output in enumerate(outputs):
-        probe_videos(moments=tmp_path / "moments.csv", videos=folder, shard=shard, shards=shards, output=output)
+        probe_videos(
+            moments=tmp_path / "moments.csv", videos=folder, shard=shard, shards=shards, output=output, timeout_sec=60
+        )
     return outputs
 
 
@@ -254,7 +256,12 @@ def test_a_manifest_that_cannot_be_written_is_named(tmp_path):
     write_table(tmp_path / "moments.csv", ["a"])
     with pytest.raises(ShardError, match=r"0\.csv: cannot be written"):
         probe_videos(
-            moments=tmp_path / "moments.csv", videos=tmp_path, shard=0, shards=1, output=tmp_path / "file" / "0.csv"
+            moments=tmp_path / "moments.csv",
+            videos=tmp_path,
+            shard=0,
+            shards=1,
+            output=tmp_path / "file" / "0.csv",
+            timeout_sec=60,
         )
 
 
