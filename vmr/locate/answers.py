@@ -1,4 +1,4 @@
-"""What a query on a video gives, as plain values; nothing here imports torch."""
+"""The answer to a query on a video, as plain values; nothing here imports torch."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from jaxtyping import Float
 
 @dataclass(frozen=True)
 class Moment:
-    """A stretch of time that a query may mean.
+    """A moment of a video that a query may mean.
 
     Attributes:
         start_sec: its start.
         end_sec: its end.
         score: the larger the better, in [0, 1]: P_start * P_end, for long videos made comparable between stretches
-            (`vmr.locate.stretches`). Scores of different queries or videos say little beside each other.
+            (`vmr.locate.stretches`). Do not compare scores of different queries or videos.
     """
 
     start_sec: float
@@ -44,7 +44,7 @@ class Curve:
     inside: Float[np.ndarray, N] | None
 
     def plain(self, *, digits: int = 4) -> dict[str, list[float] | None]:
-        """As lists of rounded numbers, for JSON."""
+        """Lists of rounded numbers, for JSON."""
         return {
             name: None if values is None else [round(float(value), digits) for value in values]
             for name, values in vars(self).items()
@@ -56,14 +56,14 @@ class Answer:
     """The moments of a video that a query may mean, best first.
 
     Attributes:
-        video: the video as it was named.
+        video: its name as given.
         query: the sentence.
-        duration_sec: seconds of the video that were looked at.
+        duration_sec: seconds of the video that the network saw.
         moments: best first.
-        curve: what the network says of every step.
-        stretches: pieces that the video was looked at in; 1: as a whole.
+        curve: see `Curve`.
+        stretches: number of stretches that a long video was cut into; 1: none.
         unknown_words: words of the query without a vector.
-        left_out_words: words after the last that the network reads.
+        left_out_words: words beyond the limit of the network.
     """
 
     video: str
@@ -76,7 +76,7 @@ class Answer:
     left_out_words: list[str] = field(default_factory=list)
 
     def plain(self, *, curve: bool = False) -> dict[str, Any]:
-        """As plain values, for JSON; the curve only when asked for, since it is long."""
+        """Plain values, for JSON; with the long curve only where `curve` is True."""
         values = {name: value for name, value in vars(self).items() if name not in ("moments", "curve")}
         values["duration_sec"] = round(self.duration_sec, 3)
         values["moments"] = [{name: round(value, 4) for name, value in asdict(each).items()} for each in self.moments]

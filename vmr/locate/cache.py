@@ -1,4 +1,4 @@
-"""Features of videos that were asked about before, found by the content of the file and the extractor's settings."""
+"""Features of videos of earlier questions, found by the content of the file and the extractor's settings."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ _SHA256 = "sha256"
 
 
 def default_cache() -> Path:
-    """Where things are kept: `VMR_CACHE`, or the user's cache folder."""
+    """The folder `VMR_CACHE`, or the user's cache folder."""
     named = os.environ.get("VMR_CACHE")
     return Path(named) if named else platformdirs.user_cache_path("vmr", appauthor=False)
 
 
 class FeatureCache:
-    """Feature files by content; nothing in it is needed, and all of it may be deleted at any time.
+    """Feature files by content. The user may delete all of it at any time.
 
     Args:
-        folder: where it lies; made when something is kept.
+        folder: of the cache; made when a file is kept.
         recipe: everything that the features depend on besides the video.
     """
 
@@ -45,10 +45,10 @@ class FeatureCache:
         self._known: dict[str, tuple[list[Any], str]] = {}
 
     def content(self, video: Path) -> str:
-        """SHA-256 of a file, remembered for as long as its size, its time and its place on the disk stay the same.
+        """SHA-256 of a file, remembered while its size, its times and its inode stay the same.
 
         Raises:
-            OSError: it cannot be read.
+            OSError: the file cannot be read.
         """
         known = self.known_content(video)
         if known is not None:
@@ -60,10 +60,10 @@ class FeatureCache:
         return digest
 
     def known_content(self, video: Path) -> str | None:
-        """As `content`, but None instead of reading a file that is not known; gigabytes take a while.
+        """As `content`, but None for an unknown file, which may have gigabytes to read.
 
         Raises:
-            OSError: it is not there.
+            OSError: the file does not exist.
         """
         known_as = _known_as(video)
         entry = self._known.get(known_as[0])
@@ -76,7 +76,7 @@ class FeatureCache:
             return None
 
     def forget(self, video: Path) -> None:
-        """Delete what is kept of a file; to be called before the file itself goes."""
+        """Delete everything kept of a file; call it before the file is deleted."""
         try:
             known_as = _known_as(video)
             content = self.known_content(video)
@@ -88,15 +88,11 @@ class FeatureCache:
             log.warning("%s: features of %s could not be deleted (%s)", self.folder, video.name, error)
 
     def path(self, content: str) -> Path:
-        """Where the features of a video lie or would lie."""
+        """The file for the features of a video, whether it exists or not."""
         return self.folder / "features" / content[:2] / f"{content}-{self._digest}.safetensors"
 
     def get(self, content: str) -> VideoFeatures | None:
-        """Features of a video, or None where they are not there, damaged, or made otherwise.
-
-        Args:
-            content: as `content` gives it.
-        """
+        """Features of a video by its `content`; None where they are missing, damaged, or of another recipe."""
         path = self.path(content)
         try:
             with safetensors.safe_open(path, framework="numpy") as file:
@@ -106,7 +102,7 @@ class FeatureCache:
             if recipe != json.loads(json.dumps(self.recipe)) or _SHA256 not in metadata:
                 return None
             if metadata[_SHA256] != _digest_of(arrays):
-                raise ValueError("its checksum is another one")
+                raise ValueError("its checksum differs")
             return VideoFeatures(**arrays)
         except FileNotFoundError:
             return None
@@ -115,7 +111,7 @@ class FeatureCache:
             return None
 
     def put(self, content: str, video: VideoFeatures) -> None:
-        """Keep the features of a video; a full or read-only disk costs the next question time, nothing else."""
+        """Keep the features of a video; on a full or read-only disk the next question makes them again."""
         arrays = {"features": video.features, "start_sec": video.start_sec, "end_sec": video.end_sec}
         arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
 
@@ -138,7 +134,7 @@ class FeatureCache:
 
 def _known_as(video: Path) -> list[Any]:
     facts = video.stat()
-    # The time of change, too: that of the content can be set, as tools that copy in place do.
+    # The time of change too, since tools that copy in place set the other one.
     return [str(video.resolve()), facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino]
 
 

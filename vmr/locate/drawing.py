@@ -20,22 +20,22 @@ _PICTURES, _CLIPS = (".png", ".svg", ".pdf"), (".mp4", ".mkv", ".mov")
 
 
 def check_outputs(*, plot: Path | None, clip: Path | None) -> None:
-    """Refuse names that nothing can be written to before a video is looked at, which may take long.
+    """Refuse names of outputs before a video is read, which may take long.
 
     Raises:
-        VideoError: a suffix names no kind of picture or clip.
+        VideoError: the suffix of a picture or clip is unknown.
     """
     if plot is not None and plot.suffix.lower() not in _PICTURES:
-        raise VideoError(f"{plot}: pictures end in {', '.join(_PICTURES)}.")
+        raise VideoError(f"{plot}: expected the name of a picture, which ends in {', '.join(_PICTURES)}.")
     if clip is not None and clip.suffix.lower() not in _CLIPS:
-        raise VideoError(f"{clip}: clips end in {', '.join(_CLIPS)}.")
+        raise VideoError(f"{clip}: expected the name of a clip, which ends in {', '.join(_CLIPS)}.")
 
 
 def plot_answers(answers: Sequence[Answer], path: Path) -> None:
     """Draw the curves of answers and their moments, one row each, into a picture (PNG, SVG or PDF by its suffix).
 
     Raises:
-        VideoError: the suffix names no kind of picture.
+        VideoError: the suffix of the picture is unknown.
     """
     from matplotlib.figure import Figure
 
@@ -63,22 +63,20 @@ def plot_answers(answers: Sequence[Answer], path: Path) -> None:
 
 
 def cut_clip(video: Path, start_sec: float, end_sec: float, path: Path) -> None:
-    """Cut a moment out of a video, encoded anew so that it begins and ends at the very frame.
-
-    It shows the stream that features are made of.
+    """Cut a moment out of a video, from the stream that features are made of; encoded again, to cut at exact frames.
 
     Args:
         video: the file.
         start_sec: start in seconds from the beginning of the video.
         end_sec: end in seconds.
-        path: the file to write; its suffix names the container (.mp4, .mkv, .mov).
+        path: the file to write; its suffix chooses the container (.mp4, .mkv, .mov).
 
     Raises:
         VideoError: ffmpeg is missing or fails.
     """
     check_outputs(plot=None, clip=path)
     if path.exists() and path.samefile(video):
-        raise VideoError(f"{path}: is the video itself, which the clip would replace. Name another file.")
+        raise VideoError(f"{path}: expected another file than the video itself, which the clip would replace.")
     try:
         with Prober() as prober:
             stream = choose_stream(prober.probe(video, timeout_sec=_PROBE_TIMEOUT_SEC).get("streams", []))

@@ -1,4 +1,4 @@
-"""From the folder of a trained run to one file that answers queries on any machine."""
+"""Exports a trained run to one file that answers queries on any machine."""
 
 from __future__ import annotations
 
@@ -38,20 +38,20 @@ def export_run(
 ) -> None:
     """Write a trained run as one file: network, normalisation, words, extractor with its weights, its settings.
 
-    Nothing in the file is code: tensors, and bytes of files whose digests are known from training.
+    The file has no code, only tensors and bytes of files whose digests are known from training.
 
     Args:
         run: folder with `checkpoint.safetensors` and `run.json`.
         output: the file to write (safetensors).
-        assets: folder in which word vectors and weights are looked for by the names that training recorded.
-        vectors: the word vectors, if they lie elsewhere.
-        weights: the extractor's weights, if they lie elsewhere.
+        assets: folder of word vectors and weights, under the names that training recorded.
+        vectors: the word vectors, if they are elsewhere.
+        weights: the extractor's weights, if they are elsewhere.
         mean: C3D's mean clip, if training used one.
-        features: the merged feature file, or a PCA made elsewhere: needed where features were reduced.
-        most_words: so many words from the beginning of the file of vectors go into the file; all of GloVe 6B.
+        features: the merged feature file, or a PCA: needed for reduced features.
+        most_words: number of words that are taken from the beginning of the file of vectors; all of GloVe 6B.
 
     Raises:
-        CheckpointError: the run is incomplete, of a blind method, or a file is not the one it was trained with.
+        CheckpointError: the run is incomplete or of a blind method, or a file differs from that of training.
     """
     checkpoint = run / CHECKPOINT_FILE
     network, info = load_checkpoint(checkpoint)
@@ -103,7 +103,9 @@ def _extractor_files(
     path = weights or assets / str(recorded["file"])
     _check_digest(path, recorded["sha256"], run=run, option="--weights")
     if path.suffix != ".safetensors":
-        raise CheckpointError(f"{path}: is no safetensors file and may hold code; convert it first, and train with it.")
+        raise CheckpointError(
+            f"{path}: expected a safetensors file, since others may hold code. Convert it, and train with it."
+        )
     files = {"weights": path.read_bytes()}
     digest = provenance.get("mean")
     if isinstance(digest, str) and len(digest) == hashlib.sha256().digest_size * 2:
@@ -125,7 +127,7 @@ def _pca(provenance: dict[str, Any], features: Path | None, *, run: Path) -> dic
         )
     found = read_pca(features, components=int(wanted["components"]))
     if len(found.mean) != int(wanted["input_dim"]):
-        raise CheckpointError(f"{features}: a PCA of {len(found.mean)} numbers; {wanted['input_dim']} were expected.")
+        raise CheckpointError(f"{features}: expected a PCA of {wanted['input_dim']} numbers, found {len(found.mean)}.")
     return {"mean": torch.from_numpy(found.mean), "components": torch.from_numpy(found.components)}
 
 
@@ -136,6 +138,6 @@ def _check_digest(path: Path, digest: str, *, run: Path, option: str) -> None:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror}). Name the file with {option}.") from error
     if found != digest:
         raise CheckpointError(
-            f"{path}: is not the file that {run} was trained with (sha256 {found[:12]}, expected {digest[:12]}). Name "
+            f"{path}: expected the file that {run} was trained with (sha256 {digest[:12]}), found {found[:12]}. Name "
             f"the right one with {option}."
         )

@@ -34,7 +34,7 @@ from vmr.video.probe import probe_video
 
 log = logging.getLogger(__name__)
 
-# Called with what is being done, how much of it is done and how much there is (0: unknown).
+# Called with the current step, how much of it is done, and all of it (0: unknown).
 Progress = Callable[[str, int, int], None]
 _ID = "video"
 _RECIPE = ("extractor", "window", "stride", "mode", "padding", "fps", "crop", "resize", "input", "feature", "mean")
@@ -47,7 +47,7 @@ def recipe(info: dict[str, Any]) -> dict[str, Any]:
         info: of an exported model.
 
     Raises:
-        FeatureError: it was trained on imported features, of which nobody knows how they are made.
+        FeatureError: the model was trained on imported features, whose settings are unknown.
     """
     made = info["features"]
     if not made.get("frames") or not isinstance(made.get("weights"), dict):
@@ -89,11 +89,11 @@ class VideoFeaturizer:
 
         Args:
             video: the file.
-            progress: told how far it is.
+            progress: see `Progress`.
 
         Raises:
-            VideoError: it is missing or cannot be decoded, with the reason.
-            FeatureError: it has no usable features.
+            VideoError: the file is missing or cannot be decoded.
+            FeatureError: the video has no usable features.
         """
         with self._lock:
             progress("looking at the file", 0, 0)
@@ -166,7 +166,7 @@ class VideoFeaturizer:
 
 
 def unpacked(content: bytes, suffix: str, cache: Path) -> Path:
-    """File in the cache that holds what a model carries, since extractors are built from files."""
+    """A file in the cache with a part of a model, since extractors are built from files."""
     digest = hashlib.sha256(content).hexdigest()
     path = cache / "weights" / f"{digest}{suffix}"
     if not path.is_file() or sha256_file(path) != digest:

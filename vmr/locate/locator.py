@@ -1,4 +1,4 @@
-"""The public API: load an exported model, ask it about videos."""
+"""The public API: load an exported model and ask it about videos."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ class Locator:
         model: an exported model, see `read_model`.
         cache: folder of features of earlier videos; None for `default_cache()`.
         device: auto, cpu or cuda.
-        features: features that are at hand (a merged file of the workflow or an import), found by the video's name
-            without extension, instead of making them; None to make them.
+        features: a merged file of the workflow or an import, in which features are found by the video's name
+            without extension; None to make them.
 
     Raises:
-        CheckpointError: `features` are of another kind than those that the model was trained on.
-        FeatureError: the model was trained on imported features and none are given.
-        ConfigError: there is no such device.
+        CheckpointError: `features` are of another kind than those of training.
+        FeatureError: the model was trained on imported features, and `features` is None.
+        ConfigError: the device does not exist.
     """
 
     def __init__(
@@ -78,10 +78,10 @@ class Locator:
         device: str = "auto",
         features: Path | str | None = None,
     ) -> Self:
-        """Read a model that `vmr export` wrote; the arguments are those of the class.
+        """Read a model that `vmr export` wrote; the other arguments are those of the class.
 
         Raises:
-            CheckpointError: the file is missing, damaged or something else.
+            CheckpointError: the file is missing, damaged or of another format.
         """
         return cls(read_model(Path(path)), cache=cache, device=device, features=features)
 
@@ -94,14 +94,14 @@ class Locator:
         longer one is looked at in overlapping stretches (`vmr.locate.stretches`).
 
         Args:
-            video: a file; with features at hand its name is enough.
+            video: a file; its name is enough where features are given.
             query: a sentence.
-            top: most moments.
-            progress: told how far the features of a new video are: what is done, how much of it, of how much.
+            top: largest number of moments.
+            progress: called while the features of a new video are made, see `Progress`.
 
         Raises:
             VideoError: the file is missing or cannot be decoded.
-            FeatureError: it has no usable features.
+            FeatureError: the video has no usable features.
             QueryError: the query has no word that the model knows.
         """
         return self.locate_all(video, [query], top=top, progress=progress)[0]
@@ -145,7 +145,7 @@ class Locator:
         return found
 
     def at_hand(self, video: Path) -> VideoFeatures | None:
-        """Features of a video if they can be had at once, from memory or the cache; None where `features` takes time.
+        """Features of a video from memory or the cache; None where they must be made first.
 
         Raises:
             VideoError: the file is missing.
@@ -166,14 +166,14 @@ class Locator:
         return held
 
     def is_ready(self, video: Path) -> bool:
-        """Whether the features of a video are at hand, so that a question takes no time."""
+        """Whether the features of a video exist already."""
         if self._store is not None:
             return video.stem in self._store or video.name in self._store
         content = self._cache.known_content(video)
         return content is not None and (content in self._held or self._cache.path(content).is_file())
 
     def forget(self, video: Path) -> None:
-        """Delete what is kept of a video that is about to be deleted."""
+        """Delete everything kept of a video; call it before the video is deleted."""
         if self._store is not None:
             return
         with self._lock:
@@ -183,7 +183,7 @@ class Locator:
 
     @property
     def makes_features(self) -> bool:
-        """Whether new videos can be looked at; not with features that were given."""
+        """Whether new videos can be used; False where features were given."""
         return self._store is None
 
     def _hold(self, content: str, features: VideoFeatures) -> None:

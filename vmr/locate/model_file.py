@@ -1,4 +1,4 @@
-"""The exported model: one safetensors file with the network and all that a query and a video need to reach it."""
+"""The exported model: one safetensors file with the network, the word vectors and the extractor."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class ModelFile:
     """The content of an exported model.
 
     Attributes:
-        path: where it lies.
+        path: of the file.
         network: in evaluation mode, on the CPU.
         words: the word vectors.
         info: the description: method, sizes, `feature_kind`, `features` (the provenance of the features that it was
             trained on), `queries`, versions.
         files: bytes of the extractor's files by role (``weights``, ``mean``); empty where features were imported.
-        pca: ``mean`` and ``components`` of the projection of features, or nothing.
+        pca: ``mean`` and ``components`` of the projection of features; empty without one.
     """
 
     path: Path
@@ -49,7 +49,7 @@ class ModelFile:
 
     @property
     def max_steps(self) -> int:
-        """Most steps that the network reads at once."""
+        """Largest number of steps that the network reads at once."""
         return int(self.info["sizes"]["max_steps"])
 
 
@@ -78,7 +78,7 @@ def read_model(path: Path) -> ModelFile:
     """Read an exported model.
 
     Raises:
-        CheckpointError: the file is missing, damaged, or something else, such as the checkpoint of a run.
+        CheckpointError: the file is missing, damaged, or of another format, such as the checkpoint of a run.
     """
     try:
         with safetensors.safe_open(path, framework="pt", device="cpu") as file:
@@ -100,9 +100,9 @@ def read_model(path: Path) -> ModelFile:
         if len(words.words) != len(vectors):
             raise ValueError(f"{len(words.words)} words, {len(vectors)} vectors")
     except FileNotFoundError as error:
-        raise CheckpointError(f"{path}: there is no such model. `vmr export` makes one of a trained run.") from error
+        raise CheckpointError(f"{path}: no such file. Make a model of a trained run with `vmr export`.") from error
     except (OSError, safetensors.SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
-        raise CheckpointError(f"{path}: not a model that `vmr export` wrote ({error}). Export it again.") from error
+        raise CheckpointError(f"{path}: not a model of `vmr export` ({error}). Export it again.") from error
     return ModelFile(path, network.eval(), words, info, files, _part(small, _PCA))
 
 

@@ -16,20 +16,15 @@ from vmr.storage.locks import NoLocksError, try_lock
 
 log = logging.getLogger(__name__)
 
-# Its maker has locked a folder by then.
+# By then the process that made a folder has locked it.
 _YOUNG_SEC = 60.0
-# Locks may not reach across machines: a folder that another one made is left alone until nobody can still want it.
+# Locks may not reach other machines, so their folders are kept until nobody can use them any more.
 _FORGOTTEN_SEC = 7 * 86400.0
 
 
 @contextlib.contextmanager
 def scratch_folder(parent: Path, *, purpose: str) -> Iterator[Path]:
-    """A temporary folder, locked while it is used; deletes those of processes that were killed.
-
-    Args:
-        parent: where it is made.
-        purpose: how its name begins.
-    """
+    """A locked temporary folder in `parent`; its name begins with `purpose`. Deletes folders of killed processes."""
     sweep(parent, purpose=purpose)
     with tempfile.TemporaryDirectory(dir=parent, prefix=_prefix(purpose)) as name:
         lock = None
@@ -43,12 +38,7 @@ def scratch_folder(parent: Path, *, purpose: str) -> Iterator[Path]:
 
 
 def sweep(parent: Path, *, purpose: str) -> None:
-    """Delete the folders of `scratch_folder` that killed processes left.
-
-    Args:
-        parent: where they were made.
-        purpose: how their names begin.
-    """
+    """Delete the folders of `scratch_folder` that killed processes left; the arguments are the same."""
     for folder in sorted(parent.glob(f"{purpose}-*")):
         with contextlib.suppress(OSError):
             age_sec = time.time() - folder.stat().st_mtime

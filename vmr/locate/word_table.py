@@ -14,13 +14,13 @@ from vmr.queries.tokenize import tokenize
 
 @dataclass(frozen=True)
 class Sentence:
-    """A sentence as the network takes it.
+    """A sentence for the network.
 
     Attributes:
-        words: its words, as they were looked up.
+        words: its words, as the tokenizer spells them.
         vectors: one row a word; zeros for unknown words.
         unknown: True where a word has no vector.
-        left_out: words after the last that the network reads.
+        left_out: words beyond the limit of the network.
     """
 
     words: list[str]
@@ -30,12 +30,12 @@ class Sentence:
 
     @property
     def unknown_words(self) -> list[str]:
-        """Words without a vector: the network knows only that something stands there."""
+        """Words without a vector; the network only sees that there is a word."""
         return [word for word, is_unknown in zip(self.words, self.unknown, strict=True) if is_unknown]
 
 
 class WordTable:
-    """Words and their vectors, and the rule that makes words of a sentence.
+    """Words and their vectors, and the rule that splits a sentence into words.
 
     Args:
         words: spelled as the tokenizer gives them.
@@ -51,11 +51,11 @@ class WordTable:
         """Words of a sentence and their vectors.
 
         Raises:
-            QueryError: there are no words, or no word is known: any answer would be arbitrary.
+            QueryError: the sentence has no words, or none that is known.
         """
         words = tokenize(text)
         if not words:
-            raise QueryError(f"the query {text!r} has no words. Say in a sentence what is to be found.")
+            raise QueryError(f"the query {text!r} has no words. Describe in a sentence what you look for.")
         left_out, words = words[self.max_words :], words[: self.max_words]
         rows = [self._row.get(word) for word in words]
         if not any(row is not None and any(map(str.isalnum, word)) for row, word in zip(rows, words, strict=True)):
@@ -75,7 +75,7 @@ def read_word_table(path: Path, *, most: int, max_words: int) -> WordTable:
 
     Args:
         path: GloVe text.
-        most: most words to take.
+        most: largest number of words.
         max_words: longer sentences are cut, see `WordTable`.
 
     Raises:

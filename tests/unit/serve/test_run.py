@@ -33,7 +33,10 @@ def test_a_port_that_is_taken_is_named(model):
         (["--max-upload-mb", 20, "--max-uploads-mb", 10], "--max-upload-mb 20: one upload may not be larger"),
         (["--videos", "nowhere"], "no such folder"),
         (["--host", "no.such.host.invalid"], "no.such.host.invalid: expected an address of this machine"),
-        (["--host", "192.0.2.1"], "192.0.2.1, port 0: cannot be used"),  # an address of documentation, which no machine has
+        (
+            ["--host", "192.0.2.1"],
+            "192.0.2.1, port 0: cannot be used",
+        ),  # an address of documentation, which no machine has
     ],
 )
 def test_wrong_options_give_one_clear_line(model, tmp_path, monkeypatch, arguments, words):
