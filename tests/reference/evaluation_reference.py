@@ -45,6 +45,47 @@ def score(queries, answers, *, clamped):
     return {name: float(100 * total / len(queries)) for name, total in totals.items()}
 
 
+def average_precision(windows, moments, threshold):
+    """Average precision of one query as moment_detr's standalone_eval defines it, in exact fractions.
+
+    windows: [start, end, score] in the order of the file, of which ten count. From the highest score on, each takes the
+    moment of the largest IoU that is still free; below the threshold it is a false positive. The precision is
+    interpolated: at each recall the highest that is reached there or later.
+    """
+    taken, found = set(), []
+    for start, end, _ in sorted(windows[:10], key=lambda window: -window[2]):
+        ious = {place: iou((start, end), moment) for place, moment in enumerate(moments) if place not in taken}
+        reached = [place for place, value in ious.items() if value >= threshold]
+        if reached:
+            taken.add(max(reached, key=lambda place: (ious[place], place)))
+        found.append(bool(reached))
+    points = [(Fraction(sum(found[:n]), len(moments)), Fraction(sum(found[:n]), n)) for n in range(1, len(found) + 1)]
+    area, before = Fraction(0), Fraction(0)
+    for recall, _ in points:
+        area += (recall - before) * max(precision for later, precision in points if later >= recall)
+        before = recall
+    return area
+
+
+def retrieval_scores(answers, truth):
+    """What moment_detr's standalone_eval prints: R@1 of the first window of a line against its best moment, and mAP.
+
+    answers: windows by query; truth: moments by query.
+    """
+    result = {}
+    for top in (1, 5):
+        for name, threshold in THRESHOLDS.items():
+            hits = [any(iou(w[:2], m) >= threshold for w in answers[q][:top] for m in truth[q]) for q in truth]
+            result[f"R@{top},IoU={name}"] = 100 * sum(hits) / len(hits)
+    grid = [Fraction(50 + 5 * step, 100) for step in range(10)]
+    means = [sum(average_precision(answers[q], truth[q], t) for q in truth) / len(truth) for t in grid]
+    return result | {
+        "mAP@0.5": float(100 * means[0]),
+        "mAP@0.75": float(100 * means[5]),
+        "mAP": float(100 * sum(means) / len(means)),
+    }
+
+
 def read_answers(lines, known_ids):
     """Answers by query id, and how many lines are malformed, duplicate or of an unknown query.
 

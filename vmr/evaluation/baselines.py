@@ -155,7 +155,7 @@ def window_scores(
     Returns:
         One column for each of `METRICS`. There is one span a query, so that R@5 equals R@1.
     """
-    ious = np.nan_to_num(temporal_iou(np.outer(duration_sec, window), truth))
+    ious = np.nan_to_num(temporal_iou(np.outer(duration_sec, window), truth, hull=True))
     recalls = [ious >= threshold for _ in TOPS for threshold in THRESHOLDS]
     return np.stack([*recalls, ious], axis=1).astype(np.float64)
 

@@ -109,6 +109,7 @@ def intervals(
     seed: int = 0,
     resamples: int = RESAMPLES,
     level: float = LEVEL,
+    metrics: Sequence[str] = METRICS,
 ) -> dict[str, list[float]] | None:
     """Percentile bootstrap interval of every metric.
 
@@ -118,20 +119,26 @@ def intervals(
         seed: of the draws.
         resamples: number of draws.
         level: probability that an interval covers.
+        metrics: names of the columns.
 
     Returns:
-        ``[low, high]`` in percent by name of `METRICS`; None with fewer than two videos, which say nothing.
+        ``[low, high]`` in percent by name of metric; None with fewer than two videos, which say nothing.
     """
     if len(queries) < 2:
         return None
     tails = [(1 - level) / 2, (1 + level) / 2]
     means = resampled_means(sums, queries=queries, seed=seed, resamples=resamples)
     low, high = 100.0 * np.quantile(means, tails, axis=0)
-    return {metric: [float(low[i]), float(high[i])] for i, metric in enumerate(METRICS)}
+    return {metric: [float(low[i]), float(high[i])] for i, metric in enumerate(metrics)}
 
 
 def confidence_by_video(
-    videos: VideoSums, *, seed: int, resamples: int = RESAMPLES, level: float = LEVEL
+    videos: VideoSums,
+    *,
+    seed: int,
+    resamples: int = RESAMPLES,
+    level: float = LEVEL,
+    metrics: Sequence[str] = METRICS,
 ) -> dict[str, Any] | None:
     """Intervals against every kind of ground truth, and how they were made.
 
@@ -140,6 +147,7 @@ def confidence_by_video(
         seed: of the draws.
         resamples: number of draws.
         level: probability that an interval covers.
+        metrics: names of the columns of the sums.
 
     Returns:
         Settings, and `intervals` by kind of ground truth; None with fewer than two videos.
@@ -148,7 +156,7 @@ def confidence_by_video(
         return None
     settings: dict[str, Any] = {"level": level, "resamples": resamples, "seed": seed, "unit": "video"}
     return settings | {
-        name: intervals(sums, queries=videos.queries, seed=seed, resamples=resamples, level=level)
+        name: intervals(sums, queries=videos.queries, seed=seed, resamples=resamples, level=level, metrics=metrics)
         for name, sums in videos.sums.items()
     }
 

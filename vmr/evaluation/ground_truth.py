@@ -147,7 +147,16 @@ def _known(parsed: ParsedFile, split: str, *, numbered: bool) -> list[KnownQuery
         return places[own.video_id]
 
     return [
-        KnownQuery(f"{split}:{own.key}", own.key, own.video_id, split, place(own), own.sentence, own.key in scored)
+        KnownQuery(
+            f"{split}:{own.key}",
+            own.key,
+            own.video_id,
+            split,
+            place(own),
+            own.sentence,
+            is_scored=own.key in scored,
+            is_named=numbered and own.key != own.where.rpartition(":")[2],
+        )
         for own in everything
     ]
 

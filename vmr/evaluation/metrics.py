@@ -30,17 +30,18 @@ METRICS = (*(recall_name(top, threshold) for top in TOPS for threshold in THRESH
 
 
 def query_scores(
-    ranked: Sequence[npt.NDArray[np.float64] | None], *, truth: Float[np.ndarray, "Q 2"]
+    ranked: Sequence[npt.NDArray[np.float64] | None], *, truth: Float[np.ndarray, "Q *W 2"]
 ) -> Float[np.ndarray, "Q M"]:
     """Score every query by itself.
 
     R@n, IoU>=m is 1 when one of the first n spans has a temporal IoU of at least m with the truth (a tie at m
-    counts, as in the usual scripts), else 0; mIoU is the IoU of the first span. A query without any span is wrong
+    counts, as in the usual scripts), else 0; mIoU is the IoU of the first span. Of several moments of a query the one
+    with the largest IoU counts, span by span, as in moment_detr's evaluator. A query without any span is wrong
     everywhere.
 
     Args:
         ranked: spans in seconds of each query, shape (n, 2), best first; None for a query that was not answered.
-        truth: the moments, in seconds.
+        truth: the moments, in seconds: one a query, or W of them, NaN where a query has fewer.
 
     Returns:
         One column for each of `METRICS`, values in [0, 1].
@@ -57,16 +58,18 @@ def query_scores(
             spans[query, : len(given)] = given
             valid_mask[query, : len(given)] = True
     # No threshold is 0, so that 0 in the place of a missing span never counts.
-    ious = np.where(valid_mask, temporal_iou(spans, truth[:, None]), 0.0)
+    moments = truth.reshape(len(truth), 1, -1, 2)
+    of_moments = np.nan_to_num(temporal_iou(spans[:, :, None], moments, hull=True))
+    ious = np.where(valid_mask, of_moments.max(axis=2), 0.0)
     columns = [ious[:, :top].max(axis=1) >= threshold for top in TOPS for threshold in THRESHOLDS]
     return np.stack([*columns, ious[:, 0]], axis=1).astype(np.float64)
 
 
-def average(values: Float[np.ndarray, "Q M"]) -> Scores | None:
-    """Mean over queries in percent, by name of `METRICS`; None when there is no query."""
+def average(values: Float[np.ndarray, "Q M"], *, metrics: Sequence[str] = METRICS) -> Scores | None:
+    """Mean over queries in percent, by name of metric; None when there is no query."""
     if not len(values):
         return None
-    return dict(zip(METRICS, (100.0 * values.mean(axis=0)).tolist(), strict=True))
+    return dict(zip(metrics, (100.0 * values.mean(axis=0)).tolist(), strict=True))
 
 
 def truth_spans(clamped: pd.DataFrame) -> dict[str, Float[np.ndarray, "Q 2"]]:
@@ -78,18 +81,22 @@ def truth_spans(clamped: pd.DataFrame) -> dict[str, Float[np.ndarray, "Q 2"]]:
 
 
 def score_sets(
-    values: Mapping[str, Float[np.ndarray, "Q M"]], *, covered_mask: Bool[np.ndarray, " Q"] | None
+    values: Mapping[str, Float[np.ndarray, "Q M"]],
+    *,
+    covered_mask: Bool[np.ndarray, " Q"] | None,
+    metrics: Sequence[str] = METRICS,
 ) -> dict[str, Scores | None]:
     """Averages over all queries and over the covered ones.
 
     Args:
         values: what `query_scores` gave, by kind of ground truth.
         covered_mask: True where the video of the query has features; None when that means nothing (baselines).
+        metrics: names of the columns.
 
     Returns:
         ``{"raw": ..., "clamped": ..., "raw_covered": ..., "clamped_covered": ...}``, the latter two only with a mask.
     """
-    sets = {name: average(own) for name, own in values.items()}
+    sets = {name: average(own, metrics=metrics) for name, own in values.items()}
     if covered_mask is not None:
-        sets |= {f"{name}_covered": average(own[covered_mask]) for name, own in values.items()}
+        sets |= {f"{name}_covered": average(own[covered_mask], metrics=metrics) for name, own in values.items()}
     return sets

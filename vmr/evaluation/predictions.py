@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
+import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,15 @@ import numpy.typing as npt
 import pandas as pd
 
 from vmr.errors import EvaluationError
+from vmr.evaluation.average_precision import AP_DEPTH
+from vmr.evaluation.prediction_files import SPAN_KEYS, read_entries
 from vmr.evaluation.query_finder import BadRecordError, QueryFinder, finder_of_moments, short
 
 Spans = npt.NDArray[np.float64]
-_SHOWN = 5  # bad lines that an error names; the rest is counted
+# unknown: a query that the annotations have not, or not one only. contradiction: its keys do not fit each other.
+KINDS = ("malformed", "duplicate", "unknown", "contradiction")
+_SHOWN = 5  # faults that an error names, and places of each; the rest is counted
+_VALUES = re.compile(r'"(?:[^"\\]|\\.)*?(?:"|\.\.\.)|[-+]?\d[\d.,]*|(?<=found ).*')
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,7 @@ class BadLine:
     """A line that is not used."""
 
     where: str  # file:line
-    kind: str  # "malformed", "duplicate" or "unknown" (a query that the annotations have not, or not one only)
+    kind: str  # one of KINDS
     reason: str
 
 
@@ -36,12 +41,14 @@ class Predictions:
 
     Attributes:
         answers: spans in seconds by query id: float64 of shape (n, 2), n >= 0, best first.
-        lines: lines that are not blank.
+        by_score: the first ten by score, where their order in the file is another.
+        lines: records: lines that are not blank, or entries of a list or dictionary.
         bad: lines that are not used.
         not_scored: answers to moments without length, which nobody can find.
     """
 
     answers: dict[str, Spans] = field(default_factory=dict)
+    by_score: dict[str, Spans] = field(default_factory=dict)
     lines: int = 0
     bad: list[BadLine] = field(default_factory=list)
     not_scored: int = 0
@@ -49,7 +56,7 @@ class Predictions:
     def counts(self) -> dict[str, int]:
         """Number of bad lines of each kind."""
         found = Counter(line.kind for line in self.bad)
-        return {kind: found[kind] for kind in ("malformed", "duplicate", "unknown")}
+        return {kind: found[kind] for kind in KINDS}
 
 
 def read_predictions(path: Path | str, *, moments: pd.DataFrame) -> dict[str, Spans]:
@@ -71,88 +78,110 @@ def read_predictions(path: Path | str, *, moments: pd.DataFrame) -> dict[str, Sp
 
 
 def parse_predictions(path: Path | str, *, finder: QueryFinder) -> Predictions:
-    """Read ranked spans, one JSON object a line, and note every line that cannot be meant.
+    """Read ranked spans, one record a query, and note every record that cannot be used.
 
-    Spans with scores are ranked by them, equal ones in the order of the file; spans without keep their order.
-    Zero-length spans and spans that leave the video are kept: scoring counts them as what they are. Lines with
-    nothing but blanks are skipped. A line is bad when it is not such an object, names no query or not a single one,
-    answers a query again (the first line counts), or holds a span whose numbers are not finite, that ends before it
-    starts, or that has a score where another span of the line has none.
+    Of `spans`, those with scores are ranked by them, equal ones in the order of the file; spans without keep their
+    order. Windows of other systems keep their order, as their evaluators have it, and are ranked by score for the
+    average precision. Zero-length spans and spans that leave the video are kept: scoring counts them as what they are.
+    A record is bad when it is no object, names no query or not a single one, says two things of its query that do not
+    fit, answers a query again (the first counts), or holds a span whose numbers are not finite, that ends before it
+    starts, or that has a score where another span of the record has none.
 
     Args:
-        path: JSON lines as docs/predictions.md says.
+        path: as docs/predictions.md says.
         finder: knows the queries.
 
     Raises:
         EvaluationError: the file cannot be read.
     """
-    first_line: dict[str, int] = {}
+    first: dict[str, str] = {}
     result = Predictions()
-    for number, line in _lines(Path(path)):
-        where = f"{path}:{number}"
+    for entry in read_entries(Path(path)):
         result.lines += 1
         try:
-            record = _parse_object(line)
-            query = finder.find(record)
-            if query.query_id in first_line:
+            if entry.reason:
+                raise BadRecordError(entry.reason)
+            if not isinstance(entry.value, dict):
+                raise BadRecordError(f"expected a JSON object, found {short(entry.value)}")
+            query = finder.find(entry.value)
+            if query.query_id in first:
+                place = first[query.query_id].removeprefix(f"{path}:").strip()
+                line = "line " if place.isdigit() else ""
                 raise BadRecordError(
-                    f"query {short(query.query_id)} was already answered on line {first_line[query.query_id]}. Put all "
-                    "spans of a query into one line",
+                    f"query {short(query.query_id)} was already answered on {line}{place}. Put all spans of a query "
+                    "into one record",
                     "duplicate",
                 )
-            spans = _parse_spans(record.get("spans"), whose=f"query {short(query.query_id)}: ")
+            ranked, by_score = _parse_spans(entry.value, whose=f"query {short(query.query_id)}: ")
         except BadRecordError as problem:
-            result.bad.append(BadLine(where, problem.kind, problem.reason))
+            result.bad.append(BadLine(entry.where, problem.kind, problem.reason))
             continue
-        first_line[query.query_id] = number
+        first[query.query_id] = entry.where
         if query.is_scored:
-            result.answers[query.query_id] = spans
+            result.answers[query.query_id] = ranked
+            if by_score is not None:
+                result.by_score[query.query_id] = by_score
         else:
             result.not_scored += 1
     return result
 
 
-def refuse_bad_lines(predictions: Predictions) -> None:
-    """Raise an error that names the first bad lines, if there are any.
+def refuse_bad_lines(predictions: Predictions, *, kinds: Collection[str] | None = None) -> None:
+    """Raise an error that names each fault once, with the first line that has it, if there are any.
+
+    Args:
+        predictions: what was read.
+        kinds: only these kinds are refused.
 
     Raises:
         EvaluationError: there is a bad line.
     """
-    bad = predictions.bad
-    if not bad:
+    faults = [fault for fault in faults_of(predictions.bad) if kinds is None or fault.first.kind in kinds]
+    if not faults:
         return
-    text = "\n".join(f"{line.where}: {line.reason}." for line in bad[:_SHOWN])
-    if len(bad) > _SHOWN:
-        text += f"\n... and {len(bad) - _SHOWN:,} more lines that cannot be used."
+    text = "\n".join(map(str, faults[:_SHOWN]))
+    if len(faults) > _SHOWN:
+        text += f"\n... and {sum(fault.lines for fault in faults[_SHOWN:]):,} more lines that cannot be used."
     raise EvaluationError(text)
 
 
-def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    try:
-        # Iterating over bytes splits at b"\n" only: str.splitlines would also cut at U+2028, which JSON allows.
-        with path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
-                content = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
-                if content.strip():
-                    yield number, content
-    except OSError as error:
-        raise EvaluationError(f"{path}: the predictions cannot be read ({error.strerror}). Give their file.") from error
+@dataclass
+class Fault:
+    """A fault that one or many lines have."""
+
+    first: BadLine
+    lines: int = 0
+    others: list[str] = field(default_factory=list)  # the next few places
+
+    def __str__(self) -> str:
+        """The first line with its reason, and how many more there are."""
+        more = self.lines - 1
+        text = f"{self.first.where}: {self.first.reason}."
+        if more:
+            shown = ", ".join(self.others) + (", ..." if more > len(self.others) else "")
+            text += f" {more:,} more {'line has' if more == 1 else 'lines have'} this fault: {shown}."
+        return text
 
 
-def _parse_object(line: bytes) -> dict[str, Any]:
-    try:
-        record = json.loads(line.decode("utf-8"))
-    except (ValueError, RecursionError) as error:  # both JSONDecodeError and UnicodeDecodeError are ValueErrors
-        raise BadRecordError(f"not a line of JSON ({error})") from error
-    if not isinstance(record, dict):
-        raise BadRecordError(f"expected a JSON object, found {short(record)}")
-    return record
+def faults_of(bad: Iterable[BadLine]) -> list[Fault]:
+    """Bad lines gathered by fault: reasons that differ in quoted texts and numbers only are one."""
+    faults: dict[tuple[str, str], Fault] = {}
+    for line in bad:
+        fault = faults.setdefault((line.kind, _VALUES.sub("_", line.reason)), Fault(line))
+        if fault.lines and len(fault.others) < _SHOWN:
+            fault.others.append(line.where.rpartition(":")[2].strip())
+        fault.lines += 1
+    return list(faults.values())
 
 
-def _parse_spans(spans: Any, *, whose: str) -> Spans:
+def _parse_spans(record: Mapping[str, Any], *, whose: str) -> tuple[Spans, Spans | None]:
+    """Spans best first, and another order for the average precision where it differs."""
+    key = next((key for key in SPAN_KEYS if record.get(key) is not None), SPAN_KEYS[0])
+    spans = record.get(key)
     if not isinstance(spans, list):
+        names = " or ".join(f'"{name}"' for name in SPAN_KEYS[:2])
         raise BadRecordError(
-            f'{whose}expected "spans" with a list of [start_sec, end_sec, score], found {short(spans)}'
+            f"{whose}expected {names} with a list of [start_sec, end_sec, score], found {short(spans)}"
         )
     width = len(spans[0]) if spans and isinstance(spans[0], list) else 3
     for rank, span in enumerate(spans, start=1):
@@ -168,9 +197,14 @@ def _parse_spans(spans: Any, *, whose: str) -> Spans:
                 f"{whose}span {rank} starts at {float(span[0])} s, after its end at {float(span[1])} s"
             )
     table = np.array(spans, dtype=np.float64).reshape(-1, width)
-    if width == 3:
-        table = table[np.argsort(-table[:, 2], kind="stable")]
-    return table[:, :2]
+    if width == 2:
+        return table, None
+    if key == "spans":
+        return table[np.argsort(-table[:, 2], kind="stable"), :2], None
+    # Those evaluators take the first span for R@1 wherever its score stands, and rank the first ten for the mAP.
+    first = table[:AP_DEPTH]
+    order = np.argsort(-first[:, 2], kind="stable")
+    return table[:, :2], None if (np.diff(order) > 0).all() else first[order, :2]
 
 
 def _is_finite_number(value: Any) -> bool:

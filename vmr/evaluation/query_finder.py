@@ -1,8 +1,10 @@
-"""Which query a line of predictions answers: by its id, or by its video and its place or its sentence."""
+"""Which query a record of predictions answers: by its id, or by its video and its place or its sentence."""
 
 from __future__ import annotations
 
 import json
+import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from vmr.annotations.parsed import clean_sentence
+from vmr.video_ids import VideoNames
 
 
 class BadRecordError(Exception):
@@ -17,7 +20,8 @@ class BadRecordError(Exception):
 
     Attributes:
         reason: why, as words for a message, without a full stop.
-        kind: ``malformed``, ``duplicate`` or ``unknown`` (the annotations have no such query, or more than one).
+        kind: ``malformed``, ``duplicate``, ``unknown`` (the annotations have no such query, or more than one) or
+            ``contradiction`` (what the record says of its query does not fit: ids are counted otherwise, say).
     """
 
     def __init__(self, reason: str, kind: str = "malformed") -> None:
@@ -37,6 +41,7 @@ class KnownQuery:
         index: its place among the sentences of its video in its annotation file, from 0.
         sentence: its text.
         is_scored: False for moments that end where they start or before: nobody can find them.
+        is_named: whether the annotation file itself gives the key, which is its place there otherwise.
     """
 
     query_id: str
@@ -46,10 +51,15 @@ class KnownQuery:
     index: int
     sentence: str
     is_scored: bool = True
+    is_named: bool = False
+
+
+_VIDEO = ("video_id", "vid", "video", "video_name")
+_SENTENCE = ("sentence", "query", "description", "desc")
 
 
 class QueryFinder:
-    """Finds the one query that a line of predictions means, or says why there is none."""
+    """Finds the one query that a record of predictions means, or says why there is none."""
 
     def __init__(self, queries: Iterable[KnownQuery]) -> None:
         self.queries = list(queries)
@@ -57,41 +67,68 @@ class QueryFinder:
         self._by_index: dict[tuple[str, int], list[KnownQuery]] = {}
         self._by_sentence: dict[tuple[str, str], list[KnownQuery]] = {}
         self._by_loose_sentence: dict[tuple[str, str], list[KnownQuery]] = {}
+        self._letters: set[tuple[str, str]] = set()
         for query in self.queries:
             for name in {query.query_id, query.key}:
                 self._by_id.setdefault(name, []).append(query)
             self._by_index.setdefault((query.video_id, query.index), []).append(query)
             self._by_sentence.setdefault((query.video_id, clean_sentence(query.sentence)), []).append(query)
             self._by_loose_sentence.setdefault((query.video_id, loose_sentence(query.sentence)), []).append(query)
+            self._letters.add((query.video_id, letters(query.sentence)))
+        self._has_names = any(query.is_named for query in self.queries)
+        self._videos = VideoNames({query.video_id for query in self.queries})
+        numbers = [int(query.key) for query in self.queries if query.key.isascii() and query.key.isdigit()]
+        self._numbers = (min(numbers), max(numbers)) if numbers and not self._has_names else None
 
     def find(self, record: Mapping[str, Any]) -> KnownQuery:
         """The query that a record names.
 
         Args:
             record: with `query_id` (the id, or the key within the annotation file), or with `video_id` and either
-                `index` or `sentence` (also called `query`). `split`, and `video_id` beside an id, must agree.
+                `index` or `sentence`. Video and sentence have the names that other systems give them, too. What stands
+                beside an id must agree with it. `qid`, an id in the annotations of the system that wrote the record,
+                is looked up where the annotations have ids of their own; else video and sentence must stand beside it.
 
         Raises:
-            BadRecordError: no query is named, there is none of that name, or more than one.
+            BadRecordError: no query is named, there is none of that name, or more than one, or its keys contradict
+                each other.
         """
         record = {name: value for name, value in record.items() if value is not None}  # null: nothing is said
-        query_id, video_id = record.get("query_id"), record.get("video_id")
-        if query_id is not None:
-            return self._by_name(query_id, record)
+        video_id = next((record[name] for name in _VIDEO if name in record), None)
+        if isinstance(video_id, str):
+            video_id = self._videos.find(video_id) or video_id
+        sentence = next((record[name] for name in _SENTENCE if isinstance(record.get(name), str)), None)
+        split, index = record.get("split"), record.get("index")
+        if "query_id" in record:
+            return self._by_name(record["query_id"], video_id, sentence, split)
+        has_both = isinstance(video_id, str) and sentence is not None
+        if "qid" in record and not has_both:
+            if self._has_names:
+                return self._by_name(record["qid"], video_id, sentence, split)
+            raise BadRecordError(
+                'the annotations have no "qid": expected "vid" and "query" beside it, or "query_id" with the number of '
+                f"the line; found the keys {short(sorted(map(str, record)))}"
+            )
         if not isinstance(video_id, str):
             raise BadRecordError(
                 'expected "query_id" with a text, or "video_id" with "index" or "sentence"; found the keys '
                 f"{short(sorted(map(str, record)))}"
             )
-        index, sentence = record.get("index"), record.get("sentence", record.get("query"))
         what = f"of video {short(video_id)}"
         if isinstance(index, int) and not isinstance(index, bool):
             found = self._by_index.get((video_id, index), [])
             what = f"with the index {index} {what}"
-            if isinstance(sentence, str):
-                found = [own for own in found if loose_sentence(own.sentence) == loose_sentence(sentence)]
-                what = f"{short(sentence)} {what}"
-        elif isinstance(sentence, str):
+            if not found and self._by_index.get((video_id, index - 1)):
+                raise BadRecordError(
+                    f"the annotations have no query {what}, the last one is {index - 1}. Count from 0, or give the "
+                    "sentence instead",
+                    "contradiction",
+                )
+            if sentence is not None and found:
+                found = [own for own in found if self._says(own, sentence)]
+                if not found:
+                    raise BadRecordError(f"the query {what} is another than {short(sentence)}", "contradiction")
+        elif sentence is not None:
             # As it is written first; without case and punctuation, which systems often strip, where that finds none.
             found = self._by_sentence.get((video_id, clean_sentence(sentence)), [])
             found = found or self._by_loose_sentence.get((video_id, loose_sentence(sentence)), [])
@@ -100,29 +137,59 @@ class QueryFinder:
             raise BadRecordError(
                 f'expected "query_id", or an "index" or a "sentence" beside "video_id"; found {short(dict(record))}'
             )
-        if "split" in record:
-            found = [own for own in found if own.split == record["split"]]
-            what += f" in the split {short(record['split'])}"
+        if split is not None:
+            found = [own for own in found if own.split == split]
+            what += f" in the split {short(split)}"
+        if "qid" in record and self._has_names:
+            # An id that the annotations give decides; a sentence that stands twice in its video is told apart by it.
+            return self._by_name(record["qid"], video_id, sentence, split)
         return self._single(found, what)
 
-    def _by_name(self, query_id: object, record: Mapping[str, Any]) -> KnownQuery:
+    def _by_name(self, query_id: object, video_id: object, sentence: str | None, split: object) -> KnownQuery:
         if isinstance(query_id, bool) or not isinstance(query_id, str | int):
             raise BadRecordError(f'expected "query_id" with a text, found {short(query_id)}')
         found = self._by_id.get(str(query_id), [])
         if len(found) > 1:
             # A key that several files share, or one that is also the id of another query.
             found = [own for own in found if own.query_id == query_id] or [
-                own for own in found if record.get("split", own.split) == own.split
+                own for own in found if split in (None, own.split)
             ]
+        if not found:
+            self._refuse_shifted(str(query_id))
         query = self._single(found, short(query_id))
-        for name, expected in (("video_id", query.video_id), ("split", query.split)):
-            if record.get(name, expected) != expected:
+        for name, expected, given in (("video_id", query.video_id, video_id), ("split", query.split, split)):
+            if given not in (None, expected):
                 raise BadRecordError(
-                    f"query {short(query_id)} has {name} {short(expected)} in the annotations, {short(record[name])} "
-                    "here",
-                    "unknown",
+                    f"query {short(query_id)} has {name} {short(expected)} in the annotations, {short(given)} here",
+                    "contradiction",
                 )
+        if sentence is not None and not self._says(query, sentence):
+            raise BadRecordError(
+                f"query {short(query_id)} is {short(query.sentence)} in the annotations, {short(sentence)} here",
+                "contradiction",
+            )
         return query
+
+    def _refuse_shifted(self, query_id: str) -> None:
+        """Refuse an id that is one before the first or behind the last: then all the others are one off, too."""
+        video_id, _, place = query_id.rpartition(":")
+        numbers = self._numbers
+        if video_id and place.isdigit() and self._by_index.get((video_id, int(place) - 1)):
+            numbers = (0, int(place) - 1)
+        elif video_id or not numbers or query_id not in (str(numbers[0] - 1), str(numbers[1] + 1)):
+            return
+        raise BadRecordError(
+            f"the annotations have no query {short(query_id)}: they are numbered from {numbers[0]} to {numbers[1]}. "
+            'Count as they do, or give "video_id" and "sentence" instead of the number',
+            "contradiction",
+        )
+
+    def _says(self, query: KnownQuery, sentence: str) -> bool:
+        """Whether a sentence can be that of a query: systems strip it, cut it, and put <eos> and <unk> into it."""
+        own, given = letters(query.sentence), letters(sentence)
+        if own == given or not given or re.search(r"[<\[]unk[>\]]", sentence.casefold()):
+            return True
+        return own.startswith(given) and (query.video_id, given) not in self._letters
 
     def _single(self, found: list[KnownQuery], what: str) -> KnownQuery:
         if len(found) == 1:
@@ -164,6 +231,16 @@ def loose_sentence(text: str) -> str:
     'a person opens the door'
     """
     return clean_sentence(text).casefold().strip(" .,;:!?\"'")
+
+
+def letters(text: str) -> str:
+    """Letters and digits of a sentence alone, without case and without marks such as <eos>.
+
+    >>> letters("A person 's phone. <eos>")
+    'apersonsphone'
+    """
+    plain = unicodedata.normalize("NFKC", re.sub(r"<[^<>]*>", "", text)).casefold()
+    return "".join(letter for letter in plain if letter.isalnum())
 
 
 def short(value: Any) -> str:

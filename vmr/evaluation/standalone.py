@@ -9,17 +9,19 @@ from typing import Any
 
 import numpy as np
 
+from vmr.evaluation.average_precision import AP_METRICS, average_precisions
 from vmr.evaluation.bootstrap import RESAMPLES, confidence_by_video, sum_by_video
 from vmr.evaluation.ground_truth import load_ground_truth
 from vmr.evaluation.metrics import METRICS, TRUTHS, query_scores, score_sets, truth_spans
-from vmr.evaluation.predictions import parse_predictions, refuse_bad_lines
+from vmr.evaluation.predictions import KINDS, faults_of, parse_predictions, refuse_bad_lines
 from vmr.pipeline.digest import code_digest
 from vmr.storage.files import sha256_file, write_json
 from vmr.storage.provenance import library_versions
 
 _LOG = logging.getLogger(__name__)
 _CODE = ("vmr.evaluation.standalone",)
-_SHOWN = 20  # bad lines of a kind that are logged one by one
+_SHOWN = 20  # faults of a kind that are logged one by one
+_METRICS = (*METRICS, *AP_METRICS)
 
 
 def evaluate_file(
@@ -34,17 +36,18 @@ def evaluate_file(
     seed: int = 0,
     output: Path | None = None,
 ) -> str:
-    """Score predictions as docs/predictions.md says: R@1, R@5 and mIoU with 95 % intervals by video.
+    """Score predictions as docs/predictions.md says: R@1, R@5, mIoU and mAP with 95 % intervals by video.
 
     Needs the annotations and nothing else of the pipeline. A query that is not answered is wrong.
 
     Args:
-        predictions: JSON lines.
+        predictions: JSON lines, or a JSON list or dictionary; may be packed by gzip.
         annotations: annotation files, or ``split=file``.
         annotation_format: auto, moments, charades_sta, activitynet_captions or csv.
         durations: CSV files with columns `id` and `length` (seconds); only clamped ground truth needs durations.
         splits: splits to score; may be empty, see `load_ground_truth`.
-        skip_bad_lines: leave bad lines out, log and count them, instead of refusing the file.
+        skip_bad_lines: leave bad lines out, log and count them, instead of refusing the file. Lines that contradict
+            the annotations still refuse it: then others most likely answer the wrong query.
         resamples: draws of the bootstrap.
         seed: of the draws.
         output: JSON to write: counts, scores, intervals, and what was read.
@@ -58,16 +61,25 @@ def evaluate_file(
     """
     truth = load_ground_truth(annotations, annotation_format=annotation_format, durations=durations, splits=splits)
     given = parse_predictions(predictions, finder=truth.finder)
-    if not skip_bad_lines:
-        refuse_bad_lines(given)
-    for line in given.bad[:_SHOWN]:
-        _LOG.warning("%s: left out, %s: %s", line.where, line.kind, line.reason)
+    refuse_bad_lines(given, kinds=("contradiction",) if skip_bad_lines else KINDS)
+    for fault in faults_of(given.bad)[:_SHOWN]:
+        _LOG.warning("left out, %s: %s", fault.first.kind, fault)
+    if given.by_score:
+        _LOG.warning(
+            "%s: %d answers are not in the order of their scores: R@n takes the order of the file, mAP the scores",
+            predictions,
+            len(given.by_score),
+        )
     for problem in [*truth.malformed[:_SHOWN], *truth.bad_durations[:_SHOWN]]:
         _LOG.warning("%s: left out: %s", problem.where, problem.reason)
     queries = truth.queries
     ranked = [given.answers.get(query_id) for query_id in queries["query_id"]]
     answered_mask = np.array([own is not None for own in ranked])
-    values = {name: query_scores(ranked, truth=spans) for name, spans in truth_spans(queries).items()}
+    by_score = [given.by_score.get(query_id, own) for query_id, own in zip(queries["query_id"], ranked, strict=True)]
+    values = {
+        name: np.concatenate([query_scores(ranked, truth=spans), average_precisions(by_score, truth=spans)], axis=1)
+        for name, spans in truth_spans(queries).items()
+    }
     videos = sum_by_video(values, video_ids=queries["video_id"].tolist(), covered_mask=answered_mask)
     unknown = int(queries["duration_sec"].isna().sum())
     result: dict[str, Any] = {
@@ -85,8 +97,8 @@ def evaluate_file(
         "not_scored": given.not_scored,
         "other_splits": len(given.answers) - int(answered_mask.sum()),
         "unknown_duration": unknown,
-        "scores": score_sets(values, covered_mask=None),
-        "confidence": confidence_by_video(videos, seed=seed, resamples=resamples),
+        "scores": score_sets(values, covered_mask=None, metrics=_METRICS),
+        "confidence": confidence_by_video(videos, seed=seed, resamples=resamples, metrics=_METRICS),
         "provenance": {"code": code_digest(_CODE), "versions": library_versions(["numpy", "pandas", "vmr"])},
     }
     if output is not None:
@@ -114,7 +126,7 @@ def _text(result: dict[str, Any]) -> str:
     # Where nobody knows a duration, nothing is clamped and the column would only repeat the other.
     truths = [name for name in TRUTHS if name == "raw" or result["unknown_duration"] < result["queries"]]
     lines += ["", f"{'percent':12}" + "".join(f"{name + ' truth':>24}" for name in truths)]
-    for metric in METRICS:
+    for metric in _METRICS:
         cells = []
         for name in truths:
             text = f"{result['scores'][name][metric]:.2f}"

@@ -14,8 +14,12 @@ Array = TypeVar("Array")
 _LONG_SEC = float(np.finfo(np.float64).max) / 8
 
 
-def temporal_iou(pred: Array, truth: Array) -> Array:
+def temporal_iou(pred: Array, truth: Array, *, hull: bool = False) -> Array:
     """Intersection over union of spans in time; the measure behind every score of the tables.
+
+    The union is the sum of both lengths less the overlap. With `hull` it is the last end less the first start where
+    spans overlap, as the scripts of TALL, 2D-TAN and CPL compute it. The two differ by rounding alone, which decides
+    ties at a threshold. Scores take the hull; validation, decoding and the choice among overlapping spans keep the sum.
 
     Not in the paper: two spans without any length (their union is empty) count 1 when they are the same point
     and 0 otherwise. A span that ends before it starts counts as a point at its start.
@@ -23,12 +27,15 @@ def temporal_iou(pred: Array, truth: Array) -> Array:
     Args:
         pred: spans in seconds, shape (..., 2), a numpy array (or nested list) or a torch tensor.
         truth: spans in seconds, of the same kind; the leading dimensions broadcast against those of `pred`.
+        hull: how the union of overlapping spans is computed.
 
     Returns:
         Values in [0, 1], shape (...), of the same kind as `pred`.
 
     >>> temporal_iou(np.array([[0.0, 10.0], [5.0, 5.0]]), np.array([[5.0, 15.0], [5.0, 5.0]])).round(4).tolist()
     [0.3333, 1.0]
+    >>> [bool(temporal_iou([2.3, 6.6], [2.5, 10.5], hull=hull) >= 0.5) for hull in (False, True)]
+    [False, True]
     """
     # The two libraries share these names; torch is only looked up when a tensor has already brought it along.
     library: Any = np
@@ -48,6 +55,9 @@ def temporal_iou(pred: Array, truth: Array) -> Array:
     overlap = library.minimum(pred_end, truth_end) - library.maximum(pred_start, truth_start)
     overlap = overlap.clip(min=0)
     union = (pred_end - pred_start) + (truth_end - truth_start) - overlap
+    if hull:
+        whole = library.maximum(pred_end, truth_end) - library.minimum(pred_start, truth_start)
+        union = library.where(overlap > 0, whole, union)
     same_point = (pred_start == truth_start) & (pred_end == truth_end)
     empty = union <= 0
     result: Array = library.where(

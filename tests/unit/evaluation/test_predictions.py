@@ -1,12 +1,14 @@
 """`vmr.evaluation.predictions`: what is read, and what is refused with file and line."""
 
+import gzip
 import json
 
 import pandas as pd
 import pytest
 
 from vmr.errors import EvaluationError
-from vmr.evaluation.predictions import read_predictions
+from vmr.evaluation.predictions import parse_predictions, read_predictions
+from vmr.evaluation.query_finder import finder_of_moments
 
 
 @pytest.fixture
@@ -82,12 +84,84 @@ def test_a_line_that_cannot_be_meant_is_refused_with_its_number(tmp_path, moment
     assert len(str(caught.value)) < 600
 
 
-def test_several_bad_lines_are_named_together(tmp_path, moments):
+def test_each_fault_is_named_once(tmp_path, moments):
     with pytest.raises(EvaluationError) as caught:
-        _read(tmp_path, moments, "{", _line(), *["[]"] * 8)
-    text = str(caught.value)
-    assert [f"predictions.jsonl:{number}: " in text for number in (1, 2, 3, 6, 7)] == [True, False, True, True, False]
-    assert "4 more lines" in text
+        _read(tmp_path, moments, "{", _line(), *["[]", "[1]"] * 4, *[_line("test:2", spans=[[3, 2]])] * 3000)
+    first, second, third = str(caught.value).splitlines()
+    assert "predictions.jsonl:1: not a line of JSON" in first and "more" not in first
+    assert (
+        "predictions.jsonl:3: expected a JSON object, found []. 7 more lines have this fault: 4, 5, 6, 7, 8, ..."
+        in second
+    )
+    assert "predictions.jsonl:11: " in third and "2,999 more lines have this fault: 12, 13, " in third
+
+
+ANSWERS = [{"query_id": "test:1", "spans": [[0, 1]]}, {"query_id": "test:2", "spans": [[2, 3]]}]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps(ANSWERS),
+        json.dumps(ANSWERS, indent=2),
+        json.dumps({"version": "1.0", "results": ANSWERS}),
+        json.dumps({"test:1": [[0, 1]], "test:2": [2, 3]}),
+        json.dumps({"test:1": {"pred_relevant_windows": [[0, 1, 0.5]]}, "test:2": {"spans": [[2, 3]]}}, indent=1),
+        json.dumps(
+            {
+                "results": {
+                    "A": [{"sentence": "a dog", "timestamp": [0, 1]}],
+                    "B.mp4": [{"query": "a cat", "segment": [2, 3]}],
+                }
+            }
+        ),
+        json.dumps(
+            {
+                "A": {"timestamps": [[0, 1]], "sentences": ["a dog"]},
+                "B": {"timestamps": [[2, 3]], "sentences": ["a cat"]},
+            }
+        ),
+        "\n".join(
+            json.dumps({"qid": 5, "vid": v, "query": q, "pred_relevant_windows": [[*s, 0.1]]})
+            for v, q, s in (("A", "a dog", (0, 1)), ("B", "a cat", (2, 3)))
+        ),
+    ],
+)
+@pytest.mark.parametrize("packed", [False, True])
+def test_shapes_of_files_hold_the_same_answers(tmp_path, moments, text, packed):
+    path = tmp_path / "predictions.json"
+    path.write_bytes(gzip.compress(text.encode()) if packed else text.encode())
+    answers = read_predictions(path, moments=moments.assign(sentence=["a dog", "a cat"]))
+    assert {name: spans.tolist() for name, spans in answers.items()} == {"test:1": [[0, 1]], "test:2": [[2, 3]]}
+
+
+def test_a_fault_in_a_list_is_named_by_its_entry(tmp_path, moments):
+    path = tmp_path / "predictions.json"
+    path.write_text(json.dumps([*ANSWERS, ANSWERS[0], {"query_id": "test:9", "spans": []}]))
+    with pytest.raises(
+        EvaluationError, match=r"json: entry 3: .*already answered on entry 1(.|\n)*entry 4: .*no query"
+    ) as _:
+        read_predictions(path, moments=moments)
+    path.write_bytes(gzip.compress(b"[]" * 1000)[:-9])
+    with pytest.raises(EvaluationError, match="cannot be unpacked"):
+        read_predictions(path, moments=moments)
+
+
+def test_one_span_an_entry_is_put_together_by_sentence_and_ranked(tmp_path, moments):
+    spans = [{"sentence": "a dog", "timestamp": [n, n + 1], "score": score} for n, score in ((0, 0.1), (4, 0.9))]
+    path = tmp_path / "predictions.json"
+    path.write_text(json.dumps({"results": {"A": spans}}))
+    answers = read_predictions(path, moments=moments.assign(sentence=["a dog", "a cat"]))
+    assert answers["test:1"].tolist() == [[4, 5], [0, 1]]
+
+
+def test_windows_of_other_systems_keep_their_order_and_are_ranked_for_the_precision(tmp_path, moments):
+    windows = [[n, n + 1, score] for n, score in enumerate((0.1, 0.9, 0.9, *[0.5] * 8, 1.0))]
+    path = tmp_path / "predictions.jsonl"
+    path.write_text(json.dumps({"query_id": "test:1", "pred_relevant_windows": windows}))
+    given = parse_predictions(path, finder=finder_of_moments(moments))
+    assert given.answers["test:1"][:, 0].tolist() == list(range(12))
+    assert given.by_score["test:1"][:, 0].tolist() == [1, 2, 3, 4, 5, 6, 7, 8, 9, 0]  # of the first ten
 
 
 def test_a_missing_file_is_named(tmp_path, moments):

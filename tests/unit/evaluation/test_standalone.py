@@ -61,9 +61,8 @@ def test_scores_and_counts_equal_the_reference(tmp_path, videos, data):
     found = json.loads((tmp_path / "scores.json").read_text())
     expected, counts = reference.read_answers(lines, {own["id"] for own in queries})
     for truth in ("raw", "clamped"):
-        assert found["scores"][truth] == pytest.approx(
-            reference.score(queries, expected, clamped=truth == "clamped"), abs=1e-9
-        )
+        known = {name: value for name, value in found["scores"][truth].items() if not name.startswith("mAP")}
+        assert known == pytest.approx(reference.score(queries, expected, clamped=truth == "clamped"), abs=1e-9)
     assert {name: found[name] for name in counts} == counts
     assert (found["answered"], found["missing"]) == (len(expected), len(queries) - len(expected))
     assert found["coverage"] == pytest.approx(100 * len(expected) / len(queries))
@@ -97,6 +96,8 @@ def test_the_command_line_prints_and_writes_the_scores(charades):
     assert scores["scores"]["raw"] == pytest.approx(
         {"mIoU": 100 / 3, "R@1,IoU=0.3": 100 / 3, "R@1,IoU=0.5": 100 / 3, "R@1,IoU=0.7": 100 / 3}
         | {"R@5,IoU=0.3": 200 / 3, "R@5,IoU=0.5": 200 / 3, "R@5,IoU=0.7": 100 / 3}
+        # The first is found by its first span; the second by its second one, of IoU 0.5.
+        | {"mAP@0.5": 50, "mAP@0.75": 100 / 3, "mAP": (50 + 9 * 100 / 3) / 10}
     )
     assert (scores["queries"], scores["answered"], scores["missing"], scores["not_scored"]) == (3, 2, 1, 1)
     # aa, ab, bb: 100, 1 of 3, 0.
@@ -205,3 +206,54 @@ def test_the_constant_window_of_charades_gives_the_published_figures(shared_data
     names = ("R@1,IoU=0.3", "R@1,IoU=0.5", "R@1,IoU=0.7", "mIoU")
     assert [round(found["scores"]["raw"][name], 2) for name in names] == [40.30, 30.65, 15.16, 28.07]
     assert (found["queries"], found["videos"], found["coverage"]) == (3720, 1334, 100)
+
+
+def test_submissions_of_the_field_are_scored_by_video_and_sentence(tmp_path):
+    (tmp_path / "test.txt").write_text(
+        "3MSZA 24.3 30.4##person turn a light on.\n3MSZA 24.3 30.4##person flipped the light switch near the door.\n"
+    )
+    lines = [
+        {"qid": 1, "query": "person turn a light on.", "vid": "3MSZA", "pred_relevant_windows": [[24.0, 31.0, 0.92]]},
+        {
+            "qid": 2, "query": "person flipped the light switch near the door.", "vid": "3MSZA",
+            "pred_relevant_windows": [[24.0, 31.0, 0.92]], "pred_saliency_scores": [-0.2, 0.3],
+        },
+    ]  # fmt: skip
+    result = _run(tmp_path, lines, "--json", tmp_path / "scores.json")
+    assert result.exit_code == 0, result.output
+    scores = json.loads((tmp_path / "scores.json").read_text())["scores"]["raw"]
+    # 6.1 of 7 s: found up to 0.85, so 8 of the ten thresholds of the mAP.
+    assert (scores["R@1,IoU=0.7"], scores["mAP@0.75"], scores["mAP"]) == (100, 100, pytest.approx(80))
+    assert "mAP@0.75" in result.output and scores["mIoU"] == pytest.approx(100 * 6.1 / 7)
+
+
+@pytest.mark.parametrize("threshold_tie", [((2.3, 6.6), (2.5, 10.5), 0.5), ((0.1, 0.7), (0.1, 1.3), 0.5)])
+def test_a_span_exactly_at_the_threshold_is_a_hit(tmp_path, threshold_tie):
+    # Decimals tie exactly: 4.1 of 8.2 s. With the sum of lengths as the union the first is one digit below one half.
+    truth, span, threshold = threshold_tie
+    (tmp_path / "test.txt").write_text(f"AAAAA {truth[0]} {truth[1]}##a dog.\n")
+    _run(tmp_path, [{"query_id": 1, "spans": [span]}], "--json", tmp_path / "scores.json")
+    assert json.loads((tmp_path / "scores.json").read_text())["scores"]["raw"][f"R@1,IoU={threshold}"] == 100
+
+
+@pytest.mark.parametrize("beside", [{}, {"query": None}, {"vid": None}])
+def test_ids_counted_from_zero_are_refused_even_where_bad_lines_are_skipped(tmp_path, beside):
+    sentences = [("AAAAA", "a dog."), ("BBBBB", "a cat."), ("CCCCC", "a cow.")]
+    (tmp_path / "test.txt").write_text("".join(f"{video} 0 {n + 4}##{s}\n" for n, (video, s) in enumerate(sentences)))
+    told = [{"query": sentence, "vid": video} for video, sentence in sentences]
+    lines = [{"query_id": n, "spans": [[0, 5]]} | {key: own[key] for key in beside} for n, own in enumerate(told)]
+    result = _run(tmp_path, lines, "--skip-bad-lines")
+    assert result.exit_code == 1
+    assert "numbered from 1 to 3" in result.output
+    if beside:
+        assert (
+            "predictions.jsonl:2: query 1 " in result.output and "here. 1 more line has this fault: 3." in result.output
+        )
+
+
+def test_windows_that_are_not_in_the_order_of_their_scores_are_told(charades, caplog):
+    line = {"query_id": 1, "pred_relevant_windows": [[50, 60, 0.1], [0, 10, 0.9]]}
+    _run(charades, [line], "--json", charades / "scores.json")
+    scores = json.loads((charades / "scores.json").read_text())["scores"]["raw"]
+    assert (scores["R@1,IoU=0.5"], scores["mAP"]) == (0, pytest.approx(100 / 3))
+    assert "1 answers are not in the order of their scores" in caplog.text

@@ -145,3 +145,15 @@ def test_oracle_of_charades_sta(shared_data, truth: str, recall: float, miou: fl
         found.append(temporal_iou(best, raw if truth == "raw" else clamped)[0])
     assert round(100 * float((np.array(found) >= 0.7).mean()), 2) == recall
     assert round(100 * float(np.mean(found)), 2) == miou
+
+
+def test_the_hull_as_the_union_differs_by_rounding_alone() -> None:
+    random = np.random.default_rng(0)
+    pred, truth = np.sort(random.random((2, 5000, 2)) * 100, axis=-1)
+    plain, hull = temporal_iou(pred, truth), temporal_iou(pred, truth, hull=True)
+    np.testing.assert_allclose(hull, plain, rtol=0, atol=1e-12)
+    assert ((hull == 0) == (plain == 0)).all()
+    # No threshold divides the two where no tie is.
+    assert all(((hull >= threshold) == (plain >= threshold)).all() for threshold in np.arange(0.05, 1, 0.05))
+    ties = np.array([[2.5, 10.5], [3.0, 3.0]]), np.array([[2.3, 6.6], [3.0, 3.0]])
+    assert temporal_iou(*ties, hull=True).tolist() == [0.5, 1.0]
