@@ -56,11 +56,12 @@ format: setup ## format Python and rules
 	@$(BIN)/ruff format -q .
 	$(BIN)/snakefmt Snakefile workflow/rules
 
-lock: setup ## compile the locks and the schema again (newest versions)
+lock: setup ## compile the locks again (newest versions), write the schema and comments of config.yaml
 	@$(BIN)/python -m uv pip compile -q --upgrade --universal --python-version 3.11 --all-extras --generate-hashes pyproject.toml -o envs/requirements.txt
 	@$(BIN)/python -m uv pip compile -q --universal --python-version 3.11 --no-deps --generate-hashes envs/assets.in -o envs/assets.txt
 	@$(BIN)/python -m uv pip compile -q --universal --python-version 3.11 --generate-hashes envs/uv.in -o envs/uv.txt
 	@$(BIN)/vmr config schema > workflow/schemas/config.schema.json
+	@$(BIN)/vmr config comments
 
 bench: bench-features bench-training bench-reruns bench-planning bench-serve ## measure speed and memory; writes benchmarks/results
 

@@ -83,6 +83,19 @@ def print_schema() -> None:
     typer.echo(schema_text(), nl=False)
 
 
+@config_app.command("comments")
+def write_comments(path: ConfigPath = Path("config.yaml")) -> None:
+    """Write the comments of a configuration again, from the descriptions of its settings."""
+    from vmr.config import read_config
+    from vmr.config.comments import with_comments
+    from vmr.storage.files import atomic_path
+
+    read_config(path)
+    text = with_comments(path.read_text(encoding="utf-8"))
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
 @app.command("progress")
 def show_progress(
     *,

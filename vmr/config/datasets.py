@@ -27,41 +27,54 @@ class DatasetSettings(Section):
     """One dataset: where its annotations and videos lie, and what differs from the general settings."""
 
     title: Annotated[str, Field(description="Name in tables.")]
-    annotation_format: AnnotationFormat
-    annotations: Annotated[dict[str, list[str]], Field(description="Files of each split.", min_length=1)]
+    annotation_format: Annotated[AnnotationFormat, Field(description="Format of the annotation files (docs/data.md).")]
+    annotations: Annotated[dict[str, list[str]], Field(description="One or more files of each split.", min_length=1)]
     durations: Annotated[
-        list[str], Field(description="CSV files with columns id and length (s); without any, ffprobe's durations.")
+        list[str],
+        Field(description="CSV files with the columns id and length (seconds); without any, ffprobe's durations."),
     ] = []
     videos: Annotated[
-        str | None, Field(description="Folder of the video files, named by the ids; needless for imported features.")
+        str | None,
+        Field(description="Folder of files named {video id}.mp4, .mkv, .webm, ...; needless for imported features."),
     ] = None
     videos_of: Annotated[
         str | None,
-        Field(description="Dataset whose videos and features these annotations use; its settings hold here too."),
+        Field(description="Dataset whose videos, features and overrides hold here, too."),
     ] = None
     further: Annotated[
         list[str], Field(description="Datasets whose rows follow in the table, once their annotation files are there.")
     ] = []
-    train_split: str = "train"
+    train_split: Annotated[str, Field(description="Split of the annotations to train on.")] = "train"
     test_splits: Annotated[
-        dict[str, list[str]], Field(description="Blocks of the table: a name, and the splits it unites.", min_length=1)
+        dict[str, list[str]],
+        Field(description="Splits of the table: a name, and the annotation splits that it unites.", min_length=1),
     ]
-    extractors: Annotated[list[ExtractorName], Field(min_length=1)] = ["i3d"]
-    shards: Annotated[int, Field(gt=0, le=10_000, description="Videos travel in so many jobs.")] = 8
-    published: Annotated[str | None, Field(description="CSV of published figures for the table.")] = None
+    extractors: Annotated[
+        list[ExtractorName],
+        Field(description="Any of i3d, c3d, i3d_r50, slow_r50: a block of rows each.", min_length=1),
+    ] = ["i3d"]
+    shards: Annotated[
+        int, Field(gt=0, le=10_000, description="Videos travel in so many jobs; each can be repeated alone.")
+    ] = 8
+    published: Annotated[
+        str | None, Field(description="CSV of rows printed by papers, which come first in the table.")
+    ] = None
     expected_counts: Annotated[
-        dict[str, dict[str, int]], Field(description="Known counts, checked against what is read.")
+        dict[str, dict[str, int]], Field(description="Known counts; what differs in the files is logged.")
     ] = {}
     fetch: Annotated[
         dict[str, Annotated[str, of_assets("archive_member", "copy")]],
-        Field(description="File: asset that it is fetched from when missing."),
+        Field(description="Files that are fetched when they are missing, and the asset of each."),
     ] = {}
     fetch_videos: Annotated[
         Annotated[str, of_assets("video_archive")] | None,
-        Field(description="Asset that the folder of videos is fetched from when there is none."),
+        Field(description="Asset that the folder `videos` is fetched from where it is not there."),
     ] = None
     render: Annotated[RenderSettings | None, Field(description="Render the dataset into its folders.")] = None
-    simulate: Annotated[SimulateSettings | None, Field(description="Simulate the features that are imported.")] = None
+    simulate: Annotated[
+        SimulateSettings | None,
+        Field(description="What the imported features are made of; `vmr simulate --help` explains each number."),
+    ] = None
     overrides: Annotated[
         dict[str, dict[str, Any]], Field(description="Settings of the sections below that differ for this dataset.")
     ] = {}

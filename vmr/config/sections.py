@@ -51,13 +51,21 @@ class ModelSettings(Section):
     """Sizes of the network."""
 
     hidden: Annotated[int, Field(gt=0, description="Width D of the fused embeddings.")] = 512
-    query_hidden: Annotated[int, Field(gt=0, description="Width of the query LSTM, each direction.")] = 256
+    query_hidden: Annotated[
+        int, Field(gt=0, description="Width of the query LSTM in each direction (the paper: 512 for both).")
+    ] = 256
     heads: Annotated[int, Field(gt=0, description="Heads of every attention.")] = 8
-    dropout: Probability = 0.2
+    dropout: Annotated[Probability, Field(description="Dropout everywhere but after LSTMs.")] = 0.2
     lstm_dropout: Annotated[Probability, Field(description="Dropout after LSTMs.")] = 0.5
-    alignment: Annotated[Alignment, Field(description="Reading of eqs 7-9, see docs/decisions.md.")] = "attention"
-    max_steps: Annotated[int, Field(gt=0, description="Longer videos are mean-pooled to so many steps.")] = 128
-    segmentation_weight: Annotated[float, Field(ge=0, description="Weight of the segmentation loss.")] = 1.0
+    alignment: Annotated[
+        Alignment, Field(description="Reading of eqs 7-9: attention, cross or pad (docs/decisions.md).")
+    ] = "attention"
+    max_steps: Annotated[
+        int, Field(gt=0, description="Longer videos are mean-pooled to so many steps (the paper).")
+    ] = 128
+    segmentation_weight: Annotated[
+        float, Field(ge=0, description="Weight of the moment segmentation loss, eqs 15-16.")
+    ] = 1.0
 
     @model_validator(mode="after")
     def _heads_divide(self) -> ModelSettings:
@@ -71,25 +79,32 @@ class ModelSettings(Section):
 class TrainingSettings(Section):
     """How networks are trained."""
 
-    methods: Annotated[list[MethodName], Field(min_length=1)] = [
+    methods: Annotated[
+        list[MethodName], Field(description="Methods to train, each a row of the table; also excl, vslnet, lgi.", min_length=1)
+    ] = [
         "mha", "ci_mha_wo_ms", "ci_mha", "ci_mha_query_blind", "ci_mha_video_blind",
     ]  # fmt: skip
-    seeds: Annotated[list[Seed], Field(min_length=1)] = [0, 1, 2, 3, 4]
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-4
+    seeds: Annotated[list[Seed], Field(description="Each method is trained once with each.", min_length=1)] = [
+        0, 1, 2, 3, 4,
+    ]  # fmt: skip
+    learning_rate: Annotated[float, Field(gt=0, description="Learning rate of Adam (the paper).")] = 1e-4
     learning_rates: Annotated[
-        dict[MethodName, Annotated[float, Field(gt=0)]], Field(description="Of methods that learn better at another.")
+        dict[MethodName, Annotated[float, Field(gt=0)]],
+        Field(description="Rates of methods that learn better at another, chosen on validation: {excl: 0.001}."),
     ] = {}
-    batch_size: Positive = 100
-    epochs: Annotated[int, Field(gt=0, description="At most so many.")] = 100
-    patience: Annotated[int, Field(gt=0, description="Stop after so many epochs without a better validation.")] = 20
+    batch_size: Annotated[Positive, Field(description="Queries of a training step (the paper).")] = 100
+    epochs: Annotated[int, Field(gt=0, description="Most epochs.")] = 100
+    patience: Annotated[int, Field(gt=0, description="Epochs without a better validation before training stops.")] = 20
     gradient_clip: Annotated[float, Field(gt=0, description="Largest norm of the gradient.")] = 1.0
     selection: Annotated[
         Selection,
-        Field(description="Where the best epoch is chosen; `test` only to compare with papers that did, labelled."),
+        Field(
+            description="validation: on training videos held out; test: only to compare with papers that did, labelled."
+        ),
     ] = "validation"
     validation_fraction: Annotated[float, Field(gt=0, lt=1, description="Share of the training videos held out.")] = 0.1
-    precision: Precision = "auto"
-    device: Device = "auto"
+    precision: Annotated[Precision, Field(description="auto: bfloat16 where it is faster.")] = "auto"
+    device: Annotated[Device, Field(description="auto: CUDA where it is there, else the CPU.")] = "auto"
     threads: Annotated[int, Field(gt=0, le=1024, description="CPU threads of one training run.")] = 1
 
     @field_validator("methods", "seeds")
@@ -105,11 +120,14 @@ class EvaluationSettings(Section):
 
     top: Annotated[int, Field(ge=5, description="Spans kept for a query (R@5 needs five).")] = 5
     nms_threshold: Annotated[
-        float, Field(gt=0, le=1, description="Spans that overlap a better one by more are left out of the top n.")
+        float,
+        Field(
+            gt=0, le=1, description="Temporal IoU above which a span is left out of the top five beside a better one."
+        ),
     ] = 0.5
-    batch_size: Positive = 200
+    batch_size: Annotated[Positive, Field(description="Queries that are predicted at once.")] = 200
     precision: Annotated[
-        Precision, Field(description="Of predictions: float32 scores alike on every machine, bfloat16 is faster.")
+        Precision, Field(description="float32: the same scores on every machine; bfloat16: in half of the time.")
     ] = "float32"
 
 
