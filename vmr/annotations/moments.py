@@ -13,10 +13,13 @@ import pandas as pd
 
 from vmr.errors import AnnotationError
 from vmr.storage.files import atomic_path, writing
+from vmr.storage.records import read_table
 
 MOMENT_COLUMNS = ["query_id", "video_id", "split", "start_sec", "end_sec", "duration_sec", "sentence"]
 _TEXT_COLUMNS = ["query_id", "video_id", "split", "sentence"]
 _NUMBER_COLUMNS = ["start_sec", "end_sec", "duration_sec"]
+
+_AGAIN = "Run parse_annotations, or name the file that it wrote."
 
 
 def write_moments(moments: pd.DataFrame, path: Path | str) -> None:
@@ -48,24 +51,7 @@ def read_moments(path: Path | str) -> pd.DataFrame:
     Raises:
         AnnotationError: the file is missing, cannot be read, or is not such a table.
     """
-    try:
-        # Everything as text first: pandas would take the id "007" for a number and the word "null" for nothing.
-        table = pd.read_csv(path, dtype=object, keep_default_na=False, na_filter=False, encoding="utf-8")
-    except FileNotFoundError as error:
-        raise AnnotationError(f"{path}: no such table of moments. Run parse_annotations first.") from error
-    except OSError as error:
-        raise AnnotationError(
-            f"{path}: a table of moments (CSV) was expected, it cannot be read ({error.strerror or error}). Name the "
-            "file that parse_annotations wrote."
-        ) from error
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise AnnotationError(f"{path}: not a table of moments ({error}). Run parse_annotations again.") from error
-    missing = [column for column in MOMENT_COLUMNS if column not in table.columns]
-    if missing:
-        raise AnnotationError(
-            f"{path}: a table of moments has the columns {', '.join(MOMENT_COLUMNS)}; "
-            f"{', '.join(missing)} not found. Run parse_annotations again."
-        )
+    table = read_table(path, what="table of moments", columns=MOMENT_COLUMNS, again=_AGAIN, error=AnnotationError)
     table = table[MOMENT_COLUMNS].copy()
     for column in _NUMBER_COLUMNS:
         try:

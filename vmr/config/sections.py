@@ -80,7 +80,8 @@ class TrainingSettings(Section):
     """How networks are trained."""
 
     methods: Annotated[
-        list[MethodName], Field(description="Methods to train, each a row of the table; also excl, vslnet, lgi.", min_length=1)
+        list[MethodName],
+        Field(description="Methods to train, each a row of the table; also excl, vslnet, lgi.", min_length=1),
     ] = [
         "mha", "ci_mha_wo_ms", "ci_mha", "ci_mha_query_blind", "ci_mha_video_blind",
     ]  # fmt: skip

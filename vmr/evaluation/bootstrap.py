@@ -21,6 +21,7 @@ from jaxtyping import Bool, Float, Int
 from vmr.errors import EvaluationError
 from vmr.evaluation.metrics import METRICS, TRUTHS, Scores
 from vmr.storage.files import atomic_path
+from vmr.storage.records import read_table
 
 RESAMPLES = 1000
 LEVEL = 0.95
@@ -202,12 +203,9 @@ def read_video_scores(path: Path) -> list[VideoSums]:
         EvaluationError: the file is missing or not such a table.
     """
     needed = ["row", "video_id", "queries", "covered", *(_column(truth, name) for truth in TRUTHS for name in METRICS)]
+    again = "Evaluate again."
+    table = read_table(path, what="table of scores by video", columns=needed, again=again, error=EvaluationError)
     try:
-        # As text first: an id such as "007" stays what it is, and numbers come back bit for bit.
-        table = pd.read_csv(path, dtype=object, keep_default_na=False, na_filter=False, encoding="utf-8")
-        missing = [name for name in needed if name not in table.columns]
-        if missing:
-            raise ValueError(f"the column {missing[0]} is missing")
         return [
             VideoSums(
                 tuple(own["video_id"]),
@@ -217,8 +215,8 @@ def read_video_scores(path: Path) -> list[VideoSums]:
             )
             for _, own in table.groupby(table["row"].astype(np.int64))
         ]
-    except (OSError, ValueError) as error:  # pandas' parser errors and decoding errors are ValueErrors
-        raise EvaluationError(f"{path}: the scores by video cannot be read ({error}). Evaluate again.") from error
+    except ValueError as error:
+        raise EvaluationError(f"{path}: the scores by video are numbers ({error}). {again}") from error
 
 
 def _column(truth: str, metric: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ from vmr.evaluation.simulated import is_simulated, told_by
 from vmr.pipeline.digest import code_digest
 from vmr.storage.files import sha256_file, write_json
 from vmr.storage.provenance import library_versions
+from vmr.storage.records import read_record
 from vmr.video.manifest import read_manifest
 
 _LOG = logging.getLogger(__name__)
@@ -154,15 +154,7 @@ def _trained_on(queries: pd.DataFrame, table: pd.DataFrame, run_facts: Mapping[s
 def _read_run(run: Path | None) -> dict[str, Any]:
     if run is None:
         return {}
-    try:
-        facts = json.loads(Path(run).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise EvaluationError(
-            f"{run}: the record of the training run cannot be read ({error}). Train again."
-        ) from error
-    if not isinstance(facts, dict):
-        raise EvaluationError(f"{run}: expected a JSON object, the record of a training run. Train again.")
-    return facts
+    return read_record(run, what="record of a training run", again="Train again.", error=EvaluationError)
 
 
 def _agreeing(labels: Mapping[str, Any], run_facts: Mapping[str, Any], run: Path | None) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from vmr.storage.checksums import seal_file
 from vmr.storage.files import atomic_path, sha256_file, writing
 from vmr.storage.hdf5 import new_hdf5
 from vmr.storage.provenance import library_versions, only_machine, without_machine
+from vmr.storage.records import read_table
 
 log = logging.getLogger(__name__)
 
@@ -185,15 +186,7 @@ def _coverage(statuses: list[Path], video_ids: list[str], steps: dict[str, int])
 def _read_statuses(path: Path) -> pd.DataFrame:
     columns = COVERAGE_COLUMNS[:3]
     again = "Name the status file of a shard; one that was cut remove, and its shard is looked through again."
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:  # pandas' own errors and those of decoding are ValueErrors
-        raise FeatureError(f"{path}: cannot be read as a status file ({error}). {again}") from error
-    if lacking := [column for column in columns if column not in table]:
-        raise FeatureError(
-            f"{path}: expected the columns {', '.join(columns)}, found no {', '.join(lacking)} among "
-            f"{', '.join(map(str, table.columns[:5]))}. {again}"
-        )
+    table = read_table(path, what="status file", columns=columns, again=again, error=FeatureError)
     return table[columns]
 
 

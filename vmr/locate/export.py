@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from vmr.locate.word_table import read_word_table
 from vmr.methods.build import exchanged_input
 from vmr.storage.files import sha256_file
 from vmr.storage.provenance import library_versions
+from vmr.storage.records import read_record
 from vmr.training.checkpoint import load_checkpoint
 from vmr.training.run import CHECKPOINT_FILE, RUN_FILE
 
@@ -55,13 +55,11 @@ def export_run(
     """
     checkpoint = run / CHECKPOINT_FILE
     network, info = load_checkpoint(checkpoint)
-    try:
-        record = json.loads((run / RUN_FILE).read_text(encoding="utf-8"))
-        provenance: dict[str, Any] = record["features"]
-    except (OSError, ValueError, KeyError) as error:
-        raise CheckpointError(
-            f"{run / RUN_FILE}: cannot be read ({error}); it tells how features were made. Train again."
-        ) from error
+    again = "It says how the features were made: train again."
+    record = read_record(
+        run / RUN_FILE, what="record of a training run", needed=("features",), again=again, error=CheckpointError
+    )
+    provenance: dict[str, Any] = record["features"]
     if record.get("fingerprint") != info.get("fingerprint"):
         raise CheckpointError(f"{run}: {RUN_FILE} and {CHECKPOINT_FILE} are of different runs. Train again.")
     if exchanged_input(info["sizes"]["method"]) is not None:

@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-
 from vmr.errors import EvaluationError
+from vmr.storage.records import read_table
 
 _COLUMNS = ("video_id", "status", "reason")
 _LISTED = 2000  # videos of one reason that are named
@@ -48,13 +47,8 @@ def read_coverage(paths: Mapping[str, Path]) -> list[Coverage]:
 
 
 def _one(name: str, path: Path) -> Coverage:
-    try:
-        table = pd.read_csv(path, dtype=object, keep_default_na=False, na_filter=False, encoding="utf-8")
-        missing = [column for column in _COLUMNS if column not in table.columns]
-        if missing:
-            raise ValueError(f"the column {missing[0]} is missing")
-    except (OSError, ValueError) as error:
-        raise EvaluationError(f"{path}: the coverage cannot be read ({error}). Merge the features again.") from error
+    again = "Merge the features again."
+    table = read_table(path, what="coverage table", columns=_COLUMNS, again=again, error=EvaluationError)
     bad = table[table["status"] != "ok"]
     # The id of the video in its own reason would make each reason another one.
     general = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,6 +25,7 @@ from vmr.report.svg import swatch
 from vmr.report.table_view import score_charts, table_view, text_of_table, windows_of
 from vmr.storage.files import atomic_path
 from vmr.storage.provenance import library_versions
+from vmr.storage.records import read_record
 from vmr.tables.make import gather_rows
 
 log = logging.getLogger(__name__)
@@ -153,14 +153,9 @@ def _render(content: Mapping[str, Any]) -> str:
 
 
 def _read_study(path: Path) -> dict[str, Any]:
-    try:
-        study = json.loads(path.read_text(encoding="utf-8"))
-        missing = [name for name in ("split", "features", "cases", "strips") if name not in study]
-        if missing:
-            raise ValueError(f"{missing[0]} is missing")
-    except (OSError, ValueError, TypeError) as error:
-        raise EvaluationError(f"{path}: the case studies cannot be read ({error}). Study them again.") from error
-    return dict(study)
+    needed = ("split", "features", "cases", "strips")
+    again = "Study the cases again."
+    return read_record(path, what="record of case studies", needed=needed, again=again, error=EvaluationError)
 
 
 def _runs(group: Group) -> list[Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import pandas as pd
 
 from vmr.errors import EvaluationError
 from vmr.report.charts import title_of
+from vmr.storage.records import read_record
 
 _OWN = ("method", "seed")
 
@@ -21,14 +21,8 @@ def read_run(folder: Path) -> dict[str, Any]:
     Raises:
         EvaluationError: it is missing or no such record.
     """
-    path = folder / "run.json"
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(record, dict):
-            raise ValueError("not an object")
-    except (OSError, ValueError) as error:
-        raise EvaluationError(f"{path}: the record of the run cannot be read ({error}). Train again.") from error
-    return record
+    what = "record of a training run"
+    return read_record(folder / "run.json", what=what, again="Train again.", error=EvaluationError)
 
 
 def read_history(folder: Path) -> pd.DataFrame:

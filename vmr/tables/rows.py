@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from vmr.errors import EvaluationError
 from vmr.evaluation.bootstrap import VideoSums, read_video_scores
 from vmr.evaluation.metrics import METRICS, THRESHOLDS, recall_name
 from vmr.evaluation.simulated import is_simulated
+from vmr.storage import records
 
 SCORE_COLUMNS = {
     "R1@0.7": recall_name(1, 0.7),
@@ -201,13 +201,9 @@ def read_record(path: Path, *, needed: Sequence[str]) -> dict[str, Any]:
     Raises:
         EvaluationError: the file is missing or no such record.
     """
-    try:
-        record = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise EvaluationError(f"{path}: the scores cannot be read ({error}). Evaluate again.") from error
-    missing = [name for name in needed if not isinstance(record, dict) or name not in record]
-    if missing:
-        raise EvaluationError(f"{path}: expected a record of scores; {', '.join(missing)} not found. Evaluate again.")
+    record = records.read_record(
+        path, what="record of scores", needed=needed, again="Evaluate again.", error=EvaluationError
+    )
     return {**record, "path": str(path)}
 
 

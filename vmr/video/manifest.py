@@ -13,6 +13,7 @@ import pandas as pd
 from vmr.errors import VideoError
 from vmr.names import VIDEO_EXTENSIONS
 from vmr.storage.files import atomic_path, writing
+from vmr.storage.records import read_table
 from vmr.video.listing import not_listed
 
 logger = logging.getLogger(__name__)
@@ -115,20 +116,8 @@ def find_videos(folder: Path | str, video_ids: Iterable[str]) -> dict[str, Path]
 
 
 def _read_one(path: Path) -> pd.DataFrame:
-    try:
-        table = pd.read_csv(path, dtype=object, keep_default_na=False, na_filter=False, encoding="utf-8")
-    except FileNotFoundError as error:
-        raise VideoError(f"{path}: no such video manifest. Run probe_videos first.") from error
-    except OSError as error:
-        raise VideoError(
-            f"{path}: a video manifest (CSV) was expected, it cannot be read ({error.strerror or error}). Name the "
-            "file that probe_videos or decode_frames wrote."
-        ) from error
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise VideoError(f"{path}: not a video manifest ({error}). Run probe_videos again.") from error
-    missing = [column for column in MANIFEST_COLUMNS if column not in table.columns]
-    if missing:
-        raise VideoError(f"{path}: a video manifest has a column {missing[0]}; not found. Run probe_videos again.")
+    again = "Run probe_videos, or name the file that probe_videos or decode_frames wrote."
+    table = read_table(path, what="video manifest", columns=MANIFEST_COLUMNS, again=again, error=VideoError)
     known = table[[column for column in DECODED_COLUMNS if column in table.columns]].copy()
     try:
         for column in known.columns:

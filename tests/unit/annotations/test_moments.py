@@ -60,7 +60,7 @@ def test_missing_table_names_the_stage_to_run(tmp_path):
 
 
 def test_a_folder_in_place_of_the_table_is_named(tmp_path):
-    with pytest.raises(AnnotationError, match=r"a table of moments \(CSV\) was expected, .*Is a directory"):
+    with pytest.raises(AnnotationError, match=r"a table of moments was expected, .*Is a directory"):
         read_moments(tmp_path)
 
 

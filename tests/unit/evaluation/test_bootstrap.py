@@ -135,5 +135,5 @@ def test_a_damaged_file_is_named(tmp_path, content):
     path = tmp_path / "scores.csv"
     if content is not None:
         path.write_text(content)
-    with pytest.raises(EvaluationError, match=r"scores\.csv: the scores by video cannot be read"):
+    with pytest.raises(EvaluationError, match=r"scores\.csv: .*scores by video.* Evaluate again"):
         read_video_scores(path)

@@ -98,13 +98,13 @@ def test_the_command_takes_the_shards_by_their_numbers(dataset):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "cannot be read as a status file"),
-        (b"\x89PNG\xff\xfe\n", "cannot be read as a status file"),
+        (b"", "this is not a status file"),
+        (b"\x89PNG\xff\xfe\n", "this is not a status file"),
         (
             b"query,score\n1,2\n",
-            "expected the columns video_id, status, reason, found no video_id, status, reason among",
+            "expected a status file with the columns video_id, status, reason; .* not found among query, score",
         ),
-        (b'video_id,status,reason\na,ok,""\n"b', "cannot be read as a status file"),
+        (b'video_id,status,reason\na,ok,""\n"b', "this is not a status file"),
     ],
 )
 def test_files_that_are_no_status_files_are_named(dataset, content, said):
