@@ -198,8 +198,3 @@ class Recipe(PlantingSettings):
 
     fps: Annotated[float, Field(gt=0, le=MOST_FPS, description="Frames a second, as in the frame store.")] = 24.0
     stride: Annotated[int, Field(gt=0, le=10_000, description="Frames between two steps.")] = 8
-
-    @property
-    def step_sec(self) -> float:
-        """Seconds from one step to the next."""
-        return self.stride / self.fps

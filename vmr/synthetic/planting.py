@@ -59,7 +59,7 @@ def simulate_video(video_id: str, moments: Sequence[Moment], *, duration_sec: fl
     Returns:
         ceil(duration * fps / stride) steps.
     """
-    steps = max(math.ceil(round(duration_sec / recipe.step_sec, 6)), 1)
+    steps = max(math.ceil(round(duration_sec / (recipe.stride / recipe.fps), 6)), 1)
     hidden = np.zeros((steps, recipe.rank))
     planted: list[Span] = []
     for start, end, sentence in moments:
@@ -104,7 +104,7 @@ def _meaning(seen: Sequence[str], words: int, recipe: Recipe) -> Float64[np.ndar
 
 def _trace(span: Span, steps: int, duration_sec: float, recipe: Recipe) -> _Trace:
     """Share of each step's window, as far as it lies in the video, that a span fills."""
-    centre = (np.arange(steps) + 0.5) * recipe.step_sec
+    centre = (np.arange(steps) + 0.5) * (recipe.stride / recipe.fps)
     half = recipe.window / recipe.fps / 2
     begin, end = np.maximum(centre - half, 0.0), np.minimum(centre + half, duration_sec)
     overlap = np.minimum(end, span[1]) - np.maximum(begin, span[0])

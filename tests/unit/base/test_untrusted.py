@@ -135,7 +135,7 @@ def test_checkpoints_and_exported_models(tmp_path, evil, save):
     save(evil, tmp_path / "m.safetensors")
     with pytest.raises(CheckpointError, match="not a checkpoint of this program"):
         load_checkpoint(tmp_path / "m.safetensors")
-    with pytest.raises(CheckpointError, match="not a model .*Export it again"):
+    with pytest.raises(CheckpointError, match=r"not a model .*Export it again"):
         read_model(tmp_path / "m.safetensors")
 
 
