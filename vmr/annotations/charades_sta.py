@@ -33,7 +33,7 @@ def parse_charades_sta(path: Path | str) -> ParsedFile:
         The queries, keyed by line number from 1; spans in seconds.
 
     Raises:
-        AnnotationError: the file is missing, has no well-formed line, or an id cannot name a video.
+        AnnotationError: the file is missing or has no well-formed line.
     """
     path = Path(path)
     parsed = ParsedFile()
@@ -47,12 +47,7 @@ def parse_charades_sta(path: Path | str) -> ParsedFile:
             parsed.add(query)
         else:
             parsed.malformed.append(Problem(where, query))
-    if not parsed.queries and not parsed.degenerate:
-        first = parsed.malformed[0]
-        raise AnnotationError(
-            f"{path}: not one line has the Charades-STA format `video start end##sentence`; {first.where}: "
-            f"{first.reason}. Check annotation_format and the file."
-        )
+    parsed.refuse_nothing(path, "one line has the Charades-STA format `video start end##sentence`")
     return parsed
 
 
@@ -82,7 +77,7 @@ def read_durations(paths: list[Path]) -> Durations:
             for row in reader:
                 _take_duration(durations, row, where=f"{path}:{reader.line_num}")
         except csv.Error as error:
-            raise AnnotationError(f"{path}:{reader.line_num}: not a CSV ({error}). Fetch the file again.") from error
+            raise AnnotationError(f"{path}:{reader.line_num}: not a CSV ({error}). Correct the file.") from error
     return durations
 
 

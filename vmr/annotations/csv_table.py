@@ -1,4 +1,4 @@
-"""A CSV as people write it: names of columns, delimiters, quotes and times."""
+"""A CSV as people and spreadsheets write it: encodings, delimiters, quotes, surplus cells and units in the header."""
 
 from __future__ import annotations
 
@@ -6,31 +6,20 @@ import csv
 import io
 import logging
 import re
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from vmr.annotations.columns import COLUMNS, Column, choose, column, parse_time
 from vmr.annotations.parsed import read_bytes
+from vmr.annotations.via import VIA_HEADER, via_rows
 from vmr.errors import AnnotationError
-from vmr.names import VIDEO_EXTENSIONS
 
 logger = logging.getLogger(__name__)
 
-# What a column may be called, in small letters and with _ for blanks and hyphens; the first name is the one in errors.
-COLUMNS = {
-    "video": ("video", "video_id", "video_name", "clip", "file", "filename", "file_name"),
-    "start": ("start", "start_sec", "start_time", "begin", "from"),
-    "end": ("end", "end_sec", "end_time", "stop", "to"),
-    "sentence": ("sentence", "query", "description", "caption", "text"),
-    "query_id": ("query_id", "qid", "sentence_id"),
-    "duration": ("duration", "duration_sec", "video_duration", "length"),
-    "split": ("split", "subset"),
-}
 REQUIRED = ("video", "start", "end", "sentence")
-DELIMITERS = (",", ";", "\t")
-_SECONDS = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-_CLOCK = re.compile(r"(?:(\d+):)?(\d+):(\d{1,2}(?:\.\d*)?)", re.ASCII)
+DELIMITERS = (",", ";", "\t", "|")
+_SEPARATOR = re.compile(r"sep=(.)\r?\n", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -39,18 +28,18 @@ class Row:
 
     Attributes:
         line: number of its first line, from 1.
-        values: by known column; empty where the row has not as many values as the header.
+        values: by known column.
+        fault: why the row cannot be used, or nothing.
     """
 
     line: int
     values: dict[str, str]
+    fault: str = ""
 
     @property
     def video_id(self) -> str:
-        """The name of the video file; its extension may be there or not."""
-        name = self.values.get("video", "")
-        stem, dot, extension = name.rpartition(".")
-        return stem if stem and f"{dot}{extension.lower()}" in VIDEO_EXTENSIONS else name
+        """The name of the video as it is written."""
+        return self.values.get("video", "")
 
 
 @dataclass(frozen=True)
@@ -61,80 +50,101 @@ class Table:
         path: the file.
         columns: known columns of its header.
         rows: in the order of the file, without blank ones.
-        width: values that a row has.
-        decimal_comma: whether a comma may stand for the point of a number.
     """
 
     path: Path
-    columns: tuple[str, ...]
-    rows: list[Row]
-    width: int
-    decimal_comma: bool
+    columns: Mapping[str, Column]
+    rows: list[Row] = field(default_factory=list)
 
-    def time(self, text: str) -> float:
+    def time(self, row: Row, name: str) -> float:
         """Seconds of a cell, see `parse_time`.
 
         Raises:
             ValueError: it is no time.
         """
-        # Spreadsheets of countries with decimal commas part columns by semicolons.
-        return parse_time(text.replace(",", ".", 1) if self.decimal_comma else text)
+        try:
+            fps = parse_time(row.values["fps"]) if row.values.get("fps") else None
+        except ValueError:
+            fps = None
+        return parse_time(row.values[name], unit=self.columns[name].unit, fps=fps)
 
 
 def read_table(path: Path) -> Table:
-    """Read a CSV with a header in which the columns of `REQUIRED` are named; commas, semicolons or tabs.
+    """Read a CSV with a header in which the columns of `REQUIRED` are named; commas, semicolons, tabs or bars.
 
     Raises:
-        AnnotationError: the file is missing, no CSV, has no rows, or its header lacks a column or has it twice.
+        AnnotationError: the file is missing, no CSV, in another encoding, has no rows, or its header lacks a column or
+            has it twice.
     """
-    # Undecodable bytes become lone surrogates, so that they cost one sentence and not the file.
-    text = read_bytes(path).decode("utf-8", errors="surrogateescape")
-    delimiter = _delimiter(text, path)
-    records = _records(text, delimiter, path)
-    line, names = next(records, (1, []))
-    columns = [column_of(name) for name in names]
-    _check_header(f"{path}:{line}", names, columns, hint=_other_format(text))
+    text = read_text(path)
+    if VIA_HEADER in text[:10_000]:
+        columns = ("video", "start", "end", "sentence")
+        via = [Row(line, dict(zip(columns, values, strict=True)), fault) for line, values, fault in via_rows(text)]
+        return Table(path, {name: Column(name, 0) for name in columns}, via)
+    first_line = 1
+    if separator := _SEPARATOR.match(text):
+        text, first_line = text[separator.end() :], 2
+    delimiter = separator[1] if separator else _delimiter(text, path)
+    records = _records(text, delimiter, path, first_line)
+    line, names, fault = next(records, (1, [], ""))
+    if fault:
+        raise AnnotationError(
+            f"{path}: a CSV with a header of the columns {', '.join(REQUIRED)} was expected; its first line cannot be "
+            f"read ({fault}).{_other_format(text)}"
+        )
+    while names and not names[-1].strip():  # empty cells where something once stood
+        names.pop()
+    chosen = choose(names)
+    _check_header(f"{path}:{line}", names, chosen, hint=_other_format(text))
+    place = {name: names.index(written) for name, (written, _) in chosen.items()}
     rows = []
-    for line, fields in records:
-        pairs = zip(columns, fields, strict=True) if len(fields) == len(columns) else ()
-        rows.append(Row(line, {column: field.strip() for column, field in pairs if column}))
+    for line, cells, fault in records:
+        while len(cells) > len(names) and not cells[-1].strip():
+            cells.pop()
+        if not fault and len(cells) != len(names):
+            fault = (
+                f"as many values as the header has ({len(names)}) were expected, found {len(cells)}; a sentence with "
+                "commas stands in quotes"
+            )
+        values = {} if fault else {name: cells[index].strip() for name, index in place.items()}
+        rows.append(Row(line, values, fault))
     if not rows:
         raise AnnotationError(f"{path}: has a header but no rows; one for each sentence was expected.")
-    if unused := [name for name, column in zip(names, columns, strict=True) if column is None]:
+    used = {written for written, _ in chosen.values()}
+    if unused := [name for name in names if name.strip() and name not in used]:
         logger.info("%s: columns that are not used: %s", path, ", ".join(unused))
-    return Table(path, tuple(column for column in columns if column), rows, len(names), delimiter != ",")
+    return Table(path, {name: found for name, (_, found) in chosen.items()}, rows)
 
 
-def parse_time(text: str) -> float:
-    """Seconds of a time as people write it.
-
-    Args:
-        text: seconds, ``m:ss`` or ``h:mm:ss``, with fractions of a second after a point.
+def read_text(path: Path) -> str:
+    """Text of a table; bytes that are no UTF-8 in a file that otherwise is become lone surrogates, a fault of one row.
 
     Raises:
-        ValueError: it is none of these.
-
-    >>> parse_time("83.5"), parse_time("1:23.5"), parse_time("1:00:05")
-    (83.5, 83.5, 3605.0)
+        AnnotationError: the file is in a code page, as Excel saves "CSV".
     """
-    text = text.strip()
-    if _SECONDS.fullmatch(text):
-        return float(text)
-    if parts := _CLOCK.fullmatch(text):
-        hours, minutes, seconds = int(parts[1] or 0), int(parts[2]), float(parts[3])
-        if seconds < 60 and (parts[1] is None or minutes < 60):
-            return 3600 * hours + 60 * minutes + seconds
-    raise ValueError(f"{text!r} is no time; seconds (83.5), m:ss (1:23.5) or h:mm:ss (0:01:23.5) was expected")
+    content = read_bytes(path)
+    text = content.decode("utf-8", errors="surrogateescape")
+    strange = [place for place, letter in enumerate(text) if "\udc80" <= letter <= "\udcff"]
+    if strange and len(strange) >= sum(letter > "\x7f" for letter in text) / 2:
+        line = text.count("\n", 0, strange[0]) + 1
+        begin = max(text.rfind("\n", 0, strange[0]) + 1, strange[0] - 20)
+        shown = text[begin : strange[0] + 12].splitlines()[0].encode("utf-8", "surrogateescape")
+        raise AnnotationError(
+            f"{path}: is no UTF-8: line {line} has the byte 0x{ord(text[strange[0]]) - 0xDC00:02x}, "
+            f'in code page 1252 {shown.decode("cp1252", errors="replace")!r}. So Excel saves "CSV". Save it as '
+            '"CSV UTF-8", or convert it: iconv -f CP1252 -t UTF-8.'
+        )
+    return text
 
 
 def column_of(name: str) -> str | None:
     """The known column that a name of a header means, or None.
 
-    >>> column_of("Start time"), column_of("notes")
+    >>> column_of("Start time (s)"), column_of("notes")
     ('start', None)
     """
-    plain = re.sub(r"[\s-]+", "_", name.strip().lower())
-    return next((column for column, names in COLUMNS.items() if plain in names), None)
+    found = column(name)
+    return found.name if found else None
 
 
 def _delimiter(text: str, path: Path) -> str:
@@ -154,36 +164,52 @@ def _other_format(text: str) -> str:
     """What to do about content that looks like another format; empty where it does not."""
     begin = text.lstrip()[:1000]
     if begin.startswith(("{", "[")):
-        return f" It begins with {begin[0]}, as JSON does: is `annotation_format: activitynet_captions` meant?"
+        return f" It begins with {begin[0]}, as JSON does: is `annotation_format: json` meant?"
+    if begin.startswith("<"):
+        return " It begins with <, as ELAN's .eaf does: is `annotation_format: eaf` meant?"
     if "##" in begin.partition("\n")[0]:
         return " Its first line has ##: is `annotation_format: charades_sta` meant?"
     return ""
 
 
-def _records(text: str, delimiter: str, path: Path) -> Iterator[tuple[int, list[str]]]:
+def _records(text: str, delimiter: str, path: Path, first_line: int) -> Iterator[tuple[int, list[str], str]]:
+    """Line, cells and fault of each row; after a fault the next line is read as another row."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=True)
-    begin = 1
-    try:
-        for fields in reader:
-            if any(field.strip() for field in fields):
-                yield begin, fields
-            begin = reader.line_num + 1
-    except csv.Error as error:
-        raise AnnotationError(
-            f"{path}:{begin}: not a row of a CSV ({error}).{_other_format(text)} A sentence with commas or line breaks "
-            'stands in quotes, and a quote inside of those is written twice (""). Correct the row.'
-        ) from error
+    begin = first_line
+    while True:
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield (
+                begin,
+                [],
+                f"not a row of a CSV ({error}). A sentence with commas or line breaks stands in quotes, and a quote "
+                'inside of those is written twice ("")',
+            )
+        else:
+            if any(cell.strip() for cell in cells):
+                yield begin, cells, ""
+        begin = reader.line_num + first_line
 
 
-def _check_header(where: str, names: Sequence[str], columns: Sequence[str | None], *, hint: str) -> None:
-    missing = [column for column in REQUIRED if column not in columns]
+def _check_header(where: str, names: Sequence[str], chosen: Mapping[str, tuple[str, Column]], *, hint: str) -> None:
+    missing = [name for name in REQUIRED if name not in chosen]
     if missing:
+        if not hint and missing == ["video"] and any(name.lower().startswith("begin time -") for name in names):
+            hint = " An export of ELAN lacks the video: export with the column of file names, or give the .eaf files."
         raise AnnotationError(
             f"{where}: a header with the columns {', '.join(REQUIRED)} was expected; {', '.join(missing)} not found in "
             f"{', '.join(names)[:200]!r}. `{missing[0]}` may also be called {', '.join(COLUMNS[missing[0]][1:])}."
             f"{hint}"
         )
-    for column, count in Counter(columns).items():
-        if column and count > 1:
-            twice = [name for name, own in zip(names, columns, strict=True) if own == column]
-            raise AnnotationError(f"{where}: {' and '.join(twice)} both mean {column}. Rename or remove one of them.")
+    for name in REQUIRED:
+        # ELAN writes one time in several notations, each behind a dash.
+        same = [
+            written for written in names if " - " not in written and (found := column(written)) and found.name == name
+        ]
+        ranks = [found.rank for written in same if (found := column(written))]
+        if ranks.count(min(ranks, default=0)) > 1:
+            twice = [written for written, rank in zip(same, ranks, strict=True) if rank == min(ranks)]
+            raise AnnotationError(f"{where}: {' and '.join(twice)} both mean {name}. Rename or remove one of them.")

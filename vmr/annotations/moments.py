@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import json
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -11,10 +12,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from vmr.annotations.parsed import Query, Window
 from vmr.errors import AnnotationError
 from vmr.storage.files import atomic_path, writing
 from vmr.storage.records import read_table
 
+# A table in which a sentence has several windows has a column more, see `windows_of`.
+WINDOWS = "windows"
 MOMENT_COLUMNS = ["query_id", "video_id", "split", "start_sec", "end_sec", "duration_sec", "sentence"]
 _TEXT_COLUMNS = ["query_id", "video_id", "split", "sentence"]
 _NUMBER_COLUMNS = ["start_sec", "end_sec", "duration_sec"]
@@ -32,8 +36,9 @@ def write_moments(moments: pd.DataFrame, path: Path | str) -> None:
     Raises:
         ShardError: the disk is full or the folder cannot be written.
     """
+    columns = [*MOMENT_COLUMNS, *([WINDOWS] if WINDOWS in moments else [])]
     with writing(path), atomic_path(path) as temporary:
-        moments[MOMENT_COLUMNS].to_csv(
+        moments[columns].to_csv(
             temporary, index=False, encoding="utf-8", lineterminator="\n", quoting=csv.QUOTE_MINIMAL
         )
 
@@ -45,14 +50,14 @@ def read_moments(path: Path | str) -> pd.DataFrame:
         path: a CSV written by `write_moments`.
 
     Returns:
-        `MOMENT_COLUMNS`; ids, split and sentence as `str` (also ``"007"`` and ``"nan"``), seconds as float64,
-        with NaN for an unknown duration.
+        `MOMENT_COLUMNS`, and `WINDOWS` where the file has it; ids, split and sentence as `str` (also ``"007"``
+        and ``"nan"``), seconds as float64, with NaN for an unknown duration.
 
     Raises:
         AnnotationError: the file is missing, cannot be read, or is not such a table.
     """
     table = read_table(path, what="table of moments", columns=MOMENT_COLUMNS, again=_AGAIN, error=AnnotationError)
-    table = table[MOMENT_COLUMNS].copy()
+    table = table[[*MOMENT_COLUMNS, *([WINDOWS] if WINDOWS in table else [])]].copy()
     for column in _NUMBER_COLUMNS:
         try:
             table[column] = table[column].replace("", "nan").astype(np.float64)
@@ -65,6 +70,50 @@ def read_moments(path: Path | str) -> pd.DataFrame:
     if len(twice):
         raise AnnotationError(f"{path}: query_id {twice.iloc[0]} appears twice; ids must be unique in a dataset.")
     return table
+
+
+def moments_table(queries: Iterable[tuple[str, str, Query]], seconds: Mapping[str, float]) -> pd.DataFrame:
+    """The table of moments of some queries.
+
+    Args:
+        queries: split, prefix of the id, and query.
+        seconds: durations by video id.
+    """
+    rows = [
+        (
+            f"{prefix}:{query.key}",
+            query.video_id,
+            split,
+            query.start_sec,
+            query.end_sec,
+            seconds.get(query.video_id, float("nan")),
+            query.sentence,
+            json.dumps(query.windows) if query.windows else "",
+        )
+        for split, prefix, query in queries
+    ]
+    table = pd.DataFrame(rows, columns=[*MOMENT_COLUMNS, WINDOWS])
+    return table if table[WINDOWS].any() else table[MOMENT_COLUMNS]
+
+
+def windows_of(moments: pd.DataFrame, *, column: str = WINDOWS) -> dict[str, list[Window]]:
+    """All windows of each query in seconds, by query id: its single span, or what the column `windows` lists.
+
+    Raises:
+        AnnotationError: a cell of that column is no list of windows.
+    """
+    columns = (moments[name] for name in ("query_id", "start_sec", "end_sec"))
+    cells = moments[column] if column in moments else [""] * len(moments)
+    windows: dict[str, list[Window]] = {}
+    for query_id, start, end, cell in zip(*columns, cells, strict=True):
+        try:
+            listed = [(float(one[0]), float(one[1])) for one in json.loads(cell)] if cell else []
+        except (ValueError, TypeError, LookupError) as error:
+            raise AnnotationError(
+                f"query {query_id}: `{WINDOWS}` holds [[start, end], ...] in seconds, found {cell!r}."
+            ) from error
+        windows[query_id] = listed or [(float(start), float(end))]
+    return windows
 
 
 def video_durations(moments: pd.DataFrame, manifest: pd.DataFrame | None = None) -> dict[str, float]:
@@ -99,13 +148,19 @@ def clamp_spans(moments: pd.DataFrame, durations: Mapping[str, float]) -> pd.Dat
         durations: seconds by video id, as from `video_durations`.
 
     Returns:
-        A copy with the two columns added; the raw ones are as they were.
+        A copy with the two columns added, and the column `clamped_windows` where there is `windows`; the raw ones are
+        as they were.
     """
     limit = moments["video_id"].map(dict(durations)).astype(np.float64).fillna(np.inf).to_numpy()
     clamped = moments.copy()
     for name in ("start", "end"):
         raw = moments[f"{name}_sec"].to_numpy(np.float64)
         clamped[f"clamped_{name}_sec"] = np.clip(raw, 0.0, limit)
+    if WINDOWS in moments:
+        clamped[f"clamped_{WINDOWS}"] = [
+            json.dumps([[min(start, most), min(end, most)] for start, end in windows])
+            for windows, most in zip(windows_of(moments).values(), limit.tolist(), strict=True)
+        ]
     return clamped
 
 

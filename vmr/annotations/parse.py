@@ -5,28 +5,22 @@ from __future__ import annotations
 import itertools
 import logging
 import math
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from vmr.annotations.activitynet_captions import parse_activitynet_captions
-from vmr.annotations.charades_sta import parse_charades_sta, read_durations
-from vmr.annotations.moments import MOMENT_COLUMNS, write_moments
+from vmr.annotations.charades_sta import read_durations
+from vmr.annotations.moments import moments_table, write_moments
 from vmr.annotations.parsed import ParsedFile, Problem
-from vmr.annotations.sentences_csv import parse_sentences_csv
+from vmr.annotations.read import FORMATS, read_annotations
 from vmr.errors import AnnotationError
 from vmr.storage.files import write_json, writing
+from vmr.video_ids import VideoNames
 
 logger = logging.getLogger(__name__)
 
-_READERS: dict[str, Callable[[Path], ParsedFile]] = {
-    "charades_sta": parse_charades_sta,
-    "activitynet_captions": parse_activitynet_captions,
-}
-_FORMATS = (*_READERS, "csv")
 _COUNTS = ("lines", "queries", "videos", "videos_kept", "degenerate", "malformed", "past_end")
 _SHOWN = 20  # problems that are logged one by one; the report holds all
 
@@ -44,9 +38,9 @@ def parse_annotations(
     """Parse the annotations of a dataset and check the counts against the known ones.
 
     Args:
-        annotation_format: ``charades_sta``, ``activitynet_captions`` or ``csv``.
-        annotations: files by split; several files of a split are read one after the other. A CSV may be named for
-            several splits, see `parse_sentences_csv`.
+        annotation_format: one of `FORMATS`.
+        annotations: files by split; several files of a split are read one after the other. A CSV, and JSON that says
+            which sentence belongs to which split, may be named for several.
         durations: CSV files with columns `id` and `length` in seconds; may be empty. The annotations' own
             durations come first.
         output: the table of moments to write.
@@ -60,12 +54,12 @@ def parse_annotations(
         AnnotationError: a file is missing or not in the format, nothing usable is left, or the options are wrong.
         ShardError: the table or the report cannot be written.
     """
-    if annotation_format not in _FORMATS:
-        raise AnnotationError(f"annotation_format is {annotation_format!r}; one of {', '.join(_FORMATS)} was expected.")
+    if annotation_format not in FORMATS:
+        raise AnnotationError(f"annotation_format is {annotation_format!r}; one of {', '.join(FORMATS)} was expected.")
     if not any(annotations.values()):
         raise AnnotationError("no annotation files are named; give at least one split with one file in config.yaml.")
     _check_expected(expected or {}, splits=list(annotations))
-    parsed = _read_files(annotation_format, annotations, train_split)
+    parsed = read_annotations(annotations, annotation_format=annotation_format, train_split=train_split)
     seconds, problems = _collect_durations(parsed, durations)
     table = _moments_table(parsed, seconds)
     if table.empty:
@@ -91,23 +85,6 @@ def parse_annotations(
         write_json(report, content)
 
 
-def _read_files(
-    annotation_format: str, annotations: dict[str, list[Path]], train_split: str
-) -> dict[str, list[ParsedFile]]:
-    if annotation_format != "csv":
-        read = _READERS[annotation_format]
-        return {split: [read(Path(file)) for file in files] for split, files in annotations.items()}
-    sharing: dict[Path, tuple[Path, list[str]]] = {}  # by where it lies, since one file may be named in two ways
-    for split, files in annotations.items():
-        for file in files:
-            sharing.setdefault(Path(file).resolve(), (Path(file), []))[1].append(split)
-    parts = {
-        place: parse_sentences_csv(file, splits=splits, train_split=train_split)
-        for place, (file, splits) in sharing.items()
-    }
-    return {split: [parts[Path(file).resolve()][split] for file in files] for split, files in annotations.items()}
-
-
 def _check_expected(expected: dict[str, dict[str, int]], *, splits: list[str]) -> None:
     for split, counts in expected.items():
         unknown = sorted(set(counts) - set(_COUNTS))
@@ -130,30 +107,23 @@ def _collect_durations(
                 if kept != duration:
                     reason = f"lasts {duration} s here but {kept} s before; {kept} kept"
                     problems.append(Problem(f"{split}: {video_id}", reason))
-    for video_id, duration in listed.seconds.items():
-        seconds.setdefault(video_id, duration)
+    names = VideoNames({query.video_id for own in parsed.values() for file in own for query in file.queries})
+    for name, duration in listed.seconds.items():
+        seconds.setdefault(names.find(name) or name, duration)
     return seconds, problems
 
 
 def _moments_table(parsed: dict[str, list[ParsedFile]], seconds: dict[str, float]) -> pd.DataFrame:
-    rows: list[tuple[Any, ...]] = []
-    for split, files in parsed.items():
-        for number, file in enumerate(files, start=1):
-            # Keys are unique within a file only; a second file of a split gets its number.
-            prefix = split if number == 1 else f"{split}.{number}"
-            rows.extend(
-                (
-                    f"{prefix}:{query.key}",
-                    query.video_id,
-                    split,
-                    query.start_sec,
-                    query.end_sec,
-                    seconds.get(query.video_id, float("nan")),
-                    query.sentence,
-                )
-                for query in file.queries
-            )
-    return pd.DataFrame(rows, columns=MOMENT_COLUMNS)
+    # Keys are unique within a file only; a second file of a split gets its number.
+    return moments_table(
+        [
+            (split, split if number == 1 else f"{split}.{number}", query)
+            for split, files in parsed.items()
+            for number, file in enumerate(files, start=1)
+            for query in file.queries
+        ],
+        seconds,
+    )
 
 
 def _split_report(files: list[ParsedFile], seconds: dict[str, float]) -> dict[str, Any]:

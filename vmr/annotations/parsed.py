@@ -4,15 +4,33 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vmr.errors import AnnotationError
+from vmr.video_ids import plain_name, settle
+
+_SHOWN = 5  # faults that an error lists
+_SAVE_AS = 'Save it as "CSV UTF-8" (comma or semicolon), and name that file.'
+_NO_TEXT = {
+    b"PK\x03\x04": "a workbook of Excel or OpenOffice (.xlsx, .ods), or another zip archive",
+    b"\xd0\xcf\x11\xe0": "a workbook of Excel (.xls)",
+    b"\x1f\x8b": "compressed by gzip; unpack it (gunzip)",
+    b"%PDF": "a PDF",
+    b"SQLite format 3": "an SQLite database",
+    b"\x89HDF": "an HDF5 file",
+}
+Window = tuple[float, float]  # start and end in seconds
 
 
 @dataclass(frozen=True)
 class Query:
-    """One sentence about one span of a video."""
+    """One sentence about a moment of a video.
+
+    A sentence that is true of several windows has all of them in `windows`, and the longest one (the first of equally
+    long ones) as its span: that one is trained on. With a single window, `windows` is empty.
+    """
 
     key: str  # unique within its file: the line number, or the video and the index of the sentence
     where: str  # for messages: file:line, or file: video[index]
@@ -20,6 +38,16 @@ class Query:
     start_sec: float
     end_sec: float
     sentence: str
+    windows: tuple[Window, ...] = ()
+    number: int = 0  # its place in the file, usable or not
+    is_named: bool = False  # whether the file itself gives the key
+
+
+def query_of(key: str, where: str, video_id: str, windows: Sequence[Window], sentence: str, *, is_named: bool) -> Query:
+    """A query about one window or several; windows without length are left out where others have one."""
+    usable = tuple(dict.fromkeys((start, end) for start, end in windows if start < end))
+    start, end = max(usable or windows[:1], key=lambda one: one[1] - one[0])
+    return Query(key, where, video_id, start, end, sentence, usable if len(usable) > 1 else (), is_named=is_named)
 
 
 @dataclass(frozen=True)
@@ -46,17 +74,9 @@ class ParsedFile:
     durations: dict[str, float] = field(default_factory=dict)
 
     def add(self, query: Query) -> None:
-        """Take a query, or put it on the list of degenerate or malformed ones.
-
-        Raises:
-            AnnotationError: the video id could escape from a folder; that is no slip of the pen.
-        """
-        if reason := video_id_reason(query.video_id):
-            raise AnnotationError(
-                f"{query.where}: {reason}. An id is the name of the video file without its extension; correct the "
-                "annotations."
-            )
-        reason = _malformed_reason(query)
+        """Take a query, or put it on the list of degenerate or malformed ones."""
+        query = replace(query, number=self.lines)
+        reason = video_id_reason(query.video_id) or _malformed_reason(query)
         if reason:
             self.malformed.append(Problem(query.where, reason))
         elif query.start_sec >= query.end_sec:
@@ -64,12 +84,58 @@ class ParsedFile:
         else:
             self.queries.append(query)
 
+    def refuse_nothing(self, path: Path, expected: str) -> None:
+        """Refuse a file of which nothing can be used, with the faults found, one line a kind.
 
-def read_bytes(path: Path) -> bytes:
-    """Bytes of an annotation file without a UTF-8 byte order mark.
+        Raises:
+            AnnotationError: there is neither a usable query nor a degenerate one.
+        """
+        if self.queries or self.degenerate:
+            return
+        raise AnnotationError(
+            f"{path}: not {expected}{faults_told(self.malformed)}. Check annotation_format and the file."
+        )
+
+
+def faults_told(problems: Sequence[Problem]) -> str:
+    """The first few faults, each with its place, and how many more there are; begins with a semicolon."""
+    shown = "".join(f"; {one.where}: {one.reason}" for one in problems[:_SHOWN])
+    return shown + (f"; and {len(problems) - _SHOWN:,} more" if len(problems) > _SHOWN else "")
+
+
+def settle_video_ids(files: Iterable[ParsedFile]) -> None:
+    """Give the videos of a dataset their ids (`vmr.video_ids`), whatever its files call them.
 
     Raises:
-        AnnotationError: the file is missing, unreadable, empty, or in UTF-16.
+        AnnotationError: one id would stand for two videos.
+    """
+    files = list(files)
+    queries = [query for file in files for query in [*file.queries, *file.degenerate]]
+    try:
+        ids = settle([*(query.video_id for query in queries), *(name for file in files for name in file.durations)])
+    except ValueError as error:
+        where = queries[0].where.partition(":")[0] if queries else "annotations"
+        raise AnnotationError(f"{where}: {error}.") from error
+
+    def settled(query: Query) -> Query:
+        own, key = ids[query.video_id], query.key
+        if key.startswith(f"{query.video_id}:"):
+            key = f"{own}{key.removeprefix(query.video_id)}"
+        return replace(query, video_id=own, key=key)
+
+    for file in files:
+        file.queries, file.degenerate = list(map(settled, file.queries)), list(map(settled, file.degenerate))
+        durations: dict[str, float] = {}
+        for name, seconds in file.durations.items():
+            durations.setdefault(ids[name], seconds)
+        file.durations = durations
+
+
+def read_bytes(path: Path) -> bytes:
+    """Bytes of an annotation file in UTF-8 without byte order mark, also where it is in UTF-16.
+
+    Raises:
+        AnnotationError: the file is missing, unreadable, empty, or no text.
     """
     try:
         content = path.read_bytes()
@@ -80,11 +146,17 @@ def read_bytes(path: Path) -> bytes:
         ) from error
     except OSError as error:
         raise AnnotationError(f"{path}: cannot be read ({error}). An annotation file was expected.") from error
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise AnnotationError(f"{path}: is encoded in UTF-16; UTF-8 was expected. Save it as UTF-8.")
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):  # as Excel saves "Unicode text"
+        try:
+            content = content.decode("utf-16").encode("utf-8", "surrogatepass")
+        except UnicodeDecodeError as error:
+            raise AnnotationError(f"{path}: begins as UTF-16 but is not ({error}). Save it as UTF-8.") from error
+    for begin, what in _NO_TEXT.items():
+        if content.startswith(begin):
+            raise AnnotationError(f"{path}: is {what}; a text file was expected. {_SAVE_AS}")
     content = content.removeprefix(b"\xef\xbb\xbf")
     if not content.strip():
-        raise AnnotationError(f"{path}: is empty; annotations were expected. Fetch it again.")
+        raise AnnotationError(f"{path}: is empty; annotations were expected. Make or copy it again.")
     return content
 
 
@@ -107,17 +179,15 @@ def printable(text: str) -> str:
 
 
 def video_id_reason(video_id: str) -> str:
-    """Why an id cannot name a video, or an empty string; ids become names of files and of HDF5 groups.
+    """Why a name cannot be that of a video, or an empty string; ids become names of files and of HDF5 groups.
 
-    >>> video_id_reason("3MSZA")
+    >>> video_id_reason("videos/3MSZA.mp4")
     ''
-    >>> video_id_reason("../secret")
-    "the video id '../secret' contains a slash"
+    >>> video_id_reason("..")
+    "the video id '..' cannot name a video"
     """
-    if video_id in {"", ".", ".."}:
+    if plain_name(video_id) in {"", ".", ".."}:
         return f"the video id {video_id!r} cannot name a video"
-    if "/" in video_id:
-        return f"the video id {video_id!r} contains a slash"
     if _unprintable(video_id):
         return f"the video id {video_id!r} contains control characters or undecodable bytes"
     return ""
@@ -135,10 +205,11 @@ def finite_or_none(value: object) -> float | None:
 
 
 def _malformed_reason(query: Query) -> str:
-    if not math.isfinite(query.start_sec) or not math.isfinite(query.end_sec):
-        return f"start and end must be finite numbers, not {query.start_sec} and {query.end_sec}"
-    if query.start_sec < 0 or query.end_sec < 0:
-        return f"negative time: {query.start_sec} to {query.end_sec} s"
+    for start, end in query.windows or ((query.start_sec, query.end_sec),):
+        if not math.isfinite(start) or not math.isfinite(end):
+            return f"start and end must be finite numbers, not {start} and {end}"
+        if start < 0 or end < 0:
+            return f"negative time: {start} to {end} s"
     if not query.sentence:
         return "the sentence is empty"
     if _unprintable(query.sentence):

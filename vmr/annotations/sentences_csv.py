@@ -9,8 +9,9 @@ from pathlib import Path
 
 from vmr.annotations.csv_table import Row, Table, read_table
 from vmr.annotations.moments import validation_videos
-from vmr.annotations.parsed import ParsedFile, Problem, Query, clean_sentence, video_id_reason
+from vmr.annotations.parsed import ParsedFile, Problem, Query, clean_sentence, faults_told, video_id_reason
 from vmr.errors import AnnotationError
+from vmr.video_ids import stem_of
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ def parse_sentences_csv(
     that is not trained on gets a fifth of the videos, those with the smallest hashes of their ids.
 
     Args:
-        path: UTF-8 with or without byte order mark, see `read_table`.
+        path: see `read_table`.
         splits: the splits that the file is named for.
         train_split: the one that is trained on.
 
@@ -36,16 +37,13 @@ def parse_sentences_csv(
         header's); spans in seconds.
 
     Raises:
-        AnnotationError: the file is missing, no CSV, lacks a column or a split, has nothing usable, or an id cannot
-            name a video.
+        AnnotationError: the file is missing, no CSV, lacks a column or a split, or has nothing usable.
     """
     table = read_table(Path(path))
     parts = _divide(table, list(dict.fromkeys(splits)), train_split)
     parsed = {split: _parse(table, rows) for split, rows in parts.items()}
     for split, part in parsed.items():
-        if not part.queries and not part.degenerate:
-            first = f": {part.malformed[0].where}: {part.malformed[0].reason}" if part.malformed else ""
-            raise AnnotationError(f"{table.path}: not one usable row for the split {split}{first}. Correct the file.")
+        part.refuse_nothing(table.path, f"one usable row for the split {split}")
     return parsed
 
 
@@ -72,11 +70,10 @@ def _divide(table: Table, splits: list[str], train_split: str) -> dict[str, list
             "by themselves; add a column `split` that says which row belongs to which."
         )
     test_split = next(split for split in splits if split != train_split)
-    videos = {row.video_id for row in table.rows if row.values and not video_id_reason(row.video_id)}
+    videos = {stem_of(row.video_id) for row in table.rows if row.values and not video_id_reason(row.video_id)}
     if not videos:
-        first = next(iter(_parse(table, table.rows[:1]).malformed), None)
-        why = f"{first.where}: {first.reason}" if first else "no row names a video"
-        raise AnnotationError(f"{table.path}: none of its {len(table.rows)} rows can be used; {why}.")
+        why = faults_told(_parse(table, table.rows).malformed) or "; no row names a video"
+        raise AnnotationError(f"{table.path}: none of its {len(table.rows)} rows can be used{why}.")
     if len(videos) < 2:
         raise AnnotationError(f"{table.path}: {len(videos)} video cannot be divided into {' and '.join(splits)}.")
     tested = validation_videos(videos, fraction=TEST_SHARE)
@@ -89,7 +86,7 @@ def _divide(table: Table, splits: list[str], train_split: str) -> dict[str, list
     )
     parts: dict[str, list[Row]] = {split: [] for split in splits}
     for row in table.rows:
-        parts[test_split if row.video_id in tested else train_split].append(row)
+        parts[test_split if stem_of(row.video_id) in tested else train_split].append(row)
     return parts
 
 
@@ -132,31 +129,31 @@ def _parse(table: Table, rows: list[Row]) -> ParsedFile:
         keys.add(found.key)
         parsed.add(found)
         if text := row.values.get("duration"):
-            _take_duration(parsed, found.video_id, text, where=where, table=table)
+            _take_duration(parsed, row, text, where=where, table=table)
     return parsed
 
 
 def _query(table: Table, row: Row, where: str) -> Query | str:
-    if not row.values:
-        return (
-            f"as many values as the header has ({table.width}) were expected; a sentence with commas stands in quotes"
-        )
-    for name in ("video", "split"):
-        if name in table.columns and not row.values[name]:
-            return f"the {name} is empty"
+    if row.fault:
+        return row.fault
+    faults = [f"the {name} is empty" for name in ("video", "split") if name in table.columns and not row.values[name]]
     times = []
     for name in ("start", "end"):
         try:
-            times.append(table.time(row.values[name]))
+            times.append(table.time(row, name))
         except ValueError as error:
-            return f"the {name} {error}"
-    key = row.values.get("query_id") or str(row.line)
-    return Query(key, where, row.video_id, times[0], times[1], clean_sentence(row.values["sentence"]))
+            faults.append(f"the {name} {error}")
+    if faults:
+        return "; ".join(faults)
+    own = row.values.get("query_id", "")
+    sentence = clean_sentence(row.values["sentence"])
+    return Query(own or str(row.line), where, row.video_id, times[0], times[1], sentence, is_named=bool(own))
 
 
-def _take_duration(parsed: ParsedFile, video_id: str, text: str, *, where: str, table: Table) -> None:
+def _take_duration(parsed: ParsedFile, row: Row, text: str, *, where: str, table: Table) -> None:
+    video_id = row.video_id
     try:
-        seconds = table.time(text)
+        seconds = table.time(row, "duration")
     except ValueError as error:
         parsed.malformed.append(Problem(where, f"the duration {error}; taken as unknown"))
         return

@@ -43,7 +43,7 @@ def evaluate(
     *,
     annotations: Annotated[list[str], typer.Option(help="FILE or split=FILE; repeat it for several files.")],
     annotation_format: Annotated[
-        Literal["auto", "moments", "charades_sta", "activitynet_captions", "csv"],
+        Literal["auto", "moments", "charades_sta", "activitynet_captions", "json", "csv", "eaf"],
         typer.Option(help="auto: told by the content of each file."),
     ] = "auto",
     durations: Annotated[list[Path], typer.Option(help="CSV with id and length (s), for clamped truth.")] = [],  # noqa: B006

@@ -10,16 +10,16 @@ from typing import Any
 
 import pandas as pd
 
-from vmr.annotations.activitynet_captions import parse_activitynet_captions
-from vmr.annotations.charades_sta import parse_charades_sta, read_durations
-from vmr.annotations.detect import detect_format
-from vmr.annotations.moments import MOMENT_COLUMNS, clamp_spans, read_moments, video_durations
-from vmr.annotations.parsed import ParsedFile, Problem, Query
-from vmr.annotations.sentences_csv import parse_sentences_csv, splits_of_csv
+from vmr.annotations.charades_sta import read_durations
+from vmr.annotations.moments import clamp_spans, moments_table, read_moments, video_durations
+from vmr.annotations.parsed import ParsedFile, Problem, Query, settle_video_ids
+from vmr.annotations.read import FORMATS as ANNOTATION_FORMATS
+from vmr.annotations.read import detect_format, read_file
 from vmr.errors import EvaluationError
 from vmr.evaluation.query_finder import KnownQuery, QueryFinder, finder_of_moments
+from vmr.video_ids import VideoNames
 
-FORMATS = ("auto", "moments", "charades_sta", "activitynet_captions", "csv")
+FORMATS = ("moments", *ANNOTATION_FORMATS)
 _NAME = re.compile(r"[A-Za-z0-9_+-]+")
 
 
@@ -69,19 +69,22 @@ def load_ground_truth(
     listed = read_durations([Path(file) for file in durations])
     tables, known, facts = [], [], []
     malformed: list[Problem] = []
-    for entry in annotations:
-        name, path = _split_and_path(entry)
-        kind = detect_format(path) if annotation_format == "auto" else annotation_format
+    named = [_split_and_path(entry) for entry in annotations]
+    kinds = [detect_format(path) if annotation_format == "auto" else annotation_format for _, path in named]
+    parsed = [
+        {} if kind == "moments" else read_file(path, annotation_format=kind, name=name)
+        for (name, path), kind in zip(named, kinds, strict=True)
+    ]
+    settle_video_ids(part for parts in parsed for part in parts.values())
+    for (_, path), kind, parts in zip(named, kinds, parsed, strict=True):
         if kind == "moments":
             table = read_moments(path)
             found = finder_of_moments(table).queries
             fact: dict[str, Any] = {"splits": sorted(set(table["split"])), "queries": len(table)}
         else:
-            parts = _parsed(path, kind, name)
             table = pd.concat([_table(part, split) for split, part in parts.items()], ignore_index=True)
             malformed += [problem for part in parts.values() for problem in part.malformed]
-            numbered = kind != "activitynet_captions"
-            found = [query for split, part in parts.items() for query in _known(part, split, numbered=numbered)]
+            found = [query for split, part in parts.items() for query in _known(part, split)]
             fact = {
                 "splits": list(parts),
                 "queries": len(table),
@@ -94,19 +97,14 @@ def load_ground_truth(
     table = pd.concat(tables, ignore_index=True)
     _check_unique(table, facts)
     # One duration a video, as when annotations are parsed: the first that they give, else the list's.
-    durations_sec = listed.seconds | video_durations(table)
+    names = VideoNames(table["video_id"].unique())
+    listed_sec = {names.find(name) or name: seconds for name, seconds in listed.seconds.items()}
+    durations_sec = listed_sec | video_durations(table)
     table["duration_sec"] = table["video_id"].map(durations_sec).astype(float)
     finder = QueryFinder(known)
     queries = _selected(table, list(splits), facts)
     scored = clamp_spans(queries, durations_sec)
     return GroundTruth(scored, finder, facts, malformed, listed.problems)
-
-
-def _parsed(path: Path, kind: str, name: str) -> dict[str, ParsedFile]:
-    """Content of a file by split: the ones that a CSV names in a column, else the one of the file."""
-    if kind == "csv":
-        return parse_sentences_csv(path, splits=splits_of_csv(path) or [name])
-    return {name: parse_charades_sta(path) if kind == "charades_sta" else parse_activitynet_captions(path)}
 
 
 def _split_and_path(entry: str) -> tuple[str, Path]:
@@ -117,32 +115,19 @@ def _split_and_path(entry: str) -> tuple[str, Path]:
 
 
 def _table(parsed: ParsedFile, split: str) -> pd.DataFrame:
-    rows = [
-        (
-            f"{split}:{own.key}",
-            own.video_id,
-            split,
-            own.start_sec,
-            own.end_sec,
-            parsed.durations.get(own.video_id, float("nan")),
-            own.sentence,
-        )
-        for own in parsed.queries
-    ]
-    return pd.DataFrame(rows, columns=MOMENT_COLUMNS)
+    return moments_table([(split, split, own) for own in parsed.queries], parsed.durations)
 
 
-def _known(parsed: ParsedFile, split: str, *, numbered: bool) -> list[KnownQuery]:
+def _known(parsed: ParsedFile, split: str) -> list[KnownQuery]:
     """All queries of a file, moments without length included: places are counted as the file has them."""
     scored = {own.key for own in parsed.queries}
-    everything = [*parsed.queries, *parsed.degenerate]
+    everything = sorted([*parsed.queries, *parsed.degenerate], key=lambda own: own.number)
     places: dict[str, int] = {}
-    if numbered:
-        everything.sort(key=lambda own: int(own.where.rpartition(":")[2]))
 
     def place(own: Query) -> int:
-        if not numbered:
-            return int(own.key.rpartition(":")[2])
+        head, _, tail = own.key.rpartition(":")
+        if head == own.video_id and tail.isdigit():  # the place is told
+            return int(tail)
         places[own.video_id] = places.get(own.video_id, -1) + 1
         return places[own.video_id]
 
@@ -155,7 +140,7 @@ def _known(parsed: ParsedFile, split: str, *, numbered: bool) -> list[KnownQuery
             place(own),
             own.sentence,
             is_scored=own.key in scored,
-            is_named=numbered and own.key != own.where.rpartition(":")[2],
+            is_named=own.is_named,
         )
         for own in everything
     ]

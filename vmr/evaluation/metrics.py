@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 from jaxtyping import Bool, Float
 
+from vmr.annotations.moments import WINDOWS, windows_of
 from vmr.model.spans import temporal_iou
 
 THRESHOLDS = (0.3, 0.5, 0.7)
@@ -72,8 +73,16 @@ def average(values: Float[np.ndarray, "Q M"], *, metrics: Sequence[str] = METRIC
     return dict(zip(metrics, (100.0 * values.mean(axis=0)).tolist(), strict=True))
 
 
-def truth_spans(clamped: pd.DataFrame) -> dict[str, Float[np.ndarray, "Q 2"]]:
-    """Raw and clamped ground truth out of a table that `clamp_spans` made."""
+def truth_spans(clamped: pd.DataFrame) -> dict[str, Float[np.ndarray, "Q *W 2"]]:
+    """Raw and clamped ground truth out of a table that `clamp_spans` made; all windows where queries have several."""
+    if WINDOWS in clamped:
+        windows = {"raw": windows_of(clamped), "clamped": windows_of(clamped, column=f"clamped_{WINDOWS}")}
+        most = max(map(len, windows["raw"].values()))
+        filled = {name: np.full((len(clamped), most, 2), np.nan) for name in windows}
+        for name, of_query in windows.items():
+            for row, own in enumerate(of_query.values()):
+                filled[name][row, : len(own)] = own
+        return filled
     return {
         "raw": clamped[["start_sec", "end_sec"]].to_numpy(np.float64),
         "clamped": clamped[["clamped_start_sec", "clamped_end_sec"]].to_numpy(np.float64),

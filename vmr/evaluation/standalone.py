@@ -43,7 +43,7 @@ def evaluate_file(
     Args:
         predictions: JSON lines, or a JSON list or dictionary; may be packed by gzip.
         annotations: annotation files, or ``split=file``.
-        annotation_format: auto, moments, charades_sta, activitynet_captions or csv.
+        annotation_format: one of `vmr.evaluation.ground_truth.FORMATS`.
         durations: CSV files with columns `id` and `length` (seconds); only clamped ground truth needs durations.
         splits: splits to score; may be empty, see `load_ground_truth`.
         skip_bad_lines: leave bad lines out, log and count them, instead of refusing the file. Lines that contradict

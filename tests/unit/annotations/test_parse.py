@@ -168,7 +168,7 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path, name):
 @pytest.mark.parametrize(
     ("kind", "content", "where"),
     [
-        ("csv", b"video,start,end,sentence,query_id\nA,0,1,a.,caf\xe9\nA,0,2,b.,two\n", "a:2"),
+        ("csv", b"video,start,end,sentence,query_id\nA,0,1,a.,caf\xe9\nA,0,2,b.,\xc3\xa9\xc3\xa9\n", "a:2"),
         ("csv", b'video,start,end,sentence,query_id\nA,0,1,a.,"on\ne"\nA,0,2,b.,two\n', "a:2"),
         (
             "activitynet_captions",

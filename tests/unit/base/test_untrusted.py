@@ -18,14 +18,12 @@ import pytest
 import torch
 import yaml
 
-from vmr.annotations.activitynet_captions import parse_activitynet_captions
-from vmr.annotations.charades_sta import parse_charades_sta
 from vmr.annotations.moments import MOMENT_COLUMNS, write_moments
-from vmr.annotations.sentences_csv import parse_sentences_csv
+from vmr.annotations.read import read_annotations
 from vmr.assets.archives import extract_files, extract_member
 from vmr.assets.flax_i3d import load_flax_pickle
 from vmr.config import ImportSettings, load_config, read_config
-from vmr.errors import AnnotationError, AssetError, CheckpointError, ConfigError, FeatureError
+from vmr.errors import AssetError, CheckpointError, ConfigError, FeatureError
 from vmr.features.c3d import load_crop_mean
 from vmr.features.importers import import_features
 from vmr.features.pca import read_pca
@@ -99,18 +97,19 @@ def test_archives_that_unpack_to_more_than_is_honest(tmp_path):
 # Annotations
 
 
-@pytest.mark.parametrize("video_id", ["../x", "a/b", "/etc/passwd", ".."])
-def test_annotations_whose_ids_are_paths(tmp_path, video_id):
-    (tmp_path / "a.txt").write_text(f"{video_id} 0.0 1.0##a person sits.\n")
-    with pytest.raises(AnnotationError, match=r"a\.txt:1: the video id"):
-        parse_charades_sta(tmp_path / "a.txt")
+@pytest.mark.parametrize("video_id", ["../x", "a/c", "/etc/passwd", "c:\\windows\\system", "../.."])
+def test_annotations_whose_ids_are_paths_lead_to_no_folder(tmp_path, video_id):
+    (tmp_path / "a.txt").write_text(f"{video_id} 0.0 1.0##a person sits.\nb 0 1##b.\n")
     captions = {video_id: {"duration": 3.0, "timestamps": [[0, 1]], "sentences": ["A person sits."]}}
     (tmp_path / "a.json").write_text(json.dumps(captions))
-    with pytest.raises(AnnotationError, match=r"a\.json: .*\[0\]: the video id"):
-        parse_activitynet_captions(tmp_path / "a.json")
-    (tmp_path / "a.csv").write_text(f"video,start,end,sentence\n{video_id},0,1,A person sits.\n")
-    with pytest.raises(AnnotationError, match=r"a\.csv:2: the video id"):
-        parse_sentences_csv(tmp_path / "a.csv", splits=["train"])
+    captions["b"] = captions[video_id]
+    (tmp_path / "a.json").write_text(json.dumps(captions))
+    (tmp_path / "a.csv").write_text(f"video,start,end,sentence\n{video_id},0,1,A person sits.\nb,0,1,b.\n")
+    for name in ("a.txt", "a.json", "a.csv"):
+        (parsed,) = read_annotations({"train": [tmp_path / name]}, annotation_format="auto")["train"]
+        ids = {query.video_id for query in parsed.queries}
+        assert "b" in ids and len(ids) + len(parsed.malformed) == 2
+        assert not any(set("/\\") & set(name) or name in ("", ".", "..") for name in ids)
 
 
 # Pickles in place of weights

@@ -5,8 +5,8 @@ import json
 import pandas as pd
 import pytest
 
-from vmr.annotations.detect import detect_format
 from vmr.annotations.moments import MOMENT_COLUMNS, write_moments
+from vmr.annotations.read import detect_format
 from vmr.errors import AnnotationError, EvaluationError
 from vmr.evaluation.ground_truth import load_ground_truth
 
@@ -39,8 +39,8 @@ def _load(folder, *names, **more):
     ("name", "kind"),
     [
         ("charades_test.txt", "charades_sta"),
-        ("val_1.json", "activitynet_captions"),
-        ("val_2.json", "activitynet_captions"),
+        ("val_1.json", "json"),
+        ("val_2.json", "json"),
         ("moments.csv", "moments"),
         ("own.csv", "csv"),
     ],

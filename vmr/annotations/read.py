@@ -1,0 +1,113 @@
+"""Annotation files of any format to parsed queries, with the ids of their videos settled."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from vmr.annotations.charades_sta import parse_charades_sta
+from vmr.annotations.csv_table import DELIMITERS, REQUIRED, column_of
+from vmr.annotations.eaf import parse_eaf
+from vmr.annotations.json_files import parse_json
+from vmr.annotations.moments import MOMENT_COLUMNS
+from vmr.annotations.parsed import ParsedFile, read_bytes, settle_video_ids
+from vmr.annotations.sentences_csv import parse_sentences_csv, splits_of_csv
+from vmr.annotations.via import VIA_HEADER
+from vmr.errors import AnnotationError
+
+# `activitynet_captions` is an older name for JSON of any layout.
+FORMATS = ("auto", "charades_sta", "activitynet_captions", "json", "csv", "eaf")
+
+
+def read_annotations(
+    annotations: Mapping[str, Sequence[Path]], *, annotation_format: str, train_split: str = "train"
+) -> dict[str, list[ParsedFile]]:
+    """Read the files of a dataset, by split; a file that several splits name is read once and divided.
+
+    Raises:
+        AnnotationError: a file is missing or not in the format, or two videos have one name.
+    """
+    sharing: dict[Path, tuple[Path, list[str]]] = {}  # by where it lies, since one file may be named in two ways
+    for split, files in annotations.items():
+        for file in files:
+            sharing.setdefault(Path(file).resolve(), (Path(file), []))[1].append(split)
+    parts = {
+        place: read_file(file, annotation_format=annotation_format, splits=splits, train_split=train_split)
+        for place, (file, splits) in sharing.items()
+    }
+    parsed = {split: [parts[Path(file).resolve()][split] for file in files] for split, files in annotations.items()}
+    settle_video_ids({id(part): part for files in parsed.values() for part in files}.values())
+    return parsed
+
+
+def read_file(
+    path: Path,
+    *,
+    annotation_format: str = "auto",
+    splits: Sequence[str] = (),
+    name: str = "",
+    train_split: str = "train",
+) -> dict[str, ParsedFile]:
+    """Content of one file by split, with videos named as the file names them.
+
+    Args:
+        path: the file.
+        annotation_format: one of `FORMATS`.
+        splits: the splits that it is named for; none: those that it holds, or `name`.
+        name: of the split of a file that holds none; empty: the file's own name.
+        train_split: of these, the one that is trained on.
+
+    Raises:
+        AnnotationError: the file is missing or not in the format.
+    """
+    kind = detect_format(path) if annotation_format == "auto" else annotation_format
+    if kind == "csv":
+        wanted = list(splits) or splits_of_csv(path) or [name or path.stem]
+        return parse_sentences_csv(path, splits=wanted, train_split=train_split)
+    if kind in ("json", "activitynet_captions"):
+        return parse_json(path, splits=splits, name=name)
+    if kind == "moments":
+        raise AnnotationError(f"{path}: is a table of moments already, no annotation file.")
+    read = parse_eaf if kind == "eaf" else parse_charades_sta
+    return {split: read(path) for split in dict.fromkeys(splits or [name or path.stem])}
+
+
+def detect_format(path: Path) -> str:
+    """Tell the format of an annotation file by how it begins.
+
+    Returns:
+        ``json`` for JSON and JSON lines, ``eaf`` for a document of ELAN, ``moments`` for a CSV with the header of our
+        table of moments, ``csv`` for one with other names for video, start, end and sentence, or of VIA,
+        ``charades_sta`` where one of the first lines holds ``##``.
+
+    Raises:
+        AnnotationError: the file is missing or empty, or is none of these.
+    """
+    content = read_bytes(path).lstrip()
+    if content.startswith((b"{", b"[")):
+        return "json"
+    if content.startswith(b"<") and b"<ANNOTATION_DOCUMENT" in content[:10_000]:
+        return "eaf"
+    lines = content[:100_000].splitlines()[:20]
+    if any(VIA_HEADER.encode() in line for line in lines):
+        return "csv"
+    first = lines[1 if lines[0].lower().startswith(b"sep=") and len(lines) > 1 else 0].decode("utf-8", errors="replace")
+    if set(MOMENT_COLUMNS) <= set(_cells(first, ",")):
+        return "moments"
+    if any(set(REQUIRED) <= set(map(column_of, _cells(first, one))) for one in DELIMITERS):
+        return "csv"
+    if any(b"##" in line for line in lines):
+        return "charades_sta"
+    raise AnnotationError(
+        f"{path}: the format cannot be told. Expected Charades-STA lines (`video start end##sentence.`), JSON as "
+        f"docs/data.md lists it, a CSV with the columns {', '.join(REQUIRED)}, a document of ELAN (.eaf), or a table "
+        f"of moments (CSV with {', '.join(MOMENT_COLUMNS)}); it begins with {first[:80]!r}."
+    )
+
+
+def _cells(line: str, delimiter: str) -> list[str]:
+    try:
+        return next(csv.reader([line], delimiter=delimiter), [])
+    except csv.Error:
+        return []
