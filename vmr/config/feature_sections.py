@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, get_args
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from vmr.assets.registry import ASSETS, Preparation, is_path
 from vmr.names import Device, ExtractorName, ImportLayout, Mode, Padding, Precision
@@ -80,16 +80,27 @@ class ImportSettings(Section):
     source: Annotated[
         str,
         Field(
-            description="The HDF5 file, or the folder of .npy, .npz or .pt files that are named by video ids.",
+            description="The HDF5 file, or the folder of .npy, .npz, .pt or .pth files that are named by video ids.",
             min_length=1,
         ),
     ]
     layout: Annotated[
         ImportLayout,
-        Field(
-            description="hdf5: a dataset a video, or a group as in ActivityNet's file; npy_folder: .npy, .npz or .pt."
-        ),
+        Field(description="hdf5: a dataset a video, or a group as in ActivityNet's file; npy_folder: a file a video."),
     ]
+    pattern: Annotated[
+        str | None,
+        Field(
+            description="Name of a video's file or dataset, {id} for its id: `{id}_rgb.npy`, `{id}/rgb`; empty: the id."
+        ),
+    ] = None
+    join: Annotated[
+        list[str],
+        Field(
+            description="Further sources, whose numbers follow in each step: paths, a pattern behind them if needed."
+        ),
+    ] = []
+    transposed: Annotated[bool, Field(description="Arrays are stored as (numbers, steps).")] = False
     fps: Annotated[
         float | None,
         Field(gt=0, description="Frames a second that they were made at; empty: steps are spread over each video."),
@@ -105,6 +116,13 @@ class ImportSettings(Section):
     max_failed_share: Annotated[
         Share, Field(description="Share of the videos found that may be unusable before the job fails.")
     ] = 0.5
+
+    @field_validator("pattern")
+    @classmethod
+    def _one_id(cls, value: str | None) -> str | None:
+        if value is not None and value.count("{id}") != 1:
+            raise ValueError(f"expected {{id}} once, in the place of a video's id; found {value!r}")
+        return value
 
     @model_validator(mode="after")
     def _fps_and_stride(self) -> ImportSettings:

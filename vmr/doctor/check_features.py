@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from vmr.doctor.findings import Finding, found, skipped
 from vmr.errors import FeatureError
-from vmr.features.importers import of_another_length
+from vmr.features.importers import TRANSPOSED, are_transposed, of_another_length
 
 # Equal rows in a row that are worth a note. Two to four come of features that were drawn out by repetition, and a title
 # stands for a second or two, six steps of a third of a second; one window in addition has to be still for the first.
@@ -27,7 +27,7 @@ class HeldFeatures:
         name: of the features, for messages.
         open: gives a reader: the array of a video as it lies there, None for a video without; FeatureError for one
             that is no array.
-        check_length: refuses a number of steps, the first argument, that does not fit a video, the second, by a
+        check_length: refuses a shape (steps, numbers), the first argument, that does not fit a video, the second, by a
             FeatureError.
         advice: what to do about videos that have none.
         fps: rate at which imported features are said to have been made, with stride; None when not said.
@@ -37,7 +37,7 @@ class HeldFeatures:
 
     name: str
     open: Callable[[], AbstractContextManager[Callable[[str], Float[np.ndarray, "..."] | None]]]
-    check_length: Callable[[int, str], None]
+    check_length: Callable[[tuple[int, ...], str], None]
     advice: str
     fps: float | None = None
     stride: float | None = None
@@ -56,6 +56,7 @@ class _Found:
     frozen: list[str] = field(default_factory=list)
     numbers: dict[str, int] = field(default_factory=dict)  # length of the vectors of each video
     same: list[str] = field(default_factory=list)
+    shapes: list[tuple[int, ...]] = field(default_factory=list)
 
 
 def check_features(
@@ -87,8 +88,9 @@ def check_features(
                 result.missing.append(video_id)
                 continue
             result.numbers[video_id] = features.shape[1]
+            result.shapes.append(features.shape)
             _check_values(features, video_id, result)
-            _check_times(len(features), video_id, held, rates.get(video_id), result)
+            _check_times(features.shape, video_id, held, rates.get(video_id), result)
             digest = hashlib.blake2b(np.ascontiguousarray(features).data, digest_size=16).digest()
             other = first.setdefault(digest, video_id)
             if other != video_id:
@@ -113,6 +115,11 @@ def check_features(
             "stride, so that steps are spread over the duration.",
         ),
         found(prefix + "NaN or infinity", result.not_finite, "Make the features of these videos again."),
+        found(
+            prefix + "transposed arrays",
+            [f"all have {result.shapes[0][0]:,} rows"] if are_transposed(result.shapes) else [],
+            f"As it seems, {TRANSPOSED}.",
+        ),
         found(
             prefix + "vectors of another length",
             [f"{video_id}: {reason}" for video_id, reason in of_another_length(result.numbers).items()],
@@ -172,16 +179,17 @@ def _why_no_rates(held: HeldFeatures) -> str:
 
 
 def _check_times(
-    steps: int, video_id: str, held: HeldFeatures, rate: tuple[float, float] | None, result: _Found
+    shape: tuple[int, ...], video_id: str, held: HeldFeatures, rate: tuple[float, float] | None, result: _Found
 ) -> None:
     try:
-        held.check_length(steps, video_id)
+        held.check_length(shape, video_id)
     except FeatureError as error:
         result.length.append(f"{video_id}: {error}")
     if rate is None or held.fps is None or held.stride is None:
         return
     result.rates_compared += 1
     fps, duration_sec = rate
+    steps = shape[0]
     frames = (steps - 1) * held.stride + (held.window or held.stride)
     fits_own = abs(frames - fps * duration_sec) < _FITS * fps * duration_sec + held.stride
     fits_said = abs(frames - held.fps * duration_sec) < _FITS * held.fps * duration_sec + held.stride

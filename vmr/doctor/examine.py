@@ -20,8 +20,8 @@ from vmr.doctor.check_features import HeldFeatures, check_features
 from vmr.doctor.check_videos import check_manifest, check_videos
 from vmr.doctor.findings import Finding, skipped
 from vmr.errors import AnnotationError, DamageError, FeatureError
-from vmr.features.foreign_files import open_source
-from vmr.features.importers import step_times
+from vmr.features.foreign_sources import open_source
+from vmr.features.importers import times_of_shape
 from vmr.features.store import FeatureStore
 from vmr.storage.hdf5 import reading
 from vmr.video.manifest import read_manifest
@@ -130,13 +130,12 @@ def _rates(manifest: pd.DataFrame | None) -> dict[str, tuple[float, float]]:
 
 
 def _imported(held: ImportSettings, durations: Mapping[str, float]) -> HeldFeatures:
-    def check_length(steps: int, video_id: str) -> None:
-        duration = durations.get(video_id, float("nan"))
-        step_times(steps, duration=duration, fps=held.fps, stride=held.stride, window=held.window)
+    def check_length(shape: tuple[int, ...], video_id: str) -> None:
+        times_of_shape(shape, held, duration=durations.get(video_id, float("nan")))
 
     return HeldFeatures(
         name=held.kind,
-        open=partial(open_source, Path(held.source), held.layout),
+        open=partial(open_source, held),
         check_length=check_length,
         advice=f"They are not in {held.source} under their ids, with or without `v_`.",
         fps=held.fps,
@@ -165,11 +164,11 @@ def _extracted(kind: str, path: Path, durations: Mapping[str, float]) -> HeldFea
 
             yield read
 
-    def check_length(steps: int, video_id: str) -> None:
+    def check_length(shape: tuple[int, ...], video_id: str) -> None:
         end, step = ends[video_id]
         duration = durations.get(video_id)
         if duration is not None and abs(end - duration) > max(step, _LENGTH_SHARE * duration):
-            raise FeatureError(f"its {steps} steps end at {end:.2f} s, its duration is {duration:.2f} s")
+            raise FeatureError(f"its {shape[0]} steps end at {end:.2f} s, its duration is {duration:.2f} s")
 
     advice = f"{path.with_name(kind + '_coverage.csv')} has the reasons."
     return HeldFeatures(name=kind, open=opened, check_length=check_length, advice=advice)

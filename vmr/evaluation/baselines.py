@@ -126,7 +126,9 @@ def choose_windows(training: pd.DataFrame, *, grid_steps: int = GRID_STEPS) -> d
     Returns:
         (a, b) as shares of the duration, for each of `CRITERIA`; the whole video when no row can take part.
     """
-    truth, duration = truth_spans(training)["clamped"], training["duration_sec"].to_numpy()
+    # Of several windows of a sentence the one that is trained on.
+    truth = training[["clamped_start_sec", "clamped_end_sec"]].to_numpy(np.float64)
+    duration = training["duration_sec"].to_numpy()
     usable = (duration > 0) & (truth[:, 1] > truth[:, 0])
     truth, duration = truth[usable], duration[usable]
     if not len(truth):
@@ -143,7 +145,7 @@ def choose_windows(training: pd.DataFrame, *, grid_steps: int = GRID_STEPS) -> d
 
 
 def window_scores(
-    truth: Float[np.ndarray, "Q 2"], *, duration_sec: Float[np.ndarray, " Q"], window: tuple[float, float]
+    truth: Float[np.ndarray, "Q *W 2"], *, duration_sec: Float[np.ndarray, " Q"], window: tuple[float, float]
 ) -> Float[np.ndarray, "Q M"]:
     """Scores of each query when [a * duration, b * duration] is the one answer to all of them.
 
@@ -155,13 +157,14 @@ def window_scores(
     Returns:
         One column for each of `METRICS`. There is one span a query, so that R@5 equals R@1.
     """
-    ious = np.nan_to_num(temporal_iou(np.outer(duration_sec, window), truth, hull=True))
+    moments = truth.reshape(len(truth), -1, 2)
+    ious = np.nan_to_num(temporal_iou(np.outer(duration_sec, window)[:, None], moments, hull=True)).max(axis=1)
     recalls = [ious >= threshold for _ in TOPS for threshold in THRESHOLDS]
     return np.stack([*recalls, ious], axis=1).astype(np.float64)
 
 
 def expected_random_scores(
-    truth: Float[np.ndarray, "Q 2"], *, duration_sec: Float[np.ndarray, " Q"]
+    truth: Float[np.ndarray, "Q *W 2"], *, duration_sec: Float[np.ndarray, " Q"]
 ) -> Float[np.ndarray, "Q M"]:
     """Expected scores of a random span: two independent uniform points of the video, in order.
 
@@ -171,12 +174,17 @@ def expected_random_scores(
     ours gives 10.84 and 3.03 there.
 
     Args:
-        truth: the moments, in seconds.
+        truth: the moments, in seconds; several of a query are scored on a grid of spans.
         duration_sec: of the videos; NaN (unknown) makes the query wrong.
 
     Returns:
         One column for each of `METRICS`.
     """
+    if truth.ndim == 3:
+        values = expected_random_scores(truth[:, 0], duration_sec=duration_sec)
+        for query in np.flatnonzero(np.isfinite(truth[:, 1:, 0]).any(axis=1) & np.isfinite(duration_sec)):
+            values[query] = _on_a_grid(truth[query] / duration_sec[query])
+        return values
     with np.errstate(invalid="ignore", divide="ignore"):
         relative = truth / duration_sec[:, None]
     known = np.isfinite(relative).all(axis=1)
@@ -189,6 +197,21 @@ def expected_random_scores(
         miou += weight * random_hit_probability(relative[known], threshold=float(node))
     values[known] = np.concatenate([*(1 - (1 - recalls) ** top for top in TOPS), miou[:, None]], axis=1)
     return values
+
+
+def _on_a_grid(relative: Float[np.ndarray, "W 2"], *, points: int = 200) -> Float[np.ndarray, " M"]:
+    """Expected scores of a random span against several moments, within about 1 / `points`.
+
+    Args:
+        relative: the moments as shares of the duration, NaN where there is none.
+        points: of the grid, each for a start and an end.
+    """
+    start, end = np.triu_indices(points)
+    weights = np.where(start == end, 1.0, 2.0) / points**2
+    spans = (np.stack([start, end], axis=1) + 0.5) / points
+    ious = np.nan_to_num(temporal_iou(spans[:, None], relative[None], hull=True)).max(axis=1)
+    recalls = np.array([weights[ious >= threshold].sum() for threshold in THRESHOLDS])
+    return np.concatenate([*(1 - (1 - recalls) ** top for top in TOPS), [weights @ ious]])
 
 
 def random_hit_probability(relative: Float[np.ndarray, "Q 2"], *, threshold: float) -> Float[np.ndarray, " Q"]:

@@ -1,16 +1,9 @@
-"""Feature files of other people, read video by video: nothing in them is trusted.
-
-Layouts: `hdf5`, a dataset per video, plain or as a group with `c3d_features` (the official ActivityNet file);
-`npy_folder`, a file per video (`.npy`, `.npz` with one array, `.pt` with one tensor). Names may have or lack the
-`v_` of ActivityNet's ids.
-"""
+"""Arrays in files of other people: nothing in them is trusted. `foreign_sources` finds the files of a video."""
 
 import pickle
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +13,11 @@ import torch
 from jaxtyping import Float
 
 from vmr.errors import FeatureError
-from vmr.names import ImportLayout
 
-_SUFFIXES = (".npy", ".npz", ".pt")
-_GROUP_DATASET = "c3d_features"
+SUFFIXES = (".npy", ".npz", ".pt", ".pth")
+# Of several arrays with two axes in one file or group, the one called so is taken.
+_ARRAY_NAMES = ("c3d_features", "features", "feature", "feats", "feat")
+_CROPS = (10, 5)
 # No honest array is larger: ten hours at three steps a second, 4,096 single-precision numbers each, are 1.8 GB.
 _LARGEST_BYTES = 4 << 30
 # What NumPy, torch and h5py raise for damaged and hostile files.
@@ -31,49 +25,72 @@ ARRAY_ERRORS = (
     *(OSError, ValueError, TypeError, LookupError, EOFError, RuntimeError, MemoryError, OverflowError),
     *(pickle.UnpicklingError, zipfile.BadZipFile, zlib.error, tokenize.TokenError),
 )
-FeatureReader = Callable[[str], Float[np.ndarray, "N D"] | None]
 
 
-def open_source(source: Path, layout: ImportLayout) -> AbstractContextManager[FeatureReader]:
-    """Open features that were made elsewhere.
+def array_in_file(path: Path, inside: str) -> object:
+    """What the file of a video holds.
 
     Args:
-        source: the HDF5 file or the folder.
-        layout: how the features lie in it.
-
-    Returns:
-        A context whose value reads a video: (steps, numbers), or None where the source has none.
+        path: a file with one of `SUFFIXES`.
+        inside: the name of the array, where the file has several; else nothing.
 
     Raises:
-        FeatureError: there is no such source; reading a video, that it is no array of that form.
+        FeatureError: it holds several, or no array that may be read.
     """
-    return _hdf5_reader(source) if layout == "hdf5" else _folder_reader(source)
+    if zipfile.is_zipfile(path):  # both .npz and .pt
+        with zipfile.ZipFile(path) as archive:
+            refuse_large(sum(member.file_size for member in archive.infolist()))
+    suffix = path.suffix.lower()
+    if suffix in (".pt", ".pth"):
+        value = torch.load(path, map_location="cpu", weights_only=True)
+        if isinstance(value, dict):
+            arrays = {str(name): own for name, own in value.items() if isinstance(own, torch.Tensor)}
+            value = arrays[_chosen({name: tuple(own.shape) for name, own in arrays.items()}, inside, suffix)]
+        return value.detach().float().numpy() if isinstance(value, torch.Tensor) else value
+    # Mapped, a file that claims more than it holds is refused instead of taking the memory for it.
+    loaded = np.load(path, allow_pickle=False, mmap_mode="r" if suffix == ".npy" else None)
+    if suffix != ".npz":
+        return loaded
+    with loaded:
+        if len(loaded.files) == 1 and not inside:
+            return loaded[loaded.files[0]]
+        arrays = {name: loaded[name] for name in loaded.files}
+        return arrays[_chosen({name: own.shape for name, own in arrays.items()}, inside, suffix)]
 
 
-@contextmanager
-def _hdf5_reader(source: Path) -> Iterator[FeatureReader]:
-    try:
-        file = h5py.File(source, "r", locking=False)
-    except OSError as error:
-        raise FeatureError(f"{source}: not a readable HDF5 file ({error}).") from error
+def array_in_hdf5(group: h5py.Group, name: str, inside: str) -> np.ndarray:
+    """The array of a dataset, or of a group: the one in it that is named `inside`, or that holds the features.
 
-    def read(video_id: str) -> Float[np.ndarray, "N D"] | None:
-        try:
-            name = next((name for name in _names(video_id) if file.get(name, getlink=True) is not None), None)
-            if name is None:
-                return None
-            node = own(file, name)
-            if isinstance(node, h5py.Group):
-                if _GROUP_DATASET not in node and len(node) != 1:
-                    held = ", ".join(node) or "nothing"
-                    raise FeatureError(f"expected one dataset or {_GROUP_DATASET}, found {held}")
-                node = own(node, _GROUP_DATASET if _GROUP_DATASET in node else next(iter(node)))
-            return _two_dimensional(own_array(node))
-        except ARRAY_ERRORS as error:
-            raise FeatureError(f"cannot be read: {_first_line(error)}") from error
+    Raises:
+        FeatureError: the group holds several, or what is there is not in the file itself.
+    """
+    node = own(group, name)
+    if isinstance(node, h5py.Group):
+        if not inside and len(node) == 1:
+            return own_array(own(node, next(iter(node))))
+        within = {key: own(node, key) for key in node}
+        shapes = {key: value.shape for key, value in within.items() if isinstance(value, h5py.Dataset)}
+        return own_array(within[_chosen(shapes, inside, "")])
+    return own_array(node)
 
-    with file:
-        yield read
+
+def _chosen(shapes: dict[str, tuple[int, ...]], inside: str, suffix: str) -> str:
+    """Which of several arrays holds the features: the one that is named, or the only one with two axes or more.
+
+    Raises:
+        FeatureError: there is none, or more than one.
+    """
+    held = ", ".join(f"{name} {shape}" for name, shape in shapes.items()) or "none"
+    if inside:
+        if inside not in shapes:
+            raise FeatureError(f"no array {inside} in it, found {held}")
+        return inside
+    wide = [name for name, shape in shapes.items() if len(shape) > 1] or list(shapes)
+    called = [name for name in _ARRAY_NAMES if name in wide]
+    if called or len(wide) == 1:
+        return called[0] if called else wide[0]
+    example = wide[0] if wide else "NAME"
+    raise FeatureError(f'expected one array, found {held}; name one, such as `pattern: "{{id}}{suffix}/{example}"`')
 
 
 def own(group: h5py.Group, name: str) -> Any:
@@ -109,62 +126,32 @@ def refuse_large(size_bytes: int) -> None:
         raise FeatureError(f"{size_bytes:,} bytes, more than any honest array has ({_LARGEST_BYTES:,})")
 
 
-@contextmanager
-def _folder_reader(source: Path) -> Iterator[FeatureReader]:
-    if not source.is_dir():
-        raise FeatureError(f"{source}: no such folder of feature files.")
-
-    def read(video_id: str) -> Float[np.ndarray, "N D"] | None:
-        path = file_in_folder(source, video_id)
-        if path is None:
-            return None
-        try:
-            if zipfile.is_zipfile(path):  # both .npz and .pt
-                with zipfile.ZipFile(path) as archive:
-                    refuse_large(sum(member.file_size for member in archive.infolist()))
-            if path.suffix == ".pt":
-                value = torch.load(path, map_location="cpu", weights_only=True)
-                return _two_dimensional(value.detach().float().numpy() if isinstance(value, torch.Tensor) else value)
-            # Mapped, a file that claims more than it holds is refused instead of taking the memory for it.
-            loaded = np.load(path, allow_pickle=False, mmap_mode="r" if path.suffix == ".npy" else None)
-            if path.suffix == ".npz":
-                with loaded:
-                    if len(loaded.files) != 1:
-                        raise FeatureError(f"{path.name}: expected one array, found {len(loaded.files)}")
-                    loaded = loaded[loaded.files[0]]
-            return _two_dimensional(loaded)
-        except ARRAY_ERRORS as error:
-            raise FeatureError(f"{path.name}: cannot be read as an array ({_first_line(error)})") from error
-
-    yield read
-
-
-def file_in_folder(source: Path, video_id: str) -> Path | None:
-    """The file that the layout `npy_folder` takes for a video, or None where the folder has none."""
-    candidates = (source / f"{name}{suffix}" for name in _names(video_id) for suffix in _SUFFIXES)
-    return next((candidate for candidate in candidates if candidate.is_file()), None)
-
-
-def _names(video_id: str) -> tuple[str, ...]:
-    return (video_id, f"v_{video_id}", video_id.removeprefix("v_"))
-
-
-def _two_dimensional(array: object) -> Float[np.ndarray, "N D"]:
+def two_dimensional(array: object) -> tuple[Float[np.ndarray, "N D"], str]:
     """(N, D) from (N, D), or from (N, D, 1, 1), (1, N, D) and the like; in half precision where it was, else in single.
+
+    Crops of each step, ten or five of them, become their mean; the text beside the array says so.
 
     Raises:
         FeatureError: it is no array of numbers of that form.
     """
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
         raise FeatureError(f"expected an array of numbers, found {type(array).__name__}")
+    note = ""
     if array.ndim > 2:
         sizes = [array.shape[0], *(size for size in array.shape[1:] if size > 1)]
-        # A first axis of one before two others is a batch of one video, as networks give it.
-        array = array.reshape(sizes[1:] if len(sizes) == 3 and sizes[0] == 1 else sizes)
+        # A first axis of one before two others is a batch of one video, as networks give it; before three, with crops.
+        batch = sizes[0] == 1 and (len(sizes) == 3 or (len(sizes) == 4 and set(sizes[1:3]) & set(_CROPS)))
+        array = array.reshape(sizes[1:] if batch else sizes)
+    crops = next((axis for axis in (1, 0) if array.ndim == 3 and array.shape[axis] in _CROPS), None)
+    if crops is not None:
+        note = f"the mean of {array.shape[crops]} crops was taken"
+        kind = np.float16 if array.dtype == np.float16 else np.float32
+        array = np.asarray(np.mean(array, axis=crops, dtype=np.float64), dtype=kind)
     if array.ndim != 2 or not array.size:
         raise FeatureError(f"expected features of shape (steps, numbers), found {array.shape}")
-    return array if array.dtype == np.float16 else array.astype(np.float32)
+    return (array if array.dtype == np.float16 else array.astype(np.float32)), note
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an error says, on one line."""
     return (str(error) or type(error).__name__).splitlines()[0]

@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from tqdm import tqdm
 from vmr.annotations.moments import read_moments, video_durations
 from vmr.config import ImportSettings
 from vmr.errors import FeatureError
-from vmr.features.foreign_files import file_in_folder, open_source
+from vmr.features.foreign_names import joined_source
+from vmr.features.foreign_sources import open_source
 from vmr.features.store import END, FEATURES, GROUPS, START, VideoFeatures
 from vmr.storage.checksums import UNREADABLE, seal_file
 from vmr.storage.files import atomic_path, sha256_file, writing
@@ -49,7 +50,7 @@ def import_features(
     """Take features made elsewhere into a feature file like our own; half precision stays what it is.
 
     Args:
-        settings: what is imported and how its steps lie, see `vmr.features.foreign_files` and `step_times`.
+        settings: what is imported and how its steps lie, see `vmr.features.foreign_sources` and `step_times`.
         output: feature file to write.
         coverage: CSV to write: video_id, status (ok, missing, bad), reason, steps.
         moments: table of moments: its videos are looked for.
@@ -66,9 +67,11 @@ def import_features(
     durations = video_durations(table, read_manifest(manifests) if manifests else None)
     rows: list[dict[str, object]] = []
     numbers: dict[str, int] = {}  # length of the vectors of each video
-    of_files = hashlib.sha256()  # of a folder
+    shapes: list[tuple[int, ...]] = []
+    shortened = 0
+    of_files = hashlib.sha256()  # of folders
     with (
-        open_source(source, settings.layout) as read,
+        open_source(settings) as read,
         writing(output),
         atomic_path(output) as temporary,
         new_hdf5(temporary) as file,
@@ -79,22 +82,29 @@ def import_features(
             try:
                 features = read(video_id)
                 if features is None:
-                    rows.append({"video_id": video_id, "status": "missing", "reason": f"not in {source}", "steps": 0})
+                    rows.append(
+                        {"video_id": video_id, "status": "missing", "reason": read.missing(video_id), "steps": 0}
+                    )
                     continue
                 duration = durations.get(video_id, float("nan"))
-                start, end = step_times(len(features), duration=duration, fps=fps, stride=stride, window=window)
+                shapes.append(features.shape)
+                start, end = times_of_shape(features.shape, settings, duration=duration)
                 read_steps, features = len(features), features[: len(start)]
                 video = VideoFeatures(features.astype(np.float32), start, end)
             except FeatureError as error:
                 rows.append({"video_id": video_id, "status": "bad", "reason": str(error), "steps": 0})
                 continue
-            if settings.layout == "npy_folder":
-                _add_file(of_files, source, video_id)
+            for path in read.files_of(video_id):
+                _add_file(of_files, path)
             numbers[video_id] = video.features.shape[1]
             file[FEATURES][video_id], file[START][video_id], file[END][video_id] = features, start, end
             beyond = read_steps - len(features)
-            told = f"{beyond} of {read_steps} steps lie beyond its end and were left out" if beyond else ""
-            rows.append({"video_id": video_id, "status": "ok", "reason": told, "steps": len(features)})
+            told = [f"{beyond} of {read_steps} steps lie beyond its end and were left out"] if beyond else []
+            shortened += bool(beyond)
+            told += [read.notes[video_id]] if video_id in read.notes else []
+            rows.append({"video_id": video_id, "status": "ok", "reason": "; ".join(told), "steps": len(features)})
+        if are_transposed(shapes):
+            raise FeatureError(f"{source}: {TRANSPOSED}.")
         others = of_another_length(numbers)
         # Which length is the usual one is known only now, and what was read does not stay in memory: so they were
         # written and are taken out again. Their space in the file is lost; they are few, or the import fails.
@@ -105,7 +115,7 @@ def import_features(
             if reason := others.get(str(row["video_id"])):
                 row.update(status="bad", reason=reason, steps=0)
         report = pd.DataFrame(rows, columns=COVERAGE_COLUMNS)
-        _check(report, source, settings.max_failed_share)
+        _check(report, source, settings.max_failed_share, read.told)
         # Before the features get their name, whose presence then says that all is done.
         with writing(coverage), atomic_path(coverage) as table_file:
             report.to_csv(table_file, index=False)
@@ -118,6 +128,13 @@ def import_features(
                 "source_sha256": of_files.hexdigest() if settings.layout == "npy_folder" else sha256_file(source),
                 "source_provenance": _told_by(source) if settings.layout == "hdf5" else None,
                 "layout": settings.layout,
+                "pattern": settings.pattern,
+                "join": settings.join,
+                "join_sha256": [
+                    sha256_file(path) for path, kind, _ in map(joined_source, settings.join) if kind == "hdf5"
+                ],
+                "transposed": settings.transposed,
+                "notes": sorted(set(read.notes.values())),
                 "fps": fps,
                 "stride": stride,
                 "window": window,
@@ -129,7 +146,9 @@ def import_features(
             sort_keys=True,
         )
         seal_file(file)
-    if shortened := int(((report["status"] == "ok") & (report["reason"] != "")).sum()):
+    for note, videos in Counter(read.notes.values()).most_common(_REASONS_SHOWN):
+        log.warning("%s: of %d videos, %s", source, videos, note)
+    if shortened:
         log.warning(
             "%s: steps of %d videos lie beyond their ends and were left out, see %s", source, shortened, coverage
         )
@@ -158,14 +177,14 @@ def of_another_length(numbers: Mapping[str, int]) -> dict[str, str]:
     }
 
 
-def _check(report: pd.DataFrame, source: Path, max_failed_share: float) -> None:
+def _check(report: pd.DataFrame, source: Path, max_failed_share: float, told: Callable[[Sequence[str]], str]) -> None:
     bad = report[report["status"] == "bad"]
     found = int((report["status"] != "missing").sum())
     shown = "; ".join(f"{row.video_id}: {row.reason}" for row in bad.head(_REASONS_SHOWN).itertuples())
     if not found:
         raise FeatureError(
-            f"{source}: none of the {len(report)} videos of the annotations is in it. Check the path and "
-            f"the layout; the first video looked for is {report['video_id'].iloc[0]}."
+            f"{source}: none of the {len(report)} videos of the annotations is in it, such as "
+            f"{report['video_id'].iloc[0]}. {told(report['video_id'].tolist())}"
         )
     if len(bad) == found or len(bad) / found > max_failed_share:
         raise FeatureError(
@@ -174,6 +193,49 @@ def _check(report: pd.DataFrame, source: Path, max_failed_share: float) -> None:
         )
     if len(bad):
         log.warning("%s: %d of %d videos found are unusable. First: %s", source, len(bad), found, shown)
+
+
+# What is said of arrays whose first axis is that of the numbers.
+TRANSPOSED = "the arrays are transposed, (numbers, steps) where (steps, numbers) is expected; write `transposed: true`"
+_MOST_STEPS = 25.0  # a second, of arrays whose rate nobody states
+
+
+def are_transposed(shapes: Sequence[tuple[int, ...]]) -> bool:
+    """Whether videos have equally many rows but another number of columns each, as transposed arrays do.
+
+    >>> are_transposed([(1024, 90), (1024, 100), (1024, 36)]), are_transposed([(90, 1024), (100, 1024)])
+    (True, False)
+    """
+    rows, columns = {shape[0] for shape in shapes}, {shape[1] for shape in shapes}
+    return len(rows) == 1 and len(columns) > max(1, len(shapes) // 2) and max(rows) > min(columns)
+
+
+def times_of_shape(
+    shape: tuple[int, ...], settings: ImportSettings, *, duration: float
+) -> tuple[Float64[np.ndarray, "N"], Float64[np.ndarray, "N"]]:
+    """`step_times` of an array, with a word where its axes are exchanged.
+
+    Raises:
+        FeatureError: as `step_times`, or the other axis is that of the steps.
+    """
+    rows, columns = shape
+
+    def times(steps: int) -> tuple[Float64[np.ndarray, "N"], Float64[np.ndarray, "N"]]:
+        fps, stride, window = settings.fps, settings.stride, settings.window
+        return step_times(steps, duration=duration, fps=fps, stride=stride, window=window)
+
+    said = f"{rows:,} steps of {columns:,} numbers for a video of {duration:.2f} s: {TRANSPOSED}"
+    try:
+        found = times(rows)
+    except FeatureError as error:
+        try:
+            times(columns)
+        except FeatureError:
+            raise error from None
+        raise FeatureError(said) from error
+    if settings.fps is None and rows > _MOST_STEPS * duration > columns:
+        raise FeatureError(said)
+    return found
 
 
 def step_times(
@@ -231,11 +293,8 @@ def step_times(
     return edges[:-1], edges[1:]
 
 
-def _add_file(digest: "hashlib._Hash", source: Path, video_id: str) -> None:
+def _add_file(digest: "hashlib._Hash", path: Path) -> None:
     """Take name and content of a video's file into the digest of a folder, whose other files do not count."""
-    path = file_in_folder(source, video_id)
-    if path is None:
-        raise FeatureError(f"{source}: the file of {video_id} went away during the import. Start again.")
     try:
         content = sha256_file(path)
     except OSError as error:

@@ -24,6 +24,7 @@ from vmr.config import load_config, read_mapping
 from vmr.errors import ConfigError, VmrError
 from vmr.pipeline.failures import options_of, summary
 from vmr.pipeline.stages import STAGES, extract_stage
+from vmr.features.foreign_names import joined_source
 from vmr.video.listing import changed_shards, folder_fingerprints
 
 try:
@@ -85,10 +86,17 @@ def options(section, *leave_out):
         if name not in leave_out
     }
     return " ".join(
-        f"--{name.replace('_', '-')} {shlex.quote(str(value))}"
+        option(f"--{name.replace('_', '-')}", value)
         for name, value in chosen.items()
-        if value is not None
+        if value not in (None, False, [])
     )
+
+
+def option(name, value):
+    """An option with its value; a flag has none, and a list gives the option once for each value."""
+    if value is True:
+        return name
+    return repeated(name, value if isinstance(value, list) else [value])
 
 
 def repeated(option, values):

@@ -138,6 +138,7 @@ rule merge_features:
 rule import_features:
     input:
         source=lambda wildcards: imported(wildcards).source,
+        joined=lambda wildcards: joined_sources(imported(wildcards)),
         moments="work/{dataset}/annotations/moments.csv",
         manifests=manifests("work/{dataset}/videos/shard_{shard}.csv"),
     output:

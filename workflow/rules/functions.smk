@@ -84,11 +84,27 @@ def imported(wildcards):
 
 
 def import_fingerprint(wildcards):
-    """Digest of what a folder of features holds: its own time does not change with its files."""
-    folder = Path(imported(wildcards).source)
-    if not folder.is_dir():
-        return "file"
-    return folder_fingerprints(folder, shards=1, extensions=("",))[0]
+    """Digest of what folders of features hold: their own time does not change with their files."""
+    settings = imported(wildcards)
+    head = (settings.pattern or "{id}").partition("{id}")[0]
+    folders = [
+        Path(settings.source, head.rpartition("/")[0]),
+        *joined_sources(settings),
+    ]
+    prints = [
+        (
+            folder_fingerprints(folder, shards=1, extensions=("",))[0]
+            if folder.is_dir()
+            else "file"
+        )
+        for folder in folders
+    ]
+    return " ".join(prints)
+
+
+def joined_sources(settings):
+    """Files and folders whose features are joined to those of the source."""
+    return [joined_source(entry)[0] for entry in settings.join]
 
 
 def video_listing(wildcards):

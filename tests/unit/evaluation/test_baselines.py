@@ -193,3 +193,16 @@ def test_scores_by_video_lie_beside_the_rows(tmp_path):
     for videos, row in ((random, record["rows"][0]), (whole, windows[0.0, 1.0])):
         mean = 100 * videos.sums["raw"].sum(axis=0) / 3
         assert mean.tolist() == pytest.approx([row["scores"]["raw"][name] for name in METRICS])
+
+
+def test_random_spans_and_windows_against_several_moments():
+    one, two = np.array([[0.1, 0.4]]), np.array([[0.1, 0.4], [0.6, 0.9]])
+    filled = np.array([two, [[0.1, 0.4], [np.nan, np.nan]]]) * 10
+    found = expected_random_scores(filled, duration_sec=np.array([10.0, 10.0]))
+    exact = expected_random_scores(one * 10, duration_sec=np.array([10.0]))[0]
+    np.testing.assert_array_equal(found[1], exact)
+    # By symmetry either moment is found as often; a span that reaches 0.5 of one cannot reach it of the other.
+    assert found[0][[1, 2]] == pytest.approx(2 * exact[[1, 2]], abs=0.01)
+    assert exact[0] < found[0][0] < 2 * exact[0] + 0.01 and exact[-1] < found[0][-1] < 2 * exact[-1]
+    values = window_scores(filled, duration_sec=np.array([10.0, 10.0]), window=(0.6, 0.9))
+    assert values[:, -1].tolist() == pytest.approx([1, 0])

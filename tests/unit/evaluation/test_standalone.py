@@ -257,3 +257,33 @@ def test_windows_that_are_not_in_the_order_of_their_scores_are_told(charades, ca
     scores = json.loads((charades / "scores.json").read_text())["scores"]["raw"]
     assert (scores["R@1,IoU=0.5"], scores["mAP"]) == (0, pytest.approx(100 / 3))
     assert "1 answers are not in the order of their scores" in caplog.text
+
+
+@pytest.mark.parametrize("also", [False, True])
+def test_several_windows_of_a_query_are_scored_as_its_evaluators_do(tmp_path, also):
+    vid = "NUsG9BgSes0_210.0_360.0"
+    sentences = ("A girl and her mother cooked.", "A woman takes food photos.")
+    told = [
+        {"qid": qid, "query": query, "duration": 150, "vid": vid, "relevant_windows": windows, "relevant_clip_ids": [1]}
+        for qid, query, windows in ((2579, sentences[0], [[0, 36], [40, 54]]), (1251, sentences[1], [[20, 24]]))
+    ]
+    (tmp_path / "val.jsonl").write_text("\n".join(map(json.dumps, told)))
+    (tmp_path / "test.txt").write_text("AAAAA 0 10##a person sits.\n")
+    windows = {2579: [[40, 54, 0.92], [0, 34, 0.5], [60, 80, 0.1]], 1251: [[0, 10, 0.9], [20, 24, 0.2]]}
+    lines = [
+        {"qid": qid, "query": query, "vid": vid, "pred_relevant_windows": windows[qid]}
+        for qid, query in zip(windows, sentences, strict=True)
+    ]
+    (tmp_path / "submission.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    evaluate_file(
+        predictions=tmp_path / "submission.jsonl",
+        annotations=[str(tmp_path / "val.jsonl"), *([str(tmp_path / "test.txt")] if also else [])],
+        splits=["val"],
+        output=tmp_path / "scores.json",
+    )
+    scores = json.loads((tmp_path / "scores.json").read_text())["scores"]
+    # The first is found by its shorter window, then by the other one with 34/36; the second by its second span.
+    expected = reference.retrieval_scores(windows, {own["qid"]: own["relevant_windows"] for own in told})
+    for truth in ("raw", "clamped"):
+        assert {name: scores[truth][name] for name in expected} == pytest.approx(expected)
+    assert (expected["R@1,IoU=0.7"], expected["mAP@0.5"]) == (50, 75)

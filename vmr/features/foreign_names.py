@@ -1,0 +1,149 @@
+"""Which file, or which dataset of an HDF5 file, holds a video's features, however people name them."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vmr.names import ImportLayout
+from vmr.video_ids import VideoNames, extension_of, plain_name
+
+ID = "{id}"
+_SHOWN = 4  # patterns, names and kinds of files that a message lists
+_LOOKED_AT = 50  # videos whose names are looked for to tell the pattern
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """The setting `pattern`, such as ``features/{id}_rgb.npz/rgb``, in its parts.
+
+    Attributes:
+        folder: what stands before the part with the id, ending with a slash, or nothing.
+        before: what stands before the id in its part.
+        after: what stands behind it there.
+        inside: the file in a folder of the video, or the array in its file or group; or nothing.
+    """
+
+    folder: str = ""
+    before: str = ""
+    after: str = ""
+    inside: str = ""
+
+    @classmethod
+    def of(cls, text: str) -> Pattern:
+        """Take a pattern apart.
+
+        >>> Pattern.of("i3d/{id}_rgb.npz/rgb")
+        Pattern(folder='i3d/', before='', after='_rgb.npz', inside='rgb')
+        """
+        head, _, tail = text.partition(ID)
+        folder, slash, before = head.rpartition("/")
+        after, _, inside = tail.partition("/")
+        return cls(folder + slash, before, after, inside)
+
+    def key(self, name: str) -> str | None:
+        """What stands in the place of the id in a name; None where the name is another."""
+        if (
+            len(name) > len(self.before) + len(self.after)
+            and name.startswith(self.before)
+            and name.endswith(self.after)
+        ):
+            return name[len(self.before) : len(name) - len(self.after)]
+        return None
+
+
+class HeldNames:
+    """Finds the name that stands for a video: by its id, with or without `v_`, however the id is written.
+
+    Args:
+        names: by what stands for the id in each of them.
+    """
+
+    def __init__(self, names: dict[str, str]) -> None:
+        self.names = names
+        self._finder = VideoNames(names)
+        self._plain: dict[str, str] = {}
+        for key in names:
+            # Names of features may have a video's extension: ID.mp4.npy.
+            plain = plain_name(key)
+            self._plain.setdefault(plain.removesuffix(plain[len(plain) - len(extension_of(plain)) :] or " "), key)
+
+    def find(self, video_id: str) -> str | None:
+        """The name that holds a video, or None."""
+        for written in (video_id, f"v_{video_id}", video_id.removeprefix("v_")):
+            key = written if written in self.names else self._finder.find(written) or self._plain.get(written)
+            if key is not None:
+                return self.names[key]
+        return None
+
+    def nearest(self, video_id: str) -> str:
+        """End of a message: a name that differs in case or signs only, or little."""
+        return self._finder.nearest(video_id)
+
+
+def patterns_of(names: Sequence[str], video_ids: Iterable[str]) -> list[tuple[str, int]]:
+    """Patterns that names with ids of videos in them follow, the most frequent first, with their numbers of videos.
+
+    Numbers behind the id are one pattern, since a file a clip is named so.
+
+    >>> patterns_of(["a1_rgb.npy", "b2_rgb.npy", "a1_flow.npy"], ["a1", "b2"])
+    [('{id}_rgb.npy', 2), ('{id}_flow.npy', 1)]
+    """
+    counts: Counter[str] = Counter()
+    for video_id in list(video_ids)[:_LOOKED_AT]:
+        plain = video_id.removeprefix("v_")
+        found = {name.replace(plain, ID, 1) for name in names if plain in name}
+        for pattern, several in _numbers_out(found).items():
+            counts[pattern if len(several) > 1 else several[0]] += 1
+    return counts.most_common()
+
+
+def _numbers_out(patterns: Iterable[str]) -> dict[str, list[str]]:
+    grouped: dict[str, list[str]] = {}
+    for pattern in sorted(patterns):
+        head, _, tail = pattern.partition(ID)
+        grouped.setdefault(f"{head}{ID}{re.sub(r'_[0-9]+(?=[._]|$)', '_*', tail)}", []).append(pattern)
+    return grouped
+
+
+def what_is_held(
+    names: Sequence[str], video_ids: Sequence[str], *, read: Callable[[str], bool], others: Sequence[str] = ()
+) -> str:
+    """What a source holds instead of the videos that are looked for, as sentences for a message.
+
+    Args:
+        names: names of files or datasets.
+        video_ids: the videos.
+        read: whether a name is of a kind that is read.
+        others: names of further things there, which are not read.
+    """
+    if not names:
+        return "It is empty."
+    patterns = patterns_of(names, video_ids)
+    usable = [(pattern, count) for pattern, count in patterns if read(pattern)]
+    clips = [pattern for pattern, _ in usable if "*" in pattern]
+    listed = ", ".join(f"{pattern} ({count:,})" for pattern, count in patterns[:_SHOWN])
+    if clips:
+        return f"It holds several files a video: {listed}. Put the clips of a video into one array (steps, numbers)."
+    if usable:
+        return f'It holds {listed}. Name the one to take, such as `pattern: "{usable[0][0]}"`.'
+    if patterns:
+        return f"It holds {listed}, which are not read. Save arrays as .npy, .npz, .pt or .pth, or as one HDF5 file."
+    kinds = Counter(name.rpartition(".")[2] if "." in name else "names without extension" for name in names)
+    counted = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common(_SHOWN))
+    close = difflib.get_close_matches(video_ids[0], names, n=1, cutoff=0.3) or [names[0]]
+    return f"It holds {len(names):,} names ({counted}); the nearest to {video_ids[0]} is {close[0]}."
+
+
+def joined_source(entry: str) -> tuple[Path, ImportLayout, str | None]:
+    """Path, layout and pattern of an entry of `join`, such as ``slowfast`` or ``flow.h5/{id}/flow``."""
+    parts = Path(entry).parts
+    cut = len(parts)
+    if ID in entry:
+        cut = next((n for n in range(len(parts) - 1, 0, -1) if Path(*parts[:n]).exists()), len(parts))
+    path = Path(*parts[:cut])
+    return path, "hdf5" if path.is_file() else "npy_folder", "/".join(parts[cut:]) or None

@@ -1,0 +1,241 @@
+"""Sources of features that were made elsewhere, opened by the settings of an import and read video by video."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import h5py
+import numpy as np
+from jaxtyping import Float
+
+from vmr.config import ImportSettings
+from vmr.errors import FeatureError
+from vmr.features.foreign_files import ARRAY_ERRORS, SUFFIXES, array_in_file, array_in_hdf5, first_line, two_dimensional
+from vmr.features.foreign_names import ID, HeldNames, Pattern, joined_source, what_is_held
+from vmr.names import ImportLayout
+
+_LENGTHS_DIFFER = 0.05  # of joined sources, at most; or two steps
+_FEW_GROUPS = 8  # at the root of a file whose videos lie in groups of kinds
+_MOST_LISTED = 20_000  # names that are looked at for a message
+
+
+class FeatureSource:
+    """Features that were made elsewhere: called with a video's id, it gives (steps, numbers), or None without any.
+
+    Attributes:
+        notes: by video what was done to its arrays, where they were not taken as they are.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.notes: dict[str, str] = {}
+
+    def __call__(self, video_id: str) -> Float[np.ndarray, "N D"] | None:
+        """Read a video.
+
+        Raises:
+            FeatureError: what is there is no array of that form.
+        """
+        raise NotImplementedError
+
+    def files_of(self, video_id: str) -> list[Path]:
+        """Files of folders that hold a video."""
+        return []
+
+    def told(self, video_ids: Sequence[str]) -> str:
+        """What the source holds instead of these videos, as sentences."""
+        raise NotImplementedError
+
+    def missing(self, video_id: str) -> str:
+        """Why a video has none."""
+        raise NotImplementedError
+
+    def _shaped(self, array: object, video_id: str) -> Float[np.ndarray, "N D"]:
+        shaped, note = two_dimensional(array)
+        if note:
+            self.notes[video_id] = note
+        return shaped
+
+
+@contextmanager
+def open_source(settings: ImportSettings) -> Iterator[FeatureSource]:
+    """Open features that were made elsewhere, with the sources that are joined to them.
+
+    Raises:
+        FeatureError: there is no such source; reading a video, that it is no array of that form.
+    """
+    with ExitStack() as stack:
+        first = _opened(Path(settings.source), settings.layout, settings.pattern, stack)
+        others = [_opened(*joined_source(entry), stack) for entry in settings.join]
+        yield _Joined([first, *others], transposed=settings.transposed)
+
+
+def _opened(path: Path, layout: ImportLayout, pattern: str | None, stack: ExitStack) -> FeatureSource:
+    if layout == "npy_folder":
+        return _Folder(path, pattern)
+    try:
+        file = stack.enter_context(h5py.File(path, "r", locking=False))
+    except OSError as error:
+        raise FeatureError(f"{path}: not a readable HDF5 file ({error}).") from error
+    return _Hdf5(path, pattern, file)
+
+
+class _Joined(FeatureSource):
+    """Several sources side by side: the numbers of each step one after the other."""
+
+    def __init__(self, sources: list[FeatureSource], *, transposed: bool) -> None:
+        super().__init__(sources[0].path)
+        self._sources, self._transposed = sources, transposed
+
+    def __call__(self, video_id: str) -> Float[np.ndarray, "N D"] | None:
+        """Read a video out of all sources; the shortest one sets the number of steps."""
+        arrays = [source(video_id) for source in self._sources]
+        lacking = [source for source, array in zip(self._sources, arrays, strict=True) if array is None]
+        if len(lacking) == len(arrays):
+            return None
+        if lacking:
+            raise FeatureError(f"{lacking[0].missing(video_id)}, though other sources have it")
+        found = [array.T if self._transposed else array for array in arrays if array is not None]
+        notes = [source.notes[video_id] for source in self._sources if video_id in source.notes]
+        steps = [len(array) for array in found]
+        if max(steps) - min(steps) > max(2, _LENGTHS_DIFFER * max(steps)):
+            told = ", ".join(f"{own.path}: {count:,}" for own, count in zip(self._sources, steps, strict=True))
+            raise FeatureError(f"the sources to join have other numbers of steps ({told}); make them at one stride")
+        if max(steps) > min(steps):
+            notes.append("the joined sources differ by a few steps, the shorter one counts")
+        if notes:
+            self.notes[video_id] = "; ".join(notes)
+        return found[0] if len(found) == 1 else np.concatenate([array[: min(steps)] for array in found], axis=1)
+
+    def files_of(self, video_id: str) -> list[Path]:
+        """Files of all sources that are folders."""
+        return [path for source in self._sources for path in source.files_of(video_id)]
+
+    def told(self, video_ids: Sequence[str]) -> str:
+        """What the first source holds."""
+        return self._sources[0].told(video_ids)
+
+    def missing(self, video_id: str) -> str:
+        """Why the first source has none."""
+        return self._sources[0].missing(video_id)
+
+
+class _Folder(FeatureSource):
+    """A file per video."""
+
+    def __init__(self, path: Path, pattern: str | None) -> None:
+        super().__init__(path)
+        if not path.is_dir():
+            raise FeatureError(f"{path}: no such folder of feature files.")
+        own = Pattern.of(pattern) if pattern else Pattern()
+        self._folder, self._inside = path / own.folder, own.inside
+        there = sorted(entry.name for entry in self._folder.iterdir()) if self._folder.is_dir() else []
+        names: dict[str, str] = {}
+        if pattern:
+            names = {key: name for name in there if (key := own.key(name)) is not None}
+        else:
+            for suffix in SUFFIXES:
+                for name in there:
+                    if name.lower().endswith(suffix) and len(name) > len(suffix):
+                        names.setdefault(name[: -len(suffix)], name)
+        self._held = HeldNames(names)
+
+    def _file(self, video_id: str) -> tuple[Path, str] | None:
+        name = self._held.find(video_id)
+        if name is None:
+            return None
+        path, inside = self._folder / name, self._inside
+        while inside and path.is_dir():
+            part, _, inside = inside.partition("/")
+            path /= part
+        return (path, inside) if path.is_file() else None
+
+    def __call__(self, video_id: str) -> Float[np.ndarray, "N D"] | None:
+        """Read the file of a video."""
+        found = self._file(video_id)
+        if found is None:
+            return None
+        path, inside = found
+        try:
+            return self._shaped(array_in_file(path, inside), video_id)
+        except ARRAY_ERRORS as error:
+            raise FeatureError(f"{path.name}: cannot be read as an array ({first_line(error)})") from error
+        except FeatureError as error:
+            raise FeatureError(f"{path.name}: {error}") from error
+
+    def files_of(self, video_id: str) -> list[Path]:
+        """The file of a video.
+
+        Raises:
+            FeatureError: it is not there.
+        """
+        found = self._file(video_id)
+        if found is None:
+            raise FeatureError(f"{self.path}: the file of {video_id} went away during the import. Start again.")
+        return [found[0]]
+
+    def told(self, video_ids: Sequence[str]) -> str:
+        """What files the folder and those in it hold."""
+        names = []
+        for number, path in enumerate(self.path.rglob("*")):
+            if number >= _MOST_LISTED:
+                break
+            if path.is_file():
+                names.append(path.relative_to(self.path).as_posix())
+        return what_is_held(sorted(names), video_ids, read=lambda name: name.lower().endswith(SUFFIXES))
+
+    def missing(self, video_id: str) -> str:
+        """Why a video has none, with the nearest name."""
+        return f"not in {self.path}{self._held.nearest(video_id)}"
+
+
+class _Hdf5(FeatureSource):
+    """A dataset or group per video, at the root of the file or in the one group there that has it."""
+
+    def __init__(self, path: Path, pattern: str | None, file: h5py.File) -> None:
+        super().__init__(path)
+        self._file, self._pattern = file, Pattern.of(pattern) if pattern else Pattern()
+        self._at_root = not pattern
+
+    @functools.cached_property
+    def _held(self) -> list[tuple[h5py.Group, HeldNames]]:
+        """Groups in which videos are looked for, the first one first. Listed late: damage is then that of a video."""
+        groups: list[h5py.Group] = [self._file]
+        for part in filter(None, self._pattern.folder.split("/")):
+            if not _is_group(groups[0], part):
+                held = ", ".join(list(groups[0])[:5]) or "nothing"
+                raise FeatureError(f"no group {part} in it; it holds {held}")
+            groups = [groups[0][part]]
+        if self._at_root and len(groups[0]) <= _FEW_GROUPS:
+            groups += [groups[0][name] for name in groups[0] if _is_group(groups[0], name)]
+        keys = [{key: name for name in group if (key := self._pattern.key(name)) is not None} for group in groups]
+        return list(zip(groups, map(HeldNames, keys), strict=True))
+
+    def __call__(self, video_id: str) -> Float[np.ndarray, "N D"] | None:
+        """Read the dataset or the group of a video."""
+        try:
+            places = [(group, name) for group, held in self._held if (name := held.find(video_id)) is not None]
+            if not places:
+                return None
+            if places[0][0] is not self._held[0][0] and len(places) > 1:
+                held = ", ".join(f"{group.name}/{name}".lstrip("/") for group, name in places)
+                raise FeatureError(f'several datasets hold it ({held}); name one, such as `pattern: "GROUP/{ID}"`')
+            return self._shaped(array_in_hdf5(*places[0], self._pattern.inside), video_id)
+        except ARRAY_ERRORS as error:
+            raise FeatureError(f"cannot be read: {first_line(error)}") from error
+
+    def told(self, video_ids: Sequence[str]) -> str:
+        """What datasets and groups the file holds."""
+        names = [f"{group.name}/{name}".lstrip("/") for group, _ in self._held for name in group]
+        return what_is_held(names[:_MOST_LISTED], video_ids, read=lambda _: True)
+
+    def missing(self, video_id: str) -> str:
+        """Why a video has none, with the nearest name."""
+        return f"not in {self.path}{self._held[0][1].nearest(video_id)}"
+
+
+def _is_group(group: h5py.Group, name: str) -> bool:
+    return isinstance(group.get(name, getlink=True), h5py.HardLink) and group.get(name, getclass=True) is h5py.Group
