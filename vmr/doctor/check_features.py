@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from vmr.doctor.findings import Finding, found, skipped
 from vmr.errors import FeatureError
+from vmr.features.foreign_sources import FeatureSource
 from vmr.features.importers import TRANSPOSED, are_transposed, of_another_length
 
 # Equal rows in a row that are worth a note. Two to four come of features that were drawn out by repetition, and a title
@@ -95,9 +96,10 @@ def check_features(
             other = first.setdefault(digest, video_id)
             if other != video_id:
                 result.same.append(f"{video_id} is {other}")
+        told = read.told(wanted) if isinstance(read, FeatureSource) and len(result.missing) == len(wanted) else ""
     prefix = f"features ({held.name}): "
     return [
-        found(prefix + "missing", result.missing, f"{len(wanted):,} videos are annotated. {held.advice}"),
+        found(prefix + "missing", result.missing, f"{len(wanted):,} videos are annotated. {told or held.advice}"),
         found(prefix + "unusable", result.unusable, "Expected an array of numbers, (steps, numbers). Make them again."),
         skipped(prefix + "length against duration", "no video has been probed")
         if to_be_probed

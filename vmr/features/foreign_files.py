@@ -47,6 +47,8 @@ def array_in_file(path: Path, inside: str) -> object:
             arrays = {str(name): own for name, own in value.items() if isinstance(own, torch.Tensor)}
             value = arrays[_chosen({name: tuple(own.shape) for name, own in arrays.items()}, inside, suffix)]
         return value.detach().float().numpy() if isinstance(value, torch.Tensor) else value
+    if suffix == ".npy" and _holds_objects(path):
+        raise ValueError("holds Python objects, which are not loaded, since they may run code; save the array alone")
     # Mapped, a file that claims more than it holds is refused instead of taking the memory for it.
     loaded = np.load(path, allow_pickle=False, mmap_mode="r" if suffix == ".npy" else None)
     if suffix != ".npz":
@@ -56,6 +58,13 @@ def array_in_file(path: Path, inside: str) -> object:
             return loaded[loaded.files[0]]
         arrays = {name: loaded[name] for name in loaded.files}
         return arrays[_chosen({name: own.shape for name, own in arrays.items()}, inside, suffix)]
+
+
+def _holds_objects(path: Path) -> bool:
+    with path.open("rb") as file:
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        return bool(read(file)[2].hasobject)
 
 
 def array_in_hdf5(group: h5py.Group, name: str, inside: str) -> np.ndarray:

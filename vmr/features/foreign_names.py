@@ -14,6 +14,7 @@ from vmr.video_ids import VideoNames, extension_of, plain_name
 
 ID = "{id}"
 _SHOWN = 4  # patterns, names and kinds of files that a message lists
+_NO_FEATURES = re.compile("fps|time|stamp|mask|label", re.IGNORECASE)  # what lies beside features under like names
 _LOOKED_AT = 50  # videos whose names are looked for to tell the pattern
 
 
@@ -95,8 +96,8 @@ def patterns_of(names: Sequence[str], video_ids: Iterable[str]) -> list[tuple[st
     """
     counts: Counter[str] = Counter()
     for video_id in list(video_ids)[:_LOOKED_AT]:
-        plain = video_id.removeprefix("v_")
-        found = {name.replace(plain, ID, 1) for name in names if plain in name}
+        whole = re.compile(rf"(?<![^\W_]){re.escape(video_id.removeprefix('v_'))}(?![^\W_])")
+        found = {whole.sub(ID, name, count=1) for name in names if whole.search(name)}
         for pattern, several in _numbers_out(found).items():
             counts[pattern if len(several) > 1 else several[0]] += 1
     return counts.most_common()
@@ -124,13 +125,14 @@ def what_is_held(
     if not names:
         return "It is empty."
     patterns = patterns_of(names, video_ids)
-    usable = [(pattern, count) for pattern, count in patterns if read(pattern)]
-    clips = [pattern for pattern, _ in usable if "*" in pattern]
+    usable = [pattern for pattern, _ in patterns if read(pattern)]
+    usable.sort(key=lambda pattern: ("rgb" not in pattern, bool(_NO_FEATURES.search(pattern))))
+    clips = [pattern for pattern in usable if "*" in pattern]
     listed = ", ".join(f"{pattern} ({count:,})" for pattern, count in patterns[:_SHOWN])
     if clips:
         return f"It holds several files a video: {listed}. Put the clips of a video into one array (steps, numbers)."
     if usable:
-        return f'It holds {listed}. Name the one to take, such as `pattern: "{usable[0][0]}"`.'
+        return f'It holds {listed}. Name the one to take, such as `pattern: "{usable[0]}"`.'
     if patterns:
         return f"It holds {listed}, which are not read. Save arrays as .npy, .npz, .pt or .pth, or as one HDF5 file."
     kinds = Counter(name.rpartition(".")[2] if "." in name else "names without extension" for name in names)

@@ -2,6 +2,7 @@
 
 import copy
 import json
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 
 from vmr.cli import app
 from vmr.config import load_config
+from vmr.doctor.check_features import HeldFeatures, check_features
 from vmr.doctor.examine import examine
 from vmr.errors import AnnotationError
 from vmr.video.manifest import MANIFEST_COLUMNS, write_manifest
@@ -334,3 +336,32 @@ def test_charades_sta_itself_has_nothing_wrong(shared_data, tmp_path):
     notes = {finding.check: finding.count for finding in findings if finding.level == "note"}
     # 1,805 + 562 lines end after their video, three of them with start >= end (so not in the table of moments).
     assert notes == {"annotations: start at or after the end": 4, "annotations: a little past the end": 2364}
+
+
+def test_transposed_arrays(dataset):
+    dataset.features = {video_id: np.ascontiguousarray(own.T) for video_id, own in dataset.features.items()}
+    dataset.write_held()
+    wrong = dataset.wrong()["features (imported): length against duration"]
+    assert "6 steps of 30 numbers for a video of 10.00 s: the arrays are transposed" in wrong[0]
+
+
+def test_arrays_that_have_equally_many_rows_are_transposed():
+    lengths = {"a": 90, "b": 100, "c": 36}
+
+    @contextmanager
+    def opened():
+        yield lambda video_id: np.random.default_rng(1).normal(size=(1024, lengths[video_id]))
+
+    held = HeldFeatures(name="x", open=opened, check_length=lambda shape, video_id: None, advice="")
+    findings = {finding.check: finding for finding in check_features(held, lengths, {})}
+    finding = findings["features (x): transposed arrays"]
+    assert finding.level == "wrong" and finding.examples == ("all have 1,024 rows",)
+    assert "`transposed: true`" in finding.advice
+
+
+def test_a_folder_without_the_videos_is_told_by_what_it_holds(dataset):
+    dataset.write_held()
+    for path in list((dataset.folder / "held").iterdir()):
+        path.rename(path.with_name(f"{path.stem}_rgb.npy"))
+    finding = dataset.findings()["features (imported): missing"]
+    assert finding.level == "wrong" and '`pattern: "' in finding.advice and '{id}_rgb.npy"`' in finding.advice

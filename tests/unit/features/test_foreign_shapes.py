@@ -124,7 +124,9 @@ def test_files_of_video_features_are_told_with_the_pattern_to_write(folder):
     for video_id, array in ARRAYS.items():
         for end, value in (("rgb", array), ("flow", 2 * array), ("fps", 24.0), ("timestamps_ms", array[:, 0])):
             save(folder / "in" / f"{video_id}_{end}.npy", value)
-    with pytest.raises(FeatureError, match=r"none of the 3 videos.*such as 3MSZA.*\{id\}_rgb\.npy \(3\).*`pattern: \""):
+    with pytest.raises(
+        FeatureError, match=r"none of the 3 videos.*such as 3MSZA.*\{id\}_rgb\.npy \(3\).*`pattern: \"\{id\}_rgb"
+    ):
         imported(folder)
     same(imported(folder, pattern="{id}_rgb.npy")[0])
     arrays, _ = imported(folder, pattern="{id}_rgb.npy", join=["in/{id}_flow.npy"])
@@ -200,6 +202,12 @@ def test_transposed_arrays_are_told(folder, known):
     ):
         imported(folder, **known)
     same(imported(folder, **known, transposed=True)[0], {video_id: array.T for video_id, array in wide.items()})
+
+
+def test_arrays_of_python_objects_are_refused(folder):
+    np.save(folder / "in" / "3MSZA.npy", {"feature": ARRAYS["3MSZA"]}, allow_pickle=True)
+    with pytest.raises(FeatureError, match=r"3MSZA\.npy: .*holds Python objects.*save the array alone"):
+        imported(folder)
 
 
 def test_names_that_differ_in_case_are_offered(folder):
