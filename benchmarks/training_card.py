@@ -22,6 +22,7 @@ import pandas as pd
 import torch
 from i3d_speed import processor_name
 
+from vmr.config.sections import ModelSettings, TrainingSettings
 from vmr.machine.devices import choose_device, describe
 from vmr.storage.files import write_json
 from vmr.storage.provenance import library_versions
@@ -35,7 +36,8 @@ def train(options: argparse.Namespace, folder: Path, *, epochs: int) -> pd.DataF
     train_run(
         moments=options.work / "annotations" / "moments.csv", features=options.features,
         queries=options.work / "queries" / "queries.h5", manifests=[], output_dir=folder, method="ci_mha", seed=0,
-        epochs=epochs, patience=epochs, device=options.device, hidden=options.hidden, query_hidden=options.hidden // 2,
+        model=ModelSettings(hidden=options.hidden, query_hidden=options.hidden // 2),
+        training=TrainingSettings(epochs=epochs, patience=epochs, device=options.device),
     )  # fmt: skip
     return pd.read_csv(folder / "history.csv")
 

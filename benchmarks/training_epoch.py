@@ -34,6 +34,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from torch.utils.data import DataLoader, Dataset
 
 from vmr.annotations.moments import clamp_spans, read_moments, validation_videos, video_durations
+from vmr.config.sections import ModelSettings
 from vmr.data.collate import Collator, training_batches
 from vmr.data.samples import Samples, build_samples
 from vmr.data.video_steps import VideoSteps, load_videos, pool_steps
@@ -266,10 +267,9 @@ def main() -> None:
                 method="ci_mha",
                 video_dim=dim,
                 word_dim=queries.dim,
-                max_steps=options.max_steps,
-                hidden=options.hidden,
-                query_hidden=options.hidden // 2,
-                heads=8,
+                **ModelSettings(
+                    max_steps=options.max_steps, hidden=options.hidden, query_hidden=options.hidden // 2
+                ).model_dump(),
             )
         )
     items = Items(options.features, samples, queries.vectors, max_steps=options.max_steps, max_words=25)

@@ -26,13 +26,16 @@ from training_epoch import Items, with_usual_layers
 
 from vmr.annotations.moments import clamp_spans, read_moments, validation_videos, video_durations
 from vmr.config import Settings, read_config
+from vmr.config.sections import ModelSettings, TrainingSettings
 from vmr.data.collate import Collator
 from vmr.data.samples import build_samples
 from vmr.data.video_steps import load_videos
 from vmr.features.store import FeatureStore
 from vmr.methods.build import build_network
+from vmr.methods.catalogue import method_settings
 from vmr.model.losses import Targets
 from vmr.queries.store import QueryStore
+from vmr.settings.section import Section
 from vmr.storage.files import write_json
 from vmr.storage.provenance import library_versions
 from vmr.training.inference import validation_scores
@@ -99,15 +102,21 @@ def trained(options: argparse.Namespace, name: str, seed: int, **changed: Any) -
     folder = options.runs / name / f"seed_{seed}"
     settings = settings_of(options.work.name)
     rates = {"learning_rate", "batch_size", "epochs", "patience", "gradient_clip", "validation_fraction"}
-    own = settings.model.model_dump() | settings.training.model_dump(include=rates)
-    asked = {"method": "ci_mha"} | own | changed
+    method = str(changed.get("method", "ci_mha"))
+    of_method = method_settings(method, settings.methods)
+    flat = settings.model.model_dump() | settings.training.model_dump(include=rates)
+    flat |= of_method.model_dump(exclude_none=True) | changed | {"method": method}
+    asked = {key: value for key, value in flat.items() if key != "method"}
     if not (folder / "run.json").is_file():
         train_run(
             moments=options.work / "annotations" / "moments.csv", features=options.features,
-            queries=options.work / "queries" / "queries.h5", manifests=[], output_dir=folder, seed=seed, **asked,
+            queries=options.work / "queries" / "queries.h5", manifests=[], output_dir=folder, seed=seed, method=method,
+            model=ModelSettings.model_validate(_of(ModelSettings, asked)),
+            training=TrainingSettings.model_validate(_of(TrainingSettings, asked)),
+            own=type(of_method).model_validate(_of(type(of_method), asked)),
         )  # fmt: skip
     about: dict[str, Any] = json.loads((folder / "run.json").read_text())
-    had = about["settings"] | {"method": about["method"]}
+    had, asked = about["settings"] | {"method": about["method"]}, flat
     if about["epochs_run"] < min(had["epochs"], asked["epochs"]):
         had["epochs"] = asked["epochs"]
     others = [
@@ -116,6 +125,10 @@ def trained(options: argparse.Namespace, name: str, seed: int, **changed: Any) -
     if others:
         raise SystemExit(f"{folder} holds a run with {', '.join(others)}. Move it away, or ask for what it has.")
     return about
+
+
+def _of(section: type[Section], values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name in section.model_fields}
 
 
 def scores_of(options: argparse.Namespace, name: str, seed: int, **changed: Any) -> dict[str, float]:

@@ -16,10 +16,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from vmr.config.sections import ModelSettings
 from vmr.data.collate import Batch
 from vmr.machine.devices import choose_device, describe
 from vmr.machine.precision import autocast, has_native_bfloat16
-from vmr.methods.ci_mha import CiMha
+from vmr.methods.build import build_network
 from vmr.model.losses import moment_loss
 from vmr.storage.files import write_json
 from vmr.training.inference import predict_batch
@@ -60,9 +61,9 @@ def random_batch(case: dict[str, int], dtype: torch.dtype, device: torch.device)
 def measure(case: dict[str, int], precision: str, device: torch.device, repeats: int) -> dict[str, float]:
     """Median and fastest seconds of forward, backward and Adam; and of prediction alone."""
     torch.manual_seed(0)
-    model = CiMha(
-        method="ci_mha", video_dim=case["video_dim"], word_dim=case["word_dim"], hidden=case["hidden"],
-        query_hidden=case["hidden"] // 2, heads=8,
+    sizes = ModelSettings(hidden=case["hidden"], query_hidden=case["hidden"] // 2).model_dump()
+    model = build_network(
+        method="ci_mha", video_dim=case["video_dim"], word_dim=case["word_dim"], **sizes
     ).to(device)  # fmt: skip
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, fused=True)
     batch = random_batch(case, torch.float16 if precision == "bfloat16" else torch.float32, device)

@@ -13,13 +13,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["OMP_NUM_THREADS"] = "1"
 
 # Shapes and types in annotations are checked at run time; here, since what is imported before the hook is not checked.
-hook = install_import_hook(
-    ["vmr.model.attention", "vmr.model.encoders", "vmr.model.fusion", "vmr.model.heads", "vmr.methods.ci_mha",
-     "vmr.model.losses", "vmr.model.decode", "vmr.model.masks", "vmr.model.prediction", "vmr.model.network",
-     "vmr.methods.excl", "vmr.methods.vslnet", "vmr.methods.vslnet_layers", "vmr.methods.lgi",
-     "vmr.methods.lgi_layers", "vmr.model.spans"],
-    "beartype.beartype",
-)  # fmt: skip
+hook = install_import_hook(["vmr.model", "vmr.methods"], "beartype.beartype")
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 

@@ -41,7 +41,10 @@ def write_small_model(path: Path, *, extractor: bool = False) -> Path:
         extractor: whether to put an I3D into it, also with random weights (50 MB).
     """
     torch.manual_seed(5)
-    sizes = {"method": "ci_mha", "video_dim": 1024, "word_dim": 4, "max_steps": 16, "hidden": 16, "query_hidden": 8}
+    sizes = {
+        "method": "ci_mha", "video_dim": 1024, "word_dim": 4, "max_steps": 16, "hidden": 16, "query_hidden": 8,
+        "heads": 8, "dropout": 0.2, "lstm_dropout": 0.5,
+    }  # fmt: skip
     sizes |= {"heads": 2, "dropout": 0.0, "lstm_dropout": 0.0, "alignment": "attention", "segmentation_weight": 1.0}
     weights = save(InceptionI3d().state_dict()) if extractor else b""
     features = {

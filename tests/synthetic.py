@@ -14,7 +14,10 @@ import h5py
 import numpy as np
 import pandas as pd
 
+import vmr.training.run
 from vmr.annotations.moments import write_moments
+from vmr.config.sections import ModelSettings, TrainingSettings
+from vmr.methods.catalogue import METHODS
 from vmr.queries.embed import embed_queries
 
 STEP_SEC = 1 / 3
@@ -106,3 +109,14 @@ def write_glove(path: Path, vectors: dict[str, np.ndarray]) -> None:
     """Write word vectors in GloVe's text format."""
     lines = [" ".join([word, *(f"{number:.5f}" for number in vector)]) for word, vector in vectors.items()]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def train_run(*, method: str = "ci_mha", seed: int = 0, **values) -> None:
+    """Train as the stage does, with the settings of all its sections given flat."""
+    own = METHODS[method].settings if method in METHODS else None
+    sections = {"model": ModelSettings, "training": TrainingSettings} | ({"own": own} if own else {})
+    chosen = {}
+    for name, section in sections.items():
+        taken = {key: values.pop(key) for key in list(values) if key in section.model_fields}
+        chosen[name] = section(**taken)
+    vmr.training.run.train_run(method=method, seed=seed, **chosen, **values)

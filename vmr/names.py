@@ -5,10 +5,6 @@ from typing import Literal
 AnnotationFormat = Literal["auto", "charades_sta", "activitynet_captions", "json", "csv", "eaf"]
 ExtractorName = Literal["i3d", "c3d", "i3d_r50", "slow_r50"]
 ImportLayout = Literal["hdf5", "npy_folder"]
-MethodName = Literal[
-    "mha", "ci_mha_wo_ms", "ci_mha", "excl", "vslnet", "lgi", "ci_mha_query_blind", "ci_mha_video_blind"
-]
-Exchanged = Literal["query", "video"]  # the input that a blind method gets from another sample
 Alignment = Literal["attention", "cross", "pad"]
 Mode = Literal["windows", "continuous"]
 Padding = Literal["edge", "valid"]

@@ -2,14 +2,11 @@
 
 import json
 import re
-from typing import get_args
 
 import pytest
 
-from vmr.names import MethodName
+from vmr.methods.catalogue import METHODS
 from vmr.video.listing import write_listing
-
-METHODS = get_args(MethodName)
 
 
 def test_charades_goes_from_videos_to_the_table(planned, charades_annotations):

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from vmr.cli import app
-from vmr.methods.build import METHODS
+from vmr.methods.catalogue import METHODS
 
 STEPS = 30
 FOLDER = {"source": "held/npy", "layout": "npy_folder", "fps": 24, "stride": 8, "kind": "lgi"}

@@ -96,6 +96,14 @@ def write_comments(path: ConfigPath = Path("config.yaml")) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+@config_app.command("methods")
+def print_methods() -> None:
+    """Print the README's table of methods."""
+    from vmr.methods.catalogue import methods_table
+
+    typer.echo(methods_table(), nl=False)
+
+
 @app.command("progress")
 def show_progress(
     *,

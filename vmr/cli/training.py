@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from vmr.cli.groups import Features, Manifests, Moments, Output, Queries, app
 from vmr.config.sections import EvaluationSettings, ModelSettings, QuerySettings, TrainingSettings
-from vmr.names import Alignment, Device, MethodName, Precision, Selection
+from vmr.errors import ConfigError
+from vmr.methods.catalogue import method_named
+from vmr.names import Device
 
 # Not inside the commands: the digest of a stage's code counts, of what a module imports at its top, only what is used.
 from vmr.settings.checks import validated
-from vmr.settings.options import Fields, options_from_sections
+from vmr.settings.options import Fields, assignments, options_from_sections
 
 
 @app.command()
@@ -37,7 +39,15 @@ def embed_queries(
     )
 
 
+def _method(name: str) -> str:
+    try:
+        return method_named(name).name
+    except ConfigError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
 @app.command()
+@options_from_sections
 def train(
     *,
     moments: Moments,
@@ -45,48 +55,22 @@ def train(
     queries: Queries,
     manifests: Manifests = [],  # noqa: B006
     output_dir: Annotated[Path, typer.Option(help="Folder of the run.")],
-    method: MethodName = "ci_mha",
-    seed: int = 0,
-    hidden: int = 512,
-    query_hidden: int = 256,
-    heads: int = 8,
-    dropout: float = 0.2,
-    lstm_dropout: float = 0.5,
-    alignment: Alignment = "attention",
-    max_steps: int = 128,
-    segmentation_weight: float = 1.0,
-    learning_rate: float = 1e-4,
-    batch_size: int = 100,
-    epochs: int = 100,
-    patience: int = 20,
-    gradient_clip: float = 1.0,
-    selection: Selection = "validation",
-    validation_fraction: float = 0.1,
+    method: Annotated[str, typer.Option(help="Its name in the catalogue.", callback=_method)] = "ci_mha",
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1)] = 0,
+    model: ModelSettings,
+    training: Annotated[TrainingSettings, Fields(without=("methods", "seeds"))],
+    own: Annotated[list[str], typer.Option("--set", help="NAME=VALUE: a setting of the method's own section.")] = [],  # noqa: B006
     train_split: str = "train",
     test_splits: Annotated[list[str], typer.Option(help="Splits for `--selection test`.")] = [],  # noqa: B006
-    precision: Precision = "auto",
-    device: Device = "auto",
-    threads: int = 1,
 ) -> None:
     """Train one method with one seed."""
-    model: dict[str, Any] = {
-        "hidden": hidden, "query_hidden": query_hidden, "heads": heads, "dropout": dropout,
-        "lstm_dropout": lstm_dropout, "alignment": alignment, "max_steps": max_steps,
-        "segmentation_weight": segmentation_weight,
-    }  # fmt: skip
-    training: dict[str, Any] = {
-        "learning_rate": learning_rate, "batch_size": batch_size, "epochs": epochs, "patience": patience,
-        "gradient_clip": gradient_clip, "selection": selection, "validation_fraction": validation_fraction,
-        "precision": precision, "device": device,
-    }  # fmt: skip
-    validated(ModelSettings, model, "vmr train")
-    validated(TrainingSettings, {**training, "seeds": [seed], "threads": threads}, "vmr train")
+    settings = validated(method_named(method).settings, assignments(own, "--set"), "vmr train --set")
 
     import torch
 
     from vmr.training.run import train_run
 
-    torch.set_num_threads(threads)
+    torch.set_num_threads(training.threads)
     train_run(
         moments=moments,
         features=features,
@@ -95,14 +79,16 @@ def train(
         output_dir=output_dir,
         method=method,
         seed=seed,
+        model=model,
+        training=training,
+        own=settings,
         train_split=train_split,
         test_splits=test_splits,
-        **model,
-        **training,
     )
 
 
 @app.command()
+@options_from_sections
 def evaluate_run(
     *,
     run: Annotated[Path, typer.Option(help="Folder of the run.")],
@@ -112,10 +98,7 @@ def evaluate_run(
     manifests: Manifests = [],  # noqa: B006
     splits: Annotated[list[str], typer.Option(help="Splits to unite.")],
     split_name: Annotated[str, typer.Option(help="Name of the union in tables.")],
-    top: int = 5,
-    nms_threshold: float = 0.5,
-    batch_size: int = 200,
-    precision: Precision = "float32",
+    evaluation: EvaluationSettings,
     device: Device = "auto",
     dataset: Annotated[str, typer.Option(help="Name of the dataset.")],
     features_label: Annotated[str, typer.Option(help="Name of the features in tables.")],
@@ -124,11 +107,6 @@ def evaluate_run(
     output: Output,
 ) -> None:
     """Predict with a trained run of ours and score the predictions."""
-    settings: dict[str, Any] = {
-        "top": top, "nms_threshold": nms_threshold, "batch_size": batch_size, "precision": precision,
-    }  # fmt: skip
-    validated(EvaluationSettings, settings, "vmr evaluate-run")
-
     from vmr.evaluation.evaluate import evaluate_predictions
     from vmr.training.predict import predict_run
 
@@ -141,7 +119,7 @@ def evaluate_run(
         splits=splits,
         output=predictions,
         device=device,
-        **settings,
+        **evaluation.model_dump(),
     )
     evaluate_predictions(
         predictions=predictions,

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import Field, field_validator, model_validator
 
 from vmr.config.feature_sections import SimulateSettings, of_assets
+from vmr.config.moved import moved
 from vmr.names import FORMATS_WITH_DURATIONS, SIMULATED, AnnotationFormat, ExtractorName
 from vmr.settings.section import Section, Seed
 
@@ -78,6 +79,11 @@ class DatasetSettings(Section):
     overrides: Annotated[
         dict[str, dict[str, Any]], Field(description="Settings of the sections below that differ for this dataset.")
     ] = {}
+
+    @field_validator("overrides", mode="before")
+    @classmethod
+    def _moved(cls, value: Any) -> Any:
+        return moved(value) if isinstance(value, Mapping) else value
 
     @field_validator("annotations", "test_splits", mode="before")
     @classmethod

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
 from vmr.config.feature_sections import MOST_FPS, FeatureSettings, of_assets
-from vmr.names import Alignment, Device, MethodName, Precision, Selection
+from vmr.config.moved import moved
+from vmr.methods.catalogue import MethodName, MethodSections
+from vmr.names import Device, Precision, Selection
 from vmr.settings.section import Positive, Probability, Section, Seed, Share
 
 SHORTEST_SIDE = 112  # pixels that the smallest network looks at
@@ -48,7 +51,7 @@ class QuerySettings(Section):
 
 
 class ModelSettings(Section):
-    """Sizes of the network."""
+    """Sizes of the networks."""
 
     hidden: Annotated[int, Field(gt=0, description="Width D of the fused embeddings.")] = 512
     query_hidden: Annotated[
@@ -57,15 +60,9 @@ class ModelSettings(Section):
     heads: Annotated[int, Field(gt=0, description="Heads of every attention.")] = 8
     dropout: Annotated[Probability, Field(description="Dropout everywhere but after LSTMs.")] = 0.2
     lstm_dropout: Annotated[Probability, Field(description="Dropout after LSTMs.")] = 0.5
-    alignment: Annotated[
-        Alignment, Field(description="Reading of eqs 7-9: attention, cross or pad (docs/decisions.md).")
-    ] = "attention"
     max_steps: Annotated[
         int, Field(gt=0, description="Longer videos are mean-pooled to so many steps (the paper).")
     ] = 128
-    segmentation_weight: Annotated[
-        float, Field(ge=0, description="Weight of the moment segmentation loss, eqs 15-16.")
-    ] = 1.0
 
     @model_validator(mode="after")
     def _heads_divide(self) -> ModelSettings:
@@ -81,18 +78,16 @@ class TrainingSettings(Section):
 
     methods: Annotated[
         list[MethodName],
-        Field(description="Methods to train, each a row of the table; also excl, vslnet, lgi.", min_length=1),
+        Field(description="Methods to train, each a row of the table; the README lists all.", min_length=1),
     ] = [
         "mha", "ci_mha_wo_ms", "ci_mha", "ci_mha_query_blind", "ci_mha_video_blind",
     ]  # fmt: skip
     seeds: Annotated[list[Seed], Field(description="Each method is trained once with each.", min_length=1)] = [
         0, 1, 2, 3, 4,
     ]  # fmt: skip
-    learning_rate: Annotated[float, Field(gt=0, description="Learning rate of Adam (the paper).")] = 1e-4
-    learning_rates: Annotated[
-        dict[MethodName, Annotated[float, Field(gt=0)]],
-        Field(description="Rates of methods that learn better at another, chosen on validation: {excl: 0.001}."),
-    ] = {}
+    learning_rate: Annotated[
+        float, Field(gt=0, description="Learning rate of Adam (the paper); a method may have its own.")
+    ] = 1e-4
     batch_size: Annotated[Positive, Field(description="Queries of a training step (the paper).")] = 100
     epochs: Annotated[int, Field(gt=0, description="Most epochs.")] = 100
     patience: Annotated[int, Field(gt=0, description="Epochs without a better validation before training stops.")] = 20
@@ -148,6 +143,7 @@ class Settings(Section):
     features: FeatureSettings
     queries: QuerySettings = QuerySettings()
     model: ModelSettings = ModelSettings()
+    methods: Annotated[MethodSections, Field(description="Settings that only one method has.")] = MethodSections()
     training: TrainingSettings = TrainingSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     report: ReportSettings = ReportSettings()
@@ -159,3 +155,8 @@ class Settings(Section):
                 f"video.short_side ({self.video.short_side}) must be at least {SHORTEST_SIDE}, which c3d looks at"
             )
         return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _moved(cls, values: Any) -> Any:
+        return moved(values) if isinstance(values, Mapping) else values

@@ -95,7 +95,8 @@ class Config(Settings):
                 f"config.yaml has no dataset `{name}`{nearest(name, list(self.datasets))}. "
                 f"There are: {', '.join(self.datasets)}; add a section under `datasets`."
             )
-        merged = self.model_dump(exclude={"datasets"}, by_alias=True)
+        # Without defaults: a variant of a method takes what is not set from that method.
+        merged = self.model_dump(exclude={"datasets"}, by_alias=True, exclude_unset=True)
         if source := self.datasets[name].videos_of:
             merged = overlaid(merged, self.datasets[source].overrides)
         merged = overlaid(merged, self.datasets[name].overrides)

@@ -14,7 +14,7 @@ from torch import nn
 
 from vmr.data.samples import Samples
 from vmr.errors import FeatureError, QueryError
-from vmr.names import Exchanged
+from vmr.methods.entry import Exchanged
 
 # Of the one exchange by which a network is validated and tested; training draws anew in every epoch.
 EVALUATION_SEED = (20210711, 0)

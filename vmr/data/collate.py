@@ -4,17 +4,18 @@ Shapes: B queries of a batch, U different videos of them, N steps of the longest
 D features, E word vector.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
 from vmr.data.samples import Samples
 from vmr.data.video_steps import VideoSteps
+from vmr.methods.entry import Supervision
+from vmr.model.batch import Batch, PairTargets, Targets
 
 # On a card shapes are rounded up, so that a step can be recorded for each (`vmr.training.step`): to so many steps, so
 # many words, and as many videos as queries.
@@ -26,34 +27,6 @@ _BATCHES_SORTED_TOGETHER = 16
 # and videos of a data set of nearly equal ones would always meet the same mates. For Charades-STA 4.4 % of the rows
 # of a batch are then padding; units of 16 steps would make it 8.2 %, of one step 3.1 %.
 _LENGTH_UNIT = 4
-
-
-@dataclass(frozen=True)
-class Batch:
-    """A padded batch.
-
-    Attributes:
-        rows: numbers of its samples.
-        features: of each different video, on a card then of the first one again, up to B; rows of zeros after the
-            last step.
-        video: which of them each query is about.
-        step_counts: steps of the video of each query.
-        words: vectors of the words; zeros for unknown words and after the last word.
-        unknown_mask: True where a word is unknown.
-        word_counts: words of each query.
-        labels: first and last step of each moment.
-        share: start and end of each moment as shares of the time from the video's first step to its last.
-    """
-
-    rows: Int[np.ndarray, "B"]
-    features: Float[Tensor, "U N D"]
-    video: Int[Tensor, "B"]
-    step_counts: Int[Tensor, "B"]
-    words: Float[Tensor, "B L E"]
-    unknown_mask: Bool[Tensor, "B L"]
-    word_counts: Int[Tensor, "B"]
-    labels: Int[Tensor, "B 2"]
-    share: Float[Tensor, "B 2"]
 
 
 class Collator:
@@ -98,16 +71,48 @@ class Collator:
         real = torch.arange(tokens.shape[1]) < word_counts[:, None]
         tokens_there = tokens.to(self.device)
         return Batch(
-            rows=rows,
             features=self.videos.rows[where.to(self.videos.rows.device)].to(self.device),
             video=of_query.to(self.device),
             step_counts=step_counts.to(self.device),
             words=self.vectors[tokens_there],
             unknown_mask=((tokens == 0) & real).to(self.device),
             word_counts=word_counts.to(self.device),
-            labels=samples.labels[chosen].to(self.device),
-            share=samples.share[chosen].to(self.device),
+            tokens=tokens_there,
         )
+
+    def targets(
+        self,
+        samples: Samples,
+        rows: Int[np.ndarray, "B"],
+        batch: Batch,
+        *,
+        supervision: Supervision = "spans",
+        negatives: int = 0,
+        seed: Sequence[int] = (0,),
+    ) -> PairTargets:
+        """What training may hold against a batch: `Targets`, or without spans for the supervision ``pairs``.
+
+        Args:
+            samples: as of the batch.
+            rows: as of the batch.
+            batch: made of them.
+            supervision: of the method.
+            negatives: queries about other videos that are drawn for each query.
+            seed: numbers that the drawing is a function of.
+        """
+        chosen = torch.from_numpy(np.ascontiguousarray(rows))
+        video = samples.video[chosen]
+        others = draw_negatives(video.numpy(), count=negatives, seed=seed)
+        pairs = PairTargets(
+            video=video.to(self.device),
+            step_counts=batch.step_counts,
+            tokens=batch.tokens,
+            negatives=torch.from_numpy(others).to(self.device),
+        )
+        if supervision == "pairs":
+            return pairs
+        labels, share = samples.labels[chosen].to(self.device), samples.share[chosen].to(self.device)
+        return Targets(**vars(pairs), labels=labels, share=share)
 
     def row_numbers(self, video: Int[Tensor, "B"], *, shown: Int[Tensor, "B"] | None = None) -> Int[Tensor, "B N"]:
         """Rows of `VideoSteps.rows` of each step of the videos; the padding row after their last step.
@@ -132,6 +137,30 @@ class Collator:
         """Starts and ends of the steps in seconds (float64), padded with zeros."""
         where = self.row_numbers(video)
         return self.videos.start_sec[where].to(self.device), self.videos.end_sec[where].to(self.device)
+
+
+def draw_negatives(video: Int[np.ndarray, "B"], *, count: int, seed: Sequence[int]) -> Int[np.ndarray, "B R"]:
+    """For each query of a batch others about other videos, drawn again only where there are fewer than asked for.
+
+    Batches are sorted by length, so that negatives are about as long as the video itself.
+
+    Args:
+        video: number of the video of each query.
+        count: how many for each, R.
+        seed: numbers that the drawing is a function of.
+
+    Returns:
+        Numbers of queries of the batch; a query's own number where no other video is in the batch.
+    """
+    size = len(video)
+    if not count:
+        return np.zeros((size, 0), dtype=np.int64)
+    same = video[:, None] == video
+    order = np.where(same, np.inf, np.random.default_rng(list(seed)).random((size, size))).argsort(axis=1)
+    others = (~same).sum(axis=1)
+    place = np.arange(count) % np.maximum(others, 1)[:, None]
+    drawn = np.take_along_axis(order, place, axis=1)
+    return np.where(others[:, None] > 0, drawn, np.arange(size)[:, None]).astype(np.int64)
 
 
 def training_batches(

@@ -16,7 +16,7 @@ class Moment:
     Attributes:
         start_sec: its start.
         end_sec: its end.
-        score: the larger the better, in [0, 1]: P_start * P_end, for long videos made comparable between stretches
+        score: the larger the better, such as P_start * P_end; for long videos made comparable between stretches
             (`vmr.locate.stretches`). Do not compare scores of different queries or videos.
     """
 
@@ -32,23 +32,18 @@ class Curve:
     Attributes:
         start_sec: start of each step in seconds.
         end_sec: its end.
-        start: probability that the moment starts in the step.
-        end: probability that it ends in the step.
-        inside: probability that the step lies inside the moment; None for methods without that task.
+        shares: values for the steps by name, as the method has them: `inside` is the probability that the step lies
+            inside the moment; others, such as `start` and `end`, sum to 1 over the steps.
     """
 
     start_sec: Float[np.ndarray, N]
     end_sec: Float[np.ndarray, N]
-    start: Float[np.ndarray, N]
-    end: Float[np.ndarray, N]
-    inside: Float[np.ndarray, N] | None
+    shares: dict[str, Float[np.ndarray, N]]
 
-    def plain(self, *, digits: int = 4) -> dict[str, list[float] | None]:
-        """Lists of rounded numbers, for JSON."""
-        return {
-            name: None if values is None else [round(float(value), digits) for value in values]
-            for name, values in vars(self).items()
-        }
+    def plain(self, *, digits: int = 4) -> dict[str, list[float]]:
+        """As lists of rounded numbers, for JSON."""
+        columns = {"start_sec": self.start_sec, "end_sec": self.end_sec, **self.shares}
+        return {name: [round(float(value), digits) for value in values] for name, values in columns.items()}
 
 
 @dataclass(frozen=True)

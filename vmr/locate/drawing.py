@@ -45,10 +45,13 @@ def plot_answers(answers: Sequence[Answer], path: Path) -> None:
     for axes, answer in zip(rows, answers, strict=True):
         curve = answer.curve
         edges = [*curve.start_sec, curve.end_sec[-1]]
-        if curve.inside is not None:
-            axes.stairs(curve.inside, edges, fill=True, color=_BLUE, alpha=0.3, label="inside")
-        axes.stairs(curve.start, edges, color=_GREEN, linewidth=1.6, label="start")
-        axes.stairs(curve.end, edges, color=_ORANGE, linewidth=1.6, linestyle=(0, (4, 2)), label="end")
+        for name, values in curve.shares.items():
+            if name == "inside":
+                axes.stairs(values, edges, fill=True, color=_BLUE, alpha=0.3, label=name)
+            elif name == "end":
+                axes.stairs(values, edges, color=_ORANGE, linewidth=1.6, linestyle=(0, (4, 2)), label=name)
+            else:
+                axes.stairs(values, edges, color=_GREEN, linewidth=1.6, label=name)
         for rank, moment in enumerate(answer.moments, start=1):
             height = 1.04 + 0.09 * rank
             axes.plot([moment.start_sec, moment.end_sec], [height] * 2, color="black" if rank == 1 else _GREY, lw=4)

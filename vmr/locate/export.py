@@ -13,7 +13,7 @@ from vmr.errors import CheckpointError
 from vmr.features.pca import read_pca
 from vmr.locate.model_file import write_model
 from vmr.locate.word_table import read_word_table
-from vmr.methods.build import exchanged_input
+from vmr.methods.catalogue import METHODS
 from vmr.storage.files import sha256_file
 from vmr.storage.provenance import library_versions
 from vmr.storage.records import read_record
@@ -62,7 +62,7 @@ def export_run(
     provenance: dict[str, Any] = record["features"]
     if record.get("fingerprint") != info.get("fingerprint"):
         raise CheckpointError(f"{run}: {RUN_FILE} and {CHECKPOINT_FILE} are of different runs. Train again.")
-    if exchanged_input(info["sizes"]["method"]) is not None:
+    if METHODS[info["sizes"]["method"]].exchanged is not None:
         raise CheckpointError(f"{run}: {info['method']} is blind on purpose and cannot answer. Export another method.")
     if not info.get("trained", True):
         log.warning("%s was NOT TRAINED (no training video had features): its answers are chance", run)

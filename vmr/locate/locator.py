@@ -22,6 +22,7 @@ from vmr.locate.model_file import ModelFile, read_model
 from vmr.locate.stretches import WHOLE_FACTOR, Stretch, StretchResult, merge, plan_stretches, stretch_result
 from vmr.locate.word_table import Sentence
 from vmr.machine.devices import choose_device
+from vmr.model.batch import Batch
 from vmr.model.prediction import Prediction
 from vmr.model.spans import pool_steps
 from vmr.training.checkpoint import check_features
@@ -236,11 +237,14 @@ class Locator:
             return torch.from_numpy(array).to(self._device)[None].expand(count, *array.shape)
 
         steps = np.stack([rows[stretch.begin : stretch.end] for stretch in stretches])
-        prediction: Prediction = self._network(
-            torch.from_numpy(steps).to(self._device),
-            torch.tensor([stretch.end - stretch.begin for stretch in stretches]),
-            repeated(sentence.vectors),
-            repeated(np.array(sentence.unknown)),
-            torch.full((count,), words),
+        batch = Batch(
+            features=torch.from_numpy(steps).to(self._device),
+            video=torch.arange(count, device=self._device),
+            step_counts=torch.tensor([stretch.end - stretch.begin for stretch in stretches]),
+            words=repeated(sentence.vectors),
+            unknown_mask=repeated(np.array(sentence.unknown)),
+            word_counts=torch.full((count,), words),
+            tokens=torch.zeros(count, words, dtype=torch.int64, device=self._device),
         )
+        prediction: Prediction = self._network(batch)
         return prediction

@@ -13,8 +13,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from vmr.locate.answers import Curve, Moment
-from vmr.model.prediction import BoundaryPrediction, Prediction, SpanPrediction
-from vmr.model.spans import temporal_iou
+from vmr.model.prediction import Prediction
+from vmr.model.spans import span_to_steps, temporal_iou
 
 # Up to so many times the network's steps a video is averaged, as in training and in the tables.
 WHOLE_FACTOR = 2
@@ -69,18 +69,14 @@ class StretchResult:
         spans: candidates in seconds, best first.
         scores: of the candidates.
         log_evidence: how much speaks for this stretch against others, in logarithms; 0 where scores need no weight.
-        start: P_start of the stretch's own steps, summing to 1 over all its steps.
-        end: P_end likewise.
-        inside: P_in likewise, or None.
+        curves: the stretch's own steps of each curve of the prediction; all but `inside` sum to 1 over all its steps.
         share: the most probable step inside, the weight of the curves; 1 without P_in.
     """
 
     spans: Float[np.ndarray, "C 2"]
     scores: Float[np.ndarray, "C"]
     log_evidence: float
-    start: Float[np.ndarray, "O"]
-    end: Float[np.ndarray, "O"]
-    inside: Float[np.ndarray, "O"] | None
+    curves: dict[str, Float[np.ndarray, "O"]]
     share: float
 
 
@@ -97,13 +93,8 @@ def stretch_result(
 ) -> StretchResult:
     """Reduce the prediction for one stretch to what is compared with the others.
 
-    A stretch's P_start and P_end sum to 1 whether it holds the moment or not, so that they cannot be compared with
-    another's. What can be:
-
-    - P_in, which is trained step by step against what is inside and what is not: the score of a span is its
-      P_start * P_end times the mean of P_in inside of it;
-    - without that task, the unnormalised logits: P_start and P_end are taken over all steps of the video instead
-      of those of the stretch (a weaker ground: nothing in training compares videos).
+    Within a stretch a prediction says which step is meant whether the stretch holds the moment or not, so that its
+    scores need the prediction's `evidence` before they can be compared with another stretch's.
 
     A span belongs to the stretch to whose middle its own is nearest; others leave it out, so that moments that
     are cut at the end of a stretch do not compete with the whole ones.
@@ -118,35 +109,30 @@ def stretch_result(
         nms_threshold: of temporal IoU.
         alone: there are no other stretches: scores stay P_start * P_end, as in the tables.
     """
-    size = stretch.end - stretch.begin
     seconds = [torch.from_numpy(array[stretch.begin : stretch.end].copy())[None] for array in (start_sec, end_sec)]
     own = slice(stretch.own_begin - stretch.begin, stretch.own_end - stretch.begin)
-    if isinstance(prediction, SpanPrediction):
-        logits = prediction.attention[row : row + 1, :size].cpu()
-        one = SpanPrediction(prediction.span[row : row + 1].cpu(), logits, prediction.phrases[row : row + 1])
-        ranked = one.ranked(seconds[0], seconds[1], top=1)
-        attention = logits[0].softmax(0).numpy()[own]
-        evidence = 0.0 if alone else float(logits[0, own].logsumexp(0))
-        spans, scores = ranked.span_sec[0].numpy(), ranked.score[0].double().numpy()
-        return _kept(spans, scores, evidence, attention, attention, None, 1.0, stretch, start_sec, end_sec)
-    assert isinstance(prediction, BoundaryPrediction)
-    start, end = (logits[row, :size].detach().cpu() for logits in (prediction.start, prediction.end))
-    inside = None if prediction.inside is None else prediction.inside[row, :size].detach().cpu().sigmoid()
-    single = BoundaryPrediction(start[None], end[None], None)
+    one = prediction.row(row)
     wanted = top if alone else max(top, _CANDIDATES)
-    ranked = single.ranked(seconds[0], seconds[1], top=wanted, nms_threshold=nms_threshold)
+    ranked = one.ranked(seconds[0], seconds[1], top=wanted, nms_threshold=nms_threshold)
     valid = ranked.valid_mask[0]
     spans, scores = ranked.span_sec[0, valid].numpy(), ranked.score[0, valid].double().numpy()
-    evidence, share = 0.0, 1.0
-    if not alone and inside is not None:
-        assert ranked.steps is not None
-        scores = scores * _mean_inside(inside, ranked.steps[0, valid])
-        share = float(inside[own].max())
-    elif not alone:
-        evidence = float(start.logsumexp(0) + end.logsumexp(0))
-    curves = (start.softmax(0).numpy()[own], end.softmax(0).numpy()[own])
-    shown = None if inside is None else inside.numpy()[own]
-    return _kept(spans, scores, evidence, *curves, shown, share, stretch, start_sec, end_sec)
+    log_evidence, share = 0.0, 1.0
+    if not alone:
+        step = torch.arange(stretch.end - stretch.begin)
+        evidence = one.evidence(((step >= own.start) & (step < own.stop))[None])
+        if evidence.log_weight is not None:
+            log_evidence = float(evidence.log_weight[0])
+        if evidence.inside is not None:
+            times = {"start_sec": seconds[0][0].numpy(), "end_sec": seconds[1][0].numpy()}
+            steps = span_to_steps(spans, **times) if ranked.steps is None else ranked.steps[0, valid].numpy()
+            scores = scores * _mean_inside(evidence.inside[0], steps)
+            share = float(evidence.inside[0, own].max())
+    curves = {name: values[0, own].numpy() for name, values in one.curves().items()}
+    middle = spans.mean(axis=1)
+    low, high = start_sec[stretch.own_begin], end_sec[stretch.own_end - 1]
+    # Closed at the video's end, where no other stretch takes over.
+    kept = (middle >= low) & ((middle < high) | (stretch.own_end == len(start_sec)))
+    return StretchResult(spans[kept], scores[kept], log_evidence, curves, share)
 
 
 def merge(
@@ -177,38 +163,20 @@ def merge(
         if len(moments) < top and not (temporal_iou(spans[number][None], taken) > nms_threshold).any():
             moments.append(Moment(float(spans[number][0]), float(spans[number][1]), float(scores[number])))
     shares = [result.share * weight for result, weight in zip(results, weights, strict=True)]
-    inside = [result.inside for result in results if result.inside is not None]
-    curve = Curve(
-        start_sec=start_sec,
-        end_sec=end_sec,
-        start=np.concatenate([result.start * share for result, share in zip(results, shares, strict=True)]),
-        end=np.concatenate([result.end * share for result, share in zip(results, shares, strict=True)]),
-        inside=np.concatenate(inside) if inside else None,
-    )
-    return moments, curve
+    joined = {
+        name: np.concatenate(
+            [
+                result.curves[name] * (1.0 if name == "inside" else share)
+                for result, share in zip(results, shares, strict=True)
+            ]
+        )
+        for name in results[0].curves
+    }
+    return moments, Curve(start_sec, end_sec, joined)
 
 
-def _mean_inside(inside: Float[Tensor, "S"], steps: Int[Tensor, "C 2"]) -> Float[np.ndarray, "C"]:
+def _mean_inside(inside: Float[Tensor, "S"], steps: Int[np.ndarray, "C 2"]) -> Float[np.ndarray, "C"]:
     sums = np.concatenate([[0.0], np.cumsum(inside.double().numpy())])
-    first, last = steps[:, 0].numpy(), steps[:, 1].numpy()
+    first, last = steps[:, 0], steps[:, 1]
     mean: Float[np.ndarray, C] = (sums[last + 1] - sums[first]) / (last + 1 - first)
     return mean
-
-
-def _kept(
-    spans: Float[np.ndarray, "C 2"],
-    scores: Float[np.ndarray, "C"],
-    log_evidence: float,
-    start: Float[np.ndarray, "O"],
-    end: Float[np.ndarray, "O"],
-    inside: Float[np.ndarray, "O"] | None,
-    share: float,
-    stretch: Stretch,
-    start_sec: Float[np.ndarray, "N"],
-    end_sec: Float[np.ndarray, "N"],
-) -> StretchResult:
-    middle = spans.mean(axis=1)
-    low, high = start_sec[stretch.own_begin], end_sec[stretch.own_end - 1]
-    # Closed at the video's end, where no other stretch takes over.
-    own = (middle >= low) & ((middle < high) | (stretch.own_end == len(start_sec)))
-    return StretchResult(spans[own], scores[own], log_evidence, start, end, inside, share)

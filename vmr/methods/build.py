@@ -1,89 +1,42 @@
-"""The methods by their names, and the one function that makes their networks."""
+"""The networks of the methods, made from plain values."""
 
+import importlib
+import inspect
 from collections.abc import Mapping
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from vmr.methods.ci_mha import METHODS as CI_MHA_METHODS
-from vmr.methods.ci_mha import CiMha
-from vmr.methods.excl import Excl
-from vmr.methods.lgi import Lgi
-from vmr.methods.vslnet import VslNet
+from vmr.methods.catalogue import METHODS, method_named
 from vmr.model.network import MomentNetwork
-from vmr.names import Alignment, Exchanged, MethodName
-
-METHODS: tuple[MethodName, ...] = get_args(MethodName)
-# CI-MHA with an input that tells nothing: the same network, trained and tested on exchanged inputs.
-_BLIND: dict[MethodName, Exchanged] = {"ci_mha_query_blind": "query", "ci_mha_video_blind": "video"}
 
 
-def exchanged_input(method: MethodName) -> Exchanged | None:
-    """The input that a blind method gets from another sample; None for methods that see all.
-
-    >>> exchanged_input("ci_mha_query_blind"), exchanged_input("ci_mha")
-    ('query', None)
-    """
-    return _BLIND.get(method)
+def network_sizes(method: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Of some values those that the constructor of a method's network takes, with the method's name."""
+    return {"method": method} | {name: values[name] for name in _arguments(method) if name in values}
 
 
-def uses_alignment(method: MethodName) -> bool:
-    """Whether the reading of Eqs. 7 to 9 makes a difference to the method."""
-    return method in CI_MHA_METHODS or method in _BLIND
+def build_network(*, method: str, **sizes: Any) -> MomentNetwork[Any]:
+    """The network of a method.
 
-
-def build_network(
-    *,
-    method: MethodName,
-    video_dim: int,
-    word_dim: int,
-    max_steps: int = 128,
-    hidden: int = 512,
-    query_hidden: int = 256,
-    heads: int = 8,
-    dropout: float = 0.2,
-    lstm_dropout: float = 0.5,
-    alignment: Alignment = "attention",
-    segmentation_weight: float = 1.0,
-) -> MomentNetwork[Any]:
-    """The network of a method; every method has the same widths, so that a table compares methods and not sizes.
+    Every method has the same widths by default, so that a table compares methods and not sizes.
 
     Args:
         method: its name.
-        video_dim: length of the features of a step.
-        word_dim: length of the word vectors.
-        max_steps: most steps of a video.
-        hidden: width of the network; even.
-        query_hidden: length of the states of each direction of the query's LSTM (not `vslnet`, which has none).
-        heads: heads of every attention.
-        dropout: dropout probability, where the method's class says.
-        lstm_dropout: after LSTMs (not `vslnet`).
-        alignment: reading of Eqs. 7 to 9, for CI-MHA.
-        segmentation_weight: weight of the segmentation task, for CI-MHA; the neighbours have their papers' weights.
+        sizes: arguments of the constructor of its network; others are left out. Settings of the method's own section
+            have their defaults where they are missing, as in checkpoints from before they were settings.
 
     Raises:
-        ValueError: an unknown method or alignment, or sizes that cannot be.
+        ConfigError: there is no such method.
+        ValueError, TypeError: sizes are impossible or missing.
     """
-    if method not in METHODS:
-        raise ValueError(f"method is {method!r}; expected one of {', '.join(METHODS)}")
-    sizes: dict[str, Any] = {"video_dim": video_dim, "word_dim": word_dim, "hidden": hidden, "dropout": dropout}
-    recurrent: dict[str, Any] = {"query_hidden": query_hidden, "lstm_dropout": lstm_dropout}
-    if method == "excl":
-        return Excl(**sizes, **recurrent)
-    if method == "vslnet":
-        return VslNet(**sizes, heads=heads)
-    if method == "lgi":
-        return Lgi(**sizes, **recurrent, max_steps=max_steps, heads=heads)
-    return CiMha(
-        **sizes,
-        **recurrent,
-        method="ci_mha" if method in _BLIND else method,
-        max_steps=max_steps,
-        heads=heads,
-        alignment=alignment,
-        segmentation_weight=segmentation_weight,
+    entry = method_named(method)
+    values = {**entry.settings().model_dump(), **sizes, **entry.arguments}
+    network: MomentNetwork[Any] = _network_class(method)(
+        **{name: values[name] for name in _arguments(method) if name in values}
     )
+    return network
 
 
 def network_with_weights(sizes: Mapping[str, Any], weights: Mapping[str, Tensor]) -> MomentNetwork[Any]:
@@ -94,8 +47,10 @@ def network_with_weights(sizes: Mapping[str, Any], weights: Mapping[str, Tensor]
         weights: its `state_dict`.
 
     Raises:
-        ValueError, TypeError: the sizes cannot be, or the weights are not those of such a network.
+        ValueError, TypeError: sizes are impossible, or the weights are not those of such a network.
     """
+    if sizes["method"] not in METHODS:
+        raise ValueError(f"method is {sizes['method']!r}; expected one of {', '.join(METHODS)}")
     # On the meta device first, where sizes take no memory: a file may claim any.
     with torch.device("meta"):
         shapes = {name: tensor.shape for name, tensor in build_network(**sizes).state_dict().items()}
@@ -106,3 +61,14 @@ def network_with_weights(sizes: Mapping[str, Any], weights: Mapping[str, Tensor]
     network = build_network(**sizes)
     network.load_state_dict(dict(weights))
     return network
+
+
+def _network_class(method: str) -> type[Any]:
+    module, _, name = METHODS[method].network.partition(":")
+    found: type[Any] = getattr(importlib.import_module(module), name)
+    return found
+
+
+def _arguments(method: str) -> list[str]:
+    """Names of the arguments of the network's constructor."""
+    return list(inspect.signature(_network_class(method)).parameters)

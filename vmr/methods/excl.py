@@ -9,14 +9,13 @@ Shapes: B queries of a batch, U different videos of them, N steps, L words, D fe
 import math
 
 import torch
-from jaxtyping import Bool, Float, Int
-from torch import Tensor
 
+from vmr.model.batch import Batch, Targets
 from vmr.model.dropout import Dropout
 from vmr.model.encoders import BiLSTM, FeatureScale, QueryEncoder, last_states
 from vmr.model.heads import Mlp
-from vmr.model.losses import Losses, Targets, moment_loss
-from vmr.model.masks import at_least_single, check_counts, valid_mask
+from vmr.model.losses import Losses, moment_loss
+from vmr.model.masks import at_least_single
 from vmr.model.network import MomentNetwork
 from vmr.model.prediction import BoundaryPrediction
 
@@ -46,10 +45,10 @@ class Excl(MomentNetwork[BoundaryPrediction]):
         *,
         video_dim: int,
         word_dim: int,
-        hidden: int = 512,
-        query_hidden: int = 256,
-        dropout: float = 0.2,
-        lstm_dropout: float = 0.5,
+        hidden: int,
+        query_hidden: int,
+        dropout: float,
+        lstm_dropout: float,
     ) -> None:
         super().__init__()
         if hidden % 2:
@@ -64,26 +63,20 @@ class Excl(MomentNetwork[BoundaryPrediction]):
         self.start_mlp = Mlp(hidden + fused_dim, hidden=hidden, dropout=dropout)
         self.end_mlp = Mlp(hidden + fused_dim, hidden=hidden, dropout=dropout)
 
-    def forward(
-        self,
-        features: Float[Tensor, "U N D"],
-        step_counts: Int[Tensor, "B"],
-        words: Float[Tensor, "B L E"],
-        unknown_mask: Bool[Tensor, "B L"],
-        word_counts: Int[Tensor, "B"],
-        video: Int[Tensor, "B"] | None = None,
-        *,
-        spans_only: bool = False,
-    ) -> BoundaryPrediction:
-        """Logits of start and end for every step, see `MomentNetwork.forward`."""
-        check_counts(step_counts, word_counts)
-        step_mask = valid_mask(step_counts, features.shape[1]).to(features.device)
-        sentence = last_states(self.query_encoder(words, unknown_mask, word_counts), word_counts)
-        steps = self.feature_dropout(self.video_encoder.standardised(features))
-        states = self._video_states(steps, step_counts, video)
+    def forward(self, batch: Batch) -> BoundaryPrediction:
+        """Logits of start and end for every step."""
+        step_mask = batch.step_mask
+        sentence = last_states(
+            self.query_encoder(batch.words, batch.unknown_mask, batch.word_counts), batch.word_counts
+        )
+        steps = self.feature_dropout(self.video_encoder.standardised(batch.features))
+        # Queries to one video share its states, each with its own dropout.
+        counts = batch.step_counts.new_ones(len(steps))
+        counts[batch.video.to(counts.device)] = batch.step_counts
+        states = self.dropout(self.video_lstm(steps, counts).index_select(0, batch.video))
         repeated = sentence.to(states.dtype)[:, None].expand(-1, states.shape[1], -1)
         fused = torch.cat([states, repeated], dim=-1)
-        tied = self.dropout(self.span_lstm(fused, step_counts))
+        tied = self.dropout(self.span_lstm(fused, batch.step_counts))
         both = torch.cat([tied, fused], dim=-1)
         start, end = (
             at_least_single(mlp(both).squeeze(-1)).masked_fill(~step_mask, -math.inf)
@@ -94,15 +87,3 @@ class Excl(MomentNetwork[BoundaryPrediction]):
     def losses(self, prediction: BoundaryPrediction, targets: Targets) -> Losses:
         """`boundary`: the negative log-likelihood of the start plus that of the end."""
         return moment_loss(prediction, targets.labels, targets.step_counts)
-
-    def _video_states(
-        self, steps: Float[Tensor, "U N D"], step_counts: Int[Tensor, "B"], video: Int[Tensor, "B"] | None
-    ) -> Float[Tensor, "B N H"]:
-        """States of the video's LSTM for every query; queries to one video share them, each with its own dropout."""
-        if video is None:
-            states: Tensor = self.dropout(self.video_lstm(steps, step_counts))
-            return states
-        counts = torch.ones(len(steps), dtype=step_counts.dtype, device=step_counts.device)
-        counts[video.to(counts.device)] = step_counts
-        states = self.dropout(self.video_lstm(steps, counts).index_select(0, video))
-        return states

@@ -7,14 +7,14 @@ H width, Q sentence.
 import math
 
 import torch
-from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
+from torch import nn
 
 from vmr.methods.lgi_layers import LocalContext, PhraseAttention, PhraseFusion
+from vmr.model.batch import Batch, Targets
 from vmr.model.encoders import PositionalEncoding, QueryEncoder, SelfInteraction, VideoEncoder, last_states
 from vmr.model.heads import Mlp
-from vmr.model.losses import Losses, Targets, attention_guidance_loss, distinct_phrases_loss, regression_loss
-from vmr.model.masks import at_least_single, check_counts, valid_mask
+from vmr.model.losses import Losses, attention_guidance_loss, distinct_phrases_loss, regression_loss
+from vmr.model.masks import at_least_single
 from vmr.model.network import MomentNetwork
 from vmr.model.prediction import SpanPrediction
 
@@ -53,16 +53,16 @@ class Lgi(MomentNetwork[SpanPrediction]):
         *,
         video_dim: int,
         word_dim: int,
-        max_steps: int = 128,
-        hidden: int = 512,
-        query_hidden: int = 256,
-        heads: int = 4,
-        dropout: float = 0.0,
-        lstm_dropout: float = 0.5,
-        phrases: int = 3,
-        kernel: int = 15,
-        global_blocks: int = 2,
-        phrase_overlap: float = 0.3,
+        max_steps: int,
+        hidden: int,
+        query_hidden: int,
+        heads: int,
+        dropout: float,
+        lstm_dropout: float,
+        phrases: int,
+        kernel: int,
+        global_blocks: int,
+        phrase_overlap: float,
     ) -> None:
         super().__init__()
         self.phrase_overlap = phrase_overlap
@@ -80,25 +80,13 @@ class Lgi(MomentNetwork[SpanPrediction]):
         self.step_weight = Mlp(hidden, hidden=max(hidden // 2, 1), dropout=0.0)
         self.regression = nn.Sequential(nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, 2))
 
-    def forward(
-        self,
-        features: Float[Tensor, "U N D"],
-        step_counts: Int[Tensor, "B"],
-        words: Float[Tensor, "B L E"],
-        unknown_mask: Bool[Tensor, "B L"],
-        word_counts: Int[Tensor, "B"],
-        video: Int[Tensor, "B"] | None = None,
-        *,
-        spans_only: bool = False,
-    ) -> SpanPrediction:
-        """Start and end of each query's moment, see `MomentNetwork.forward`."""
-        check_counts(step_counts, word_counts)
-        step_mask = valid_mask(step_counts, features.shape[1]).to(features.device)
-        word_mask = valid_mask(word_counts, words.shape[1]).to(words.device)
-        encoded = self.query_encoder(words, unknown_mask, word_counts)
-        phrases, weights = self.phrases(encoded, last_states(encoded, word_counts), word_mask)
-        steps = torch.relu(self.video_encoder(features)) + self.positions(features.shape[1])
-        local = self.local_context(self.fusion(steps, phrases, video), step_mask)
+    def forward(self, batch: Batch) -> SpanPrediction:
+        """Start and end of each query's moment."""
+        step_mask, word_mask = batch.step_mask, batch.word_mask
+        encoded = self.query_encoder(batch.words, batch.unknown_mask, batch.word_counts)
+        phrases, weights = self.phrases(encoded, last_states(encoded, batch.word_counts), word_mask)
+        steps = torch.relu(self.video_encoder(batch.features)) + self.positions(batch.features.shape[1])
+        local = self.local_context(self.fusion(steps, phrases, batch.video), step_mask)
         share = at_least_single(self.phrase_weight(phrases).squeeze(-1)).softmax(dim=1).to(local.dtype)
         context = torch.einsum("bp,bpnh->bnh", share, local)
         for block in self.global_context:

@@ -7,15 +7,15 @@ vector, H width.
 import math
 
 import torch
-from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
+from torch import nn
 
 from vmr.methods.vslnet_layers import ContextQueryAttention, FeatureEncoder, WeightedPooling
+from vmr.model.batch import Batch, Targets
 from vmr.model.dropout import Dropout
 from vmr.model.encoders import VideoEncoder, WordVectors
 from vmr.model.heads import Mlp
-from vmr.model.losses import Losses, Targets, boundaries_loss, extended_labels, segmentation_loss
-from vmr.model.masks import at_least_single, check_counts, mask_of_videos, valid_mask
+from vmr.model.losses import Losses, boundaries_loss, extended_labels, segmentation_loss
+from vmr.model.masks import at_least_single, valid_mask
 from vmr.model.network import MomentNetwork
 from vmr.model.prediction import BoundaryPrediction
 
@@ -46,13 +46,13 @@ class VslNet(MomentNetwork[BoundaryPrediction]):
         *,
         video_dim: int,
         word_dim: int,
-        hidden: int = 128,
-        heads: int = 8,
-        dropout: float = 0.2,
-        kernel: int = 7,
-        layers: int = 4,
-        highlight_weight: float = 5.0,
-        extension: float = 0.1,
+        hidden: int,
+        heads: int,
+        dropout: float,
+        kernel: int,
+        layers: int,
+        highlight_weight: float,
+        extension: float,
     ) -> None:
         super().__init__()
         self.highlight_weight = highlight_weight
@@ -69,25 +69,12 @@ class VslNet(MomentNetwork[BoundaryPrediction]):
         self.start_mlp = Mlp(3 * hidden, hidden=hidden, dropout=dropout)
         self.end_mlp = Mlp(3 * hidden, hidden=hidden, dropout=dropout)
 
-    def forward(
-        self,
-        features: Float[Tensor, "U N D"],
-        step_counts: Int[Tensor, "B"],
-        words: Float[Tensor, "B L E"],
-        unknown_mask: Bool[Tensor, "B L"],
-        word_counts: Int[Tensor, "B"],
-        video: Int[Tensor, "B"] | None = None,
-        *,
-        spans_only: bool = False,
-    ) -> BoundaryPrediction:
-        """Logits of start, end and highlighting for every step, see `MomentNetwork.forward`."""
-        check_counts(step_counts, word_counts)
-        step_mask = valid_mask(step_counts, features.shape[1]).to(features.device)
-        word_mask = valid_mask(word_counts, words.shape[1]).to(words.device)
-        steps = self.encoder(self.video_encoder(features), mask_of_videos(step_mask, video, len(features)))
-        if video is not None:
-            steps = steps.index_select(0, video)
-        query = self.encoder(self.word_projection(self.words.embed(words, unknown_mask)), word_mask)
+    def forward(self, batch: Batch) -> BoundaryPrediction:
+        """Logits of start, end and highlighting for every step."""
+        step_mask, word_mask = batch.step_mask, batch.word_mask
+        steps = self.encoder(self.video_encoder(batch.features), batch.video_mask)
+        steps = steps.index_select(0, batch.video)
+        query = self.encoder(self.word_projection(self.words.embed(batch.words, batch.unknown_mask)), word_mask)
         fused = self.attention(steps, query, step_mask, word_mask)
         sentence = self.pooling(query, word_mask)
         fused = torch.cat([fused, sentence[:, None].expand(-1, fused.shape[1], -1)], dim=-1)

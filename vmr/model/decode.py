@@ -104,6 +104,16 @@ def _spread_out(
         pairs = torch.arange(scores.shape[1], device=scores.device).expand_as(scores)
     steps = torch.stack([pairs // size, pairs % size], dim=-1)
     spans = torch.stack([start_sec.gather(1, steps[..., 0]), end_sec.gather(1, steps[..., 1])], dim=-1)
+    where, score = _best(scores, spans, top=top, nms_threshold=nms_threshold)
+    return RankedSpans(
+        steps=_taken(steps, where), span_sec=_taken(spans, where), score=score.exp(), valid_mask=score > -math.inf
+    )
+
+
+def _best(
+    scores: Float[Tensor, "B C"], spans: Float[Tensor, "B C 2"], *, top: int, nms_threshold: float
+) -> tuple[Int[Tensor, "B K"], Float[Tensor, "B K"]]:
+    """Places and scores of the best spans, without those that overlap a better one too much; first of equals."""
     chosen, values = [], []
     for rank in range(top):
         value, where = scores.max(dim=1)
@@ -113,13 +123,57 @@ def _spread_out(
             winner = spans.gather(1, where[:, None, None].expand(-1, 1, 2))
             scores = scores.masked_fill(temporal_iou(spans, winner) > nms_threshold, -math.inf)
             scores = scores.scatter(1, where[:, None], -math.inf)
-    which, score = torch.stack(chosen, dim=1)[..., None].expand(-1, -1, 2), torch.stack(values, dim=1)
-    return RankedSpans(
-        steps=steps.gather(1, which),
-        span_sec=spans.gather(1, which),
-        score=score.exp(),
-        valid_mask=score > -math.inf,
-    )
+    return torch.stack(chosen, dim=1), torch.stack(values, dim=1)
+
+
+def _taken(pairs: Tensor, where: Int[Tensor, "B K"]) -> Tensor:
+    return pairs.gather(1, where[..., None].expand(-1, -1, 2))
+
+
+def rank_proposals(
+    share: Float[Tensor, "B M 2"],
+    score: Float[Tensor, "B M"],
+    valid_mask: Bool[Tensor, "B M"],
+    step_counts: Int[Tensor, "B"],
+    start_sec: Float[Tensor, "B N"],
+    end_sec: Float[Tensor, "B N"],
+    *,
+    top: int = 1,
+    nms_threshold: float = 0.5,
+) -> RankedSpans:
+    """The proposals of highest score, without near copies of better ones.
+
+    Equal scores rank by earlier start, then earlier end. Shares are cut to [0, 1]; empty spans are dropped. A share
+    is a place among the steps, so that steps of different lengths stretch it. Where nothing is left, the whole video
+    is the answer, with score 0.
+
+    Args:
+        share: start and end as shares of the steps.
+        score: any numbers; minus infinity counts as absent.
+        valid_mask: True at proposals that count.
+        step_counts: steps of each video.
+        start_sec: start of every step in seconds, ascending; 0 after the last.
+        end_sec: end of every step in seconds, likewise.
+        top: most spans a query, K.
+        nms_threshold: spans whose temporal IoU with a better chosen one is larger are left out.
+    """
+    last = (step_counts - 1)[:, None]
+    end = end_sec.gather(1, last)
+    place = share.to(start_sec.dtype).clamp(0.0, 1.0).flatten(1) * step_counts[:, None]
+    step = torch.minimum(place.floor().long(), last)
+    begin = start_sec.gather(1, step)
+    following = torch.where(step < last, start_sec.gather(1, torch.minimum(step + 1, last)), end)
+    spans = (begin + (place - step) * (following - begin)).view(share.shape)
+    scores = score.to(start_sec.dtype).masked_fill(~valid_mask | (spans[..., 1] <= spans[..., 0]), -math.inf)
+    nothing = (scores == -math.inf).all(dim=1, keepdim=True)
+    whole = torch.cat([start_sec[:, :1], end], dim=1)[:, None]
+    scores = torch.cat([scores, torch.where(nothing, 0.0, -math.inf)], dim=1)
+    spans = torch.cat([spans, whole], dim=1)
+    for boundary in (1, 0):  # by start, and of equal starts by end
+        order = spans[..., boundary].argsort(dim=1, stable=True)
+        spans, scores = _taken(spans, order), scores.gather(1, order)
+    where, best = _best(scores, spans, top=top, nms_threshold=nms_threshold)
+    return RankedSpans(steps=None, span_sec=_taken(spans, where), score=best, valid_mask=best != -math.inf)
 
 
 def single_spans(

@@ -17,21 +17,6 @@ from vmr.model.prediction import BoundaryPrediction
 
 
 @dataclass(frozen=True)
-class Targets:
-    """What the queries of a batch should be answered with.
-
-    Attributes:
-        labels: first and last step of each moment.
-        share: start and end of each moment as shares of the time from the video's first step to its last.
-        step_counts: steps of each video.
-    """
-
-    labels: Int[Tensor, "B 2"]
-    share: Float[Tensor, "B 2"]
-    step_counts: Int[Tensor, "B"]
-
-
-@dataclass(frozen=True)
 class Losses:
     """The objective of a batch and its parts, each a number.
 

@@ -1,17 +1,19 @@
 """What training, validation and prediction ask of a network, whatever the method.
 
-Shapes: B queries of a batch, U different videos of them, N steps, L words, D features, E word vector.
+Shapes: D features.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
-from jaxtyping import Bool, Float, Int
+import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
+from vmr.model.batch import Batch
 from vmr.model.encoders import FeatureScale
-from vmr.model.losses import Losses, Targets
+from vmr.model.losses import Losses
 from vmr.model.prediction import Prediction
 
 P = TypeVar("P", bound=Prediction)
@@ -20,44 +22,48 @@ P = TypeVar("P", bound=Prediction)
 class MomentNetwork(nn.Module, ABC, Generic[P]):
     """A network that answers queries about videos with moments.
 
+    Its constructor takes plain values by keyword: of `video_dim`, `word_dim`, `vocabulary` (how many words there are),
+    the settings of the model and those of the method's own section, the ones that it names.
+
     Attributes:
         video_encoder: the first layer on the features, which standardises them.
+        recordable: False where a step of training cannot be recorded on a card, since its work depends on the data.
     """
 
     video_encoder: FeatureScale
+    recordable: ClassVar[bool] = True
 
     def fit_features(self, videos: Iterable[Float[Tensor, "_ D"]]) -> None:
         """Take mean and scale of the features from the training videos, see `FeatureScale.fit`."""
         self.video_encoder.fit(videos)
 
     @abstractmethod
-    def forward(
-        self,
-        features: Float[Tensor, "U N D"],
-        step_counts: Int[Tensor, "B"],
-        words: Float[Tensor, "B L E"],
-        unknown_mask: Bool[Tensor, "B L"],
-        word_counts: Int[Tensor, "B"],
-        video: Int[Tensor, "B"] | None = None,
-        *,
-        spans_only: bool = False,
-    ) -> P:
+    def forward(self, batch: Batch) -> P:
         """The prediction for every query of a batch.
 
-        Args:
-            features: of the steps of each video; finite, and what they hold after the last does not matter.
-            step_counts: steps of the video of each query.
-            words: word vectors; zeros after the last word.
-            unknown_mask: True at unknown words.
-            word_counts: words of each query.
-            video: which of the videos each query is about; by default one of each.
-            spans_only: leave out what the prediction's `ranked` does not look at.
-
         Raises:
-            ValueError: a video without steps, a query without words, or a video longer than the network was made
-                for.
+            ValueError: a video is longer than the network was made for.
         """
 
     @abstractmethod
-    def losses(self, prediction: P, targets: Targets) -> Losses:
-        """The objective of a batch, and its parts by name."""
+    def losses(self, prediction: P, targets: Any) -> Losses:
+        """The objective of a batch, and its parts by name.
+
+        Args:
+            prediction: for the batch.
+            targets: `Targets`; `PairTargets` for methods whose supervision is ``pairs``.
+        """
+
+    def training_loss(self, batch: Batch, targets: Any, *, stage: str) -> Losses:
+        """The objective in training: ``losses(self(batch), targets)``. Networks may do otherwise; validation does not.
+
+        It runs under autocast, losses outside of it.
+
+        Args:
+            batch: what the network sees.
+            targets: as of `losses`.
+            stage: name of the stage of training.
+        """
+        prediction = self(batch)
+        with torch.autocast(batch.features.device.type, enabled=False):
+            return self.losses(prediction, targets)

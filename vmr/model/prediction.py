@@ -1,15 +1,31 @@
-"""What networks say about a batch, and how that becomes ranked spans.
+"""What networks say about a batch: ranked spans, curves over the steps, and what stretches are compared by.
 
-Shapes: B queries of a batch, N steps, L words, P phrases.
+Shapes: B queries of a batch, N steps, L words, P phrases, M proposals.
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from vmr.model.decode import RankedSpans, rank_spans, single_spans
+from vmr.model.decode import RankedSpans, rank_proposals, rank_spans, single_spans
+from vmr.model.masks import valid_mask
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What of a prediction can be compared with that for another stretch of the same video.
+
+    Attributes:
+        inside: probability of each step to lie inside the moment. The score of a span is multiplied by its mean over
+            the span. None: scores are comparable, or `log_weight` makes them so.
+        log_weight: logarithm of the weight of the whole stretch; None: 0.
+    """
+
+    inside: Float[Tensor, "B N"] | None = None
+    log_weight: Float[Tensor, "B"] | None = None
 
 
 class Prediction(ABC):
@@ -32,6 +48,27 @@ class Prediction(ABC):
             top: most spans a query.
             nms_threshold: spans whose temporal IoU with a better one is larger are left out.
         """
+
+    @abstractmethod
+    def curves(self) -> dict[str, Float[Tensor, "B N"]]:
+        """Shares of the steps by name, 0 after the last step.
+
+        `inside` is a probability at each step. Every other curve sums to 1 over the steps.
+        """
+
+    def evidence(self, own_mask: Bool[Tensor, "B N"]) -> Evidence:
+        """What makes scores comparable between stretches; nothing where they are.
+
+        Args:
+            own_mask: True at the steps that belong to no other stretch.
+        """
+        return Evidence()
+
+    def row(self, number: int) -> "Prediction":
+        """The prediction for one query, on the CPU."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+        rows = {name: own[number : number + 1].cpu() for name, own in values.items() if isinstance(own, Tensor)}
+        return replace(self, **rows)  # type: ignore[type-var]
 
 
 @dataclass(frozen=True)
@@ -59,6 +96,18 @@ class BoundaryPrediction(Prediction):
         """The pairs of steps of highest probability, see `vmr.model.decode.rank_spans`."""
         return rank_spans(self.start, self.end, start_sec, end_sec, top=top, nms_threshold=nms_threshold)
 
+    def curves(self) -> dict[str, Float[Tensor, "B N"]]:
+        """P_start and P_end (Eq. 14), and P_in (Eq. 15) where there is that task."""
+        found = {"start": self.start.softmax(dim=1), "end": self.end.softmax(dim=1)}
+        real = self.start > -torch.inf
+        return found if self.inside is None else found | {"inside": self.inside.sigmoid() * real}
+
+    def evidence(self, own_mask: Bool[Tensor, "B N"]) -> Evidence:
+        """P_in, which is trained step by step; without that task the unnormalised logits, a weaker ground."""
+        if self.inside is not None:
+            return Evidence(inside=self.inside.sigmoid())
+        return Evidence(log_weight=self.start.logsumexp(dim=1) + self.end.logsumexp(dim=1))
+
 
 @dataclass(frozen=True)
 class SpanPrediction(Prediction):
@@ -85,3 +134,54 @@ class SpanPrediction(Prediction):
     ) -> RankedSpans:
         """The one span of each query, see `vmr.model.decode.single_spans`; R@5 is then R@1."""
         return single_spans(self.span, start_sec, end_sec, top=top)
+
+    def curves(self) -> dict[str, Float[Tensor, "B N"]]:
+        """The attention over the steps."""
+        return {"attention": self.attention.softmax(dim=1)}
+
+    def evidence(self, own_mask: Bool[Tensor, "B N"]) -> Evidence:
+        """The unnormalised attention of the stretch's own steps."""
+        own = self.attention.masked_fill(~own_mask, -torch.inf)
+        return Evidence(log_weight=own.logsumexp(dim=1))
+
+
+@dataclass(frozen=True)
+class ProposalPrediction(Prediction):
+    """Spans with scores. Scores are logits by preference; they count as comparable between stretches.
+
+    Attributes:
+        share: start and end of each proposal as shares of the video's steps; what lies outside of [0, 1] is cut.
+        score: the larger the better; minus infinity counts as absent.
+        valid_mask: True at proposals that count.
+        step_counts: steps of each video.
+        steps: N, steps of the longest video of the batch.
+    """
+
+    share: Float[Tensor, "B M 2"]
+    score: Float[Tensor, "B M"]
+    valid_mask: Bool[Tensor, "B M"]
+    step_counts: Int[Tensor, "B"]
+    steps: int
+
+    def ranked(
+        self,
+        start_sec: Float[Tensor, "B N"],
+        end_sec: Float[Tensor, "B N"],
+        *,
+        top: int = 1,
+        nms_threshold: float = 0.5,
+    ) -> RankedSpans:
+        """The proposals of highest score, see `vmr.model.decode.rank_proposals`."""
+        counts = self.step_counts.to(start_sec.device)
+        return rank_proposals(
+            self.share, self.score, self.valid_mask, counts, start_sec, end_sec, top=top, nms_threshold=nms_threshold
+        )
+
+    def curves(self) -> dict[str, Float[Tensor, "B N"]]:
+        """`inside`: sigmoid of the best score among proposals that cover the middle of a step; 0 without any."""
+        counts = self.step_counts.to(self.score.device)
+        middle = ((torch.arange(self.steps, device=counts.device) + 0.5) / counts[:, None])[:, :, None]
+        share = self.share[:, None].clamp(0.0, 1.0)
+        covers = (share[..., 0] <= middle) & (middle <= share[..., 1]) & self.valid_mask[:, None]
+        best = self.score[:, None].expand_as(covers).masked_fill(~covers, -torch.inf).amax(dim=2)
+        return {"inside": best.sigmoid() * valid_mask(counts, self.steps)}

@@ -30,24 +30,25 @@ class Stage:
         return files_digest(self.files, code) if self.files else code
 
 
-_CONFIG = ("vmr.config", "vmr.settings")  # only refuses: its values come as options
+# What only refuses, since its values come as options; and the catalogue: rules that run a method add the digest of it.
+CONFIG = ("vmr.config", "vmr.settings", "vmr.methods.catalogue", "vmr.methods.entry")
 _FFPROBE, _DECORD = "vmr.video.ffprobe_server", "vmr.video.decord_server"
 STAGES = {
-    "render_demo": Stage("videos:render_demo", without=_CONFIG),
+    "render_demo": Stage("videos:render_demo", without=CONFIG),
     "prepare_asset": Stage("settings:prepare_asset"),
     "parse_annotations": Stage("videos:parse_annotations"),
-    "probe_videos": Stage("videos:probe_videos", without=_CONFIG, servers=(_FFPROBE,)),
-    "decode_frames": Stage("videos:decode_frames", without=_CONFIG, servers=(_FFPROBE, _DECORD)),
-    **{stage: Stage("features:extract", without=(*_CONFIG, *others)) for stage, others in _OTHER_EXTRACTORS.items()},
-    "simulate": Stage("simulate:simulate", without=_CONFIG),
-    "import_features": Stage("features:import_features", without=_CONFIG),
-    "merge_features": Stage("features:merge_features", without=_CONFIG),
-    "embed_queries": Stage("training:embed_queries", without=_CONFIG),
-    "train": Stage("training:train", without=_CONFIG),
-    "evaluate": Stage("training:evaluate_run", without=_CONFIG),
+    "probe_videos": Stage("videos:probe_videos", without=CONFIG, servers=(_FFPROBE,)),
+    "decode_frames": Stage("videos:decode_frames", without=CONFIG, servers=(_FFPROBE, _DECORD)),
+    **{stage: Stage("features:extract", without=(*CONFIG, *others)) for stage, others in _OTHER_EXTRACTORS.items()},
+    "simulate": Stage("simulate:simulate", without=CONFIG),
+    "import_features": Stage("features:import_features", without=CONFIG),
+    "merge_features": Stage("features:merge_features", without=CONFIG),
+    "embed_queries": Stage("training:embed_queries", without=CONFIG),
+    "train": Stage("training:train", without=CONFIG),
+    "evaluate": Stage("training:evaluate_run", without=CONFIG),
     "compute_baselines": Stage("tables:baselines"),
     "make_table": Stage("tables:make_table"),
-    "study_cases": Stage("report:cases", without=_CONFIG),
+    "study_cases": Stage("report:cases", without=CONFIG),
     "gather_costs": Stage("report:costs"),
     "make_report": Stage("report:page", files=("report/templates",)),
 }

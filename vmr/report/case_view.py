@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vmr.report.charts import title_of
+from vmr.methods.catalogue import place_of, title_of
 from vmr.report.svg import escape, nice_ticks, number
-from vmr.tables.rows import METHOD_TITLES
 
 _HEIGHT = 60  # of a lane; its width is 1000 whatever the screen
 _CURVE_TOP, _CURVE_BOTTOM = 4.0, 46.0
@@ -68,7 +67,8 @@ def case_views(study: Mapping[str, Any], *, group: str, number_of_group: int) ->
                 truth=_span_text(case["truth"]),
                 truth_svg=_truth_lane(case["truth"], end),
                 lanes=[
-                    _lane(method, case["methods"][method], case["truth"], end) for method in _ordered(case["methods"])
+                    _lane(method, case["methods"][method], case["truth"], end)
+                    for method in sorted(case["methods"], key=place_of)
                 ],
                 ticks=[(100 * tick / end, number(tick)) for tick in nice_ticks(0, end, count=6)],
                 strip=strip,
@@ -76,12 +76,6 @@ def case_views(study: Mapping[str, Any], *, group: str, number_of_group: int) ->
             )
         )
     return views
-
-
-def _ordered(methods: Iterable[str]) -> list[str]:
-    """Methods in the order of the table."""
-    order = list(METHOD_TITLES)
-    return sorted(methods, key=lambda method: order.index(method) if method in order else len(order))
 
 
 def _end_sec(case: Mapping[str, Any], strip: Mapping[str, Any] | None) -> float:
@@ -116,7 +110,7 @@ def _lane(method: str, own: Mapping[str, Any], truth: Sequence[float], end: floa
     left, right = _x(truth[0], end), _x(truth[1], end)
     parts = [f'<rect class="truth-band" x="{left}" y="0" width="{max(right - left, 2):.1f}" height="{_HEIGHT}"/>']
     # Start and end share a scale of their own: they add up to 1 over all steps, P_in is up to 1 at each.
-    pointed = [name for name in ("start", "end", "attention") if name in curves]
+    pointed = [name for name in curves if name not in ("inside", "start_sec", "end_sec")]
     peak = max((max(curves[name]) for name in pointed), default=0.0)
     if "inside" in curves:
         parts.append(_curve(curves, "inside", end, scale=1.0))
@@ -160,4 +154,4 @@ def _curve(curves: Mapping[str, Sequence[float]], name: str, end: float, *, scal
     if name == "inside":
         first, last = points[0].split()[0], points[-1].split()[0]
         return f'<path class="inside" d="M{first} {_CURVE_BOTTOM}L{"L".join(points)}L{last} {_CURVE_BOTTOM}Z"/>'
-    return f'<path class="p-{name}" d="M{"L".join(points)}"/>'
+    return f'<path class="p p-{name}" d="M{"L".join(points)}"/>'

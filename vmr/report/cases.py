@@ -18,6 +18,7 @@ from vmr.evaluation.evaluate import select_queries
 from vmr.evaluation.predictions import read_predictions
 from vmr.evaluation.simulated import features_title, is_simulated, told_by
 from vmr.features.store import FeatureStore
+from vmr.methods.catalogue import place_of
 from vmr.model.spans import temporal_iou
 from vmr.pipeline.digest import code_digest
 from vmr.report.choice import choose_cases
@@ -25,7 +26,7 @@ from vmr.report.curves import probability_curves
 from vmr.report.run_answers import first_spans
 from vmr.report.strips import film_strips
 from vmr.storage.files import write_json
-from vmr.tables.rows import METHOD_TITLES, read_record
+from vmr.tables.rows import read_record
 
 log = logging.getLogger(__name__)
 
@@ -138,11 +139,8 @@ def study_cases(
 
 
 def _ordered(runs: Sequence[Path], split_name: str) -> list[Path]:
-    order = list(METHOD_TITLES)
-
     def rank(run: Path) -> int:
-        method = read_record(run / f"metrics_{split_name}.json", needed=("method",))["method"]
-        return order.index(method) if method in order else len(order)
+        return place_of(read_record(run / f"metrics_{split_name}.json", needed=("method",))["method"])
 
     return sorted(runs, key=rank)
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from vmr.methods.catalogue import title_of
 from vmr.model.spans import temporal_iou
 from vmr.report.run_answers import Group
 from vmr.report.statistics import (
@@ -22,7 +23,6 @@ from vmr.report.statistics import (
     span_density,
 )
 from vmr.report.svg import Axis, Line, bar_chart, cell_map, line_chart, nice_ticks
-from vmr.tables.rows import METHOD_TITLES
 
 THRESHOLD = 0.5  # of the recalls by kind of query
 _CURVE = np.arange(1, 101) / 100
@@ -67,11 +67,6 @@ class Window:
         span = np.outer(queries["duration_sec"].to_numpy(np.float64), [self.start, self.end])
         truth = queries[["start_sec", "end_sec"]].to_numpy(np.float64)
         return np.asarray(np.nan_to_num(temporal_iou(span, truth)))
-
-
-def title_of(method: str) -> str:
-    """A method's name in tables."""
-    return METHOD_TITLES.get(method, method)
 
 
 def recall_chart(group: Group, window: Window | None) -> Chart:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from vmr.model.prediction import BoundaryPrediction, Prediction, SpanPrediction
 from vmr.training.inference import predict_batch
 from vmr.training.predict import open_run
 
@@ -44,9 +41,7 @@ def probability_curves(
         scratch: folder for features that do not fit into memory.
 
     Returns:
-        By query id: `start_sec` and `end_sec` of every step, and for every step `start` and `end` (Eq. 14, each adds
-        up to 1), `inside` (Eq. 15) where the method has that task, or `attention` for a method that predicts two
-        numbers instead of distributions.
+        By query id: `start_sec` and `end_sec` of every step, and the curves of the method's prediction.
 
     Raises:
         CheckpointError: the checkpoint does not fit features or queries.
@@ -66,7 +61,7 @@ def probability_curves(
     # One at a time: a few dozen queries, and no padding to cut off.
     for row in run.rows:
         batch = run.collator(run.samples, np.array([row]))
-        probabilities = _probabilities(predict_batch(run.model, batch, "float32"))
+        probabilities = predict_batch(run.model, batch, "float32").curves()
         start_sec, end_sec = run.collator.videos.times(int(run.samples.video[row]))
         curves[run.samples.query_ids[row]] = {
             "start_sec": np.round(start_sec, 3).tolist(),
@@ -74,11 +69,3 @@ def probability_curves(
             **{name: [round(float(p), _DIGITS) for p in own[0].cpu()] for name, own in probabilities.items()},
         }
     return curves
-
-
-def _probabilities(prediction: Prediction) -> dict[str, Tensor]:
-    if isinstance(prediction, BoundaryPrediction):
-        found: dict[str, Any] = {"start": prediction.start.softmax(dim=1), "end": prediction.end.softmax(dim=1)}
-        return found if prediction.inside is None else found | {"inside": prediction.inside.sigmoid()}
-    assert isinstance(prediction, SpanPrediction)
-    return {"attention": prediction.attention.softmax(dim=1)}

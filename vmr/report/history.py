@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from vmr.report.charts import Chart, title_of
+from vmr.methods.catalogue import title_of
+from vmr.report.charts import Chart
 from vmr.report.svg import Axis, Line, line_chart, nice_ticks
 
 # By method: seed, history and chosen epoch of every run.

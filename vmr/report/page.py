@@ -13,15 +13,16 @@ import pandas as pd
 
 from vmr.errors import EvaluationError
 from vmr.evaluation.simulated import is_simulated
+from vmr.methods.catalogue import title_of
 from vmr.pipeline.costs import stage_costs
 from vmr.pipeline.digest import code_digest
 from vmr.report.case_view import CURVE_SCALE, case_views
-from vmr.report.charts import bias_charts, iou_charts, recall_chart, recall_charts, title_of
+from vmr.report.charts import bias_charts, iou_charts, recall_chart, recall_charts
 from vmr.report.coverage import read_coverage
 from vmr.report.history import history_charts
 from vmr.report.run_answers import Group, read_groups
 from vmr.report.run_records import flat, read_history, read_run, run_rows, settings_rows
-from vmr.report.svg import swatch
+from vmr.report.svg import method_styles, swatch
 from vmr.report.table_view import score_charts, table_view, text_of_table, windows_of
 from vmr.storage.files import atomic_path
 from vmr.storage.provenance import library_versions
@@ -149,7 +150,8 @@ def _render(content: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
     )
     files = {name: (_TEMPLATES / name).read_text(encoding="utf-8") for name in ("style.css", "filter.js")}
-    return environment.get_template("report.html").render(content, style=files["style.css"], script=files["filter.js"])
+    style = files["style.css"] + method_styles()
+    return environment.get_template("report.html").render(content, style=style, script=files["filter.js"])
 
 
 def _read_study(path: Path) -> dict[str, Any]:

@@ -16,8 +16,9 @@ from vmr.errors import EvaluationError
 from vmr.evaluation.evaluate import select_queries
 from vmr.evaluation.predictions import read_predictions
 from vmr.evaluation.simulated import features_title
+from vmr.methods.catalogue import place_of
 from vmr.model.spans import temporal_iou
-from vmr.tables.rows import METHOD_TITLES, read_record
+from vmr.tables.rows import read_record
 
 _NEEDED = ("dataset", "method", "features", "split", "splits", "seed", "queries", "scores")
 
@@ -108,9 +109,8 @@ def read_groups(metrics: Sequence[Path], *, moments: Mapping[str, Path], manifes
                 "Evaluate again."
             )
         group.runs.setdefault(str(record["method"]), []).append(_read_run(record, group.queries, tables[name]))
-    order = list(METHOD_TITLES)
     for group in groups.values():
-        known = sorted(group.runs, key=lambda method: order.index(method) if method in order else len(order))
+        known = sorted(group.runs, key=place_of)
         group.runs = {method: sorted(group.runs[method], key=lambda run: run.seed) for method in known}
     return list(groups.values())
 

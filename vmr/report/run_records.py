@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from vmr.errors import EvaluationError
-from vmr.report.charts import title_of
+from vmr.methods.catalogue import title_of
 from vmr.storage.records import read_record
 
 _OWN = ("method", "seed")
@@ -52,8 +52,12 @@ def settings_rows(records: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, s
     for name in names:
         if name in _OWN:
             continue
-        values = {method: plain(record.get("settings", {}).get(name)) for method, record in records.items()}
-        if len(set(values.values())) == 1:
+        values = {
+            method: plain(record["settings"][name])
+            for method, record in records.items()
+            if name in record.get("settings", {})
+        }
+        if len(set(values.values())) == 1 and len(values) == len(records):
             rows.append((name, next(iter(values.values()))))
         else:
             rows.append((name, "; ".join(f"{title_of(method)}: {value}" for method, value in values.items())))

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from vmr.methods.catalogue import METHODS
+
 WIDTH, HEIGHT = 360, 250
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 12, 12, 40
 
@@ -234,7 +236,8 @@ def cell_map(
 
 def mark(key: str, x: float, y: float) -> str:
     """The mark of a method: shapes differ, so that nobody needs the colours."""
-    shape = _SHAPES.get(key, "circle")
+    method = METHODS.get(key.removeprefix("m-"))
+    shape = method.look.mark if method else "circle"
     if shape == "circle":
         return f'<circle class="mark" cx="{x:g}" cy="{y:g}" r="3.4"/>'
     return f'<path class="mark" transform="translate({x:g} {y:g})" d="{_PATHS[shape]}"/>'
@@ -248,15 +251,22 @@ _PATHS = {
     "cross": "M-3.4-3.4 3.4 3.4M3.4-3.4-3.4 3.4",
     "plus": "M0-4.2V4.2M-4.2 0H4.2",
 }
-_SHAPES = {
-    "m-mha": "square",
-    "m-ci_mha_wo_ms": "up",
-    "m-excl": "diamond",
-    "m-vslnet": "down",
-    "m-lgi": "plus",
-    "m-ci_mha_query_blind": "cross",
-    "m-ci_mha_video_blind": "cross",
-}
+_OPEN = ("cross", "plus")  # marks without a face
+
+
+def method_styles() -> str:
+    """Rules of CSS for the class ``m-NAME`` of each method: colours on light and dark paper, dashes, open marks."""
+    looks = {f".m-{name}": method.look for name, method in METHODS.items()}
+    light = [f"{key} {{ --c: {look.light}; }}" for key, look in looks.items()]
+    dark = [f"{key} {{ --c: {look.dark}; }}" for key, look in looks.items()]
+    rest = [f"{key} .line {{ stroke-dasharray: {look.dash}; }}" for key, look in looks.items() if look.dash]
+    rest += [
+        f"{key} .mark {{ fill: none; stroke: var(--c); stroke-width: 2; }}"
+        for key, look in looks.items()
+        if look.mark in _OPEN
+    ]
+    in_the_dark = f"@media screen and (prefers-color-scheme: dark) {{ {' '.join(dark)} }}"
+    return "\n".join([*light, in_the_dark, *rest])
 
 
 def swatch(key: str) -> str:

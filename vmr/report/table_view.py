@@ -12,15 +12,15 @@ import markdown
 from vmr.errors import EvaluationError
 from vmr.evaluation.bootstrap import intervals
 from vmr.evaluation.metrics import recall_name
+from vmr.methods.catalogue import METHODS
 from vmr.report.charts import Chart, Window
 from vmr.report.svg import Axis, interval_chart, nice_ticks
-from vmr.tables.rows import METHOD_TITLES, SCORE_COLUMNS, Row
+from vmr.tables.rows import SCORE_COLUMNS, Row
 
 _LINKS = (
     *("reference", "link", "image_link", "image_reference", "short_reference", "short_image_ref"),
     *("autolink", "automail"),
 )
-_KEYS = {title: f"m-{method}" for method, title in METHOD_TITLES.items()}
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,11 @@ def text_of_table(path: Path) -> str:
     return str(converter.convert(escaped))
 
 
+def _key(row: Row, other: str) -> str:
+    """The class of a row's method, published rows of a method of ours among them."""
+    return next((f"m-{name}" for name, method in METHODS.items() if method.title == row.method), other)
+
+
 def _is_peer(other: Row, row: Row) -> bool:
     return other.split == row.split and other.kind != "published"
 
@@ -140,7 +145,7 @@ def _row(row: Row, best: dict[tuple[str, str], float]) -> TableRow:
     return TableRow(
         kind=row.kind,
         method=row.method,
-        key=_KEYS.get(row.method, ""),
+        key=_key(row, ""),
         features=row.features,
         source=row.source,
         split=row.split,
@@ -162,7 +167,7 @@ def _score_chart(rows: Sequence[Row], split: str, column: str) -> Chart:
         limits = _intervals(row).get(metric)
         name = f"{row.method}, {row.features}" if several and row.kind == "trained" else row.method
         name = name.replace("Best constant window", "Window")
-        marks.append((name, _KEYS.get(row.method, "m-window"), value, (limits[0], limits[1]) if limits else None))
+        marks.append((name, _key(row, "m-window"), value, (limits[0], limits[1]) if limits else None))
     high = max([value for _, _, value, _ in marks] + [limits[1] for *_, limits in marks if limits])
     high = min(100.0, 1.05 * high) or 1.0
     described = "; ".join(f"{name} {value:.1f}" for name, _, value, _ in marks)

@@ -76,7 +76,5 @@ def thinned(curve: Curve, *, most: int) -> Curve:
     return Curve(
         start_sec=curve.start_sec[begins],
         end_sec=curve.end_sec[ends - 1],
-        start=np.maximum.reduceat(curve.start, begins),
-        end=np.maximum.reduceat(curve.end, begins),
-        inside=None if curve.inside is None else np.maximum.reduceat(curve.inside, begins),
+        shares={name: np.maximum.reduceat(values, begins) for name, values in curve.shares.items()},
     )

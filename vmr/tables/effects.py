@@ -8,29 +8,33 @@ from collections.abc import Sequence
 from typing import Any
 
 from vmr.evaluation.bootstrap import intervals, mean_sums, same_videos
+from vmr.methods.catalogue import METHODS, title_of
 from vmr.tables.markdown import markdown_table
-from vmr.tables.rows import METHOD_TITLES, SCORE_COLUMNS, Row
+from vmr.tables.rows import SCORE_COLUMNS, Row
 
-# What is added, the method with it, the method without.
-EFFECTS = (
-    ("segmentation task", "ci_mha", "ci_mha_wo_ms"),
-    ("cross interaction", "ci_mha", "mha"),
-    ("cross interaction in place of the segmentation task", "ci_mha_wo_ms", "mha"),
-    ("query", "ci_mha", "ci_mha_query_blind"),
-    ("video", "ci_mha", "ci_mha_video_blind"),
-)
+_IN_PLACE = ("cross interaction in place of the segmentation task", "ci_mha_wo_ms", "mha")
 _SAME = ("dataset", "split", "features", "simulated", "alignment", "selection", "trained")
 
 
+def effects() -> list[tuple[str, str, str]]:
+    """What is added, the method with it, the method without: of every variant, blind ones last."""
+    variants = sorted(
+        (method for method in reversed(METHODS.values()) if method.lacks), key=lambda method: method.exchanged or ""
+    )
+    found = [(method.lacks, method.variant_of, method.name) for method in variants]
+    after = 1 + max((i for i, (_, _, without) in enumerate(found) if without == _IN_PLACE[2]), default=-1)
+    return [*found[:after], _IN_PLACE, *found[after:]]
+
+
 def effects_section(rows: Sequence[Row]) -> str:
-    """The section of effects, or nothing where no two methods of `EFFECTS` are in the table.
+    """The section of effects, or nothing where no two methods of `effects` are in the table.
 
     Args:
         rows: published and trained rows; of the former, those of one paper with both methods give its effect.
     """
     lines, seeds_differ = [], False
     trained = [row for row in rows if row.kind == "trained"]
-    for added, with_it, without in EFFECTS:
+    for added, with_it, without in effects():
         title = _title(added, with_it, without)
         pairs = [
             (one, other)
@@ -68,7 +72,7 @@ def effects_section(rows: Sequence[Row]) -> str:
 
 
 def _title(added: str, with_it: str, without: str) -> str:
-    names = [METHOD_TITLES.get(name, name) for name in (with_it, without)]
+    names = [title_of(name) for name in (with_it, without)]
     return f"Effect of the {added} ({names[0]} minus {names[1]})"
 
 
@@ -120,7 +124,7 @@ def _paired_interval(
 
 def _printed(rows: Sequence[Row], with_it: str, without: str) -> list[tuple[str, str, list[str]]]:
     """The same differences among the published rows of one source and split."""
-    titles = METHOD_TITLES.get(with_it, with_it), METHOD_TITLES.get(without, without)
+    titles = title_of(with_it), title_of(without)
     found = {
         (row.split, row.source, row.method): row for row in rows if row.kind == "published" and row.method in titles
     }

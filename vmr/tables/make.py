@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vmr.errors import EvaluationError
+from vmr.methods.catalogue import place_of
 from vmr.storage.files import atomic_path
 from vmr.tables.rows import (
-    METHOD_TITLES,
     R5_COLUMNS,
     SCORE_COLUMNS,
     Row,
@@ -105,11 +105,9 @@ def gather_rows(
 def _ordered(rows: list[Row]) -> list[Row]:
     """Split by split, in the order they came; in each the baselines, then the methods as the paper lists them."""
     splits = list(dict.fromkeys(row.split for row in rows))
-    titles = list(METHOD_TITLES.values())
 
     def rank(row: Row) -> tuple[int, bool, int]:
-        method = titles.index(row.method) if row.method in titles else len(titles)
-        return splits.index(row.split), row.kind == "trained", method
+        return splits.index(row.split), row.kind == "trained", place_of(str(row.members[0].get("method")))
 
     return sorted(rows, key=rank)
 

@@ -6,14 +6,13 @@ from collections import Counter
 from collections.abc import Sequence
 
 from vmr.evaluation.metrics import recall_name
-from vmr.tables.rows import METHOD_TITLES, SCORE_COLUMNS, Row
+from vmr.tables.rows import SCORE_COLUMNS, Row
 
 SIMULATED_NOTE = (
     "**Simulated features**: no video was seen. What sentences say was planted, weakly, in numbers as long as "
     "features of real videos. The rows compare methods with each other; they say nothing about real videos and "
     "do not belong beside published figures."
 )
-_BLIND = [title for method, title in METHOD_TITLES.items() if method.endswith("_blind")]
 
 
 def table_notes(rows: Sequence[Row]) -> str:
@@ -38,15 +37,15 @@ def table_notes(rows: Sequence[Row]) -> str:
         notes.append(
             "“selection: test”: the epoch was chosen on the test split, as some papers did; the score is too good."
         )
-    if any(row.method in _BLIND for row in unfair):
+    if any(row.entry and row.entry.exchanged for row in unfair):
         notes.append(
             "Blind rows are CI-MHA trained and tested with the query (or the features) of another sample: what the "
             "other input gives away to a network that is trained alike. The step from them to CI-MHA is what the "
             "hidden input adds to it."
         )
         notes += _windows_ahead(rows)
-    if any(row.method == METHOD_TITLES["lgi"] for row in unfair):
-        notes.append("LGI answers with one span a query, so that its R@5 is its R@1.")
+    single = dict.fromkeys(row.method.removesuffix(" (ours)") for row in unfair if row.entry and row.entry.one_span)
+    notes += [f"{name} answers with one span a query, so that its R@5 is its R@1." for name in single]
     for split in dict.fromkeys(row.split for row in unfair):
         seen = max(row.members[0].get("trained_on_videos", 0) for row in unfair if row.split == split)
         if seen:
@@ -116,7 +115,7 @@ def _windows_ahead(rows: Sequence[Row]) -> list[str]:
     """Where the window that was chosen by a measure beats the network that sees no video, a note for each such row."""
     notes = []
     for blind in rows:
-        if blind.method != METHOD_TITLES["ci_mha_video_blind"]:
+        if blind.entry is None or blind.entry.exchanged != "video":
             continue
         parts = [
             f"{name} ({plain_number(best)} to {plain_number(own)})"

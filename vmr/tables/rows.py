@@ -13,6 +13,8 @@ from vmr.errors import EvaluationError
 from vmr.evaluation.bootstrap import VideoSums, read_video_scores
 from vmr.evaluation.metrics import METRICS, THRESHOLDS, recall_name
 from vmr.evaluation.simulated import is_simulated
+from vmr.methods.catalogue import METHODS
+from vmr.methods.entry import Method
 from vmr.storage import records
 
 SCORE_COLUMNS = {
@@ -23,17 +25,6 @@ SCORE_COLUMNS = {
 }
 R5_COLUMNS = {f"R5@{threshold}": recall_name(5, threshold) for threshold in reversed(THRESHOLDS)}
 PUBLISHED_COLUMNS = ["method", "features", "source", "split", *SCORE_COLUMNS, "note"]
-# In the order of the table: what sees only half, then the neighbours by their years, then the paper's own rows.
-METHOD_TITLES = {
-    "ci_mha_query_blind": "Query-blind CI-MHA",
-    "ci_mha_video_blind": "Video-blind CI-MHA",
-    "excl": "ExCL (ours)",
-    "vslnet": "VSLNet (ours)",
-    "lgi": "LGI (ours)",
-    "mha": "MHA",
-    "ci_mha_wo_ms": "CI-MHA w/o MS",
-    "ci_mha": "CI-MHA",
-}
 # The window that is best at IoU 0.5 and the one that is best on average; the others are told below the table.
 HEADLINE_CRITERIA = (recall_name(1, 0.5), "mIoU")
 _FROM_METRICS = {metric: column for column, metric in SCORE_COLUMNS.items()}
@@ -64,6 +55,11 @@ class Row:
     members: tuple[dict[str, Any], ...] = ()  # the metrics.json, or the baseline's file
     train_split: str = ""  # what a trained row was trained on, "" where unknown
     simulated: bool = False  # its features are no features of videos
+
+    @property
+    def entry(self) -> Method | None:
+        """What the catalogue says of a trained method; None for other rows, and for other systems' predictions."""
+        return METHODS.get(str(self.members[0]["method"])) if self.kind == "trained" else None
 
 
 def published_rows(path: Path) -> list[Row]:

@@ -14,7 +14,8 @@ from vmr.errors import EvaluationError
 from vmr.evaluation.bootstrap import VideoSums, mean_sums, same_videos
 from vmr.evaluation.metrics import METRICS
 from vmr.evaluation.simulated import features_title, is_simulated
-from vmr.tables.rows import METHOD_TITLES, Row, check_scores, read_record, videos_of
+from vmr.methods.catalogue import title_of
+from vmr.tables.rows import Row, check_scores, read_record, videos_of
 
 _SETTINGS = ("features", "simulated", "alignment", "selection", "trained")
 _MUST_AGREE = ("queries", "covered")
@@ -95,7 +96,7 @@ def _mean_row(group: list[dict[str, Any]]) -> Row:
     if not first.get("trained", True):
         source.append("untrained: no training video has features")
     return Row(
-        method=METHOD_TITLES.get(first["method"], str(first["method"])),
+        method=title_of(str(first["method"])),
         features=features_title(first),
         source="; ".join(source),
         split=first["split"],

@@ -2,18 +2,21 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Int
 
-from vmr.data.collate import Batch, Collator, ordered_batches
+from vmr.data.blind import EVALUATION_SEED
+from vmr.data.collate import Collator, ordered_batches
 from vmr.data.samples import Samples
 from vmr.errors import TrainingError
 from vmr.machine.precision import Precision, autocast
+from vmr.methods.entry import Supervision
+from vmr.model.batch import Batch
 from vmr.model.decode import RankedSpans
-from vmr.model.losses import Targets
 from vmr.model.network import MomentNetwork
 from vmr.model.prediction import Prediction
 from vmr.model.spans import temporal_iou
@@ -24,13 +27,16 @@ def predict_batch(
 ) -> Prediction:
     """What the network says about a batch; all of it, or what its spans are ranked by."""
     with autocast(batch.features.device, precision):
-        # Features may be stored in half precision; without autocast the network wants what its weights have.
-        features = batch.features if precision == "bfloat16" else batch.features.float()
-        prediction: Prediction = model(
-            features, batch.step_counts, batch.words, batch.unknown_mask, batch.word_counts, batch.video,
-            spans_only=spans_only,
-        )  # fmt: skip
+        prediction: Prediction = model(replace(readable(batch, precision), spans_only=spans_only))
     return prediction
+
+
+def readable(batch: Batch, precision: Precision) -> Batch:
+    """The batch with features that the network can read: they may be stored in half precision.
+
+    Without autocast the network wants what its weights have.
+    """
+    return batch if precision == "bfloat16" else replace(batch, features=batch.features.float())
 
 
 @torch.inference_mode()
@@ -59,27 +65,37 @@ def ranked_spans(
 
 @torch.inference_mode()
 def validation_scores(
-    model: MomentNetwork[Any], collator: Collator, samples: Samples, *, batch_size: int, precision: Precision
+    model: MomentNetwork[Any],
+    collator: Collator,
+    samples: Samples,
+    *,
+    batch_size: int,
+    precision: Precision,
+    supervision: Supervision = "spans",
+    negatives: int = 0,
 ) -> dict[str, float]:
-    """How good a network is on held-out samples.
+    """How good a network is on held-out samples; losses see only what the supervision allows.
 
     Raises:
         TrainingError: the loss is not a number; names the queries of the first such batch.
 
     Returns:
         R@1 at IoU 0.5 and 0.7 and mIoU of the best spans against the clamped moments, in percent; and
-        `validation_loss`, the mean of the first part of the objective: of Eq. 14, or of LGI's regression.
+        `validation_loss`, the mean of the first part of the objective, such as Eq. 14.
     """
     model.eval()
     iou, losses = np.zeros(len(samples)), np.zeros(len(samples))
     step_counts = collator.videos.counts[samples.video].numpy()
-    for rows in ordered_batches(step_counts, batch_size=batch_size):
+    for number, rows in enumerate(ordered_batches(step_counts, batch_size=batch_size)):
         batch = collator(samples, rows)
+        targets = collator.targets(
+            samples, rows, batch, supervision=supervision, negatives=negatives, seed=(*EVALUATION_SEED, number)
+        )
         prediction = predict_batch(model, batch, precision)
         start_sec, end_sec = collator.seconds(samples.video[torch.from_numpy(rows)])
         spans = prediction.ranked(start_sec, end_sec)
         iou[rows] = temporal_iou(spans.span_sec[:, 0].cpu().numpy(), samples.span_sec.numpy()[rows])
-        loss = model.losses(prediction, Targets(batch.labels, batch.share, batch.step_counts)).task.item()
+        loss = model.losses(prediction, targets).task.item()
         if not math.isfinite(loss):
             raise TrainingError(
                 "the validation loss is not a number, in the batch of the queries "

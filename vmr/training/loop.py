@@ -3,6 +3,7 @@
 import logging
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,8 +20,8 @@ from vmr.data.collate import Collator, training_batches
 from vmr.data.samples import Samples
 from vmr.errors import TrainingError
 from vmr.machine.precision import Precision
+from vmr.methods.entry import Exchanged, Stage, Supervision
 from vmr.model.network import MomentNetwork
-from vmr.names import Exchanged
 from vmr.storage.files import atomic_path, writing
 from vmr.training.checkpoint import load_state, save_state
 from vmr.training.inference import validation_scores
@@ -60,6 +61,10 @@ class LoopSettings:
         gradient_clip: largest norm of the gradient.
         precision: of matrix products.
         exchanged: the input that each sample gets from another one (`vmr.data.blind`), anew in every epoch.
+        supervision: what losses may look at. With ``pairs`` the validation loss chooses the epoch, and not mIoU, which
+            needs spans.
+        negatives: queries about other videos for each query of a batch.
+        stages: one after the other, each with an optimizer and a patience of its own.
     """
 
     seed: int
@@ -70,6 +75,14 @@ class LoopSettings:
     gradient_clip: float = 1.0
     precision: Precision = "float32"
     exchanged: Exchanged | None = None
+    supervision: Supervision = "spans"
+    negatives: int = 0
+    stages: tuple[Stage, ...] = (Stage(),)
+
+    @property
+    def chosen_by(self) -> str:
+        """The column of the history by which the best epoch is chosen."""
+        return CRITERION if self.supervision == "spans" else PATIENCE_LOSS
 
 
 @dataclass
@@ -78,13 +91,15 @@ class Progress:
 
     Attributes:
         epoch: finished epochs.
-        best_epoch: the best of them, from 1; 0 before the first.
-        best_score: its `CRITERION`, in percent.
+        best_epoch: the best one of the stage, from 1; 0 before the first.
+        best_score: its score: `CRITERION` in percent, or minus the loss where the loss chooses.
         best_weights: its weights, on the CPU. They are saved with the rest of the state, so that weights which another
             run left in the folder cannot be taken for them.
         lowest_loss: the lowest `PATIENCE_LOSS` so far.
         last_gain: the last epoch in which one of the two got better.
         history: one row an epoch.
+        stage: number of the stage, from 0.
+        stage_began: epochs that were finished when it began.
     """
 
     epoch: int = 0
@@ -93,7 +108,9 @@ class Progress:
     best_weights: dict[str, Tensor] = field(default_factory=dict)
     lowest_loss: float = math.inf
     last_gain: int = 0
-    history: list[dict[str, float]] = field(default_factory=list)
+    history: list[dict[str, Any]] = field(default_factory=list)
+    stage: int = 0
+    stage_began: int = 0
 
 
 def fit(
@@ -124,46 +141,105 @@ def fit(
         TrainingError: the loss is not a number.
         ShardError: the disk is full or the folder cannot be written.
     """
-    optimizer = torch.optim.Adam(
-        [parameter for parameter in model.parameters() if parameter.requires_grad],
-        lr=settings.learning_rate,
-        fused=True,
-        capturable=collator.device.type == "cuda",
-    )
-    step = TrainingStep(model, optimizer, gradient_clip=settings.gradient_clip, precision=settings.precision)
     if selection is not None and settings.exchanged is not None:
         selection = exchange_input(selection, settings.exchanged, seed=EVALUATION_SEED, besides=train)
-    progress = _resume(model, optimizer, folder, fingerprint) or Progress()
+    trainable = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    state = _load(folder, fingerprint)
+    progress = Progress(**state["progress"]) if state else Progress()
+    if state:
+        model.load_state_dict(state["model"])
+    lengths = _epochs_of(settings)
     with (
         writing(folder),
         _writer(folder, progress.epoch) as writer,
         tqdm(total=settings.epochs, initial=progress.epoch, desc="train", unit="epoch", disable=None) as bar,
     ):
-        while progress.epoch < settings.epochs and not _out_of_patience(progress, settings, selection):
-            begin = time.perf_counter()
-            row = _train_epoch(step, collator, train, settings, epoch=progress.epoch + 1)
+        while True:
+            stage = settings.stages[progress.stage]
+            step = _stage_step(model, stage, trainable, settings, capturable=collator.device.type == "cuda")
+            if state:
+                step.optimizer.load_state_dict(state["optimizer"])
+                state = None
+            end = progress.stage_began + lengths[progress.stage]
+            while progress.epoch < end and not _out_of_patience(progress, settings, selection):
+                row = _epoch(step, collator, train, selection, settings, stage, epoch=progress.epoch + 1)
+                progress.epoch += 1
+                progress.history.append(row)
+                if selection is not None:
+                    _compare(model, progress, row, settings)
+                _save(model, step.optimizer, progress, folder, fingerprint)
+                _report(row, writer, bar)
             if selection is not None:
-                try:
-                    row |= validation_scores(
-                        model, collator, selection, batch_size=2 * settings.batch_size, precision=settings.precision
-                    )
-                except TrainingError as error:
-                    raise TrainingError(f"after epoch {progress.epoch + 1} {error}. {_ADVICE}") from error
-            progress.epoch += 1
-            row = {"epoch": progress.epoch, **row, "learning_rate": settings.learning_rate}
-            progress.history.append({**row, "seconds": time.perf_counter() - begin})
-            if selection is not None:
-                _compare(model, progress, row)
-            _save(model, optimizer, progress, folder, fingerprint)
-            _report(progress.history[-1], writer, bar)
+                model.load_state_dict(progress.best_weights)
+            if progress.stage + 1 == len(settings.stages):
+                break
+            progress = Progress(
+                epoch=progress.epoch,
+                history=progress.history,
+                stage=progress.stage + 1,
+                stage_began=progress.epoch,
+                last_gain=progress.epoch,
+            )
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name in trainable)
     with writing(folder):
         # Once more: whoever started a job again after its last epoch may have removed it, as Snakemake does.
         _write_history(progress, folder)
     if selection is None:
         progress.best_epoch = progress.epoch
-    else:
-        model.load_state_dict(progress.best_weights)
     return progress
+
+
+def _epochs_of(settings: LoopSettings) -> list[int]:
+    """The most epochs of each stage, at least one."""
+    ends = np.cumsum([stage.share for stage in settings.stages]) * settings.epochs
+    return [max(1, int(epochs)) for epochs in np.diff(np.round(ends), prepend=0)]
+
+
+def _stage_step(
+    model: MomentNetwork[Any], stage: Stage, trainable: Sequence[str], settings: LoopSettings, *, capturable: bool
+) -> TrainingStep:
+    """A step of a stage with a new optimizer; parameters that it does not train want no gradient and have none."""
+    if unknown := [name for name in stage.evaluated if name not in dict(model.named_modules())]:
+        raise ValueError(f"stage {stage.name}: the network has no module {unknown[0]}")
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name in trainable and name.startswith(stage.trained))
+        parameter.grad = None
+    optimizer = torch.optim.Adam(
+        [parameter for parameter in model.parameters() if parameter.requires_grad],
+        lr=settings.learning_rate * stage.rate_factor,
+        fused=True,
+        capturable=capturable,
+    )
+    return TrainingStep(
+        model, optimizer, gradient_clip=settings.gradient_clip, precision=settings.precision, stage=stage.name
+    )
+
+
+def _epoch(
+    step: TrainingStep,
+    collator: Collator,
+    train: Samples,
+    selection: Samples | None,
+    settings: LoopSettings,
+    stage: Stage,
+    *,
+    epoch: int,
+) -> dict[str, Any]:
+    """Train and validate once; a row of the history."""
+    begin = time.perf_counter()
+    row: dict[str, Any] = _train_epoch(step, collator, train, settings, epoch=epoch, evaluated=stage.evaluated)
+    if selection is not None:
+        try:
+            row |= validation_scores(
+                step.model, collator, selection, batch_size=2 * settings.batch_size, precision=settings.precision,
+                supervision=settings.supervision, negatives=settings.negatives,
+            )  # fmt: skip
+        except TrainingError as error:
+            raise TrainingError(f"after epoch {epoch} {error}. {_ADVICE}") from error
+    named = {"stage": stage.name} if len(settings.stages) > 1 else {}
+    rate = {"learning_rate": settings.learning_rate * stage.rate_factor}
+    return {"epoch": epoch, **named, **row, **rate, "seconds": time.perf_counter() - begin}
 
 
 def clear_state(folder: Path) -> None:
@@ -178,8 +254,11 @@ def _train_epoch(
     settings: LoopSettings,
     *,
     epoch: int,
-) -> dict[str, float]:
+    evaluated: Sequence[str] = (),
+) -> dict[str, Any]:
     step.model.train()
+    for name in evaluated:
+        step.model.get_submodule(name).eval()
     if settings.exchanged is not None:
         # Not the numbers of the order of batches, which must have nothing to do with who is exchanged for whom.
         train = exchange_input(train, settings.exchanged, seed=(settings.seed, epoch, 1))
@@ -191,7 +270,12 @@ def _train_epoch(
         if collator.device.type == "cuda":
             # Each step begins anew: a recorded one draws other amounts of random numbers than one that is not.
             torch.cuda.manual_seed(_seed(settings.seed, epoch, number))
-        losses.append(step(collator(train, rows)))
+        batch = collator(train, rows)
+        targets = collator.targets(
+            train, rows, batch, supervision=settings.supervision, negatives=settings.negatives,
+            seed=(settings.seed, epoch, number),
+        )  # fmt: skip
+        losses.append(step(batch, targets))
         if number % _STEPS_BETWEEN_CHECKS == 0 or number + 1 == len(batches):
             _check_finite(losses, batches, train, epoch)
     sizes = torch.tensor([float(len(rows)) for rows in batches])
@@ -216,12 +300,13 @@ def _check_finite(losses: list[Float[Tensor, "_"]], batches: list[Any], train: S
     )
 
 
-def _compare(model: MomentNetwork[Any], progress: Progress, row: dict[str, float]) -> None:
+def _compare(model: MomentNetwork[Any], progress: Progress, row: dict[str, Any], settings: LoopSettings) -> None:
     """Note whether the epoch is better than those before, and keep its weights if it is the best."""
     if row[PATIENCE_LOSS] < progress.lowest_loss:
         progress.lowest_loss, progress.last_gain = row[PATIENCE_LOSS], progress.epoch
-    if row[CRITERION] > progress.best_score:
-        progress.best_epoch, progress.best_score = progress.epoch, row[CRITERION]
+    score = row[CRITERION] if settings.chosen_by == CRITERION else -row[PATIENCE_LOSS]
+    if score > progress.best_score:
+        progress.best_epoch, progress.best_score = progress.epoch, score
         progress.last_gain, progress.best_weights = progress.epoch, _weights(model)
 
 
@@ -251,17 +336,11 @@ def _write_history(progress: Progress, folder: Path) -> None:
         pd.DataFrame(progress.history).to_csv(temporary, index=False)
 
 
-def _resume(
-    model: MomentNetwork[Any], optimizer: torch.optim.Optimizer, folder: Path, fingerprint: str
-) -> Progress | None:
+def _load(folder: Path, fingerprint: str) -> dict[str, Any] | None:
     state = load_state(folder / STATE_FILE, fingerprint=fingerprint)
-    if state is None:
-        return None
-    progress = Progress(**state["progress"])
-    model.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
-    log.info("going on after epoch %d", progress.epoch)
-    return progress
+    if state is not None:
+        log.info("going on after epoch %d", state["progress"]["epoch"])
+    return state
 
 
 def _writer(folder: Path, finished: int) -> "SummaryWriter":
@@ -273,11 +352,12 @@ def _writer(folder: Path, finished: int) -> "SummaryWriter":
     return SummaryWriter(str(folder / TENSORBOARD_FOLDER), purge_step=finished + 1)
 
 
-def _report(row: dict[str, float], writer: "SummaryWriter", bar: Any) -> None:
+def _report(row: dict[str, Any], writer: "SummaryWriter", bar: Any) -> None:
     epoch = int(row["epoch"])
     for name, value in row.items():
-        if name != "epoch":
+        if name not in ("epoch", "stage"):
             writer.add_scalar(f"{_SCALAR_GROUPS.get(name, 'train')}/{name}", value, epoch)
     bar.update()
     bar.set_postfix({name: f"{row[name]:.3g}" for name in ("loss", CRITERION) if name in row})
-    log.info("%s", ", ".join(f"{name} {value:.4g}" for name, value in row.items()))
+    shown = {name: value if isinstance(value, str) else f"{value:.4g}" for name, value in row.items()}
+    log.info("%s", ", ".join(f"{name} {value}" for name, value in shown.items()))

@@ -21,7 +21,7 @@ from vmr.errors import EvaluationError
 from vmr.features.store import FeatureStore
 from vmr.machine.devices import choose_device
 from vmr.machine.precision import resolve_precision
-from vmr.methods.build import exchanged_input
+from vmr.methods.catalogue import METHODS
 from vmr.model.network import MomentNetwork
 from vmr.queries.store import QueryStore
 from vmr.storage.files import atomic_path
@@ -161,7 +161,7 @@ def open_run(
     """
     where = choose_device(device)
     model, info = load_checkpoint(checkpoint, device=where)
-    exchanged = exchanged_input(info["sizes"]["method"])
+    exchanged = METHODS[info["sizes"]["method"]].exchanged
     table = read_moments(moments)
     manifest = read_manifest(list(manifests)) if manifests else None
     table = clamp_spans(table, video_durations(table, manifest))

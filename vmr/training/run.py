@@ -15,18 +15,20 @@ import pandas as pd
 import torch
 
 from vmr.annotations.moments import clamp_spans, read_moments, validation_videos, video_durations
+from vmr.config.sections import ModelSettings, TrainingSettings
 from vmr.data.blind import others_there
 from vmr.data.collate import Collator
 from vmr.data.samples import Samples, build_samples
 from vmr.data.video_steps import VideoSteps, load_videos
-from vmr.errors import ConfigError, TrainingError
+from vmr.errors import TrainingError
 from vmr.features.store import FeatureStore
 from vmr.machine.devices import claim_device, describe, repeatable
 from vmr.machine.precision import resolve_precision
-from vmr.methods.build import METHODS, build_network, exchanged_input, uses_alignment
-from vmr.model.fusion import ALIGNMENTS
-from vmr.names import Alignment, MethodName
+from vmr.methods.build import build_network, network_sizes
+from vmr.methods.catalogue import MethodName, method_digest, method_named
+from vmr.methods.entry import MethodSettings
 from vmr.pipeline.digest import code_digest
+from vmr.pipeline.stages import CONFIG
 from vmr.queries.store import UNKNOWN, QueryStore
 from vmr.storage.files import atomic_path, sha256_file, sha256_json, write_json, writing
 from vmr.storage.provenance import library_versions
@@ -47,27 +49,13 @@ def train_run(
     queries: Path,
     manifests: Sequence[Path],
     output_dir: Path,
-    method: MethodName = "ci_mha",
-    seed: int = 0,
+    method: MethodName,
+    seed: int,
+    model: ModelSettings,
+    training: TrainingSettings,
+    own: MethodSettings | None = None,
     train_split: str = "train",
     test_splits: Sequence[str] = (),
-    hidden: int = 512,
-    query_hidden: int = 256,
-    heads: int = 8,
-    dropout: float = 0.2,
-    lstm_dropout: float = 0.5,
-    alignment: Alignment = "attention",
-    max_steps: int = 128,
-    segmentation_weight: float = 1.0,
-    learning_rate: float = 1e-4,
-    batch_size: int = 100,
-    epochs: int = 100,
-    patience: int = 20,
-    gradient_clip: float = 1.0,
-    selection: str = "validation",
-    validation_fraction: float = 0.1,
-    precision: str = "auto",
-    device: str = "auto",
 ) -> None:
     """Train one method with one seed and write checkpoint, history, TensorBoard and `run.json`.
 
@@ -80,42 +68,27 @@ def train_run(
         queries: the query store.
         manifests: video manifests, for durations that the annotations do not give; may be empty.
         output_dir: folder of the run.
-        method: one of `vmr.methods.build.METHODS`.
+        method: its name in the catalogue.
         seed: of initial weights, dropout and order of samples.
+        model: sizes of the network; those that it does not take change nothing.
+        training: how to train. With ``selection="test"`` nothing is held out, and the record says so.
+        own: settings that only this method has; None for its defaults.
         train_split: the split to train on.
         test_splits: the splits that choose the epoch with ``selection="test"``.
-        hidden: width of the fused modalities.
-        query_hidden: length of the query LSTM's states, each direction.
-        heads: heads of every attention.
-        dropout: after attentions, in feed-forward layers and perceptrons.
-        lstm_dropout: after LSTMs.
-        alignment: reading of Eqs. 7 to 9.
-        max_steps: longer videos are averaged to so many steps.
-        segmentation_weight: weight of the segmentation loss.
-        learning_rate: of Adam.
-        batch_size: queries a step.
-        epochs: at most so many.
-        patience: stop after so many epochs in which neither validation mIoU nor validation loss got better.
-        gradient_clip: largest norm of the gradient.
-        selection: ``validation`` (videos held out of the training split choose the epoch) or ``test`` (labelled
-            as such: only to compare with papers that did so; nothing is held out then).
-        validation_fraction: share of the training videos that is held out.
-        precision: auto, float32 or bfloat16.
-        device: auto, cpu or cuda.
 
     Raises:
         TrainingError: no video at all has features, the split has no queries, nor have the test splits that are
             to choose the epoch, or the loss or its gradient is not a number.
-        ConfigError: a setting is not one of its choices.
+        ConfigError: there is no such method or device.
         ShardError: the disk is full or the folder cannot be written.
     """
-    _check_choice("method", method, METHODS)
-    _check_choice("alignment", alignment, ALIGNMENTS)
-    _check_choice("selection", selection, ("validation", "test"))
+    entry = method_named(method)
+    own = own or entry.settings()
+    selection = training.selection
     begin = time.time()
     with writing(output_dir):
         output_dir.mkdir(parents=True, exist_ok=True)
-    where = claim_device(device)
+    where = claim_device(training.device)
     table = _clamped_moments(moments, manifests)
     train_rows = table[table["split"] == train_split]
     if train_rows.empty:
@@ -132,77 +105,85 @@ def train_run(
         if not store.video_ids:
             raise TrainingError(f"{features}: no video has features, so that there is nothing to train or predict on.")
         kind = feature_kind(store.provenance, dim=store.dim)
-        numbers = resolve_precision(precision, where, width=hidden)
+        numbers = resolve_precision(training.precision, where, width=model.hidden)
         feature_provenance = store.provenance
         videos = load_videos(
             store,
             [*train_rows["video_id"], *test_rows["video_id"]],
-            max_steps=max_steps,
+            max_steps=model.max_steps,
             dtype=torch.float16 if numbers == "bfloat16" else torch.float32,
             device=where,
             scratch=output_dir,
         )
     train, chooser, choice = _split_samples(
-        train_rows, test_rows, videos, store_of_queries, selection=selection, fraction=validation_fraction
+        train_rows, test_rows, videos, store_of_queries, selection=selection, fraction=training.validation_fraction
     )
-    exchanged = exchanged_input(method)
+    exchanged = entry.exchanged
     trained = len(train) > 0
     if trained and exchanged is not None and not others_there(train, exchanged):
         trained, chooser = False, None
         choice = f"{method} needs another {exchanged} for each one, and there is a single one to train on with features"
-    sizes: dict[str, Any] = {
-        "method": method, "video_dim": kind["dim"], "word_dim": store_of_queries.dim, "max_steps": max_steps,
-        "hidden": hidden, "query_hidden": query_hidden, "heads": heads, "dropout": dropout,
-        "lstm_dropout": lstm_dropout, "alignment": alignment, "segmentation_weight": segmentation_weight,
-    }  # fmt: skip
+    inputs = {"video_dim": kind["dim"], "word_dim": store_of_queries.dim, "vocabulary": len(store_of_queries.words)}
+    sizes = network_sizes(method, {**inputs, **model.model_dump(), **own.model_dump()})
+    sizes["max_steps"] = model.max_steps  # of the data too
     loop = LoopSettings(
         seed=seed,
-        epochs=epochs,
-        patience=patience,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        gradient_clip=gradient_clip,
+        epochs=training.epochs,
+        patience=training.patience,
+        batch_size=training.batch_size,
+        learning_rate=own.learning_rate or training.learning_rate,
+        gradient_clip=training.gradient_clip,
         precision=numbers,
         exchanged=exchanged,
+        supervision=entry.supervision,
+        negatives=entry.negatives,
+        stages=entry.stages,
     )
     settings = {
-        **sizes, **asdict(loop), "selection": selection, "validation_fraction": validation_fraction,
+        **sizes, **_told(loop), "selection": selection, "validation_fraction": training.validation_fraction,
         "train_split": train_split, "test_splits": list(test_splits),
     }  # fmt: skip
     # Sums in another number of threads differ in their last bits. Of the annotations what counts is the table after
     # the durations, which manifests may tell, have clamped it.
     threads = torch.get_num_threads() if where.type == "cpu" else None
     labels = hashlib.sha256(table.to_csv(index=False).encode("utf-8", "surrogateescape")).hexdigest()
-    code = [torch.__version__, code_digest(["vmr.training.run"])]
+    code = [torch.__version__, code_digest(["vmr.training.run"], without=CONFIG), method_digest(method)]
     fingerprint = sha256_json([settings, where.type, threads, *code, videos.digest, labels, sha256_file(queries)])
     with torch.random.fork_rng(devices=[where] if where.type == "cuda" else []), repeatable(where):
         torch.manual_seed(seed)
-        model = build_network(**sizes).to(where)
-        model.fit_features(videos.steps_of(video) for video in np.unique(train.video))
+        network = build_network(**sizes).to(where)
+        network.fit_features(videos.steps_of(video) for video in np.unique(train.video))
         if trained:
             collator = Collator(videos, store_of_queries.vectors, device=where)
-            progress = fit(model, collator, train, chooser, settings=loop, folder=output_dir, fingerprint=fingerprint)
+            progress = fit(network, collator, train, chooser, settings=loop, folder=output_dir, fingerprint=fingerprint)
         else:
             log.warning("NOT TRAINED: %s. The checkpoint has the initial weights; its scores are chance.", choice)
             progress = Progress()
             _write_empty_history(output_dir)
     record = {
-        "method": method, "seed": seed, "alignment": alignment if uses_alignment(method) else None,
+        "method": method, "seed": seed, "alignment": sizes.get("alignment"),
         "selection": selection, "settings": settings,
         "feature_kind": kind, "features": feature_provenance, "queries": store_of_queries.provenance,
         "fingerprint": fingerprint,
         "trained": trained, "chosen_epoch": progress.best_epoch,
     }  # fmt: skip
     vocabulary = _words_of(train, store_of_queries) if trained else []
-    save_checkpoint(output_dir / CHECKPOINT_FILE, model, sizes=sizes, info={**record, "vocabulary": vocabulary})
-    reason = f"highest {CRITERION} ({progress.best_score:.2f}) {choice}" if chooser is not None else choice
+    save_checkpoint(output_dir / CHECKPOINT_FILE, network, sizes=sizes, info={**record, "vocabulary": vocabulary})
+    best = f"highest {CRITERION} ({progress.best_score:.2f})"
+    if loop.chosen_by != CRITERION:
+        best = f"lowest {loop.chosen_by} ({-progress.best_score:.4f})"
+    reason = f"{best} {choice}" if chooser is not None else choice
+    if chooser is not None and loop.chosen_by != CRITERION and progress.history:
+        other = max(progress.history[progress.stage_began :], key=lambda row: float(row[CRITERION]))
+        record["by_spans"] = {"epoch": other["epoch"], CRITERION: other[CRITERION]}
+        log.info("by %s epoch %d would have been chosen (%.2f)", CRITERION, other["epoch"], other[CRITERION])
     about: dict[str, Any] = record | {
         "reason": reason,
         "epochs_run": progress.epoch,
         "chosen_scores": next((row for row in progress.history if row["epoch"] == progress.best_epoch), {}),
         "counts": _counts(train_rows, train, chooser),
         "coverage": _coverage(train_rows, videos),
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "device": describe(where),
         "precision": numbers,
         "threads": torch.get_num_threads(),
@@ -215,9 +196,14 @@ def train_run(
     log.info("%s: epoch %d chosen, %s", output_dir, progress.best_epoch, reason)
 
 
-def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
-    if value not in choices:
-        raise ConfigError(f"{name} is {value!r}; expected one of {', '.join(choices)}")
+def _told(loop: LoopSettings) -> dict[str, Any]:
+    """The loop's settings less those that a method of one stage that learns from spans has not."""
+    settings, usual = asdict(loop), asdict(LoopSettings(seed=0))
+    return {
+        name: value
+        for name, value in settings.items()
+        if name not in ("supervision", "negatives", "stages") or value != usual[name]
+    }
 
 
 def _clamped_moments(moments: Path, manifests: Sequence[Path]) -> pd.DataFrame:

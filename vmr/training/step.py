@@ -1,18 +1,16 @@
 """One step of training; on a card recorded once for each shape of batches, and played back from then on."""
 
 from collections.abc import Callable
-from dataclasses import fields
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vmr.data.collate import Batch
-from vmr.machine.precision import Precision
-from vmr.model.losses import Targets
+from vmr.machine.precision import Precision, autocast
+from vmr.model.batch import Batch, PairTargets
 from vmr.model.network import MomentNetwork
-from vmr.training.inference import predict_batch
+from vmr.training.inference import readable
 
 
 class TrainingStep:
@@ -24,9 +22,11 @@ class TrainingStep:
 
     Args:
         model: the network, in training mode when steps are made.
-        optimizer: of its parameters; on a card one that can be recorded.
+        optimizer: of the parameters that are trained; on a card one that can be recorded. The others must want no
+            gradient: only trained ones enter the norm.
         gradient_clip: largest norm of the gradient.
         precision: of matrix products.
+        stage: name of the stage of training.
     """
 
     def __init__(
@@ -36,35 +36,36 @@ class TrainingStep:
         *,
         gradient_clip: float,
         precision: Precision,
+        stage: str,
     ) -> None:
-        self.model, self.optimizer = model, optimizer
+        self.model, self.optimizer, self.stage = model, optimizer, stage
         self.gradient_clip, self.precision = gradient_clip, precision
         self.names: list[str] = []
         self._recorded: dict[tuple[Any, ...], _Recording | None] = {}
         self._pool: Any = None
 
-    def __call__(self, batch: Batch) -> Float[Tensor, "P"]:
+    def __call__(self, batch: Batch, targets: PairTargets) -> Float[Tensor, "P"]:
         """Train on a batch.
 
         Returns:
             What `names` calls: the loss, its parts, and the norm of the gradient before it was clipped.
         """
-        if batch.features.device.type != "cuda":
-            return self._step(batch)
-        shape = tuple(tensor.shape for tensor in _tensors(batch).values())
+        if batch.features.device.type != "cuda" or not self.model.recordable:
+            return self._step(batch, targets)
+        shape = tuple(tensor.shape for tensor in _tensors(batch, targets).values())
         if shape not in self._recorded:
             # The first step of a shape also lets libraries and the optimizer prepare what no recording may hold.
             self._recorded[shape] = None
-            return self._step(batch)
+            return self._step(batch, targets)
         recording = self._recorded[shape]
         if recording is None:
-            recording = self._recorded[shape] = _Recording(batch, self._step, self._pool)
+            recording = self._recorded[shape] = _Recording(batch, targets, self._step, self._pool)
             self._pool = recording.graph.pool()
-        return recording.replay(batch)
+        return recording.replay(batch, targets)
 
-    def _step(self, batch: Batch) -> Float[Tensor, "P"]:
-        prediction = predict_batch(self.model, batch, self.precision)
-        objective = self.model.losses(prediction, Targets(batch.labels, batch.share, batch.step_counts))
+    def _step(self, batch: Batch, targets: PairTargets) -> Float[Tensor, "P"]:
+        with autocast(batch.features.device, self.precision):
+            objective = self.model.training_loss(readable(batch, self.precision), targets, stage=self.stage)
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(objective.total)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.gradient_clip)
@@ -76,15 +77,17 @@ class TrainingStep:
 class _Recording:
     """A step on batches of one shape, as a CUDA graph."""
 
-    def __init__(self, batch: Batch, step: Callable[[Batch], Tensor], pool: Any) -> None:
-        self._held = _tensors(batch)
+    def __init__(
+        self, batch: Batch, targets: PairTargets, step: Callable[[Batch, PairTargets], Tensor], pool: Any
+    ) -> None:
+        self._held = _tensors(batch, targets)
         self.graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self.graph, pool=pool):
-            self._values = step(batch)
+            self._values = step(batch, targets)
 
-    def replay(self, batch: Batch) -> Float[Tensor, "P"]:
+    def replay(self, batch: Batch, targets: PairTargets) -> Float[Tensor, "P"]:
         """The step on another batch."""
-        for name, tensor in _tensors(batch).items():
+        for name, tensor in _tensors(batch, targets).items():
             if tensor is not self._held[name]:
                 self._held[name].copy_(tensor)
         self.graph.replay()
@@ -92,6 +95,8 @@ class _Recording:
         return values
 
 
-def _tensors(batch: Batch) -> dict[str, Tensor]:
-    values = {field.name: getattr(batch, field.name) for field in fields(batch)}
+def _tensors(batch: Batch, targets: PairTargets) -> dict[str, Tensor]:
+    values = {
+        f"{own.__class__.__name__}.{name}": value for own in (batch, targets) for name, value in vars(own).items()
+    }
     return {name: value for name, value in values.items() if isinstance(value, Tensor)}

@@ -22,6 +22,7 @@ shell.prefix(
 from vmr.assets.registry import is_path
 from vmr.config import load_config, read_mapping
 from vmr.errors import ConfigError, VmrError
+from vmr.methods.catalogue import METHODS, method_digest, method_settings
 from vmr.pipeline.failures import options_of, summary
 from vmr.pipeline.stages import STAGES, extract_stage
 from vmr.features.foreign_names import joined_source
@@ -49,13 +50,14 @@ ASSETS = "data/assets"
 
 def one_of(names):
     """Pattern of a wildcard that is one of these names, and of nothing when there is none."""
-    return "|".join(map(re.escape, sorted(names))) or "(?!)"
+    longest_first = sorted(names, key=lambda name: (-len(name), name))
+    return "|".join(map(re.escape, longest_first)) or "(?!)"
 
 
 wildcard_constraints:
     dataset=one_of(DATASETS),
     extractor=one_of({kind for kinds in KINDS.values() for kind in kinds}),
-    method="ci_mha_query_blind|ci_mha_video_blind|ci_mha_wo_ms|ci_mha|vslnet|excl|lgi|mha",
+    method=one_of(METHODS),
     shard=r"\d+",
     seed=r"\d+",
     split=one_of(

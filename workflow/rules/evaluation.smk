@@ -27,7 +27,7 @@ rule evaluate:
         splits=splits_option,
         options=lambda wildcards: options(settings_of(wildcards).evaluation),
         device=lambda wildcards: settings_of(wildcards).training.device,
-        code=STAGES["evaluate"].digest(),
+        code=run_code("evaluate"),
     shell:
         "python -m vmr evaluate-run --run {params.folder} --moments {input.moments} --features {input.features}"
         " --queries {input.queries} {params.manifests} {params.splits} --split-name {wildcards.split} {params.options}"

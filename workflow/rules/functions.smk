@@ -222,30 +222,41 @@ def extract_threads(extractor):
 
 
 def train_options(wildcards):
-    """Sizes of the network and settings of its training."""
+    """Sizes of the network and settings of its training; of methods' own settings those of the job's method."""
     settings, dataset = settings_of(wildcards), dataset_of(wildcards)
-    # Only the method's own: another's must not train it anew.
-    training = settings.training
-    learning_rate = training.learning_rates.get(
-        wildcards.method, training.learning_rate
-    )
-    left_out = ("methods", "seeds", "threads", "learning_rate", "learning_rates")
+    own = method_settings(wildcards.method, settings.methods)
+    rate = own.learning_rate or settings.training.learning_rate
+    values = own.model_dump(exclude={"learning_rate"})
     test_splits = sorted(
         {split for splits in dataset.test_splits.values() for split in splits}
     )
     return " ".join(
         [
             options(settings.model),
-            options(training, *left_out),
-            f"--learning-rate {learning_rate}",
+            options(settings.training, "methods", "seeds", "threads", "learning_rate"),
+            f"--learning-rate {rate}",
+            repeated("--set", [f"{name}={value}" for name, value in values.items()]),
             f"--train-split {dataset.train_split}",
             (
                 repeated("--test-splits", test_splits)
-                if training.selection == "test"
+                if settings.training.selection == "test"
                 else ""
             ),
         ]
     )
+
+
+def run_code(stage):
+    """Params function: digest of a stage's code and of the job's method, so that another method reruns nothing."""
+    return (
+        lambda wildcards: f"{STAGES[stage].digest()} {method_digest(wildcards.method)}"
+    )
+
+
+def case_code(wildcards):
+    """The same of the stage that asks one run of each method."""
+    methods = settings_of(wildcards).training.methods
+    return " ".join([STAGES["study_cases"].digest(), *map(method_digest, methods)])
 
 
 def splits_option(wildcards):

@@ -69,7 +69,7 @@ rule study_cases:
         splits=splits_option,
         options=lambda wildcards: options(settings_of(wildcards).report),
         device=lambda wildcards: settings_of(wildcards).training.device,
-        code=STAGES["study_cases"].digest(),
+        code=case_code,
     shell:
         "python -m vmr report cases {params.runs} --split-name {wildcards.split} {params.splits}"
         " --moments {input.moments} --features {input.features} --queries {input.queries} {params.manifests}"

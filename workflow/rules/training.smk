@@ -26,7 +26,7 @@ rule train:
         folder=lambda wildcards, output: Path(output.checkpoint).parent,
         manifests=lambda wildcards, input: of_all_shards("--manifests", input.manifests),
         options=train_options,
-        code=STAGES["train"].digest(),
+        code=run_code("train"),
     shell:
         "python -m vmr train --moments {input.moments} --features {input.features} --queries {input.queries}"
         " {params.manifests} --method {wildcards.method} --seed {wildcards.seed} {params.options} --threads {threads}"

@@ -8,6 +8,7 @@ import yaml
 
 from vmr.config import FeatureSettings, load_config, read_config, schema_text
 from vmr.errors import ConfigError
+from vmr.methods.catalogue import METHODS, method_settings
 from vmr.names import ExtractorName
 
 ROOT = Path(__file__).parents[3]
@@ -62,8 +63,10 @@ def test_a_dataset_of_other_videos_takes_their_settings(values):
         (["datasets", "demo", "overrides", "model"], {"hedden": 1}, r"demo\.overrides.*(?s:.)*hedden.*`hidden`"),
         (["datasets", "charades", "test_splits"], {"test": "tests"}, r"no annotations for the split `tests`"),
         (["datasets", "charades", "extractors"], ["i4d"], r"extractors\.0"),
-        (["training", "learning_rates"], {"excel": 0.1}, r"training\.learning_rates\.excel"),
-        (["training", "learning_rates"], {"excl": 0}, r"training\.learning_rates\.excl: .*greater than 0"),
+        (["training", "learning_rates"], {"excel": 0.1}, r"methods\.excel: .*did you mean `excl`"),
+        (["methods", "ci_mha"], {"alignmnt": "pad"}, r"methods\.ci_mha\.alignmnt: .*did you mean `alignment`"),
+        (["training", "methods"], ["ci_mah"], r"training\.methods\.0: .*did you mean `ci_mha`"),
+        (["methods", "excl"], {"learning_rate": 0}, r"methods\.excl\.learning_rate: .*greater than 0"),
         (["datasets", "../evil"], {}, r"\.\./evil"),
         (["datasets", "charades", "further"], ["charades_dc"], r"no dataset `charades_dc`; did you mean `charades_cd`"),
         (["datasets", "charades", "further"], ["demo"], r"two splits of one name"),
@@ -109,9 +112,9 @@ def test_a_dataset_of_other_videos_takes_their_settings(values):
         (["video", "fps"], "fast", r"video\.fps.*found: 'fast'"),
         (["video", "probe_timeout_sec"], math.inf, r"video\.probe_timeout_sec: .*finite number"),
         (["model", "dropout"], math.nan, r"model\.dropout: .*finite number \(found: nan\)"),
-        (["model", "segmentation_weight"], math.inf, r"model\.segmentation_weight: .*finite number"),
+        (["methods", "ci_mha"], {"segmentation_weight": math.inf}, r"methods\.ci_mha\.segmentation_weight: .*finite"),
         (["training", "learning_rate"], math.inf, r"training\.learning_rate: .*finite number"),
-        (["training", "learning_rates"], {"excl": math.inf}, r"training\.learning_rates\.excl: .*finite number"),
+        (["methods", "excl"], {"learning_rate": math.inf}, r"methods\.excl\.learning_rate: .*finite number"),
         (["training", "gradient_clip"], math.inf, r"training\.gradient_clip: .*finite number"),
         (["training", "seeds"], [2**63], r"training\.seeds\.0: .*less than or equal to 9223372036854775807"),
         (["training", "threads"], 1025, r"training\.threads: .*less than or equal to 1024"),
@@ -226,6 +229,27 @@ def test_a_missing_file_is_named(tmp_path):
         read_config(tmp_path / "none.yaml")
     with pytest.raises(ConfigError, match=r"a YAML file was expected, .*Is a directory"):
         read_config(tmp_path)
+
+
+def test_settings_that_moved_to_their_method_still_count(values, caplog):
+    values["methods"] = {"ci_mha": {"segmentation_weight": 3.0}}
+    values["model"] |= {"alignment": "pad", "segmentation_weight": 2.0}
+    values["datasets"]["charades"]["overrides"] = {
+        "model": {"alignment": "cross"}, "training": {"learning_rates": {"mha": 0.01}},
+        "methods": {"lgi": {"phrases": 5}},
+    }  # fmt: skip
+    config = load_config(values)
+    own = {
+        name: {method: method_settings(method, config.for_dataset(name).methods) for method in METHODS}
+        for name in ("charades", "activitynet")
+    }
+    assert own["activitynet"]["ci_mha"].alignment == "pad"
+    assert own["charades"]["ci_mha"].alignment == own["charades"]["mha"].alignment == "cross"
+    assert own["charades"]["ci_mha"].segmentation_weight == 3.0  # the new place wins
+    assert (own["charades"]["mha"].learning_rate, own["charades"]["ci_mha"].learning_rate) == (0.01, None)
+    assert (own["charades"]["lgi"].phrases, own["activitynet"]["lgi"].phrases) == (5, 3)
+    assert "model.alignment has moved to methods.ci_mha.alignment" in caplog.text
+    assert "training.learning_rates.mha has moved to methods.mha.learning_rate" in caplog.text
 
 
 def test_the_schema_in_the_tree_is_the_generated_one():

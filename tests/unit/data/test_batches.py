@@ -2,7 +2,7 @@
 
 import errno
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +10,11 @@ import pandas as pd
 import pytest
 import torch
 
-from vmr.data.collate import Collator, ordered_batches, training_batches
+from vmr.data.collate import Collator, draw_negatives, ordered_batches, training_batches
 from vmr.data.samples import build_samples
 from vmr.data.video_steps import load_videos
 from vmr.errors import FeatureError, QueryError, ShardError
+from vmr.model.batch import PairTargets, Targets
 from vmr.queries.store import QueryStore, write_query_store
 
 
@@ -161,7 +162,8 @@ def test_samples_have_labels_and_drop_empty_moments(store: MemoryStore, queries:
 def test_batches_are_padded_with_zeros(store: MemoryStore, queries: QueryStore) -> None:
     videos = load_videos(store, store.videos, max_steps=6)
     samples = build_samples(MOMENTS, videos, queries, drop_empty=True)
-    batch = Collator(videos, queries.vectors)(samples, np.array([2, 1, 0]))
+    collator = Collator(videos, queries.vectors)
+    batch = collator(samples, np.array([2, 1, 0]))
     assert batch.video.tolist() == [0, 1, 0]
     assert batch.step_counts.tolist() == [6, 4, 6]
     assert batch.features.shape == (2, 6, 3)
@@ -170,8 +172,15 @@ def test_batches_are_padded_with_zeros(store: MemoryStore, queries: QueryStore) 
     assert batch.words.tolist() == [[[1, 2], [1, 2], [0, 0]], [[3, 4], [0, 0], [0, 0]], [[1, 2], [0, 0], [3, 4]]]
     assert batch.unknown_mask.tolist() == [[False] * 3, [False] * 3, [False, True, False]]
     assert batch.word_counts.tolist() == [2, 1, 3]
-    assert batch.labels.tolist() == [[4, 5], [0, 3], [1, 1]]
-    assert batch.share.numpy() == pytest.approx(np.array([[2 / 3, 1], [0, 1], [1 / 6, 1 / 3]]))
+    targets = collator.targets(samples, np.array([2, 1, 0]), batch)
+    assert isinstance(targets, Targets)
+    assert targets.labels.tolist() == [[4, 5], [0, 3], [1, 1]]
+    assert targets.same_video.tolist() == [[True, False, True], [False, True, False], [True, False, True]]
+    assert targets.share.numpy() == pytest.approx(np.array([[2 / 3, 1], [0, 1], [1 / 6, 1 / 3]]))
+    assert batch.tokens.tolist() == targets.tokens.tolist() == samples.tokens[[2, 1, 0]].tolist()
+    weak = collator.targets(samples, np.array([2, 1, 0]), batch, supervision="pairs", negatives=2)
+    assert {field.name for field in fields(weak)} == {"video", "step_counts", "tokens", "negatives"}
+    assert weak.negatives.tolist()[0] == [1, 1] and sorted(weak.negatives.tolist()[1]) == [0, 2]
     alone = Collator(videos, queries.vectors)(samples, np.array([1]))
     assert alone.features.shape == (1, 4, 3)
     assert alone.words.shape == (1, 1, 2)
@@ -195,3 +204,16 @@ def test_training_batches_cover_all_and_group_by_length() -> None:
 def test_ordered_batches_cover_all() -> None:
     counts = np.array([3, 1, 2, 2, 9])
     assert [batch.tolist() for batch in ordered_batches(counts, batch_size=2)] == [[1, 2], [3, 0], [4]]
+
+
+def test_negatives_are_of_other_videos_and_a_function_of_the_seed() -> None:
+    video = np.array([3, 3, 5, 7, 5, 3])
+    drawn = draw_negatives(video, count=3, seed=(1, 2, 3))
+    assert (video[drawn] != video[:, None]).all()
+    assert all(len(set(row)) == 3 for row in drawn.tolist())
+    assert np.array_equal(drawn, draw_negatives(video, count=3, seed=(1, 2, 3)))
+    assert any(not np.array_equal(drawn, draw_negatives(video, count=3, seed=(1, 2, n))) for n in range(4, 8))
+    # A single video has none: its own numbers, which the mask leaves out.
+    alone = torch.from_numpy(draw_negatives(np.array([4, 4]), count=2, seed=(0,)))
+    targets = PairTargets(torch.tensor([4, 4]), torch.tensor([1, 1]), torch.ones(2, 1).long(), alone)
+    assert not targets.negative_mask.any() and targets.same_video.all()

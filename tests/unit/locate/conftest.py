@@ -4,10 +4,9 @@ from pathlib import Path
 
 import clips
 import pytest
-from synthetic import SyntheticData, write_synthetic
+from synthetic import SyntheticData, train_run, write_synthetic
 
 from vmr.locate.export import export_run
-from vmr.training.run import train_run
 
 
 @pytest.fixture(scope="package")

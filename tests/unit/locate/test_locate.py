@@ -132,7 +132,7 @@ def test_a_stretch_without_the_moment_does_not_win_by_its_own_certainty() -> Non
     share = np.exp(2) / (np.exp(2) + 3)
     assert (moments[0].start_sec, moments[0].end_sec) == (4.0, 5.0)
     assert moments[0].score == pytest.approx(share**2 / (1 + np.exp(-6)), rel=1e-5)
-    assert len(curve.start) == len(curve.inside) == 6
+    assert len(curve.shares["start"]) == len(curve.shares["inside"]) == 6
     # Without P_in the unnormalised logits decide, and the first one's are larger.
     silent = BoundaryPrediction(start, end, None)
     results = [stretch_result(silent, k, each, times[:-1], times[1:], **common) for k, each in enumerate(stretches)]
@@ -218,7 +218,7 @@ def test_a_long_video_is_looked_at_in_stretches(made, tmp_path: Path) -> None:
     write_features(long, {"v": (features, edges[:-1], edges[1:])})
     answer = Locator.load(folder / "model.safetensors", features=long, device="cpu").locate("v", "the wave appears")
     assert answer.stretches == 12  # ceil((100 - 16) / 8) + 1
-    assert len(answer.curve.start) == 100
+    assert len(answer.curve.shares["start"]) == 100
     assert answer.duration_sec == 100.0
     assert [each.score for each in answer.moments] == sorted((each.score for each in answer.moments), reverse=True)
 
@@ -252,8 +252,8 @@ def test_near_copies_from_two_stretches_are_one_moment_and_p_in_counts_on_averag
     stretches = [Stretch(0, 4, 0, 3), Stretch(2, 6, 3, 6)]
     none = np.zeros(3)
     results = [
-        StretchResult(np.array([[1.0, 3.0], [0.0, 1.0]]), np.array([0.5, 0.1]), 0.0, none, none, none, 1.0),
-        StretchResult(np.array([[1.0, 3.4], [4.0, 6.0]]), np.array([0.4, 0.3]), 0.0, none, none, none, 1.0),
+        StretchResult(np.array([[1.0, 3.0], [0.0, 1.0]]), np.array([0.5, 0.1]), 0.0, {"start": none}, 1.0),
+        StretchResult(np.array([[1.0, 3.4], [4.0, 6.0]]), np.array([0.4, 0.3]), 0.0, {"start": none}, 1.0),
     ]
     moments, _ = merge(results, times[:-1], times[1:], top=3, nms_threshold=0.5)
     assert [(each.start_sec, each.end_sec) for each in moments] == [(1.0, 3.0), (4.0, 6.0), (0.0, 1.0)]

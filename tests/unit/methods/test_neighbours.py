@@ -1,89 +1,45 @@
-"""ExCL, VSLNet and LGI against independent numpy versions, and what must not change their answers."""
+"""ExCL, VSLNet and LGI against independent numpy versions; what sizes and dropout change; blind methods."""
 
 from collections import Counter
 
 import numpy as np
 import pytest
 import torch
+from networks import SIZES, make_batch, make_network, targets_of
 from reference import neighbours_reference as reference
-from torch import Tensor
 
-from vmr.methods.build import METHODS, build_network, exchanged_input, network_with_weights, uses_alignment
+from vmr.errors import ConfigError
+from vmr.methods.build import build_network, network_with_weights
+from vmr.methods.catalogue import METHODS
 from vmr.methods.ci_mha import CiMha
+from vmr.model.batch import Batch
 from vmr.model.dropout import Dropout
-from vmr.model.losses import Targets
-from vmr.model.prediction import Prediction, SpanPrediction
 
-SIZES = {"video_dim": 10, "word_dim": 5, "max_steps": 20, "hidden": 8, "query_hidden": 3, "heads": 2}
-NEIGHBOURS = ["excl", "vslnet", "lgi"]
 # Among them: one step, one word, more words than steps, more steps than LGI's convolutions see.
 STEPS, WORDS = [7, 1, 20, 3], [4, 2, 1, 6]
 LABELS = torch.tensor([[2, 5], [0, 0], [0, 18], [1, 1]])
 SHARE = torch.tensor([[0.3, 0.8], [0.0, 1.0], [0.01, 0.9], [0.4, 0.6]])
 
 
-def make_network(method: str, *, seed: int = 0, **sizes: float):
-    torch.manual_seed(seed)
-    network = build_network(method=method, **{**SIZES, **sizes}).double().eval()
-    with torch.no_grad():
-        for parameter in network.parameters():  # Biases and positions begin near zero: make them count.
-            parameter.add_(0.3 * torch.randn_like(parameter))
-    network.fit_features([torch.randn(9, SIZES["video_dim"]) * torch.arange(1, 11) + 2])
-    return network
-
-
-def make_inputs(steps: list[int], words: list[int], *, extra: int = 0) -> dict[str, Tensor]:
-    """Padded random inputs; `extra` adds padding that is not needed, up to 20 steps."""
-    generator = torch.Generator().manual_seed(0)
-    features = torch.zeros(len(steps), min(max(steps) + extra, 20), 10, dtype=torch.float64)
-    vectors = torch.zeros(len(words), max(words) + extra, 5, dtype=torch.float64)
-    unknown = torch.zeros(vectors.shape[:2], dtype=torch.bool)
-    for row, (n, m) in enumerate(zip(steps, words, strict=True)):
-        features[row, :n] = torch.randn(n, 10, generator=generator, dtype=torch.float64)
-        vectors[row, :m] = torch.randn(m, 5, generator=generator, dtype=torch.float64)
-        unknown[row, :m] = torch.rand(m, generator=generator) < 0.3
-    vectors[unknown] = 0
-    return {
-        "features": features, "step_counts": torch.tensor(steps), "words": vectors, "unknown_mask": unknown,
-        "word_counts": torch.tensor(words),
-    }  # fmt: skip
-
-
-def take(inputs: dict[str, Tensor], rows: list[int]) -> dict[str, Tensor]:
-    """The items of the given rows as their own batch, without superfluous padding."""
-    taken = {name: tensor[rows] for name, tensor in inputs.items()}
-    taken["features"] = taken["features"][:, : int(taken["step_counts"].max())]
-    longest = int(taken["word_counts"].max())
-    taken["words"], taken["unknown_mask"] = taken["words"][:, :longest], taken["unknown_mask"][:, :longest]
-    return taken
-
-
-def outputs(prediction: Prediction, row: int, steps: int) -> Tensor:
-    if isinstance(prediction, SpanPrediction):
-        return torch.cat([prediction.span[row], prediction.attention[row, :steps]])
-    parts = [prediction.start, prediction.end] + ([] if prediction.inside is None else [prediction.inside])
-    return torch.cat([part[row, :steps] for part in parts])
-
-
-def expected_of(method: str, network, inputs: dict[str, Tensor], row: int) -> dict[str, np.ndarray]:
+def expected_of(method: str, network, inputs: Batch, row: int) -> dict[str, np.ndarray]:
     weights = {name: tensor.detach().numpy() for name, tensor in network.state_dict().items()}
     n, m = STEPS[row], WORDS[row]
     unknown = weights["words.unknown" if method == "vslnet" else "query_encoder.unknown"]
     words = [
         unknown if is_unknown else word
-        for word, is_unknown in zip(inputs["words"][row, :m].numpy(), inputs["unknown_mask"][row, :m], strict=True)
+        for word, is_unknown in zip(inputs.words[row, :m].numpy(), inputs.unknown_mask[row, :m], strict=True)
     ]
     heads = {} if method == "excl" else {"heads": SIZES["heads"]}
-    return getattr(reference, method)(weights, inputs["features"][row, :n].numpy(), words, **heads)
+    return getattr(reference, method)(weights, inputs.features[row, :n].numpy(), words, **heads)
 
 
 @pytest.mark.parametrize("method", ["excl", "vslnet"])
 def test_boundaries_agree_with_the_reference(method: str) -> None:
-    inputs, network = make_inputs(STEPS, WORDS), make_network(method)
-    assert inputs["unknown_mask"].any()
+    inputs, network = make_batch(STEPS, WORDS), make_network(method)
+    assert inputs.unknown_mask.any()
     with torch.no_grad():
-        found = network(**inputs)
-        loss = network.losses(found, Targets(LABELS, SHARE, inputs["step_counts"]))
+        found = network(inputs)
+        loss = network.losses(found, targets_of(inputs, LABELS, SHARE))
     boundary, highlight = [], []
     for row, n in enumerate(STEPS):
         expected = expected_of(method, network, inputs, row)
@@ -107,10 +63,10 @@ def test_boundaries_agree_with_the_reference(method: str) -> None:
 
 
 def test_lgi_agrees_with_the_reference() -> None:
-    inputs, network = make_inputs(STEPS, WORDS), make_network("lgi")
+    inputs, network = make_batch(STEPS, WORDS), make_network("lgi")
     with torch.no_grad():
-        found = network(**inputs)
-        loss = network.losses(found, Targets(LABELS, SHARE, inputs["step_counts"]))
+        found = network(inputs)
+        loss = network.losses(found, targets_of(inputs, LABELS, SHARE))
     losses = []
     for row, (n, m) in enumerate(zip(STEPS, WORDS, strict=True)):
         expected = expected_of("lgi", network, inputs, row)
@@ -125,147 +81,13 @@ def test_lgi_agrees_with_the_reference() -> None:
     assert float(loss.total) == pytest.approx(np.mean(losses, axis=0).sum())
 
 
-@pytest.mark.parametrize("method", NEIGHBOURS)
-def test_padding_and_batch_mates_change_nothing(method: str) -> None:
-    steps, words = [7, 2, 16, 5], [4, 2, 9, 1]
-    inputs, network = make_inputs(steps, words), make_network(method)
-    more = make_inputs(steps, words, extra=4)
-    turned = [2, 0, 3, 1]
-    with torch.no_grad():
-        together, padded, shuffled = network(**inputs), network(**more), network(**take(inputs, turned))
-        for row, n in enumerate(steps):
-            alone = outputs(network(**take(inputs, [row])), 0, n)
-            for other in (
-                outputs(together, row, n), outputs(padded, row, n), outputs(shuffled, turned.index(row), n)
-            ):  # fmt: skip
-                torch.testing.assert_close(other, alone, rtol=1e-12, atol=1e-13)
-
-
-@pytest.mark.parametrize("method", NEIGHBOURS)
-def test_garbage_in_the_padding_changes_nothing(method: str) -> None:
-    inputs, network = make_inputs([7, 2], [4, 2]), make_network(method)
-    with torch.no_grad():
-        clean = network(**inputs)
-        inputs["features"][1, 2:] = 1e6
-        inputs["words"][1, 2:] = -1e6
-        dirty = network(**inputs)
-    assert torch.equal(outputs(clean, 1, 2), outputs(dirty, 1, 2))
-
-
-@pytest.mark.parametrize("method", NEIGHBOURS)
-def test_queries_of_one_video_share_it(method: str) -> None:
-    inputs, network = make_inputs([7, 2, 7], [4, 2, 3]), make_network(method)
-    inputs["features"][2] = inputs["features"][0]
-    with torch.no_grad():
-        apart = network(**inputs)
-        shared = network(**{**inputs, "features": inputs["features"][:2], "video": torch.tensor([0, 1, 0])})
-    for row, n in enumerate([7, 2, 7]):
-        torch.testing.assert_close(outputs(shared, row, n), outputs(apart, row, n), rtol=1e-12, atol=1e-13)
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_spans_need_no_more_than_what_is_left_when_only_they_are_asked_for(method: str) -> None:
-    network, inputs = make_network(method), make_inputs(STEPS, WORDS)
-    begin = torch.arange(20.0).expand(len(STEPS), -1)
-    with torch.inference_mode():
-        everything, spans = network(**inputs), network(**inputs, spans_only=True)
-    for top in (1, 3):
-        expected, found = (x.ranked(begin, begin + 1, top=top) for x in (everything, spans))
-        assert torch.equal(found.span_sec, expected.span_sec) and torch.equal(found.score, expected.score)
-    if isinstance(network, CiMha):
-        assert spans.inside is None  # computed for nothing otherwise
-
-
-@pytest.mark.parametrize("method", NEIGHBOURS)
-def test_every_weight_learns(method: str) -> None:
-    # Wide enough that no layer's rectifiers are all off by chance.
-    network, inputs = make_network(method, hidden=32).train(), make_inputs([7, 9], [4, 5])
-    inputs["unknown_mask"][0, 0] = True
-    targets = Targets(torch.tensor([[1, 2], [3, 8]]), torch.tensor([[0.1, 0.4], [0.3, 1.0]]), inputs["step_counts"])
-    network.losses(network(**inputs), targets).total.backward()
-    for name, parameter in network.named_parameters():
-        assert parameter.grad is not None, name
-        assert parameter.grad.isfinite().all(), name
-        # A bias of keys, or one inside of a softmax, shifts all of its scores alike.
-        if not name.endswith("bias"):
-            assert parameter.grad.abs().sum() > 0, name
-
-
-@pytest.mark.parametrize("method", NEIGHBOURS)
-def test_gradients(method: str) -> None:
-    network = make_network(method, hidden=4, query_hidden=2, dropout=0.0, lstm_dropout=0.0)
-    inputs = make_inputs([4, 2], [3, 2])
-    targets = Targets(torch.tensor([[1, 2], [0, 1]]), torch.tensor([[0.2, 0.7], [0.0, 0.9]]), inputs["step_counts"])
-
-    def loss(features: Tensor, words: Tensor) -> Tensor:
-        return network.losses(network(**{**inputs, "features": features, "words": words}), targets).total
-
-    assert torch.autograd.gradcheck(loss, (inputs["features"].requires_grad_(), inputs["words"].requires_grad_()))
-
-
-@pytest.mark.parametrize("method", NEIGHBOURS)
-def test_overfits_four_samples(method: str) -> None:
-    torch.manual_seed(0)
-    network = build_network(
-        method=method, **{**SIZES, "hidden": 32, "query_hidden": 16, "dropout": 0.0, "lstm_dropout": 0.0}
-    )
-    inputs = take(make_inputs([9, 9, 12, 6], [4, 6, 5, 3]), [0, 1, 2, 3])
-    inputs["features"][1] = inputs["features"][0]  # The same video: only the words tell the moments apart.
-    inputs = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in inputs.items()}
-    counts = inputs["step_counts"]
-    labels = torch.tensor([[1, 3], [5, 8], [0, 11], [4, 4]])
-    share = (labels + torch.tensor([0, 1])) / counts[:, None]
-    optimizer = torch.optim.Adam(network.parameters(), lr=5e-3)
-    for _ in range(150):
-        optimizer.zero_grad()
-        network.losses(network(**inputs), Targets(labels, share, counts)).total.backward()
-        optimizer.step()
-    edges = torch.arange(13.0).expand(4, -1)
-    real = torch.arange(12) < counts[:, None]
-    best = network.eval()(**inputs).ranked(edges[:, :-1] * real, edges[:, 1:] * real).span_sec[:, 0]
-    torch.testing.assert_close(best, (labels + torch.tensor([0, 1])).float(), rtol=0, atol=0.3)
-
-
-@pytest.mark.parametrize("method", NEIGHBOURS)
-def test_bfloat16_stays_near(method: str) -> None:
-    network = make_network(method).float()
-    inputs = {
-        name: tensor.float() if tensor.is_floating_point() else tensor
-        for name, tensor in make_inputs([7, 9], [4, 5]).items()
-    }
-    with torch.no_grad():
-        exact = network(**inputs)
-        with torch.autocast("cpu", torch.bfloat16):
-            rough = network(**inputs)
-    if isinstance(exact, SpanPrediction):
-        assert rough.span.dtype == rough.attention.dtype == rough.phrases.dtype == torch.float32
-        torch.testing.assert_close(rough.span, exact.span, rtol=0.1, atol=0.05)
-    else:
-        assert rough.start.dtype == torch.float32
-        torch.testing.assert_close(rough.start.softmax(1), exact.start.softmax(1), rtol=0.1, atol=0.05)
-
-
-@pytest.mark.parametrize("method", NEIGHBOURS)
-def test_impossible_inputs_are_refused(method: str) -> None:
-    network, inputs = make_network(method), make_inputs([4, 2], [3, 2])
-    with pytest.raises(ValueError, match="at least one word"):
-        network(**{**inputs, "word_counts": torch.tensor([3, 0])})
-
-
-def test_lgi_refuses_videos_it_was_not_made_for() -> None:
-    inputs = make_inputs([4, 2], [3, 2])
-    inputs["features"] = torch.zeros(2, 21, 10).double()
-    with pytest.raises(ValueError, match="20 at most"):
-        make_network("lgi")(**{**inputs, "step_counts": torch.tensor([21, 2])})
-
-
 def test_blind_methods_are_ci_mha() -> None:
     sighted, blind = make_network("ci_mha"), make_network("ci_mha_query_blind")
     assert isinstance(blind, CiMha)
-    inputs = make_inputs([7, 2], [4, 2])
+    inputs = make_batch([7, 2], [4, 2])
     with torch.no_grad():
-        assert torch.equal(sighted(**inputs).start, blind(**inputs).start)
-    assert blind(**inputs).inside is not None
+        assert torch.equal(sighted(inputs).start, blind(inputs).start)
+    assert blind(inputs).inside is not None
 
 
 @pytest.mark.parametrize(
@@ -274,12 +96,16 @@ def test_blind_methods_are_ci_mha() -> None:
         *(
             ("ci_mha", changed)
             for changed in [
-                {"method": "mha"}, {"method": "ci_mha_wo_ms"}, {"max_steps": 24}, {"hidden": 12}, {"query_hidden": 4},
+                {"method": "mha"}, {"method": "ci_mha_wo_ms"}, {"max_steps": 24}, {"hidden": 12}, {"query_hidden": 3},
                 {"heads": 4}, {"dropout": 0.4}, {"lstm_dropout": 0.2}, {"alignment": "cross"},
                 {"segmentation_weight": 2.0},
             ]
         ),
-        *(("excl", changed) for changed in [{"query_hidden": 4}, {"dropout": 0.4}, {"lstm_dropout": 0.2}]),
+        *(("vslnet", changed) for changed in [{"kernel": 5}, {"layers": 2}]),
+        *(("vslnet", changed) for changed in [{"highlight_weight": 1.0}, {"extension": 1.0}]),
+        *(("lgi", changed) for changed in [{"phrases": 2}, {"kernel": 3}]),
+        *(("lgi", changed) for changed in [{"global_blocks": 1}, {"phrase_overlap": 0.1}]),
+        *(("excl", changed) for changed in [{"query_hidden": 3}, {"dropout": 0.4}, {"lstm_dropout": 0.2}]),
         *(("vslnet", changed) for changed in [{"hidden": 12}, {"heads": 4}, {"dropout": 0.4}]),
         *(("lgi", changed) for changed in [{"max_steps": 24}, {"heads": 2}, {"dropout": 0.4}, {"lstm_dropout": 0.2}]),
     ],
@@ -291,8 +117,8 @@ def test_every_argument_changes_the_network_or_its_loss(method: str, changed: di
         sizes = {**SIZES, "heads": 1, "method": method, **arguments}
         network = build_network(**sizes).double().train()
         torch.manual_seed(1)
-        prediction = network(**make_inputs(STEPS, WORDS))
-        return network.losses(prediction, Targets(LABELS, SHARE, torch.tensor(STEPS))).total.item()
+        batch = make_batch(STEPS, WORDS)
+        return network.losses(network(batch), targets_of(batch, LABELS, SHARE)).total.item()
 
     assert trained() == trained()
     assert trained(**changed) != trained()
@@ -301,9 +127,8 @@ def test_every_argument_changes_the_network_or_its_loss(method: str, changed: di
 def test_every_method_has_a_network() -> None:
     for method in METHODS:
         network = build_network(method=method, **SIZES)
-        assert isinstance(network, CiMha) == uses_alignment(method)
-        assert (exchanged_input(method) is not None) == method.endswith("_blind")
-    with pytest.raises(ValueError, match="'magic'; expected one of mha"):
+        assert isinstance(network, CiMha) == ("alignment" in METHODS[method].settings.model_fields)
+    with pytest.raises(ConfigError, match="there is no method `magic`"):
         build_network(method="magic", **SIZES)
 
 
@@ -343,7 +168,7 @@ def test_dropout_is_used_in_training_where_the_classes_say(method: str, expected
     for name, module in network.named_modules():
         if isinstance(module, Dropout) and module.probability:
             module.register_forward_hook(lambda own, *_, name=name: used.update([(name, own.probability)]))
-    network(**make_inputs(STEPS, WORDS))
+    network(make_batch(STEPS, WORDS))
     assert used == expected
 
 

@@ -70,10 +70,11 @@ def test_a_thinned_curve_keeps_its_peaks_and_its_time(steps):
     edges = np.linspace(0, 60, steps + 1)
     values = np.zeros(steps)
     values[steps // 3] = 0.9
-    thin = thinned(Curve(edges[:-1], edges[1:], values, values[::-1].copy(), None), most=1000)
-    assert len(thin.start) == min(steps, 1000)
-    assert thin.start.max() == thin.end.max() == 0.9
-    at = int(thin.start.argmax())
+    thin = thinned(Curve(edges[:-1], edges[1:], {"start": values, "end": values[::-1].copy()}), most=1000)
+    start, end = thin.shares.values()
+    assert len(start) == min(steps, 1000)
+    assert start.max() == end.max() == 0.9
+    at = int(start.argmax())
     assert thin.start_sec[at] <= edges[steps // 3] < thin.end_sec[at]
     assert (thin.start_sec[0], thin.end_sec[-1]) == (0, 60)
     np.testing.assert_array_equal(thin.start_sec[1:], thin.end_sec[:-1])

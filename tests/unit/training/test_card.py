@@ -5,10 +5,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from synthetic import train_run
 
-from vmr.methods.build import METHODS
+from vmr.methods.catalogue import METHODS
 from vmr.training import loop, step
-from vmr.training.run import train_run
 
 SMALL = {"hidden": 16, "query_hidden": 8, "heads": 2, "epochs": 4, "patience": 4, "batch_size": 8, "device": "cuda"}
 METRICS = ["loss", "validation_loss", "R@1,IoU=0.5", "R@1,IoU=0.7", "mIoU"]
@@ -26,10 +26,10 @@ def history(data, folder: Path, **changed) -> pd.DataFrame:
 def test_recorded_steps_train_as_others_do(data, tmp_path, monkeypatch, method):
     replays = []
     replay = step._Recording.replay
-    monkeypatch.setattr(step._Recording, "replay", lambda self, batch: replays.append(1) or replay(self, batch))
+    monkeypatch.setattr(step._Recording, "replay", lambda *own: replays.append(1) or replay(*own))
     recorded = history(data, tmp_path / "recorded", method=method, precision="float32")
     assert replays
-    monkeypatch.setattr(step.TrainingStep, "__call__", lambda self, batch: self._step(batch))
+    monkeypatch.setattr(step.TrainingStep, "__call__", lambda self, *own: self._step(*own))
     plain = history(data, tmp_path / "plain", method=method, precision="float32")
     pd.testing.assert_frame_equal(recorded, plain, rtol=1e-3)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from synthetic import write_features, write_synthetic
+from synthetic import train_run, write_features, write_synthetic
 
 from vmr.annotations.moments import read_moments, validation_videos
 from vmr.errors import CheckpointError, EvaluationError
@@ -21,7 +21,6 @@ from vmr.training.checkpoint import (
     save_state,
 )
 from vmr.training.predict import predict_run
-from vmr.training.run import train_run
 
 SIZES = {"hidden": 8, "query_hidden": 4, "heads": 2, "epochs": 1, "device": "cpu"}
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import safetensors.torch
 import torch
-from synthetic import write_synthetic
+from synthetic import train_run, write_synthetic
 
 import vmr.training.loop as loop
 import vmr.training.predict as predict
@@ -19,7 +19,6 @@ from vmr.model.spans import temporal_iou
 from vmr.queries.store import QueryStore
 from vmr.training.checkpoint import load_checkpoint
 from vmr.training.predict import predict_run
-from vmr.training.run import train_run
 
 SMALL = {
     "hidden": 8,

@@ -16,20 +16,23 @@ export function clearStrip() {
 
 export function drawStrip(answer, duration) {
   const { curve } = answer;
-  const peak = Math.max(...curve.start, ...curve.end, 1e-9);
-  const shapes = [];
-  if (curve.inside !== null) shapes.push(shape("inside", area(curve, curve.inside, 1, duration)));
-  shapes.push(shape("start", outline(curve, curve.start, peak, duration)));
-  shapes.push(shape("end", outline(curve, curve.end, peak, duration)));
+  const inside = curve.inside ?? null;
+  // Whatever else the method says of the steps sums to 1 over them: one scale for all of it.
+  const names = Object.keys(curve).filter((name) => !["start_sec", "end_sec", "inside"].includes(name));
+  const peak = Math.max(...names.flatMap((name) => curve[name]), 1e-9);
+  const shapes = inside === null ? [] : [shape("inside", area(curve, inside, 1, duration))];
+  shapes.push(...names.map((name) => shape(name, outline(curve, curve[name], peak, duration))));
   element("strip").replaceChildren(...shapes);
   const most = (values) => curve.start_sec[values.indexOf(Math.max(...values))];
+  const words = { start: "a start is likeliest", end: "an end" };
+  const told = (name) => `${words[name] ?? `${name} is highest`} at ${clock(most(curve[name]))}`;
   element("strip").setAttribute(
     "aria-label",
-    `Curve over ${clock(duration)}: a start is likeliest at ${clock(most(curve.start))}, an end at ${clock(most(curve.end))}.`,
+    `Curve over ${clock(duration)}: ${(names.length ? names : ["inside"]).map(told).join(", ")}.`,
   );
   element("lanes").replaceChildren(...answer.moments.map((moment) => lane(moment, duration)));
   element("key").hidden = false;
-  element("key").firstElementChild.hidden = curve.inside === null;
+  for (const sign of element("key").children) sign.hidden = !(sign.firstElementChild.className in curve);
 }
 
 export function markLane(number) {

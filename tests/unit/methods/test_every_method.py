@@ -1,0 +1,157 @@
+"""What holds for the network of every method of the catalogue."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from networks import SIZES, make_batch, make_network, outputs, single, take, targets_of
+from torch import Tensor
+
+from vmr.methods.build import build_network
+from vmr.methods.catalogue import METHODS
+from vmr.model.batch import Batch
+from vmr.model.fusion import ALIGNMENTS
+
+# The readings of Eqs. 7 to 9 are other computations, so each counts as a network.
+NETWORKS = [
+    (name, {"alignment": alignment})
+    for name, method in METHODS.items()
+    for alignment in (ALIGNMENTS if "alignment" in method.settings.model_fields and not method.exchanged else ())
+] + [(name, {}) for name, method in METHODS.items() if "alignment" not in method.settings.model_fields]
+every_network = pytest.mark.parametrize(("method", "own"), NETWORKS)
+LABELS = torch.tensor([[1, 2], [3, 8]])
+
+
+@every_network
+def test_padding_and_batch_mates_change_nothing(method: str, own: dict) -> None:
+    steps, words, turned = [7, 2, 16, 5], [4, 2, 9, 1], [2, 0, 3, 1]
+    batch, network = make_batch(steps, words), make_network(method, **own)
+    with torch.no_grad():
+        together, padded, shuffled = (
+            network(each) for each in (batch, make_batch(steps, words, extra=4), take(batch, turned))
+        )
+        for row, n in enumerate(steps):
+            alone = outputs(network(take(batch, [row])), 0, n)
+            for found, place in ((together, row), (padded, row), (shuffled, turned.index(row))):
+                # Kernels for matrices of another height may add in another order: a few units in the last place.
+                torch.testing.assert_close(outputs(found, place, n), alone, rtol=1e-12, atol=1e-13)
+
+
+@every_network
+def test_garbage_in_the_padding_changes_nothing(method: str, own: dict) -> None:
+    batch, network = make_batch([7, 2], [4, 2]), make_network(method, **own)
+    with torch.no_grad():
+        clean = network(batch)
+        batch.features[1, 2:] = 1e6
+        batch.words[1, 2:] = -1e6
+        assert torch.equal(outputs(clean, 1, 2), outputs(network(batch), 1, 2))
+
+
+@every_network
+def test_queries_of_one_video_share_it(method: str, own: dict) -> None:
+    batch, network = make_batch([7, 2, 7], [4, 2, 3]), make_network(method, **own)
+    batch.features[2] = batch.features[0]
+    with torch.no_grad():
+        apart = network(batch)
+        shared = network(replace(batch, features=batch.features[:2], video=torch.tensor([0, 1, 0])))
+    for row, n in enumerate([7, 2, 7]):
+        torch.testing.assert_close(outputs(shared, row, n), outputs(apart, row, n), rtol=1e-12, atol=1e-13)
+
+
+@every_network
+def test_spans_need_no_more_than_what_is_left_when_only_they_are_asked_for(method: str, own: dict) -> None:
+    network, batch = make_network(method, **own), make_batch([7, 1, 20, 3], [4, 2, 1, 6])
+    begin = torch.arange(20.0).expand(4, -1)
+    with torch.inference_mode():
+        everything, spans = network(batch), network(replace(batch, spans_only=True))
+    for top in (1, 3):
+        expected, found = (x.ranked(begin, begin + 1, top=top) for x in (everything, spans))
+        assert torch.equal(found.span_sec, expected.span_sec) and torch.equal(found.score, expected.score)
+
+
+@every_network
+def test_every_weight_learns(method: str, own: dict) -> None:
+    # Wide enough that no layer's rectifiers are all off by chance.
+    network, batch = make_network(method, hidden=32, **own).train(), make_batch([7, 9], [4, 5])
+    batch.unknown_mask[0, 0] = True
+    trained: set[str] = set()
+    for stage in METHODS[method].stages:
+        network.zero_grad()
+        network.training_loss(batch, targets_of(batch, LABELS, method=method), stage=stage.name).total.backward()
+        for name, parameter in network.named_parameters():
+            if not parameter.requires_grad or not name.startswith(stage.trained):
+                continue
+            trained.add(name)
+            assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+            # A bias of keys shifts all scores of a softmax alike, and "cross" of MHA has no values of Eq. 8.
+            if not name.endswith("bias") and not (method == "mha" and "steps_to_words" in name):
+                assert parameter.grad.abs().sum() > 0, name
+    left = {name for name, parameter in network.named_parameters() if parameter.requires_grad} - trained
+    assert not left, "no stage trains these"
+
+
+@pytest.mark.parametrize("method", [name for name, own in METHODS.items() if not own.exchanged])
+def test_gradients(method: str) -> None:
+    network = make_network(method, hidden=4, query_hidden=2, dropout=0.0, lstm_dropout=0.0)
+    batch, labels = make_batch([4, 2], [3, 2]), torch.tensor([[1, 2], [0, 1]])
+    targets = targets_of(batch, labels, torch.tensor([[0.2, 0.7], [0.0, 0.9]]), method=method)
+
+    def loss(features: Tensor, words: Tensor) -> Tensor:
+        return network.losses(network(replace(batch, features=features, words=words)), targets).total
+
+    assert torch.autograd.gradcheck(loss, (batch.features.requires_grad_(), batch.words.requires_grad_()))
+
+
+@pytest.mark.parametrize(("method", "own"), [(name, own) for name, own in NETWORKS if not METHODS[name].exchanged])
+def test_overfits_four_samples(method: str, own: dict) -> None:
+    torch.manual_seed(0)
+    sizes = {**SIZES, "hidden": 32, "query_hidden": 16, "dropout": 0.0, "lstm_dropout": 0.0}
+    network = build_network(method=method, **sizes, **own)
+    batch = single(make_batch([9, 9, 12, 6], [4, 6, 5, 3]))
+    batch.features[1] = batch.features[0]  # The same video: only the words tell the moments apart.
+    labels = torch.tensor([[1, 3], [5, 8], [0, 11], [4, 4]])
+    targets = targets_of(batch, labels, method=method)
+    optimizer = torch.optim.Adam(network.parameters(), lr=5e-3)
+    for _ in range(150):
+        optimizer.zero_grad()
+        network.losses(network(batch), targets).total.backward()
+        optimizer.step()
+    edges = torch.arange(13.0).expand(4, -1)
+    best = network.eval()(batch).ranked(edges[:, :-1] * batch.step_mask, edges[:, 1:] * batch.step_mask).span_sec[:, 0]
+    if METHODS[method].supervision == "spans":
+        torch.testing.assert_close(best, (labels + torch.tensor([0, 1])).float(), rtol=0, atol=0.3)
+
+
+@every_network
+def test_bfloat16_stays_near(method: str, own: dict) -> None:
+    network, batch = make_network(method, **own).float(), single(make_batch([7, 9], [4, 5]))
+    with torch.no_grad():
+        exact = network(batch)
+        with torch.autocast("cpu", torch.bfloat16):
+            rough = network(batch)
+    for name, curve in rough.curves().items():
+        assert curve.dtype == torch.float32
+        torch.testing.assert_close(curve, exact.curves()[name], rtol=0.1, atol=0.05)
+    found, expected = (
+        each.ranked(torch.arange(9.0).expand(2, -1), torch.arange(9.0).expand(2, -1) + 1) for each in (rough, exact)
+    )
+    assert METHODS[method].one_span is (found.steps is None and bool((found.score == 1).all()))
+    if METHODS[method].one_span:
+        torch.testing.assert_close(found.span_sec, expected.span_sec, rtol=0.1, atol=0.5)
+
+
+def test_impossible_inputs_are_refused() -> None:
+    batch = make_batch([4, 2], [3, 2])
+    with pytest.raises(ValueError, match="at least one word"):
+        replace(batch, word_counts=torch.tensor([3, 0]))
+    with pytest.raises(ValueError, match="at least one step"):
+        replace(batch, step_counts=torch.tensor([4, 0]))
+
+
+def test_wrong_shapes_are_seen_at_run_time() -> None:
+    batch = make_batch([4, 2], [3, 2])
+    with pytest.raises(Exception, match=r"(?i)type"):
+        replace(batch, words=batch.words[:1])
+    with pytest.raises(Exception, match=r"(?i)type"):
+        make_network("ci_mha")(vars(batch))
+    assert isinstance(batch, Batch)

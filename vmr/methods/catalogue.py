@@ -1,0 +1,246 @@
+"""The catalogue of methods: whatever lists methods takes them from here, in this order.
+
+A new method is an entry here, and a section above it where it has settings of its own; its network is a file beside
+this one. Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import AfterValidator, Field, WithJsonSchema, create_model
+
+from vmr.errors import ConfigError
+from vmr.methods.entry import Look, Method, MethodSettings
+from vmr.names import Alignment
+from vmr.pipeline.digest import code_digest
+from vmr.settings.checks import nearest
+from vmr.settings.section import Section
+
+_GREY = ("#767b84", "#969ca6")
+_CI_MHA, _CI_MHA_PAPER = "vmr.methods.ci_mha:CiMha", "Yu et al., SIGIR"
+
+
+class CiMhaSettings(MethodSettings):
+    """CI-MHA and its variants."""
+
+    alignment: Annotated[
+        Alignment, Field(description="Reading of eqs 7-9: attention, cross or pad (docs/decisions.md).")
+    ] = "attention"
+    segmentation_weight: Annotated[
+        float, Field(ge=0, description="Weight of the moment segmentation loss, eqs 15-16.")
+    ] = 1.0
+
+
+class VslNetSettings(MethodSettings):
+    """VSLNet."""
+
+    kernel: Annotated[int, Field(gt=0, description="Steps that a convolution sees, odd (the paper: 7).")] = 7
+    layers: Annotated[int, Field(gt=0, description="Convolutions of the encoder (the paper: 4).")] = 4
+    highlight_weight: Annotated[float, Field(ge=0, description="Weight of the highlighting loss (the authors: 5).")] = (
+        5.0
+    )
+    extension: Annotated[
+        float, Field(ge=0, description="Share of its length by which the foreground grows on each side.")
+    ] = 0.1
+
+
+class LgiSettings(MethodSettings):
+    """LGI."""
+
+    phrases: Annotated[int, Field(gt=0, description="Phrases of a query (3 on Charades-STA, 5 on ActivityNet).")] = 3
+    kernel: Annotated[int, Field(gt=0, description="Steps that a convolution sees, odd (the paper: 15).")] = 15
+    global_blocks: Annotated[
+        int, Field(gt=0, description="Non-local blocks (2 on Charades-STA, 1 on ActivityNet).")
+    ] = 2
+    phrase_overlap: Annotated[float, Field(ge=0, description="Lambda of the distinct query attention (0.3, 0.2).")] = (
+        0.3
+    )
+
+
+# What sees only half comes first, then the neighbours by their years, then the paper's own rows.
+METHODS: dict[str, Method] = {
+    method.name: method
+    for method in (
+        Method(
+            name="ci_mha_query_blind",
+            title="Query-blind CI-MHA",
+            paper=_CI_MHA_PAPER,
+            year=2021,
+            about="CI-MHA with the query of another sample: what the video alone gives away",
+            network=_CI_MHA,
+            settings=CiMhaSettings,
+            variant_of="ci_mha",
+            lacks="query",
+            exchanged="query",
+            look=Look(*_GREY, dash="9 4", mark="cross"),
+        ),
+        Method(
+            name="ci_mha_video_blind",
+            title="Video-blind CI-MHA",
+            paper=_CI_MHA_PAPER,
+            year=2021,
+            about="CI-MHA with the features of another sample: what the query alone gives away",
+            network=_CI_MHA,
+            settings=CiMhaSettings,
+            variant_of="ci_mha",
+            lacks="video",
+            exchanged="video",
+            look=Look(*_GREY, dash="5 3 1 3", mark="cross"),
+        ),
+        Method(
+            name="excl",
+            title="ExCL (ours)",
+            paper="Ghosh et al., NAACL",
+            year=2019,
+            about="bi-LSTMs over video and sentence, and one over both for the span",
+            network="vmr.methods.excl:Excl",
+            look=Look("#d55e00", "#f58338", mark="diamond"),
+        ),
+        Method(
+            name="vslnet",
+            title="VSLNet (ours)",
+            paper="Zhang et al., ACL",
+            year=2020,
+            about="question answering with the video as its text, and highlighting",
+            network="vmr.methods.vslnet:VslNet",
+            settings=VslNetSettings,
+            look=Look("#b8578f", "#e08fbd", dash="9 3 2 3", mark="down"),
+        ),
+        Method(
+            name="lgi",
+            title="LGI (ours)",
+            paper="Mun et al., CVPR",
+            year=2020,
+            about="phrases of the query met with the video locally, then globally",
+            network="vmr.methods.lgi:Lgi",
+            settings=LgiSettings,
+            one_span=True,
+            look=Look("#3a9ad9", "#8fd0f7", mark="plus"),
+        ),
+        Method(
+            name="mha",
+            title="MHA",
+            paper=_CI_MHA_PAPER,
+            year=2021,
+            about="CI-MHA with attention one way only",
+            network=_CI_MHA,
+            settings=CiMhaSettings,
+            variant_of="ci_mha",
+            lacks="cross interaction",
+            arguments={"both_ways": False},
+            look=Look("#009e73", "#2cc99b", dash="2 3", mark="square"),
+        ),
+        Method(
+            name="ci_mha_wo_ms",
+            title="CI-MHA w/o MS",
+            paper=_CI_MHA_PAPER,
+            year=2021,
+            about="CI-MHA without the segmentation task",
+            network=_CI_MHA,
+            settings=CiMhaSettings,
+            variant_of="ci_mha",
+            lacks="segmentation task",
+            arguments={"segments": False},
+            look=Look("#d98e00", "#f0a92b", dash="7 3", mark="up"),
+        ),
+        Method(
+            name="ci_mha",
+            title="CI-MHA",
+            paper=_CI_MHA_PAPER,
+            year=2021,
+            about="cross-interaction multi-head attention, the whole of the paper",
+            network=_CI_MHA,
+            settings=CiMhaSettings,
+            look=Look("#0072b2", "#4aa8e8"),
+        ),
+    )
+}
+
+
+def method_named(name: str) -> Method:
+    """The entry of a method.
+
+    Raises:
+        ConfigError: there is no such method; names the nearest one.
+    """
+    if name not in METHODS:
+        raise ConfigError(f"there is no method `{name}`{nearest(name, list(METHODS))}")
+    return METHODS[name]
+
+
+def _known(name: str) -> str:
+    if name not in METHODS:
+        raise ValueError(f"there is no method `{name}`{nearest(name, list(METHODS))}")
+    return name
+
+
+MethodName = Annotated[str, AfterValidator(_known), WithJsonSchema({"enum": list(METHODS), "type": "string"})]
+
+
+def title_of(name: str) -> str:
+    """A method's name in tables; an unknown one keeps its own."""
+    return METHODS[name].title if name in METHODS else name
+
+
+def place_of(name: str) -> int:
+    """A method's place in the order of the table; unknown ones come last."""
+    return list(METHODS).index(name) if name in METHODS else len(METHODS)
+
+
+def sections_model() -> type[Section]:
+    """The section `methods` of the configuration: one of each method; None where a variant has none of its own."""
+    entries: dict[str, Any] = {
+        name: (
+            (method.settings | None, Field(None, description=f"Where it differs from {method.variant_of}."))
+            if method.variant_of
+            else (method.settings, Field(method.settings(), description=f"{method.title.removesuffix(' (ours)')}."))
+        )
+        for name, method in METHODS.items()
+    }
+    return create_model("MethodSections", __base__=Section, __doc__="Settings that only one method has.", **entries)
+
+
+if TYPE_CHECKING:
+    MethodSections = Section
+else:
+    MethodSections = sections_model()
+
+
+def method_settings(name: str, sections: Section) -> MethodSettings:
+    """The settings of a method; what its section does not say, a variant takes from the method that it varies.
+
+    A learning rate is a method's alone.
+
+    Args:
+        name: of the method.
+        sections: of all methods, see `sections_model`.
+    """
+    method = method_named(name)
+    own = getattr(sections, name, None)
+    values = own.model_dump(exclude_unset=True) if own else {}
+    if method.variant_of:
+        values = getattr(sections, method.variant_of).model_dump(exclude={"learning_rate"}) | values
+    return method.settings.model_validate(values)
+
+
+def method_digest(name: str) -> str:
+    """Digest of what a method is trained by: the code of its network, and its entry less what is only shown."""
+    method = METHODS[name]
+    shown = {"title", "paper", "year", "about", "look", "settings", "variant_of", "lacks", "one_span"}
+    facts = [getattr(method, field.name) for field in fields(Method) if field.name not in shown]
+    module = method.network.partition(":")[0]
+    spec = None if module.startswith("vmr.") else importlib.util.find_spec(module)
+    code = Path(str(spec.origin)).read_text(encoding="utf-8") if spec else code_digest([module])
+    return hashlib.sha256(repr([facts, code]).encode()).hexdigest()[:16]
+
+
+def methods_table() -> str:
+    """The README's table of methods."""
+    lines = [["method", "in tables", "paper", "what it is"], ["---"] * 4]
+    lines += [[f"`{name}`", own.title, f"{own.paper} {own.year}", own.about] for name, own in METHODS.items()]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)

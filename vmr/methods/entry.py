@@ -1,0 +1,102 @@
+"""What the catalogue says of a method. Nothing here imports torch, since the configuration and planning read it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from vmr.settings.section import Section
+
+Exchanged = Literal["query", "video"]  # the input that a blind method gets from another sample
+Supervision = Literal["spans", "pairs"]  # what training may look at: moments, or only which sentence goes with a video
+Mark = Literal["circle", "square", "diamond", "up", "down", "cross", "plus"]
+
+
+class MethodSettings(Section):
+    """Settings of one method alone; a method with more of them has a subclass."""
+
+    learning_rate: Annotated[
+        float | None, Field(gt=0, description="Of this method, chosen on validation; empty: that of `training`.")
+    ] = None
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of a training, with an optimizer and a patience of its own.
+
+    It begins with the best weights of the stage before.
+
+    Attributes:
+        name: in the history.
+        share: of `training.epochs`, the most epochs that it lasts.
+        rate_factor: its learning rate is that of the method times this.
+        trained: beginnings of the names of the parameters that it trains.
+        evaluated: names of modules that stay in evaluation mode.
+    """
+
+    name: str = "all"
+    share: float = 1.0
+    rate_factor: float = 1.0
+    trained: tuple[str, ...] = ("",)
+    evaluated: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Look:
+    """How pictures show a method; marks and dashes differ too, so that nobody needs the colours.
+
+    Attributes:
+        light: colour on light paper, as in CSS; of Okabe and Ito's palette.
+        dark: colour on dark paper.
+        dash: lengths of dashes and gaps; empty: a whole line.
+        mark: shape of points.
+    """
+
+    light: str
+    dark: str
+    dash: str = ""
+    mark: Mark = "circle"
+
+
+@dataclass(frozen=True)
+class Method:
+    """An entry of the catalogue.
+
+    Attributes:
+        name: in the configuration, in paths and in records.
+        title: in tables and pictures.
+        paper: that describes it: authors and venue.
+        year: of the paper.
+        about: what it is, as a few words for the README.
+        network: MODULE:CLASS of its network. The module is imported when a network is built.
+        look: in pictures.
+        settings: its own section of the configuration.
+        variant_of: the method whose section it takes (without the learning rate) where its own says nothing.
+        lacks: what that method has and this one lacks; the table tells the effect of it.
+        arguments: fixed arguments of the network's constructor.
+        stages: of its training; their shares add up to 1.
+        exchanged: the input that it gets from another sample, for blind methods.
+        supervision: what its training may look at.
+        negatives: queries about other videos that are drawn for each query of a batch.
+        one_span: whether it answers with a single span, so that its R@5 is its R@1.
+    """
+
+    name: str
+    title: str
+    paper: str
+    year: int
+    about: str
+    network: str
+    look: Look
+    settings: type[MethodSettings] = MethodSettings
+    variant_of: str = ""
+    lacks: str = ""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    stages: tuple[Stage, ...] = (Stage(),)
+    exchanged: Exchanged | None = None
+    supervision: Supervision = "spans"
+    negatives: int = 0
+    one_span: bool = False

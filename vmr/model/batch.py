@@ -1,0 +1,100 @@
+"""What a network gets to see of a batch, and what its training may hold against it.
+
+Shapes: B queries of a batch, U different videos of them, N steps of the longest, L words of the longest query,
+D features, E word vector, R negatives.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from vmr.model.masks import check_counts, mask_of_videos, valid_mask
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A padded batch. It holds nothing of the moments.
+
+    Attributes:
+        features: of each different video, on a card then of the first one again, up to B. They are finite; what they
+            hold after a video's last step does not matter.
+        video: which of them each query is about.
+        step_counts: steps of the video of each query, at least 1.
+        words: vectors of the words; zeros for unknown words and after the last word.
+        unknown_mask: True where a word is unknown.
+        word_counts: words of each query, at least 1.
+        tokens: numbers of the words in the vocabulary; 0 for unknown words and after the last word.
+        spans_only: leave out of the prediction what its `ranked` does not look at.
+
+    Raises:
+        ValueError: a video without steps, or a query without words.
+    """
+
+    features: Float[Tensor, "U N D"]
+    video: Int[Tensor, "B"]
+    step_counts: Int[Tensor, "B"]
+    words: Float[Tensor, "B L E"]
+    unknown_mask: Bool[Tensor, "B L"]
+    word_counts: Int[Tensor, "B"]
+    tokens: Int[Tensor, "B L"]
+    spans_only: bool = False
+
+    def __post_init__(self) -> None:
+        check_counts(self.step_counts, self.word_counts)
+
+    @property
+    def step_mask(self) -> Bool[Tensor, "B N"]:
+        """True at the steps of each query's video."""
+        return valid_mask(self.step_counts, self.features.shape[1]).to(self.features.device)
+
+    @property
+    def video_mask(self) -> Bool[Tensor, "U N"]:
+        """True at the steps of each video."""
+        return mask_of_videos(self.step_mask, self.video, len(self.features))
+
+    @property
+    def word_mask(self) -> Bool[Tensor, "B L"]:
+        """True at the words of each query."""
+        return valid_mask(self.word_counts, self.words.shape[1]).to(self.words.device)
+
+
+@dataclass(frozen=True)
+class PairTargets:
+    """What training with pairs of video and sentence may look at: no moment is in it.
+
+    Attributes:
+        video: the same number for queries about the same video.
+        step_counts: steps of each video.
+        tokens: numbers of the words in the vocabulary; 0 for unknown words and after the last word.
+        negatives: for each query others of the batch, about other videos; its own number where there are none.
+    """
+
+    video: Int[Tensor, "B"]
+    step_counts: Int[Tensor, "B"]
+    tokens: Int[Tensor, "B L"]
+    negatives: Int[Tensor, "B R"]
+
+    @property
+    def same_video(self) -> Bool[Tensor, "B B"]:
+        """True where two queries are about the same video: they are no negatives of each other."""
+        return self.video[:, None] == self.video
+
+    @property
+    def negative_mask(self) -> Bool[Tensor, "B R"]:
+        """True at real negatives."""
+        return self.negatives != torch.arange(len(self.negatives), device=self.negatives.device)[:, None]
+
+
+@dataclass(frozen=True)
+class Targets(PairTargets):
+    """What training with moments may look at.
+
+    Attributes:
+        labels: first and last step of each moment.
+        share: start and end of each moment as shares of the time from the video's first step to its last.
+    """
+
+    labels: Int[Tensor, "B 2"]
+    share: Float[Tensor, "B 2"]
