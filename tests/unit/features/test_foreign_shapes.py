@@ -220,3 +220,15 @@ def test_names_that_differ_in_case_are_offered(folder):
 def test_a_pattern_without_the_id_is_refused():
     with pytest.raises(ConfigError, match=r"pattern.*expected \{id\} once"):
         validated(ImportSettings, {"source": "x", "layout": "hdf5", "pattern": "rgb.npy"}, "import")
+
+
+def test_equally_many_rows_in_all_videos_are_no_steps(folder):
+    # Of ten minutes and more 1,024 steps could be meant, one video by itself.
+    rows = [
+        (f"t:{name}", name, "t", 0.0, 1.0, 10 * seconds + 600, "a man walks") for name, seconds in DURATIONS.items()
+    ]
+    write_moments(pd.DataFrame(rows, columns=MOMENT_COLUMNS), folder / "moments.csv")
+    for video_id, steps in STEPS.items():
+        save(folder / "in" / f"{video_id}.npy", np.ones((1024, steps), np.float32))
+    with pytest.raises(FeatureError, match="in: the arrays are transposed.*`transposed: true`"):
+        imported(folder, fps=None, stride=None)
