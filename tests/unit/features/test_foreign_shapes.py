@@ -230,5 +230,5 @@ def test_equally_many_rows_in_all_videos_are_no_steps(folder):
     write_moments(pd.DataFrame(rows, columns=MOMENT_COLUMNS), folder / "moments.csv")
     for video_id, steps in STEPS.items():
         save(folder / "in" / f"{video_id}.npy", np.ones((1024, steps), np.float32))
-    with pytest.raises(FeatureError, match="in: the arrays are transposed.*`transposed: true`"):
+    with pytest.raises(FeatureError, match=r"in: the arrays are transposed.*`transposed: true`"):
         imported(folder, fps=None, stride=None)
