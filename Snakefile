@@ -9,7 +9,6 @@ configfile: "config.yaml"
 
 
 include: "workflow/rules/common.smk"
-include: "workflow/rules/functions.smk"
 include: "workflow/rules/annotations.smk"
 include: "workflow/rules/videos.smk"
 include: "workflow/rules/simulation.smk"

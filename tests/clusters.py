@@ -72,7 +72,7 @@ class Run:
 
     def finished_before(self) -> int:
         """Videos that the last extraction found finished, as its log says."""
-        text = (self.folder / "logs/demo/extract_i3d/0.log").read_text()
+        text = (self.folder / "logs/demo/extract/i3d_0.log").read_text()
         if "is finished already" in text:  # by a job that went on for a while after it was deleted
             return sum(TINY["datasets"]["demo"]["render"][part] for part in ("train_videos", "test_videos"))
         return int(text.split(" of them finished before")[0].split()[-1])
@@ -82,7 +82,7 @@ def copy_decoded(source: Path, target: Path) -> None:
     """A folder in which everything up to the decoded frames is done, as Snakemake's own records say too."""
     # The plugin for Slurm deletes the scheduler's logs of jobs that ended well, and by that its folder, a while later.
     shutil.copytree(source, target, ignore=shutil.ignore_patterns("locks", "snakemake.log", "slurm"))
-    for name in ("results", "work/demo/features", "work/demo/runs", "logs/demo/extract_i3d"):
+    for name in ("results", "work/demo/features", "work/demo/runs", "logs/demo/extract"):
         shutil.rmtree(target / name)
 
 

@@ -82,7 +82,7 @@ class Run(clusters.Run):
     def extracting(self) -> tuple[str, int]:
         """Name of the job that extracts, once a video is finished and others are not; and how many are finished."""
         self.wait_for("a finished video", self.videos_done)
-        running = [job for job in self.jobs("extract-i3d") if job["status"].get("active")]
+        running = [job for job in self.jobs("extract") if job["status"].get("active")]
         assert running, "the shard was finished before the fault; make its videos longer"
         return running[0]["metadata"]["name"], self.videos_done()
 

@@ -46,7 +46,7 @@ class Run(clusters.Run):
         """The job that extracts, once a video is finished and others are not; and the number of finished ones."""
         self.wait_for("a finished video", self.videos_done)
         running = self.cluster.jobs(self.folder, states="running")
-        found = next((job for job in running if "extract_i3d" in job["comment"]), None)
+        found = next((job for job in running if "extract" in job["comment"]), None)
         assert found is not None, "the shard was finished before the fault; make its videos longer"
         return found, self.videos_done()
 

@@ -51,13 +51,13 @@ def test_a_job_is_requeued(cluster, decoded, undisturbed):
 
 def test_too_little_memory_and_more_at_the_next_attempt(cluster, decoded, undisturbed):
     # All of a job's resources: on the command line the option takes the place of the profile's.
-    resources = ("extract_i3d:mem_mb=300*attempt**4", "extract_i3d:gpu=1", "extract_i3d:tasks=1", "train:gpu=1")
+    resources = ("extract:mem_mb=300*attempt**4", "extract:gpu=1", "extract:tasks=1", "train:gpu=1")
     run = Run(cluster, decoded, "--set-resources", *resources)
     check(run, undisturbed)
     extractions = [
         cluster.call("scontrol", "show", "job", job["id"])
         for job in cluster.jobs(decoded)
-        if "extract_i3d" in job["comment"]
+        if "extract" in job["comment"]
     ]
     asked = [details.split("mem=")[1].split(",")[0] for details in extractions]
     states = [details.split("JobState=")[1].split()[0] for details in extractions]
@@ -65,7 +65,7 @@ def test_too_little_memory_and_more_at_the_next_attempt(cluster, decoded, undist
     ended = {"OUT_OF_MEMORY": "out of memory", "FAILED": "out of memory", "COMPLETED": "completed"}
     found = sorted((memory, ended[state]) for memory, state in zip(asked, states, strict=True))
     assert found == [("300M", "out of memory"), ("4800M", "completed")]
-    (log,) = decoded.glob("logs/slurm/rule_extract_i3d/**/*.log")  # those of jobs that ended well are deleted
+    (log,) = decoded.glob("logs/slurm/rule_extract/**/*.log")  # those of jobs that ended well are deleted
     assert "exceeded memory limit" in log.read_text()
 
 
@@ -82,4 +82,4 @@ def test_the_head_is_killed_and_started_again(cluster, decoded, undisturbed):
     state = cluster.call("scontrol", "show", "job", job["id"]).split("JobState=")[1].split()[0]
     assert state == "COMPLETED"
     assert finished
-    assert "is finished already" in (decoded / "logs/demo/extract_i3d/0.log").read_text()
+    assert "is finished already" in (decoded / "logs/demo/extract/i3d_0.log").read_text()

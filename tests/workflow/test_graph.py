@@ -16,7 +16,7 @@ def test_charades_goes_from_videos_to_the_table(planned, charades_annotations):
         "probe_videos": 32,
         "decode_frames": 32,
         "prepare_asset": 2,
-        "extract_i3d": 32,
+        "extract": 32,
         "merge_features": 1,
         "embed_queries": 1,
         "train": 25,
@@ -33,11 +33,11 @@ def test_charades_goes_from_videos_to_the_table(planned, charades_annotations):
 )
 def test_shards_share_the_cores_of_one_machine(snakemake, cores, decode, extract):
     output = snakemake("--dry-run", "--cores", str(cores), "--", "work/demo/features/i3d.h5").stdout
-    threads = {"decode_frames": [], "extract_i3d": []}
-    for name, job in re.findall(r"rule (decode_frames|extract_i3d):\n((?: .*\n)+)", output):
+    threads = {"decode_frames": [], "extract": []}
+    for name, job in re.findall(r"rule (decode_frames|extract):\n((?: .*\n)+)", output):
         told = re.search(r"threads: (\d+)", job)  # one is not worth a line
         threads[name].append(int(told.group(1)) if told else 1)
-    assert threads == {"decode_frames": [decode] * 2, "extract_i3d": [extract] * 2}
+    assert threads == {"decode_frames": [decode] * 2, "extract": [extract] * 2}
 
 
 def test_charades_videos_are_fetched_when_there_is_no_folder_of_them(planned, workdir, charades_annotations):
@@ -70,7 +70,7 @@ def test_activitynet_fetches_what_is_missing_and_scores_three_splits(planned):
         "probe_videos": 64,
         "decode_frames": 64,
         "prepare_asset": 2,
-        "extract_c3d": 64,
+        "extract": 64,
         "merge_features": 1,
         "embed_queries": 1,
         "train": 25,
@@ -94,7 +94,7 @@ def test_out_of_distribution_splits_follow_once_their_files_are_there(snakemake,
     text = snakemake("--dry-run", "--printshellcmds", "results/charades_table.csv").stdout
     jobs = {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", text, re.MULTILINE)}
     # The same videos and features; Charades-CD trains on its own split and has two more to score.
-    assert jobs["decode_frames"] == jobs["extract_i3d"] == jobs["probe_videos"] == 32
+    assert jobs["decode_frames"] == jobs["extract"] == jobs["probe_videos"] == 32
     assert jobs["parse_annotations"] == jobs["embed_queries"] == 2
     assert (jobs["merge_features"], jobs["compute_baselines"]) == (1, 3)
     assert (jobs["train"], jobs["evaluate"]) == (2 * 25, 25 + 2 * 25)
@@ -154,7 +154,7 @@ def test_a_dataset_of_ones_own_needs_a_section_and_nothing_else(planned, workdir
         "overrides": {"training": {"seeds": [7], "methods": list(METHODS)}},
     }
     jobs = planned("results/mine_table.csv", overrides={"datasets": {"mine": section}})
-    assert jobs["extract_i3d"] == jobs["extract_c3d"] == jobs["decode_frames"] == 3
+    assert (jobs["extract"], jobs["decode_frames"]) == (2 * 3, 3)
     assert jobs["train"] == jobs["evaluate"] == 2 * len(METHODS)
     assert "fetch_annotations" not in jobs
 
@@ -226,7 +226,7 @@ def test_costs_are_gathered_once_the_table_is_there(snakemake, charades_cd_annot
     for name in ("charades", "charades_cd"):
         assert f"--benchmarks 'work/{name}/benchmarks/*.tsv' " in line and f"--logs logs/{name} " in line
         # Of what is configured, whatever else lies there.
-        shards, train = (f"work/{name}/benchmarks/{file}.tsv" for file in ("extract_i3d/{0..31}", "train/i3d_ci_mha_4"))
+        shards, train = (f"work/{name}/benchmarks/{file}.tsv" for file in ("extract/i3d_{0..31}", "train/i3d_ci_mha_4"))
         assert f"--benchmarks '{shards}' " in line and f"--benchmarks {train} " in line
     assert "--benchmarks work/benchmarks/assets/i3d_kinetics400_rgb.safetensors.tsv " in line
     assert re.search(r"^make_table +1$", text, re.MULTILINE)

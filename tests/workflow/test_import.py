@@ -76,7 +76,7 @@ def test_an_import_takes_the_place_of_a_shipped_datasets_extractors(planned, cha
     overrides = {"features": {"import": {"source": "i3d.h5", "layout": "hdf5"}}}
     jobs = planned("results/charades_table.csv", overrides={"datasets": {"charades": {"overrides": overrides}}})
     assert jobs["import_features"] == 1
-    assert not {"probe_videos", "decode_frames", "extract_i3d", "merge_features"} & set(jobs)
+    assert not {"probe_videos", "decode_frames", "extract", "merge_features"} & set(jobs)
 
 
 def test_videos_are_asked_only_for_durations_that_nothing_else_tells(planned, held):

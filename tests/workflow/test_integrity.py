@@ -117,7 +117,7 @@ def test_an_altered_shard_is_found_and_it_alone_is_made_again(extracted, workdir
     found = CliRunner().invoke(app, ["verify", "charades"])
     assert found.exit_code == 1 and "i3d/shard_1.h5: not as written: features/a" in found.output
     assert CliRunner().invoke(app, ["verify", "charades", "--delete"]).exit_code == 0
-    assert extracted(FEATURES) == {"extract_i3d": 1, "merge_features": 1}
+    assert extracted(FEATURES) == {"extract": 1, "merge_features": 1}
 
 
 def test_altered_frames_are_decoded_again_when_something_needs_them(extracted, workdir):

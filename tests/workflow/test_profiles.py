@@ -18,7 +18,7 @@ from vmr.features.store import GROUPS
 
 PROFILES = Path(__file__).parents[2] / "workflow" / "profiles"
 CLUSTERS = ("slurm", "kubernetes", "generic")
-CARD = {"extract_i3d", "extract_c3d", "extract_backbone", "train"}
+CARD = {"extract", "train"}
 
 # A stand-in for kubectl: runs a job's command, remembers what it was given, and answers like the real one.
 KUBECTL = """#!/usr/bin/env python3
@@ -89,11 +89,11 @@ def test_what_is_planned_through_a_profile(snakemake, charades_annotations, name
     target = "work/charades/runs/i3d/ci_mha/seed_0/run.json"
     profile = ("--workflow-profile", PROFILES / name)
     asked = asked_for(snakemake("--dry-run", *profile, "--", target, overrides=ONE_SHARD))
-    assert {rule for rule, values in asked.items() if int(values.get("gpu", 0))} == {"extract_i3d", "train"}
+    assert {rule for rule, values in asked.items() if int(values.get("gpu", 0))} == CARD
     # What earlier jobs will tell: how long the shard's videos are, and how many videos there are.
-    assert asked["decode_frames"]["runtime"] == asked["extract_i3d"]["runtime"] == asked["train"]["mem_mb"] == "<TBD>"
+    assert asked["decode_frames"]["runtime"] == asked["extract"]["runtime"] == asked["train"]["mem_mb"] == "<TBD>"
     assert (asked["parse_annotations"]["mem_mb"], asked["parse_annotations"]["runtime"]) == ("2000", "60")
-    assert (asked["extract_i3d"]["mem_mb"], asked["train"]["runtime"]) == ("6000", "1440")
+    assert (asked["extract"]["mem_mb"], asked["train"]["runtime"]) == ("6000", "1440")
 
 
 def manifest(workdir, *seconds):

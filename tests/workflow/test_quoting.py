@@ -41,7 +41,7 @@ def test_nothing_in_the_configuration_is_run(snakemake, workdir, pretending):
     targets = [f"results/{name}_{what}" for name in ("mine", "held") for what in ("report.html", "costs.csv")]
     run = snakemake("--", *targets, overrides=overrides)
     assert all((workdir / target).exists() for target in targets)
-    for rule in ("fetch_annotations", "fetch_videos_mine", "extract_c3d", "merge_features", "import_features"):
+    for rule in ("fetch_annotations", "fetch_videos_mine", "extract", "merge_features", "import_features"):
         assert f"rule {rule}:" in run.stderr + run.stdout
     assert not list(Path(workdir).rglob("pwned"))
 

@@ -46,7 +46,7 @@ BASELINES = {"compute_baselines"} | TABLE
 EMBED = {"embed_queries"} | TRAIN
 OF_FEATURES = ("merge_features", "train", "evaluate", "study_cases")
 MERGE = {name: {f"{rule} {name}" for rule in OF_FEATURES} | TABLE for name in EXTRACTORS}
-EXTRACT = {name: {f"extract_{name}"} | MERGE[name] for name in EXTRACTORS}
+EXTRACT = {name: {f"extract {name}"} | MERGE[name] for name in EXTRACTORS}
 DECODE = {"decode_frames"} | EXTRACT["i3d"] | EXTRACT["c3d"]
 PROBE = {"probe_videos"} | BASELINES | DECODE
 PARSE = {"parse_annotations"} | EMBED | PROBE
@@ -319,14 +319,14 @@ def test_a_changed_setting_reruns_its_stages_and_those_after_them(after_changes,
 def test_an_added_video_runs_its_shard_only(after_changes):
     shard = shard_of("new", SHARDS_OF_ADDED)
     planned = after_changes["added_video"]
-    for rule in ("probe_videos", "decode_frames", *(f"extract_{name}" for name in EXTRACTORS)):
+    for rule in ("probe_videos", "decode_frames", *(f"extract {name}" for name in EXTRACTORS)):
         assert [re.search(r"shard=(\d+)", block)[1] for block in planned[rule]] == [str(shard)], rule
     assert rules_of(planned) == PROBE
 
 
 def test_a_sentence_of_a_new_video_runs_all_shards_since_any_may_have_sentences_of_it(after_changes):
     planned = after_changes["new_sentence"]
-    for rule in ("probe_videos", "decode_frames", *(f"extract_{name}" for name in EXTRACTORS)):
+    for rule in ("probe_videos", "decode_frames", *(f"extract {name}" for name in EXTRACTORS)):
         assert len(planned[rule]) == SHARDS_OF_ADDED, rule
     assert rules_of(planned) == PARSE
 
@@ -372,7 +372,6 @@ CODE = {
     "another method's network": ("vmr/methods/lgi.py", "\nimport", "\nCHANGED = 1\nimport", NOTHING),
     "its own network": ("vmr/methods/ci_mha.py", "\nimport", "\nCHANGED = 1\nimport", TRAIN),
     "another method": ("vmr/methods/catalogue.py", 'title="LGI (ours)"', 'title="LGI"', TABLE),
-    "a command": ("vmr/cli/training.py", "set_num_threads(training.threads)", "set_num_threads(1)", TRAIN),
     "the help of an option": ("vmr/cli/groups.py", "Table of moments (moments.csv).", "What was said when.", NOTHING),
     "film strips": ("vmr/report/strips.py", "\nimport", "\nCHANGED = 1\nimport", CASES),
     "the page": ("vmr/report/page.py", "\nimport", "\nCHANGED = 1\nimport", {"make_report"}),
@@ -402,7 +401,7 @@ def after_edits(finished, tmp_path_factory):
 def matrix(after_changes, after_edits):
     """What was changed, and what Snakemake plans, in the order of the pipeline."""
     order = ["parse_annotations", "compute_baselines", "embed_queries", "probe_videos", "decode_frames"]
-    order += ["extract_i3d", "extract_c3d", "merge_features", "train", "evaluate", "make_table", "study_cases"]
+    order += ["extract", "merge_features", "train", "evaluate", "make_table", "study_cases"]
 
     def row(changed, to, planned):
         names = sorted(rules_of(planned), key=lambda name: ([*order, "make_report"].index(name.split()[0]), name))

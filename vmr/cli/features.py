@@ -32,7 +32,7 @@ def extract(
 ) -> None:
     """Extract the features of a shard."""
     from vmr.features.extract import extract_shard
-    from vmr.pipeline.stages import STAGES, extract_stage
+    from vmr.pipeline.stages import STAGES
 
     extract_shard(
         frames=frames,
@@ -41,7 +41,7 @@ def extract(
         statuses=statuses,
         extractor=extractor,
         settings=settings,
-        code_digest=STAGES[extract_stage(extractor)].digest(),
+        code_digest=STAGES[f"extract_{extractor}"].digest(),
     )
 
 

@@ -23,7 +23,7 @@ from vmr.evaluation.metrics import (
     truth_spans,
 )
 from vmr.model.spans import temporal_iou
-from vmr.pipeline.digest import code_digest
+from vmr.storage.code_digest import code_digest
 from vmr.storage.files import write_json
 from vmr.storage.provenance import library_versions
 

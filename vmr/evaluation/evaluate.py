@@ -17,7 +17,7 @@ from vmr.evaluation.bootstrap import confidence_by_video, sum_by_video, write_vi
 from vmr.evaluation.metrics import query_scores, score_sets, truth_spans
 from vmr.evaluation.predictions import read_predictions
 from vmr.evaluation.simulated import is_simulated, told_by
-from vmr.pipeline.digest import code_digest
+from vmr.storage.code_digest import code_digest
 from vmr.storage.files import sha256_file, write_json
 from vmr.storage.provenance import library_versions
 from vmr.storage.records import read_record

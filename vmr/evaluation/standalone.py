@@ -14,7 +14,7 @@ from vmr.evaluation.bootstrap import RESAMPLES, confidence_by_video, sum_by_vide
 from vmr.evaluation.ground_truth import load_ground_truth
 from vmr.evaluation.metrics import METRICS, TRUTHS, query_scores, score_sets, truth_spans
 from vmr.evaluation.predictions import KINDS, faults_of, parse_predictions, refuse_bad_lines
-from vmr.pipeline.digest import code_digest
+from vmr.storage.code_digest import code_digest
 from vmr.storage.files import sha256_file, write_json
 from vmr.storage.provenance import library_versions
 

@@ -24,8 +24,8 @@ from vmr.features.store import VideoFeatures
 from vmr.locate.model_file import ModelFile
 from vmr.locate.scratch import scratch_folder
 from vmr.machine.devices import choose_device
-from vmr.pipeline.digest import code_digest
-from vmr.pipeline.stages import STAGES, extract_stage
+from vmr.storage.code_digest import code_digest
+from vmr.pipeline.stages import STAGES
 from vmr.storage.files import atomic_path, sha256_file
 from vmr.video.decode import decode_frames
 from vmr.video.ffprobe import Prober
@@ -61,10 +61,10 @@ def recipe(info: dict[str, Any]) -> dict[str, Any]:
         "weights": made["weights"]["sha256"],
         "pca": made.get("pca"),
         "frames": {name: frames.get(name) for name in ("fps", "short_side", "encoder", "scaling", "frame_choice")},
-        "code": [STAGES["decode_frames"].digest(), STAGES[extract_stage(made["extractor"])].digest()],
+        "code": [STAGES["decode_frames"].digest(), STAGES[f"extract_{made['extractor']}"].digest()],
         "here": code_digest(
             ["vmr.locate.extraction"],
-            without=["vmr.config", "vmr.errors", "vmr.pipeline.digest", "vmr.locate.scratch", "vmr.locate.word_table"],
+            without=["vmr.config", "vmr.errors", "vmr.storage.code_digest", "vmr.locate.scratch", "vmr.locate.word_table"],
         ),
     }
 

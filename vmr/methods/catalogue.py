@@ -17,7 +17,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema, create_model
 from vmr.errors import ConfigError
 from vmr.methods.entry import Look, Method, MethodSettings
 from vmr.names import Alignment
-from vmr.pipeline.digest import code_digest
+from vmr.storage.code_digest import code_digest
 from vmr.settings.checks import nearest
 from vmr.settings.section import Section
 

@@ -20,11 +20,11 @@ from vmr.evaluation.simulated import features_title, is_simulated, told_by
 from vmr.features.store import FeatureStore
 from vmr.methods.catalogue import place_of
 from vmr.model.spans import temporal_iou
-from vmr.pipeline.digest import code_digest
 from vmr.report.choice import choose_cases
 from vmr.report.curves import probability_curves
 from vmr.report.run_answers import first_spans
 from vmr.report.strips import film_strips
+from vmr.storage.code_digest import code_digest
 from vmr.storage.files import write_json
 from vmr.tables.rows import read_record
 

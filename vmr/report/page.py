@@ -15,7 +15,6 @@ from vmr.errors import EvaluationError
 from vmr.evaluation.simulated import is_simulated
 from vmr.methods.catalogue import title_of
 from vmr.pipeline.costs import stage_costs
-from vmr.pipeline.digest import code_digest
 from vmr.report.case_view import CURVE_SCALE, case_views
 from vmr.report.charts import bias_charts, iou_charts, recall_chart, recall_charts
 from vmr.report.coverage import read_coverage
@@ -24,6 +23,7 @@ from vmr.report.run_answers import Group, read_groups
 from vmr.report.run_records import flat, read_history, read_run, run_rows, settings_rows
 from vmr.report.svg import method_styles, swatch
 from vmr.report.table_view import score_charts, table_view, text_of_table, windows_of
+from vmr.storage.code_digest import code_digest
 from vmr.storage.files import atomic_path
 from vmr.storage.provenance import library_versions
 from vmr.storage.records import read_record

@@ -27,9 +27,9 @@ from vmr.machine.precision import resolve_precision
 from vmr.methods.build import build_network, network_sizes
 from vmr.methods.catalogue import MethodName, method_digest, method_named
 from vmr.methods.entry import MethodSettings
-from vmr.pipeline.digest import code_digest
 from vmr.pipeline.stages import CONFIG
 from vmr.queries.store import UNKNOWN, QueryStore
+from vmr.storage.code_digest import code_digest
 from vmr.storage.files import atomic_path, sha256_file, sha256_json, write_json, writing
 from vmr.storage.provenance import library_versions
 from vmr.training.checkpoint import feature_kind, save_checkpoint

@@ -10,28 +10,26 @@ rule fetch_annotations:
         "work/benchmarks/fetch/{file}.tsv"
     wildcard_constraints:
         file="|".join(
-            re.escape(Path(file).relative_to("data").as_posix()) for file in FETCHED
+            re.escape(Path(file).relative_to("data").as_posix())
+            for file in plan.fetched
         )
         or "(?!)",
     conda:
         CONDA
     params:
-        asset=fetched_file,
+        asset=lambda wildcards: plan.fetched[f"data/{wildcards.file}"],
         cache=f"{ASSETS}/downloads",
     shell:
         "python -m vmr assets prepare {params.asset:q} --output {output:q} --cache {params.cache} > {log:q} 2>&1"
 
 
-for name, dataset in RENDERED.items():
+for name, dataset in plan.rendered.items():
 
     rule:
         name:
             f"render_{name}"
         output:
-            annotations=[
-                file for files in dataset.annotations.values() for file in files
-            ]
-            + dataset.durations,
+            annotations=plan.annotation_files(name) + dataset.durations,
             listing=listing_of(dataset),
         log:
             f"logs/{name}/render.log",
@@ -53,12 +51,8 @@ for name, dataset in RENDERED.items():
 
 rule parse_annotations:
     input:
-        annotations=lambda wildcards: [
-            file
-            for files in dataset_of(wildcards).annotations.values()
-            for file in files
-        ],
-        durations=lambda wildcards: dataset_of(wildcards).durations,
+        annotations=lambda wildcards: plan.annotation_files(wildcards.dataset),
+        durations=lambda wildcards: plan.dataset_of(wildcards).durations,
     output:
         moments="work/{dataset}/annotations/moments.csv",
         report="work/{dataset}/annotations/report.json",
@@ -72,7 +66,7 @@ rule parse_annotations:
         mem_mb=growing(2000),
         runtime=lasting(60),
     params:
-        options=annotation_options,
+        options=plan.annotation_options,
         code=STAGES["parse_annotations"].digest(),
     shell:
         "python -m vmr parse-annotations {params.options} --output {output.moments} --report {output.report}"

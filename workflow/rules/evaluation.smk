@@ -5,13 +5,13 @@ rule evaluate:
     input:
         run=rules.train.output,
         moments="work/{dataset}/annotations/moments.csv",
-        features=features_file,
+        features=plan.features,
         queries="work/{dataset}/queries/queries.h5",
-        manifests=manifests("work/{dataset}/frames/shard_{shard}.csv"),
+        manifests=plan.manifests(DECODED),
     output:
-        predictions="work/{dataset}/runs/{extractor}/{method}/seed_{seed}/predictions_{split}.jsonl",
-        metrics="work/{dataset}/runs/{extractor}/{method}/seed_{seed}/metrics_{split}.json",
-        video_scores="work/{dataset}/runs/{extractor}/{method}/seed_{seed}/video_scores_{split}.csv",
+        predictions=f"{RUN}/predictions_{{split}}.jsonl",
+        metrics=f"{RUN}/metrics_{{split}}.json",
+        video_scores=f"{RUN}/video_scores_{{split}}.csv",
     log:
         "logs/{dataset}/evaluate/{extractor}_{method}_{seed}_{split}.log",
     benchmark:
@@ -19,14 +19,14 @@ rule evaluate:
     conda:
         CONDA
     resources:
-        mem_mb=growing(4000, holds_features=True),
+        mem_mb=growing(4000, held_mb=plan.features_mb),
         runtime=lasting(120),
     params:
         folder=lambda wildcards, input: Path(input.run[0]).parent,
         manifests=lambda wildcards, input: of_all_shards("--manifests", input.manifests),
-        splits=splits_option,
-        options=lambda wildcards: options(settings_of(wildcards).evaluation),
-        device=lambda wildcards: settings_of(wildcards).training.device,
+        splits=plan.splits_option,
+        options=lambda wildcards: options(plan.settings_of(wildcards).evaluation),
+        device=lambda wildcards: plan.settings_of(wildcards).training.device,
         code=run_code("evaluate"),
     shell:
         "python -m vmr evaluate-run --run {params.folder} --moments {input.moments} --features {input.features}"
@@ -38,7 +38,7 @@ rule evaluate:
 rule compute_baselines:
     input:
         moments="work/{dataset}/annotations/moments.csv",
-        manifests=manifests("work/{dataset}/videos/shard_{shard}.csv"),
+        manifests=plan.manifests(PROBED),
     output:
         scores="work/{dataset}/baselines/{split}.json",
         video_scores="work/{dataset}/baselines/{split}.csv",
@@ -53,8 +53,8 @@ rule compute_baselines:
         runtime=lasting(60),
     params:
         manifests=lambda wildcards, input: of_all_shards("--manifests", input.manifests),
-        train_split=lambda wildcards: dataset_of(wildcards).train_split,
-        splits=splits_option,
+        train_split=lambda wildcards: plan.dataset_of(wildcards).train_split,
+        splits=plan.splits_option,
         code=STAGES["compute_baselines"].digest(),
     shell:
         "python -m vmr baselines --moments {input.moments} {params.manifests} --train-split {params.train_split}"

@@ -20,97 +20,44 @@ rule prepare_asset:
         "python -m vmr assets prepare {params.name:q} --output {output:q} --cache {params.cache} > {log:q} 2>&1"
 
 
-EXTRACT = (
-    "python -m vmr extract --frames {input.frames} --manifest {input.manifest} --weights {input.weights:q}"
-    " {params.options} --output {output.features} --statuses {output.statuses} > {log} 2>&1"
-)
-
-
-# Exact windows on two cores without a card take 70 minutes for an hour of video; a card, a fraction.
-EXTRACT_MINUTES = lasting(60, per_video_hour=150)
-
-
-rule extract_i3d:
+rule extract:
     input:
         frames="work/{dataset}/frames/shard_{shard}.h5",
-        manifest="work/{dataset}/frames/shard_{shard}.csv",
-        weights=weights_of("i3d"),
-        mean=named_file("i3d", "mean"),
-    output:
-        features="work/{dataset}/features/i3d/shard_{shard}.h5",
-        statuses="work/{dataset}/features/i3d/shard_{shard}.csv",
-    log:
-        "logs/{dataset}/extract_i3d/{shard}.log",
-    benchmark:
-        "work/{dataset}/benchmarks/extract_i3d/{shard}.tsv"
-    conda:
-        CONDA
-    threads: extract_threads("i3d")
-    resources:
-        gpu=extract_gpus("i3d"),
-        mem_mb=growing(6000),
-        runtime=EXTRACT_MINUTES,
-    params:
-        options=extract_options("i3d"),
-        code=STAGES["extract_i3d"].digest(),
-    shell:
-        EXTRACT
-
-
-use rule extract_i3d as extract_c3d with:
-    input:
-        frames="work/{dataset}/frames/shard_{shard}.h5",
-        manifest="work/{dataset}/frames/shard_{shard}.csv",
-        weights=weights_of("c3d"),
-        mean=named_file("c3d", "mean"),
-    output:
-        features="work/{dataset}/features/c3d/shard_{shard}.h5",
-        statuses="work/{dataset}/features/c3d/shard_{shard}.csv",
-    log:
-        "logs/{dataset}/extract_c3d/{shard}.log",
-    benchmark:
-        "work/{dataset}/benchmarks/extract_c3d/{shard}.tsv"
-    threads: extract_threads("c3d")
-    resources:
-        gpu=extract_gpus("c3d"),
-        mem_mb=growing(6000),
-        runtime=EXTRACT_MINUTES,
-    params:
-        options=extract_options("c3d"),
-        code=STAGES["extract_c3d"].digest(),
-
-
-use rule extract_i3d as extract_backbone with:
-    input:
-        frames="work/{dataset}/frames/shard_{shard}.h5",
-        manifest="work/{dataset}/frames/shard_{shard}.csv",
-        weights=weights_of(None),
-        mean=named_file(None, "mean"),
+        manifest=DECODED,
+        weights=plan.weights,
+        mean=lambda wildcards: plan.extractor_of(wildcards).mean or [],
     output:
         features="work/{dataset}/features/{extractor}/shard_{shard}.h5",
         statuses="work/{dataset}/features/{extractor}/shard_{shard}.csv",
     log:
-        "logs/{dataset}/extract_{extractor}/{shard}.log",
+        "logs/{dataset}/extract/{extractor}_{shard}.log",
     benchmark:
-        "work/{dataset}/benchmarks/extract_{extractor}/{shard}.tsv"
+        "work/{dataset}/benchmarks/extract/{extractor}_{shard}.tsv"
     wildcard_constraints:
-        extractor="i3d_r50|slow_r50",
-    threads: extract_threads(None)
+        extractor=one_of(EXTRACTORS),
+    conda:
+        CONDA
+    threads: plan.extract_threads
     resources:
-        gpu=extract_gpus(None),
+        gpu=plan.extract_gpus,
         mem_mb=growing(6000),
-        runtime=EXTRACT_MINUTES,
+        # Exact windows on two cores without a card take 70 minutes for an hour of video; a card, a fraction.
+        runtime=lasting(60, per_video_hour=150),
     params:
-        options=extract_options(None),
-        code=STAGES["extract_backbone"].digest(),
+        options=plan.extract_options,
+        code=lambda wildcards: STAGES[f"extract_{wildcards.extractor}"].digest(),
+    shell:
+        "python -m vmr extract --frames {input.frames} --manifest {input.manifest} --weights {input.weights:q}"
+        " --extractor {wildcards.extractor} {params.options} --output {output.features} --statuses {output.statuses}"
+        " > {log} 2>&1"
 
 
 rule merge_features:
     input:
-        shards=per_shard("work/{dataset}/features/{extractor}/shard_{shard}.h5"),
-        statuses=per_shard("work/{dataset}/features/{extractor}/shard_{shard}.csv"),
+        shards=plan.shards("h5"),
+        statuses=plan.shards("csv"),
         moments="work/{dataset}/annotations/moments.csv",
-        pca=named_file(None, "pca"),
+        pca=lambda wildcards: plan.extractor_of(wildcards).pca or [],
     output:
         features="work/{dataset}/features/{extractor}.h5",
         coverage="work/{dataset}/features/{extractor}_coverage.csv",
@@ -119,7 +66,7 @@ rule merge_features:
     benchmark:
         "work/{dataset}/benchmarks/merge_features/{extractor}.tsv"
     wildcard_constraints:
-        dataset=one_of(set(DATASETS) - set(IMPORTS)),
+        dataset=one_of(set(plan.datasets) - set(plan.imports)),
     conda:
         CONDA
     resources:
@@ -128,7 +75,7 @@ rule merge_features:
     params:
         shards=lambda wildcards, input: of_all_shards("--shards", input.shards),
         statuses=lambda wildcards, input: of_all_shards("--statuses", input.statuses),
-        options=merge_options,
+        options=plan.merge_options,
         code=STAGES["merge_features"].digest(),
     shell:
         "python -m vmr merge-features {params.shards} {params.statuses} --moments {input.moments} {params.options}"
@@ -137,10 +84,10 @@ rule merge_features:
 
 rule import_features:
     input:
-        source=lambda wildcards: imported(wildcards).source,
-        joined=lambda wildcards: joined_sources(imported(wildcards)),
+        source=lambda wildcards: plan.imported(wildcards).source,
+        joined=plan.joined_sources,
         moments="work/{dataset}/annotations/moments.csv",
-        manifests=manifests("work/{dataset}/videos/shard_{shard}.csv"),
+        manifests=plan.manifests(PROBED),
     output:
         features="work/{dataset}/features/{extractor}.h5",
         coverage="work/{dataset}/features/{extractor}_coverage.csv",
@@ -149,7 +96,7 @@ rule import_features:
     benchmark:
         "work/{dataset}/benchmarks/import_features/{extractor}.tsv"
     wildcard_constraints:
-        dataset=one_of(IMPORTS),
+        dataset=one_of(plan.imports),
     conda:
         CONDA
     resources:
@@ -157,8 +104,8 @@ rule import_features:
         runtime=lasting(240),
     params:
         manifests=lambda wildcards, input: of_all_shards("--manifests", input.manifests),
-        options=lambda wildcards: options(imported(wildcards), "source"),
-        fingerprint=import_fingerprint,
+        options=lambda wildcards: options(plan.imported(wildcards), "source"),
+        fingerprint=told(plan.import_fingerprint),
         code=STAGES["import_features"].digest(),
     shell:
         "python -m vmr features import {input.source:q} {params.options} --moments {input.moments} {params.manifests}"

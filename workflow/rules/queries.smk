@@ -4,9 +4,7 @@
 rule embed_queries:
     input:
         moments="work/{dataset}/annotations/moments.csv",
-        vectors=lambda wildcards: asset_or_path(
-            settings_of(wildcards).queries.vectors, ".txt"
-        ),
+        vectors=plan.vectors,
     output:
         queries="work/{dataset}/queries/queries.h5",
         report="work/{dataset}/queries/report.json",
@@ -20,7 +18,7 @@ rule embed_queries:
         mem_mb=growing(4000),
         runtime=lasting(60),
     params:
-        max_words=lambda wildcards: settings_of(wildcards).queries.max_words,
+        max_words=lambda wildcards: plan.settings_of(wildcards).queries.max_words,
         code=STAGES["embed_queries"].digest(),
     shell:
         "python -m vmr embed-queries --moments {input.moments} --vectors {input.vectors:q}"

@@ -3,14 +3,12 @@
 
 rule make_table:
     input:
-        metrics=table_metrics("metrics_{split}.json"),
-        baselines=table_baselines("json"),
+        metrics=table.of_runs("metrics_{split}.json"),
+        baselines=table.of_datasets("work/{dataset}/baselines/{split}.json"),
         # Read beside the scores that name them.
-        video_scores=table_metrics("video_scores_{split}.csv"),
-        baselines_video_scores=table_baselines("csv"),
-        published=lambda wildcards: (
-            [shipped(path)] if (path := dataset_of(wildcards).published) else []
-        ),
+        video_scores=table.of_runs("video_scores_{split}.csv"),
+        baselines_video_scores=table.of_datasets("work/{dataset}/baselines/{split}.csv"),
+        published=table.published,
     output:
         csv=report(
             "results/{dataset}_table.csv",
@@ -29,11 +27,11 @@ rule make_table:
         mem_mb=growing(2000),
         runtime=lasting(60),
     params:
-        title=lambda wildcards: dataset_of(wildcards).title,
+        title=lambda wildcards: plan.dataset_of(wildcards).title,
         metrics=lambda wildcards, input: repeated("--metrics", input.metrics),
         baselines=lambda wildcards, input: repeated("--baselines", input.baselines),
         published=lambda wildcards, input: repeated("--published", input.published),
-        further=lambda wildcards: repeated("--further", tabled(wildcards)[1:]),
+        further=lambda wildcards: repeated("--further", table.datasets(wildcards)[1:]),
         code=STAGES["make_table"].digest(),
     shell:
         "python -m vmr make-table {params.metrics} {params.baselines} {params.published} --dataset {wildcards.dataset}"
@@ -42,13 +40,13 @@ rule make_table:
 
 rule study_cases:
     input:
-        run=case_runs("checkpoint.safetensors"),
-        metrics=case_runs("metrics_{split}.json"),
-        predictions=case_runs("predictions_{split}.jsonl"),
+        run=table.case_runs("checkpoint.safetensors"),
+        metrics=table.case_runs("metrics_{split}.json"),
+        predictions=table.case_runs("predictions_{split}.jsonl"),
         moments="work/{dataset}/annotations/moments.csv",
-        features=features_file,
+        features=plan.features,
         queries="work/{dataset}/queries/queries.h5",
-        manifests=manifests("work/{dataset}/frames/shard_{shard}.csv"),
+        manifests=plan.manifests(DECODED),
     output:
         "work/{dataset}/report/{extractor}/cases_{split}.json",
     log:
@@ -65,10 +63,10 @@ rule study_cases:
             "--runs", [Path(file).parent for file in input.run]
         ),
         manifests=lambda wildcards, input: of_all_shards("--manifests", input.manifests),
-        frames=frames_option,
-        splits=splits_option,
-        options=lambda wildcards: options(settings_of(wildcards).report),
-        device=lambda wildcards: settings_of(wildcards).training.device,
+        frames=table.frames_option,
+        splits=plan.splits_option,
+        options=lambda wildcards: options(plan.settings_of(wildcards).report),
+        device=lambda wildcards: plan.settings_of(wildcards).training.device,
         code=case_code,
     shell:
         "python -m vmr report cases {params.runs} --split-name {wildcards.split} {params.splits}"
@@ -79,24 +77,20 @@ rule study_cases:
 
 rule make_report:
     input:
-        metrics=table_metrics("metrics_{split}.json"),
-        baselines=table_baselines("json"),
+        metrics=table.of_runs("metrics_{split}.json"),
+        baselines=table.of_datasets("work/{dataset}/baselines/{split}.json"),
         table="results/{dataset}_table.md",
-        published=lambda wildcards: (
-            [shipped(path)] if (path := dataset_of(wildcards).published) else []
-        ),
+        published=table.published,
         # Read beside the scores that name them.
-        predictions=table_metrics("predictions_{split}.jsonl"),
-        video_scores=table_metrics("video_scores_{split}.csv"),
-        baselines_video_scores=table_baselines("csv"),
-        runs=table_metrics("run.json"),
-        histories=table_metrics("history.csv"),
-        moments=lambda wildcards: [
-            f"work/{name}/annotations/moments.csv" for name in tabled(wildcards)
-        ],
-        manifests=table_manifests,
-        coverage=table_coverage,
-        cases=table_cases,
+        predictions=table.of_runs("predictions_{split}.jsonl"),
+        video_scores=table.of_runs("video_scores_{split}.csv"),
+        baselines_video_scores=table.of_datasets("work/{dataset}/baselines/{split}.csv"),
+        runs=table.of_runs("run.json"),
+        histories=table.of_runs("history.csv"),
+        moments=table.of_datasets("work/{dataset}/annotations/moments.csv"),
+        manifests=table.manifests,
+        coverage=table.coverage,
+        cases=table.of_datasets("work/{dataset}/report/{extractor}/cases_{split}.json"),
     output:
         report(
             "results/{dataset}_report.html",
@@ -114,20 +108,21 @@ rule make_report:
         mem_mb=growing(4000),
         runtime=lasting(60),
     params:
-        title=lambda wildcards: dataset_of(wildcards).title,
+        title=lambda wildcards: plan.dataset_of(wildcards).title,
         metrics=lambda wildcards, input: repeated("--metrics", input.metrics),
         baselines=lambda wildcards, input: repeated("--baselines", input.baselines),
         published=lambda wildcards, input: repeated("--published", input.published),
         moments=lambda wildcards, input: repeated(
-            "--moments", map("=".join, zip(tabled(wildcards), input.moments))
+            "--moments", map("=".join, zip(table.datasets(wildcards), input.moments))
         ),
         manifests=lambda wildcards, input: of_all_shards("--manifests", input.manifests),
         coverage=lambda wildcards, input: repeated(
-            "--coverage", map("=".join, zip(coverage_names(wildcards), input.coverage))
+            "--coverage",
+            map("=".join, zip(table.coverage_names(wildcards), input.coverage)),
         ),
         cases=lambda wildcards, input: repeated("--cases", input.cases),
         benchmarks=lambda wildcards: repeated(
-            "--benchmarks", table_benchmarks(wildcards)
+            "--benchmarks", table.benchmarks(wildcards)
         ),
         code=STAGES["make_report"].digest(),
     shell:
@@ -157,9 +152,11 @@ rule gather_costs:
         runtime=lasting(60),
     params:
         benchmarks=lambda wildcards: repeated(
-            "--benchmarks", table_benchmarks(wildcards)
+            "--benchmarks", table.benchmarks(wildcards)
         ),
-        logs=lambda wildcards: repeated("--logs", log_folders(wildcards)),
+        logs=lambda wildcards: repeated(
+            "--logs", (f"logs/{name}" for name in table.measured(wildcards))
+        ),
         code=STAGES["gather_costs"].digest(),
     shell:
         "python -m vmr report costs {params.benchmarks} {params.logs} --output {output} > {log} 2>&1"

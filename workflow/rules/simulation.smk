@@ -1,6 +1,6 @@
 """Features simulated from the sentences of a real dataset: no video needed, and then imported like any other."""
 
-for name, dataset in SIMULATED.items():
+for name, dataset in plan.simulated.items():
 
     rule:
         name:
@@ -8,10 +8,8 @@ for name, dataset in SIMULATED.items():
         input:
             moments=f"work/{dataset.simulate.source}/annotations/moments.csv",
         output:
-            features=IMPORTS[name].source,
-            annotations=[
-                file for files in dataset.annotations.values() for file in files
-            ],
+            features=plan.imports[name].source,
+            annotations=plan.annotation_files(name),
             durations=dataset.durations[0],
         log:
             f"logs/{name}/simulate.log",
@@ -23,7 +21,7 @@ for name, dataset in SIMULATED.items():
             mem_mb=growing(2000),
             runtime=lasting(120),
         params:
-            options=simulate_options(name),
+            options=plan.simulate_options(name),
             code=STAGES["simulate"].digest(),
         shell:
             "python -m vmr simulate --moments {input.moments} {params.options} --durations {output.durations:q}"

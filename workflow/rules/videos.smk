@@ -1,7 +1,7 @@
 """Raw videos: what ffprobe says of them, and their frames at 24 a second."""
 
 # As with annotations, a folder that is there is never fetched again, whatever else changes.
-for name, dataset in FETCHED_VIDEOS.items():
+for name, dataset in plan.fetched_videos.items():
     if Path(dataset.videos).exists():
         continue
 
@@ -32,7 +32,7 @@ for name, dataset in FETCHED_VIDEOS.items():
 rule probe_videos:
     input:
         moments="work/{dataset}/annotations/moments.csv",
-        listing=video_listing,
+        listing=plan.video_listing,
     output:
         "work/{dataset}/videos/shard_{shard}.csv",
     log:
@@ -45,10 +45,10 @@ rule probe_videos:
         mem_mb=growing(2000),
         runtime=lasting(60),
     params:
-        videos=lambda wildcards: dataset_of(wildcards).videos,
-        shards=lambda wildcards: dataset_of(wildcards).shards,
-        timeout=lambda wildcards: settings_of(wildcards).video.probe_timeout_sec,
-        fingerprint=shard_fingerprint,
+        videos=lambda wildcards: plan.dataset_of(wildcards).videos,
+        shards=lambda wildcards: plan.dataset_of(wildcards).shards,
+        timeout=lambda wildcards: plan.settings_of(wildcards).video.probe_timeout_sec,
+        fingerprint=told(plan.shard_fingerprint),
         code=STAGES["probe_videos"].digest(),
     shell:
         "python -m vmr probe-videos --moments {input.moments} --videos {params.videos:q} --shard {wildcards.shard}"
@@ -67,14 +67,14 @@ rule decode_frames:
         "work/{dataset}/benchmarks/decode_frames/{shard}.tsv"
     conda:
         CONDA
-    threads: lambda wildcards: shard_threads(wildcards, at_most=4)
+    threads: lambda wildcards: plan.shard_threads(4, wildcards=wildcards)
     resources:
         mem_mb=growing(4000),
         # On two cores an hour of small video takes three minutes; large ones, and slow disks, ten times as long.
         runtime=lasting(30, per_video_hour=30),
     params:
         options=lambda wildcards: options(
-            settings_of(wildcards).video, "probe_timeout_sec"
+            plan.settings_of(wildcards).video, "probe_timeout_sec"
         ),
         code=STAGES["decode_frames"].digest(),
     shell:

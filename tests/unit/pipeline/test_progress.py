@@ -110,7 +110,7 @@ def test_time_in_a_queue_is_no_time_at_work(folder):
     log = stats
     for number in range(3):
         block = started.split("[Tue")[0].replace("jobid: 3", f"jobid: {number}").replace("shard=0", f"shard={number}")
-        own = f"    log: logs/d/{number}.log\n    benchmark: work/d/benchmarks/extract_i3d/{number}.tsv\n"
+        own = f"    log: logs/d/{number}.log\n    benchmark: work/d/benchmarks/extract/{number}.tsv\n"
         log += f"[Tue Nov 24 08:00:00 2026]\n{block}{own}"
     log += "[Tue Nov 24 12:05:10 2026]\nFinished jobid: 0 (Rule: extract_i3d)\n"
     (folder / ".snakemake/log/2026-11-24T120000.snakemake.log").write_text(log)

@@ -1,0 +1,132 @@
+"""What a table, a report and their costs are made from: files of all runs of the datasets that stand in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from vmr.pipeline.options import of_all_shards
+from vmr.pipeline.plan import DECODED, RUN, Files, Plan, asset_or_path, expand
+
+
+class TablePlan:
+    """The files that tables and reports read.
+
+    Args:
+        plan: of the jobs before them.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+
+    def datasets(self, wildcards: Any) -> list[str]:
+        """The datasets of a table: its own, and further ones whose annotation files are all there."""
+        own: str = wildcards.dataset
+        further = self.plan.datasets[own].further
+        return [
+            own,
+            *(name for name in further if all(Path(file).exists() for file in self.plan.annotation_files(name))),
+        ]
+
+    def sources(self, wildcards: Any) -> list[str]:
+        """The datasets that have the videos of a table's datasets."""
+        return list(dict.fromkeys(map(self.plan.source, self.datasets(wildcards))))
+
+    def _each(self, pattern: str, name: str) -> list[str]:
+        training = self.plan.settings[name].training
+        return expand(
+            pattern,
+            dataset=[name],
+            extractor=self.plan.kinds[name],
+            method=training.methods,
+            seed=training.seeds,
+            split=self.plan.datasets[name].test_splits,
+        )
+
+    def of_datasets(self, pattern: str) -> Files:
+        """Input function: a file of each dataset, kind of features, method, seed and split that the pattern names."""
+        return lambda wildcards: [file for name in self.datasets(wildcards) for file in self._each(pattern, name)]
+
+    def of_runs(self, file: str) -> Files:
+        """Input function: a file of every run of a table's datasets."""
+        return self.of_datasets(f"{RUN}/{file}")
+
+    def case_runs(self, file: str) -> Files:
+        """Input function: a file of the run with the first seed of every method."""
+
+        def files(wildcards: Any) -> list[str]:
+            training = self.plan.settings_of(wildcards).training
+            job = {name: [getattr(wildcards, name)] for name in ("dataset", "extractor", "split")}
+            return expand(f"{RUN}/{file}", **job, method=training.methods, seed=[min(training.seeds)])
+
+        return files
+
+    def published(self, wildcards: Any) -> list[str]:
+        """The published figures of a dataset; those that come with the workflow where the folder has none."""
+        if not (path := self.plan.dataset_of(wildcards).published):
+            return []
+        shipped = self.plan.base / path
+        return [str(shipped) if shipped.exists() and not Path(path).exists() else path]
+
+    def frames_option(self, wildcards: Any) -> str:
+        """The frame stores of the job's dataset. Imported features have none.
+
+        No inputs: they are there once their manifests are, and who deletes them then wants neither the videos decoded
+        again for pictures nor a finished report made anew.
+        """
+        if self.plan.source(wildcards.dataset) in self.plan.imports:
+            return ""
+        stores = self.plan.shard_files(wildcards.dataset, "work/{dataset}/frames/shard_{shard}.h5")
+        return of_all_shards("--frames", stores)
+
+    def manifests(self, wildcards: Any) -> list[str]:
+        """The manifests of all videos of a table's datasets."""
+        return [file for name in self.sources(wildcards) for file in self.plan.manifest_files(name, DECODED)]
+
+    def coverage(self, wildcards: Any) -> list[str]:
+        """What became of every video, for each kind of features of a table."""
+        pattern = "work/{dataset}/features/{extractor}_coverage.csv"
+        return [file for name in self.sources(wildcards) for file in self._each(pattern, name)]
+
+    def coverage_names(self, wildcards: Any) -> list[str]:
+        """What a report calls the files of `coverage`."""
+        sources = self.sources(wildcards)
+        return [
+            f"{self.plan.datasets[name].title}: {kind}" if len(sources) > 1 else kind
+            for name in sources
+            for kind in self.plan.kinds[name]
+        ]
+
+    def measured(self, wildcards: Any) -> list[str]:
+        """The datasets whose jobs a table took."""
+        return list(dict.fromkeys([*self.sources(wildcards), *self.datasets(wildcards)]))
+
+    def benchmarks(self, wildcards: Any) -> list[str]:
+        """The benchmark files of the jobs that a table takes; those of other settings lie beside them."""
+        return list(dict.fromkeys(file for name in self.measured(wildcards) for file in self._benchmarks(name)))
+
+    def _benchmarks(self, name: str) -> list[str]:
+        plan, dataset = self.plan, self.plan.datasets[name]
+        shards = f"{{0..{dataset.shards - 1}}}"
+        jobs = {
+            "probe_videos": [shards],
+            "decode_frames": [shards],
+            "extract": [f"{kind}_{shards}" for kind in plan.kinds[name]],
+            "merge_features": plan.kinds[name],
+            "import_features": plan.kinds[name],
+            "train": self._each("{extractor}_{method}_{seed}", name),
+            "evaluate": self._each("{extractor}_{method}_{seed}_{split}", name),
+            "compute_baselines": list(dataset.test_splits),
+            "study_cases": self._each("{extractor}_{split}", name),
+        }
+        # What datasets share.
+        features = plan.settings[name].features
+        weights = [] if name in plan.imports else [features[kind].weights for kind in dataset.extractors]
+        shared = [f"assets/{Path(asset_or_path(value, '.safetensors')).name}" for value in weights]
+        shared.append(f"assets/{Path(asset_or_path(plan.settings[name].queries.vectors, '.txt')).name}")
+        shared += [f"fetch/{Path(file).relative_to('data')}" for file in dataset.fetch]
+        return [
+            f"work/{name}/benchmarks/*.tsv",
+            *(f"work/{name}/benchmarks/{rule}/{job}.tsv" for rule, own in jobs.items() for job in own),
+            *(f"work/benchmarks/{file}.tsv" for file in shared),
+        ]
