@@ -64,9 +64,7 @@ def test_a_pod_is_deleted(cluster, decoded, undisturbed):
 
 def test_too_little_memory_and_more_at_the_next_attempt(cluster, decoded, undisturbed):
     # All of a job's resources: on the command line the option takes the place of the profile's.
-    run = Run(
-        cluster, decoded, "--set-resources", "extract:mem_mb=300*attempt**4", "extract:gpu=1", "train:gpu=1"
-    )
+    run = Run(cluster, decoded, "--set-resources", "extract:mem_mb=300*attempt**4", "extract:gpu=1", "train:gpu=1")
     check(run, undisturbed)
     first, second = run.jobs("extract")
     limits = [

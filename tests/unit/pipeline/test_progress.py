@@ -15,7 +15,7 @@ Job stats:
 job             count
 ------------  -------
 probe_videos        2
-extract_i3d         3
+extract             3
 train               2
 total               7
 
@@ -28,15 +28,15 @@ localrule probe_videos:
 [Tue Nov 24 12:00:10 2026]
 Finished jobid: 1 (Rule: probe_videos)
 [Tue Nov 24 12:00:10 2026]
-rule extract_i3d:
+rule extract:
     input: work/d/frames/shard_0.h5, work/d/frames/shard_0.csv, weights.safetensors
     output: work/d/features/i3d/shard_0.h5, work/d/features/i3d/shard_0.csv
     jobid: 3
     wildcards: dataset=d, shard=0
 [Tue Nov 24 12:05:10 2026]
-Finished jobid: 3 (Rule: extract_i3d)
+Finished jobid: 3 (Rule: extract)
 [Tue Nov 24 12:05:10 2026]
-rule extract_i3d:
+rule extract:
     input: work/d/frames/shard_1.h5, work/d/frames/shard_1.csv, weights.safetensors
     output: work/d/features/i3d/shard_1.h5, work/d/features/i3d/shard_1.csv
     jobid: 4
@@ -83,7 +83,7 @@ def test_jobs_are_counted_and_the_time_left_follows_from_those_that_ended(folder
     assert lines[0] == "2 of 7 jobs done, 2 running or queued, 1 failed; log last written 90 s ago"
     assert lines[1] == "  probe_videos  1 of 2"
     # Two are left at five minutes each, less the two minutes that one has run.
-    assert lines[2] == "  extract_i3d   1 of 3, about 8.0 min left at 5.0 min a job"
+    assert lines[2] == "  extract       1 of 3, about 8.0 min left at 5.0 min a job"
     assert lines[3].strip() == "shard 1: for 2.0 min"
     assert lines[4] == "  train         0 of 2, 1 failed"
     assert lines[5].strip() == "i3d mha seed 0: for 2.0 min"
@@ -112,17 +112,17 @@ def test_time_in_a_queue_is_no_time_at_work(folder):
         block = started.split("[Tue")[0].replace("jobid: 3", f"jobid: {number}").replace("shard=0", f"shard={number}")
         own = f"    log: logs/d/{number}.log\n    benchmark: work/d/benchmarks/extract/{number}.tsv\n"
         log += f"[Tue Nov 24 08:00:00 2026]\n{block}{own}"
-    log += "[Tue Nov 24 12:05:10 2026]\nFinished jobid: 0 (Rule: extract_i3d)\n"
+    log += "[Tue Nov 24 12:05:10 2026]\nFinished jobid: 0 (Rule: extract)\n"
     (folder / ".snakemake/log/2026-11-24T120000.snakemake.log").write_text(log)
     (folder / "logs/d").mkdir(parents=True)
     for number, hour in ((0, 12), (1, 12), (2, 7)):  # the last is of an earlier run
         (folder / f"logs/d/{number}.log").touch()
         os.utime(folder / f"logs/d/{number}.log", (datetime(2026, 11, 24, hour).timestamp(),) * 2)
-    (folder / "work/d/benchmarks/extract_i3d").mkdir(parents=True)
-    (folder / "work/d/benchmarks/extract_i3d/0.tsv").write_text("s\th:m:s\tmax_rss\n300.5\t0:05:00\t-\n")
+    (folder / "work/d/benchmarks/extract").mkdir(parents=True)
+    (folder / "work/d/benchmarks/extract/0.tsv").write_text("s\th:m:s\tmax_rss\n300.5\t0:05:00\t-\n")
     lines = [line.strip() for line in progress(folder, now=NOW).splitlines()]
     # Two are left at five minutes each; the one at work may be nearly done.
-    assert lines[2] == "extract_i3d   1 of 3, about 5.0 min left at 5.0 min a job"
+    assert lines[2] == "extract       1 of 3, about 5.0 min left at 5.0 min a job"
     assert lines[3:5] == ["shard 1: for 4.1 h", "shard 2: queued for 4.1 h"]
 
 
