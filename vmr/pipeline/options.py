@@ -13,14 +13,14 @@ def options(section: BaseModel, *left_out: str) -> str:
     """The entries of a section as options of the same names; unset ones and those left out are not passed.
 
     >>> from vmr.config import RenderSettings
-    >>> options(RenderSettings(train_videos=3, test_videos=1, duration_sec=4), "seed")
-    '--train-videos 3 --test-videos 1 --duration-sec 4.0'
+    >>> options(RenderSettings(train_videos=3, test_videos=1, duration_sec=4, seed=0), "test_videos")
+    '--train-videos 3 --duration-sec 4.0 --seed 0'
     """
     entries = section.model_dump(exclude=set(left_out))
     return " ".join(
         _option(f"--{name.replace('_', '-')}", value)
         for name, value in entries.items()
-        if value not in (None, False, [])
+        if value is not None and value is not False and value != []  # 0 is a value
     )
 
 

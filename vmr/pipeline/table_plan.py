@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+from vmr.assets.registry import is_path
+from vmr.errors import ConfigError
 from vmr.pipeline.options import of_all_shards
 from vmr.pipeline.plan import DECODED, RUN, Files, Plan, asset_or_path, expand
 
@@ -31,6 +37,48 @@ class TablePlan:
     def sources(self, wildcards: Any) -> list[str]:
         """The datasets that have the videos of a table's datasets."""
         return list(dict.fromkeys(map(self.plan.source, self.datasets(wildcards))))
+
+    def refuse_absent(self, targets: Iterable[str]) -> None:
+        """Refuse results that are there though a file that they were made from is not.
+
+        Snakemake takes a result as given whose inputs cannot be made: a wrong name in the configuration would go
+        unnoticed.
+
+        Args:
+            targets: what Snakemake is asked for.
+
+        Raises:
+            ConfigError: names each setting and file.
+        """
+        absent: dict[str, None] = {}
+        for target in filter(os.path.exists, targets):
+            result = re.fullmatch(r"results/(.+)_(?:table|report|costs)\.\w+", os.path.normpath(target))
+            if result and result[1] in self.plan.datasets:
+                for name in self.measured(SimpleNamespace(dataset=result[1])):
+                    absent |= dict.fromkeys(self._absent_of(name))
+        if absent:
+            raise ConfigError(
+                f"files that results were made from are not there: {'; '.join(absent)}. Put them back, or name others."
+            )
+
+    def _absent_of(self, name: str) -> Iterator[str]:
+        plan, dataset, settings = self.plan, self.plan.datasets[name], self.plan.settings[name]
+        named = {f"datasets.{name}.published": self.published(SimpleNamespace(dataset=name))}
+        if not (dataset.render or dataset.simulate):
+            named[f"datasets.{name}.annotations"] = plan.annotation_files(name)
+            named[f"datasets.{name}.durations"] = dataset.durations
+        if name in plan.imports and not dataset.simulate:
+            named["features.import.source"] = [plan.imports[name].source]
+        for kind in dataset.extractors if name == plan.source(name) and name not in plan.imports else ():
+            section = settings.features[kind]
+            for setting in ("weights", "mean", "pca"):
+                named[f"features.{kind}.{setting}"] = [getattr(section, setting)]
+        named["queries.vectors"] = [settings.queries.vectors]
+        for setting, files in named.items():
+            for file in files:
+                # Assets are names, and what is fetched comes by itself.
+                if file and is_path(file) and file not in plan.fetched and not Path(file).exists():
+                    yield f"{setting}: {file}"
 
     def _each(self, pattern: str, name: str) -> list[str]:
         training = self.plan.settings[name].training

@@ -34,9 +34,11 @@ try:
     plan = Plan(
         load_config(config), base=BASE, cores=None if scheduled else workflow.cores or 1
     )
+    table = TablePlan(plan)
+    if workflow.is_main_process and workflow.dag_settings:
+        table.refuse_absent(workflow.dag_settings.targets or ["results/demo_table.csv"])
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
-table = TablePlan(plan)
 
 CONDA = "../../envs/vmr.yaml"
 
