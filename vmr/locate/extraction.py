@@ -24,8 +24,8 @@ from vmr.features.store import VideoFeatures
 from vmr.locate.model_file import ModelFile
 from vmr.locate.scratch import scratch_folder
 from vmr.machine.devices import choose_device
-from vmr.storage.code_digest import code_digest
 from vmr.pipeline.stages import STAGES
+from vmr.storage.code_digest import code_digest
 from vmr.storage.files import atomic_path, sha256_file
 from vmr.video.decode import decode_frames
 from vmr.video.ffprobe import Prober
@@ -64,7 +64,13 @@ def recipe(info: dict[str, Any]) -> dict[str, Any]:
         "code": [STAGES["decode_frames"].digest(), STAGES[f"extract_{made['extractor']}"].digest()],
         "here": code_digest(
             ["vmr.locate.extraction"],
-            without=["vmr.config", "vmr.errors", "vmr.storage.code_digest", "vmr.locate.scratch", "vmr.locate.word_table"],
+            without=[
+                "vmr.config",
+                "vmr.errors",
+                "vmr.storage.code_digest",
+                "vmr.locate.scratch",
+                "vmr.locate.word_table",
+            ],
         ),
     }
 

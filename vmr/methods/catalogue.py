@@ -17,9 +17,9 @@ from pydantic import AfterValidator, Field, WithJsonSchema, create_model
 from vmr.errors import ConfigError
 from vmr.methods.entry import Look, Method, MethodSettings
 from vmr.names import Alignment
-from vmr.storage.code_digest import code_digest
 from vmr.settings.checks import nearest
 from vmr.settings.section import Section
+from vmr.storage.code_digest import code_digest
 
 _GREY = ("#767b84", "#969ca6")
 _CI_MHA, _CI_MHA_PAPER = "vmr.methods.ci_mha:CiMha", "Yu et al., SIGIR"

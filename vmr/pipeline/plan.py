@@ -14,7 +14,7 @@ from typing import Any
 
 from vmr.assets.registry import is_path
 from vmr.config import Config, DatasetSettings, ImportSettings, Settings
-from vmr.config.features import ExtractorSettings
+from vmr.config.feature_sections import ExtractorSettings
 from vmr.features.foreign_names import joined_source
 from vmr.methods.catalogue import method_settings
 from vmr.pipeline.options import options, repeated
