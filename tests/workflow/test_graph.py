@@ -26,18 +26,10 @@ def test_charades_goes_from_videos_to_the_table(planned, charades_annotations):
     }
 
 
-@pytest.mark.parametrize(
-    # The demo's two shards side by side, with half of the cores each; decoding has no use for more than four.
-    ("cores", "decode", "extract"),
-    [(1, 1, 1), (2, 1, 1), (6, 3, 3), (16, 4, 8)],
-)
-def test_shards_share_the_cores_of_one_machine(snakemake, cores, decode, extract):
-    output = snakemake("--dry-run", "--cores", str(cores), "--", "work/demo/features/i3d.h5").stdout
-    threads = {"decode_frames": [], "extract": []}
-    for name, job in re.findall(r"rule (decode_frames|extract):\n((?: .*\n)+)", output):
-        told = re.search(r"threads: (\d+)", job)  # one is not worth a line
-        threads[name].append(int(told.group(1)) if told else 1)
-    assert threads == {"decode_frames": [decode] * 2, "extract": [extract] * 2}
+def test_shards_share_the_cores_of_one_machine(snakemake):
+    output = snakemake("--dry-run", "--cores", "6", "--", "work/demo/features/i3d.h5").stdout
+    found = re.findall(r"rule (decode_frames|extract):\n(?: .*\n)*? +threads: (\d+)", output)
+    assert sorted(found) == [("decode_frames", "3")] * 2 + [("extract", "3")] * 2
 
 
 def test_charades_videos_are_fetched_when_there_is_no_folder_of_them(planned, workdir, charades_annotations):
@@ -174,15 +166,6 @@ def test_one_csv_serves_both_splits(snakemake, workdir):
     snakemake("--cores", "1", "--", target, overrides={"datasets": {"mine": section}})
     lines = (workdir / target).read_text().splitlines()[1:]
     assert sorted(line.split(",")[2] for line in lines) == ["learn", "test"]
-
-
-def test_a_method_may_have_a_learning_rate_of_its_own(snakemake, charades_annotations):
-    runs = [f"work/charades/runs/i3d/{method}/seed_0/run.json" for method in ("excl", "lgi")]
-    overrides = {"training": {"learning_rate": 0.0002, "learning_rates": {"excl": 0.001}}}
-    text = snakemake("--dry-run", "--printshellcmds", "--", *runs, overrides=overrides).stdout
-    commands = [line for line in text.splitlines() if "vmr train " in line]
-    rates = {re.search(r"--method (\w+)", line)[1]: re.findall(r"--learning-rates? (\S+)", line) for line in commands}
-    assert rates == {"excl": ["0.001"], "lgi": ["0.0002"]}
 
 
 def test_one_stage_alone(planned, charades_annotations):
