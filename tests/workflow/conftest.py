@@ -58,7 +58,9 @@ def snakemake(workdir: Path) -> Callable[..., subprocess.CompletedProcess]:
         extra.write_text(yaml.safe_dump(overrides or {}))
         command = [
             *(sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", workdir),
-            *("--configfile", ROOT / "config.yaml", extra, "--cores", "2", "--nocolor"),
+            *("--configfile", ROOT / "config.yaml", extra, "--nocolor"),
+            # Profiles of clusters have `jobs` instead.
+            *(() if "--workflow-profile" in arguments else ("--cores", "2")),
             *arguments,
         ]
         # Without a card, whatever this machine has: what is planned must not depend on it.

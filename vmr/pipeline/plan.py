@@ -61,10 +61,11 @@ class Plan:
     Args:
         config: the configuration.
         base: the checkout, with files that come with it.
-        cores: of this machine, for jobs that run here; None where a scheduler gives each job cores of its own.
+        cores: gives those of this machine, for jobs that run here; None where a scheduler gives each job its own. It is
+            asked when a job is planned, since Snakemake does not know before.
     """
 
-    def __init__(self, config: Config, *, base: Path, cores: int | None = None) -> None:
+    def __init__(self, config: Config, *, base: Path, cores: Callable[[], int | None] = lambda: None) -> None:
         self.base, self.cores = base, cores
         self.datasets = config.datasets
         self.settings = {name: config.for_dataset(name) for name in self.datasets}
@@ -194,9 +195,9 @@ class Plan:
         On one machine shards run side by side, since their threads then do not wait for each other; four at a time, as
         each holds a network and frames in memory.
         """
-        if self.cores is None:
+        if (cores := self.cores()) is None:
             return at_most
-        return min(at_most, -(-self.cores // min(self.dataset_of(wildcards).shards, 4)))
+        return min(at_most, -(-cores // min(self.dataset_of(wildcards).shards, 4)))
 
     # Features
 

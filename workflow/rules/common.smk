@@ -26,14 +26,19 @@ from vmr.pipeline.resources import gpus, growing, lasting
 from vmr.pipeline.stages import EXTRACTORS, STAGES
 from vmr.pipeline.table_plan import TablePlan
 
+
+def cores_here():
+    """Cores of this machine for jobs that run here; None where a scheduler starts them, and no number need be given."""
+    return (
+        None if workflow.remote_exec or not workflow.local_exec else workflow.cores or 1
+    )
+
+
 try:
     # Snakemake lets keys stand twice; the processes of its jobs need not look again.
     for file in workflow.configfiles if workflow.is_main_process else ():
         read_mapping(Path(file))
-    scheduled = workflow.remote_exec or not workflow.local_exec
-    plan = Plan(
-        load_config(config), base=BASE, cores=None if scheduled else workflow.cores or 1
-    )
+    plan = Plan(load_config(config), base=BASE, cores=cores_here)
     table = TablePlan(plan)
     if workflow.is_main_process and workflow.dag_settings:
         table.refuse_absent(workflow.dag_settings.targets or ["results/demo_table.csv"])

@@ -30,7 +30,7 @@ def plan(tmp_path, monkeypatch):
             for name, value in entries.items():
                 own = values[section].get(name)
                 values[section][name] = {**own, **value} if isinstance(own, dict) else value
-        return Plan(load_config(values), base=ROOT, cores=cores)
+        return Plan(load_config(values), base=ROOT, cores=lambda: cores)
 
     return planned
 
