@@ -23,7 +23,8 @@ FORMATS_WITH_DURATIONS: tuple[AnnotationFormat, ...] = ("activitynet_captions",)
 VIDEO_EXTENSIONS = (
     ".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v", ".flv", ".wmv", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts", ".3gp",
     ".ogv", ".vob", ".asf", ".y4m", ".3g2", ".f4v", ".divx", ".mxf", ".gxf", ".nut", ".nsv", ".rm", ".rmvb", ".dv",
-    ".wtv", ".ivf", ".swf", ".m2v", ".h261", ".h263", ".h264", ".hevc", ".h265", ".vvc",
+    ".wtv", ".ivf", ".swf", ".qt", ".lrv", ".lrf", ".insv", ".mqv", ".ismv", ".3gpp", ".mk3d", ".ogm", ".mpe", ".mod",
+    ".m2p", ".vro", ".m2t", ".tod", ".trp", ".tp", ".m1v", ".m2v", ".h261", ".h263", ".h264", ".hevc", ".h265", ".vvc",
     ".obu", ".vc1", ".mjpeg", ".mjpg", ".dnxhd", ".gif",
     ".wav", ".mp3", ".m4a", ".ogg", ".flac", ".w64", ".aac", ".ac3", ".eac3", ".aiff", ".aif", ".au", ".caf", ".amr",
 )  # fmt: skip

@@ -14,6 +14,8 @@ from pathlib import PurePath
 
 from vmr.names import VIDEO_EXTENSIONS
 
+_EXTENSIONS = frozenset(VIDEO_EXTENSIONS)
+
 
 def plain_name(written: str) -> str:
     r"""A name without folders and blanks around it, in composed letters.
@@ -21,7 +23,10 @@ def plain_name(written: str) -> str:
     >>> plain_name("videos/3MSZA.mp4"), plain_name("C:\\films\\a.mp4"), plain_name("cafe\u0301")
     ('3MSZA.mp4', 'a.mp4', 'café')
     """
-    return unicodedata.normalize("NFC", written.strip()).replace("\\", "/").rstrip("/").rpartition("/")[2].strip()
+    name = written.strip()
+    if not name.isascii():
+        name = unicodedata.normalize("NFC", name)
+    return name.replace("\\", "/").rstrip("/").rpartition("/")[2].strip()
 
 
 def extension_of(name: str) -> str:
@@ -32,7 +37,7 @@ def extension_of(name: str) -> str:
     """
     stem, dot, end = name.rpartition(".")
     extension = f"{dot}{end.lower()}"
-    return extension if stem and extension in VIDEO_EXTENSIONS else ""
+    return extension if stem and extension in _EXTENSIONS else ""
 
 
 def stem_of(name: str) -> str:
@@ -42,7 +47,8 @@ def stem_of(name: str) -> str:
     ('3MSZA', '3MSZA')
     """
     plain = plain_name(name)
-    return plain[: len(plain) - len(extension_of(plain))]
+    extension = extension_of(plain)
+    return plain[: len(plain) - len(extension)] if extension else plain
 
 
 def settle(written: Iterable[str]) -> dict[str, str]:

@@ -15,6 +15,7 @@ from vmr.annotations.charades_sta import read_durations
 from vmr.annotations.moments import moments_table, write_moments
 from vmr.annotations.parsed import ParsedFile, Problem
 from vmr.annotations.read import FORMATS, read_annotations
+from vmr.annotations.units import too_long, wrong_unit
 from vmr.errors import AnnotationError
 from vmr.storage.files import write_json, writing
 from vmr.video_ids import VideoNames
@@ -34,6 +35,7 @@ def parse_annotations(
     report: Path,
     expected: dict[str, dict[str, int]] | None = None,
     train_split: str = "train",
+    accept_wrong: bool = False,
 ) -> None:
     """Parse the annotations of a dataset and check the counts against the known ones.
 
@@ -49,9 +51,11 @@ def parse_annotations(
             (with a query kept), degenerate, malformed, past_end (well-formed lines that end after their video). A
             difference is a warning and a line of the report, not an error: other editions of a file are legitimate.
         train_split: the split that is trained on; only asked for a CSV that must be divided.
+        accept_wrong: go on, with a warning, where the times of a split cannot be seconds.
 
     Raises:
-        AnnotationError: a file is missing or not in the format, nothing usable is left, or the options are wrong.
+        AnnotationError: a file is missing or not in the format, nothing usable is left, most moments of a split begin
+            after their video ends, or the options are wrong.
         ShardError: the table or the report cannot be written.
     """
     if annotation_format not in FORMATS:
@@ -66,6 +70,7 @@ def parse_annotations(
         raise AnnotationError(
             "no usable query is left: every span starts at or after its end. Check the order of the columns."
         )
+    _check_units(table, seconds, accept=accept_wrong)
     splits = {split: _split_report(files, seconds) for split, files in parsed.items()}
     for split, files in annotations.items():
         splits[split]["files"] = [str(file) for file in files]
@@ -124,6 +129,17 @@ def _moments_table(parsed: dict[str, list[ParsedFile]], seconds: dict[str, float
         ],
         seconds,
     )
+
+
+def _check_units(table: pd.DataFrame, seconds: dict[str, float], *, accept: bool) -> None:
+    for split, rows in table.groupby("split", sort=False):
+        if reason := wrong_unit(rows, seconds):
+            text = f"{split}: {reason}. Give the times in seconds, or in a column whose header names the unit"
+            if not accept:
+                raise AnnotationError(f"{text}; --accept-wrong goes on all the same.")
+            logger.warning("%s.", text)
+        elif rows["video_id"].map(seconds).isna().all() and (reason := too_long(rows)):
+            logger.warning("%s: %s.", split, reason)
 
 
 def _split_report(files: list[ParsedFile], seconds: dict[str, float]) -> dict[str, Any]:

@@ -62,6 +62,7 @@ def train(
     own: Annotated[list[str], typer.Option("--set", help="NAME=VALUE: a setting of the method's own section.")] = [],  # noqa: B006
     train_split: str = "train",
     test_splits: Annotated[list[str], typer.Option(help="Splits for `--selection test`.")] = [],  # noqa: B006
+    accept_wrong: Annotated[bool, typer.Option(help="Train where most moments begin after their videos end.")] = False,
 ) -> None:
     """Train one method with one seed."""
     settings = validated(method_named(method).settings, assignments(own, "--set"), "vmr train --set")
@@ -84,6 +85,7 @@ def train(
         own=settings,
         train_split=train_split,
         test_splits=test_splits,
+        accept_wrong=accept_wrong,
     )
 
 

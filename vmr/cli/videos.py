@@ -39,6 +39,7 @@ def parse_annotations(
     durations: Annotated[list[Path], typer.Option(help="CSV with the columns id and length.")] = [],  # noqa: B006
     expected: Annotated[list[str], typer.Option(help="split:count=NUMBER, known counts.")] = [],  # noqa: B006
     train_split: Annotated[str, typer.Option(help="Split of four fifths of a CSV that two splits share.")] = "train",
+    accept_wrong: Annotated[bool, typer.Option(help="Go on where times cannot be seconds.")] = False,
     output: Output,
     report: Annotated[Path, typer.Option(help="JSON of what was found and refused.")],
 ) -> None:
@@ -66,6 +67,7 @@ def parse_annotations(
         report=report,
         expected=counts or None,
         train_split=train_split,
+        accept_wrong=accept_wrong,
     )
 
 

@@ -46,6 +46,9 @@ class DatasetSettings(Section):
         list[str], Field(description="Datasets whose rows follow in the table, once their annotation files are there.")
     ] = []
     train_split: Annotated[str, Field(description="Split of the annotations to train on.")] = "train"
+    accept_wrong: Annotated[
+        bool, Field(description="Go on where most moments of a split begin after their videos end.")
+    ] = False
     test_splits: Annotated[
         dict[str, list[str]],
         Field(description="Splits of the table: a name, and the annotation splits that it unites.", min_length=1),

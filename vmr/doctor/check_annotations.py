@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from vmr.annotations.units import past_ends
 from vmr.doctor.findings import Finding, found, skipped
 
 # Charades-STA itself has 2,367 spans that end after their video, by at most 1.54 s: players round.
@@ -41,7 +42,13 @@ def check_annotations(
     unknown = moments.loc[length.isna() & ~moments["video_id"].isin(list(unusable)), "video_id"].unique()
     trained = set(moments.loc[moments["split"] == train_split, "video_id"])
     tested = set(moments.loc[moments["split"].isin(list(test_splits)), "video_id"])
+    units = [f"{split}: {reason}" for split, rows in moments.groupby("split") if (reason := past_ends(rows, durations))]
     return [
+        found(
+            "annotations: unit of the times",
+            units,
+            "Give seconds, or name the unit in the header of the column. Parsing and training stop on another unit.",
+        ),
         found("annotations: malformed lines", malformed, "They are left out. Correct the files."),
         found("annotations: start at or after the end", empty, "They are left out.", level="note"),
         found(

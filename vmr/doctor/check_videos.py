@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from vmr.doctor.findings import Finding, found, skipped
-from vmr.video.manifest import find_videos
+from vmr.video.manifest import find_videos, why_missing
 
 # Annotated and probed durations of one video: re-encoding moves them, and CSV files round.
 _LENGTH_SEC, _LENGTH_SHARE = 2.0, 0.1
@@ -21,10 +21,11 @@ def check_videos(moments: pd.DataFrame, folder: Path) -> list[Finding]:
     """
     wanted = sorted(moments["video_id"].unique())
     there = find_videos(folder, wanted)
+    missing = [video_id for video_id in wanted if video_id not in there]
     return [
         found(
             "videos: missing",
-            [video_id for video_id in wanted if video_id not in there],
+            [f"{video_id}{reason}" for video_id, reason in why_missing(folder, missing).items()],
             f"{len(there):,} of {len(wanted):,} are in {folder}, named by their ids. Sentences of the others count as "
             "wrong answers.",
         )

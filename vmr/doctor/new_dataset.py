@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import stat
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from vmr.annotations.parsed import ParsedFile
+from vmr.annotations.moments import moments_table
+from vmr.annotations.parsed import ParsedFile, settle_video_ids
 from vmr.annotations.sentences_csv import parse_sentences_csv, splits_of_csv
+from vmr.annotations.units import past_ends
 from vmr.config import load_config, read_mapping
 from vmr.config.whole import DATASET_NAME
+from vmr.doctor.check_annotations import PAST_END_SEC
 from vmr.errors import AnnotationError, ConfigError, VideoError
-from vmr.names import VIDEO_EXTENSIONS
 from vmr.storage.files import atomic_path
-from vmr.video.manifest import find_videos
+from vmr.video.ffprobe import Prober
+from vmr.video.manifest import find_videos, why_missing
+from vmr.video.probe import probe_video
+from vmr.video_ids import extension_of
 
 # The settings of the rendered demo: for some hundred sentences, on a processor without a GPU.
 QUICK: dict[str, Any] = {
@@ -34,6 +39,7 @@ QUICK: dict[str, Any] = {
 }
 _VIDEOS_A_SHARD = 50
 _SHOWN = 10
+_PROBE_SEC = 60.0
 _FEW_SENTENCES = 2000
 
 
@@ -76,6 +82,7 @@ def add_dataset(
             "Correct it, or remove the column to have a fifth of the videos tested."
         )
     parsed = parse_sentences_csv(sentences, splits=splits)
+    settle_video_ids(parsed.values())
     wanted = {query.video_id for part in parsed.values() for query in [*part.queries, *part.degenerate]}
     found = find_videos(videos, wanted)
     if not found:
@@ -91,6 +98,7 @@ def add_dataset(
     }
     _write(config, before, name, section | ({"overrides": QUICK} if quick else {}))
     lines = [*_told_of_sentences(sentences, parsed), *_told_of_videos(videos, sorted(wanted), found)]
+    lines += _told_of_lengths(found, parsed)
     trained = len(parsed["train"].queries)
     if trained < _FEW_SENTENCES and not quick:
         lines.append(f"{trained:,} sentences are few for the paper's network; --quick writes the demo's smaller one.")
@@ -133,10 +141,34 @@ def _told_of_sentences(path: Path, parsed: Mapping[str, ParsedFile]) -> list[str
 
 def _told_of_videos(folder: Path, wanted: Sequence[str], found: Mapping[str, Path]) -> list[str]:
     files = _files(folder)
-    spare = [stem for stem in files if stem not in found]
-    missing = [f"{video_id}{_nearest(video_id, list(files))}" for video_id in wanted if video_id not in found]
+    taken = {str(path) for path in found.values()}
+    spare = [path for path in files if path not in taken]
+    reasons = why_missing(folder, [video_id for video_id in wanted if video_id not in found])
+    missing = [f"{name}{reason}" for name, reason in reasons.items()]
     lines = [f"{folder}: {len(found):,} of {len(wanted):,} videos are there", *_listed("  missing", missing)]
-    return lines + _listed("  files that no row names", [files[stem] for stem in spare])
+    return lines + _listed("  files that no row names", [files[path] for path in spare])
+
+
+def _told_of_lengths(found: Mapping[str, Path], parsed: Mapping[str, ParsedFile]) -> list[str]:
+    """What ffprobe says of the videos, and which moments end after theirs."""
+    with Prober() as prober:
+        probed = {name: probe_video(prober, path, timeout_sec=_PROBE_SEC) for name, path in found.items()}
+    lengths = {name: float(row["duration_sec"]) for name, row in probed.items() if row["status"] == "ok"}
+    codecs = Counter(str(row["codec"]) for row in probed.values() if row["status"] == "ok")
+    lines = [f"  {sum(lengths.values()) / 60:,.1f} minutes: {', '.join(codecs)}"] if lengths else []
+    lines += _listed("  broken", [f"{name}: {row['reason']}" for name, row in probed.items() if row["status"] != "ok"])
+    for split, part in parsed.items():
+        table = moments_table([(split, split, query) for query in part.queries], lengths)
+        if reason := past_ends(table, lengths):
+            lines.append(f"  {split}: {reason}")
+    past = [
+        f"{one.where}: {one.start_sec:g} to {one.end_sec:g} s of {lengths[one.video_id]:.2f} s"
+        for part in parsed.values()
+        for one in part.queries
+        if one.end_sec > lengths.get(one.video_id, float("inf")) + PAST_END_SEC
+    ]
+    total = sum(query.video_id in lengths for part in parsed.values() for query in part.queries)
+    return lines + _listed(f"  past the end of their video, of {total:,} moments", past)
 
 
 def _no_video(folder: Path, wanted: Sequence[str]) -> str:
@@ -149,25 +181,10 @@ def _no_video(folder: Path, wanted: Sequence[str]) -> str:
 
 
 def _files(folder: Path) -> dict[str, str]:
+    """Names of the video files, by path."""
     if not folder.is_dir():
         raise VideoError(f"{folder}: there is no such folder; the folder of the video files was expected.")
-    return {path.stem: path.name for path in sorted(folder.iterdir()) if path.suffix.lower() in VIDEO_EXTENSIONS}
-
-
-def _nearest(video_id: str, files: Sequence[str]) -> str:
-    """End of a line: the file that is likely meant; case, separators and leading zeros first."""
-    plain = {_plain(stem): stem for stem in files}
-    close = difflib.get_close_matches(_plain(video_id), plain, n=1)
-    return f" (is it {plain[close[0]]}?)" if close else ""
-
-
-def _plain(name: str) -> str:
-    """Name without what is easily mistaken.
-
-    >>> _plain("Clip-007"), _plain("clip_7")
-    ('clip7', 'clip7')
-    """
-    return re.sub(r"[\W_]+", "", re.sub(r"(?<!\d)0+(?=\d)", "", name.casefold()))
+    return {str(path): path.name for path in sorted(folder.iterdir()) if extension_of(path.name)}
 
 
 def _listed(what: str, entries: Sequence[str]) -> list[str]:

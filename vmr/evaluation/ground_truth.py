@@ -15,6 +15,7 @@ from vmr.annotations.moments import clamp_spans, moments_table, read_moments, vi
 from vmr.annotations.parsed import ParsedFile, Problem, Query, settle_video_ids
 from vmr.annotations.read import FORMATS as ANNOTATION_FORMATS
 from vmr.annotations.read import detect_format, read_file
+from vmr.annotations.units import wrong_unit
 from vmr.errors import EvaluationError
 from vmr.evaluation.query_finder import KnownQuery, QueryFinder, finder_of_moments
 from vmr.video_ids import VideoNames
@@ -103,6 +104,9 @@ def load_ground_truth(
     table["duration_sec"] = table["video_id"].map(durations_sec).astype(float)
     finder = QueryFinder(known)
     queries = _selected(table, list(splits), facts)
+    if reason := wrong_unit(queries, durations_sec):
+        files = ", ".join(fact["file"] for fact in facts)
+        raise EvaluationError(f"{files}: {reason}. Convert the times to seconds.")
     scored = clamp_spans(queries, durations_sec)
     return GroundTruth(scored, finder, facts, malformed, listed.problems)
 

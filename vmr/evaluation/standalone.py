@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import pandas as pd
 
+from vmr.errors import EvaluationError
 from vmr.evaluation.average_precision import AP_METRICS, average_precisions
 from vmr.evaluation.bootstrap import RESAMPLES, confidence_by_video, sum_by_video
 from vmr.evaluation.ground_truth import load_ground_truth
@@ -21,6 +24,8 @@ from vmr.storage.provenance import library_versions
 _LOG = logging.getLogger(__name__)
 _CODE = ("vmr.evaluation.standalone",)
 _SHOWN = 20  # faults of a kind that are logged one by one
+# So many answers, all so many times longer or shorter than the truth, are in another unit.
+_FEWEST, _APART = 2, 8.0
 _METRICS = (*METRICS, *AP_METRICS)
 
 
@@ -80,6 +85,7 @@ def evaluate_file(
         name: np.concatenate([query_scores(ranked, truth=spans), average_precisions(by_score, truth=spans)], axis=1)
         for name, spans in truth_spans(queries).items()
     }
+    _refuse_other_unit(queries, ranked, predictions)
     videos = sum_by_video(values, video_ids=queries["video_id"].tolist(), covered_mask=answered_mask)
     unknown = int(queries["duration_sec"].isna().sum())
     result: dict[str, Any] = {
@@ -104,6 +110,24 @@ def evaluate_file(
     if output is not None:
         write_json(output, result)
     return _text(result)
+
+
+def _refuse_other_unit(
+    queries: pd.DataFrame, ranked: Sequence[npt.NDArray[np.float64] | None], predictions: Path
+) -> None:
+    """Refuse times of another unit, which would all be scored as wrong."""
+    ends = [
+        (truth, float(own[:, 1].max()))
+        for truth, own in zip(queries["end_sec"], ranked, strict=True)
+        if own is not None and len(own) and truth > 0 and own[:, 1].max() > 0
+    ]
+    ratios = np.array([truth / given for truth, given in ends])
+    if len(ratios) >= _FEWEST and (ratios.min() > _APART or ratios.max() < 1 / _APART):
+        larger, smaller = ("moments", "answers") if ratios[0] > 1 else ("answers", "moments")
+        raise EvaluationError(
+            f"{predictions}: the {larger} end {np.median(np.maximum(ratios, 1 / ratios)):,.0f} times as late as the "
+            f"{smaller}, every one. Are the {larger} in frame numbers or milliseconds? Seconds are scored."
+        )
 
 
 def _text(result: dict[str, Any]) -> str:

@@ -129,7 +129,7 @@ class Plan:
             for count, number in expected.items()
         ]
         # Only a CSV is divided; another split to train on is no other table of moments.
-        train_split = [dataset.train_split] if dataset.annotation_format == "csv" else []
+        train_split = [dataset.train_split] if dataset.annotation_format in ("csv", "auto") else []
         return " ".join(
             [
                 f"--annotation-format {dataset.annotation_format}",
@@ -137,6 +137,7 @@ class Plan:
                 repeated("--durations", dataset.durations),
                 repeated("--expected", counts),
                 repeated("--train-split", train_split),
+                *accepting(dataset),
             ]
         )
 
@@ -287,9 +288,15 @@ class Plan:
                 repeated("--set", (f"{name}={value}" for name, value in values.items())),
                 repeated("--train-split", [dataset.train_split]),
                 repeated("--test-splits", test_splits if settings.training.selection == "test" else ()),
+                *accepting(dataset),
             ]
         )
 
     def splits_option(self, wildcards: Any) -> str:
         """The annotation splits that a split of the table unites."""
         return repeated("--splits", self.dataset_of(wildcards).test_splits[wildcards.split])
+
+
+def accepting(dataset: DatasetSettings) -> list[str]:
+    """The option that goes on where times cannot be seconds, of a dataset that says so."""
+    return ["--accept-wrong"] if dataset.accept_wrong else []

@@ -53,6 +53,14 @@ def table_notes(rows: Sequence[Row]) -> str:
             notes.append(
                 f"{seen:,} of the {videos:,} test videos of {split} were trained on too: the scores there are too good."
             )
+    for split in dict.fromkeys(row.split for row in unfair):
+        past = max(row.members[0].get("past_end", 0) for row in unfair if row.split == split)
+        if past:
+            queries = next(row.members[0]["queries"] for row in unfair if row.split == split)
+            notes.append(
+                f"{past:,} of the {queries:,} moments of {split} begin after their videos end: no answer finds them. "
+                "Are the times seconds?"
+            )
     if any(row.seeds == 1 for row in unfair):
         notes.append("A row with one seed has no spread: it may be a lucky one or an unlucky one.")
     random = [row for row in published if row.method == "Random"]

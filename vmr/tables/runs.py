@@ -94,7 +94,9 @@ def _mean_row(group: list[dict[str, Any]]) -> Row:
     if first.get("selection") == "test":
         source.append("selection: test")
     if not first.get("trained", True):
-        source.append("untrained: no training video has features")
+        reason = str(first.get("untrained_reason") or "")
+        past_end = "begin after" in reason
+        source.append(f"untrained: {reason if past_end else 'no training video has features'}")
     return Row(
         method=title_of(str(first["method"])),
         features=features_title(first),

@@ -15,6 +15,7 @@ import pandas as pd
 import torch
 
 from vmr.annotations.moments import clamp_spans, read_moments, validation_videos, video_durations
+from vmr.annotations.units import past_ends, wrong_unit
 from vmr.config.sections import ModelSettings, TrainingSettings
 from vmr.data.blind import others_there
 from vmr.data.collate import Collator
@@ -56,6 +57,7 @@ def train_run(
     own: MethodSettings | None = None,
     train_split: str = "train",
     test_splits: Sequence[str] = (),
+    accept_wrong: bool = False,
 ) -> None:
     """Train one method with one seed and write checkpoint, history, TensorBoard and `run.json`.
 
@@ -75,10 +77,12 @@ def train_run(
         own: settings that only this method has; None for its defaults.
         train_split: the split to train on.
         test_splits: the splits that choose the epoch with ``selection="test"``.
+        accept_wrong: go on where the training moments are in another unit than seconds.
 
     Raises:
-        TrainingError: no video at all has features, the split has no queries, nor have the test splits that are
-            to choose the epoch, or the loss or its gradient is not a number.
+        TrainingError: most training moments begin after their videos end, as frame numbers do; no video at all has
+            features; the split has no queries, nor have the test splits that are to choose the epoch; or the loss or
+            its gradient is not a number.
         ConfigError: there is no such method or device.
         ShardError: the disk is full or the folder cannot be written.
     """
@@ -89,10 +93,12 @@ def train_run(
     with writing(output_dir):
         output_dir.mkdir(parents=True, exist_ok=True)
     where = claim_device(training.device)
-    table = _clamped_moments(moments, manifests)
+    table, durations = _clamped_moments(moments, manifests)
     train_rows = table[table["split"] == train_split]
     if train_rows.empty:
         raise TrainingError(f"{moments}: no queries in the split {train_split}. Look at the annotations.")
+    if (past := wrong_unit(train_rows, durations, what="training moments")) and not accept_wrong:
+        raise TrainingError(f"{moments}: {past}. Correct the times; --accept-wrong goes on all the same.")
     test_rows = table[table["split"].isin(list(test_splits))] if selection == "test" else table.iloc[:0]
     if selection == "test" and test_rows.empty:
         raise TrainingError(
@@ -118,6 +124,8 @@ def train_run(
     train, chooser, choice = _split_samples(
         train_rows, test_rows, videos, store_of_queries, selection=selection, fraction=training.validation_fraction
     )
+    if not len(train) and train.dropped:
+        choice = past_ends(train_rows, durations, what="training moments") or choice
     exchanged = entry.exchanged
     trained = len(train) > 0
     if trained and exchanged is not None and not others_there(train, exchanged):
@@ -206,10 +214,11 @@ def _told(loop: LoopSettings) -> dict[str, Any]:
     }
 
 
-def _clamped_moments(moments: Path, manifests: Sequence[Path]) -> pd.DataFrame:
+def _clamped_moments(moments: Path, manifests: Sequence[Path]) -> tuple[pd.DataFrame, dict[str, float]]:
     table = read_moments(moments)
     manifest = read_manifest(list(manifests)) if manifests else None
-    return clamp_spans(table, video_durations(table, manifest))
+    durations = video_durations(table, manifest)
+    return clamp_spans(table, durations), durations
 
 
 def _split_samples(

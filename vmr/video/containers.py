@@ -8,12 +8,17 @@ them to other files of the machine. So each call of it is given this list of its
 # the order of preference; none of digits only (.264), which may end the id of a video as well. Bare streams come after
 # the containers; those of Dirac are not read, since FFmpeg counts their frames in ticks of a microsecond or so.
 VIDEO = {
-    "mov": (".mp4", ".mov", ".m4v", ".3gp", ".3g2", ".f4v", ".m4a"), "matroska": (".mkv", ".webm"),
-    "avi": (".avi", ".divx"), "flv": (".flv",), "asf": (".wmv", ".asf"), "mpeg": (".mpg", ".mpeg", ".vob"),
-    "mpegts": (".ts", ".m2ts", ".mts"), "ogg": (".ogv", ".ogg"), "mxf": (".mxf",), "gxf": (".gxf",), "nut": (".nut",),
-    "nsv": (".nsv",), "rm": (".rm", ".rmvb"), "dv": (".dv",), "wtv": (".wtv",), "ivf": (".ivf",), "swf": (".swf",),
+    "mov": (
+        ".mp4", ".mov", ".m4v", ".3gp", ".3g2", ".f4v", ".m4a", ".qt", ".lrv", ".lrf", ".insv", ".mqv", ".ismv",
+        ".3gpp",
+    ),
+    "matroska": (".mkv", ".webm", ".mk3d"), "avi": (".avi", ".divx"), "flv": (".flv",), "asf": (".wmv", ".asf"),
+    "mpeg": (".mpg", ".mpeg", ".vob", ".mpe", ".mod", ".m2p", ".vro"),
+    "mpegts": (".ts", ".m2ts", ".mts", ".m2t", ".tod", ".trp", ".tp"), "ogg": (".ogv", ".ogg", ".ogm"),
+    "mxf": (".mxf",), "gxf": (".gxf",), "nut": (".nut",), "nsv": (".nsv",), "rm": (".rm", ".rmvb"), "dv": (".dv",),
+    "wtv": (".wtv",), "ivf": (".ivf",), "swf": (".swf",),
     "yuv4mpegpipe": (".y4m",), "gif": (".gif",),
-    "mpegvideo": (".m2v",), "m4v": (".m4v",), "h261": (".h261",), "h263": (".h263",), "h264": (".h264",),
+    "mpegvideo": (".m1v", ".m2v"), "m4v": (".m4v",), "h261": (".h261",), "h263": (".h263",), "h264": (".h264",),
     "hevc": (".hevc", ".h265"), "vvc": (".vvc",), "obu": (".obu",), "av1": (".obu",), "vc1": (".vc1",),
     "mjpeg": (".mjpeg", ".mjpg"), "dnxhd": (".dnxhd",),
 }  # fmt: skip

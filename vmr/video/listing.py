@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from vmr.errors import VideoError
 from vmr.names import VIDEO_EXTENSIONS
 from vmr.storage.files import atomic_path
 from vmr.storage.shard import shard_of
+from vmr.video_ids import extension_of, stem_of
 
 
 def folder_fingerprints(
@@ -84,7 +86,12 @@ def _held(folder: Path | str, extensions: tuple[str, ...]) -> dict[str, str]:
 
 def _by_shard(held: Mapping[str, str], shards: int) -> list[str]:
     lines: list[list[str]] = [[] for _ in range(shards)]
+    stems = {name: stem_of(name) for name in held}
+    counts = Counter(stems.values())
     for name, state in held.items():
-        # As Path.stem, in a tenth of the time: folders hold up to a million files.
-        lines[shard_of(name.rpartition(".")[0] or name, shards)].append(f"{name}\0{state}")
+        ids = {stems[name]}
+        if counts[stems[name]] > 1:  # annotations that name both have the extensions in their ids
+            ids.add(stems[name] + extension_of(name))
+        for shard in {shard_of(own, shards) for own in ids}:
+            lines[shard].append(f"{name}\0{state}")
     return [hashlib.sha256("\n".join(sorted(own)).encode("utf-8", "surrogateescape")).hexdigest()[:16] for own in lines]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from vmr.names import VIDEO_EXTENSIONS
 from vmr.storage.files import atomic_path, writing
 from vmr.storage.records import read_table
 from vmr.video.listing import not_listed
+from vmr.video_ids import VideoNames, extension_of, stem_of
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +84,7 @@ def read_manifest(paths: Iterable[Path | str]) -> pd.DataFrame:
 
 
 def find_videos(folder: Path | str, video_ids: Iterable[str]) -> dict[str, Path]:
-    """Find the file of each video: its id and one of `VIDEO_EXTENSIONS`, in whatever case.
+    """Find the file of each video by the rule of `vmr.video_ids`, with one of `VIDEO_EXTENSIONS` in whatever case.
 
     Args:
         folder: where the videos lie; it need not exist. Listed once, since a look-up for each of thousands of ids and
@@ -95,24 +97,66 @@ def find_videos(folder: Path | str, video_ids: Iterable[str]) -> dict[str, Path]
     Raises:
         VideoError: the folder cannot be listed.
     """
-    wanted = set(video_ids)
     candidates: dict[str, list[tuple[int, str, Path]]] = {}
+    named: dict[str, Path] = {}
+    for path in _listed(folder):
+        extension = extension_of(path.name)
+        if extension:
+            entry = (VIDEO_EXTENSIONS.index(extension), path.name, path)
+            candidates.setdefault(stem_of(path.name), []).append(entry)
+            named[f"{stem_of(path.name)}{extension}"] = path
+    found: dict[str, Path] = {}
+    for video_id in dict.fromkeys(video_ids):
+        if video_id in named:  # its extension is part of the id
+            found[video_id] = named[video_id]
+        elif files := sorted(candidates.get(video_id, ())):
+            found[video_id] = files[0][2]
+            if len(files) > 1:
+                others = ", ".join(name for _, name, _ in files[1:])
+                logger.warning("%s: %s is taken; %s left aside", video_id, found[video_id].name, others)
+    return found
+
+
+def why_missing(folder: Path | str, video_ids: Iterable[str]) -> dict[str, str]:
+    """For videos that `find_videos` does not find, what lies in the folder that may be meant: the end of a message.
+
+    Raises:
+        VideoError: the folder cannot be listed.
+    """
+    wanted = list(video_ids)
+    paths = _listed(folder) if wanted else []
+    others = {stem: path.name for path in reversed(paths) for stem in {path.name, _stem(path.name)}}
+    below: dict[str, list[str]] = {}
+    for path in paths:
+        if path.is_dir():
+            for inner in _listed(path):
+                if extension_of(inner.name):
+                    below.setdefault(stem_of(inner.name), []).append(f"{path.name}/{inner.name}")
+    names = VideoNames([stem_of(path.name) for path in paths if extension_of(path.name)])
+    reasons = {}
+    for video_id in wanted:
+        other = others.get(unicodedata.normalize("NFC", video_id))
+        if other and not (Path(folder) / other).is_dir():
+            end = Path(other).suffix or "a name without extension"
+            reasons[video_id] = f" ({other} is there, but {end} is no extension that is read: rename it)"
+        elif found := below.get(stem_of(video_id)):
+            reasons[video_id] = f" (is it {' or '.join(found[:3])}? Files of subfolders are not read: move it)"
+        else:
+            reasons[video_id] = names.nearest(video_id)
+    return reasons
+
+
+def _listed(folder: Path | str) -> list[Path]:
     folder = Path(folder)
     try:
-        paths = list(folder.iterdir()) if folder.is_dir() else []
+        return sorted(folder.iterdir()) if folder.is_dir() else []
     except OSError as error:
         raise not_listed(folder, error) from error
-    for path in paths:
-        extension = path.suffix.lower()
-        if path.stem in wanted and extension in VIDEO_EXTENSIONS:
-            candidates.setdefault(path.stem, []).append((VIDEO_EXTENSIONS.index(extension), path.name, path))
-    found: dict[str, Path] = {}
-    for video_id, files in candidates.items():
-        found[video_id] = min(files)[2]
-        if len(files) > 1:
-            others = ", ".join(name for _, name, _ in sorted(files)[1:])
-            logger.warning("%s: %s is taken; %s left aside", video_id, found[video_id].name, others)
-    return found
+
+
+def _stem(name: str) -> str:
+    """Name in composed letters without whatever extension."""
+    return unicodedata.normalize("NFC", Path(name).stem)
 
 
 def _read_one(path: Path) -> pd.DataFrame:

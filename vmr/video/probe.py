@@ -22,7 +22,7 @@ from vmr.video.ffprobe import (
     timeline_origin,
     unexpected,
 )
-from vmr.video.manifest import MANIFEST_COLUMNS, find_videos, write_manifest
+from vmr.video.manifest import MANIFEST_COLUMNS, find_videos, why_missing, write_manifest
 from vmr.video.timeline import MAX_HOURS, read_timeline, stream_end
 
 logger = logging.getLogger(__name__)
@@ -55,13 +55,15 @@ def probe_videos(*, moments: Path, videos: Path, shard: int, shards: int, output
             "folder stands for videos that cannot be had."
         )
     files = find_videos(videos, wanted)
+    reasons = why_missing(videos, [video_id for video_id in wanted if video_id not in files])
     rows: list[dict[str, Any]] = []
     with Prober() as prober:
         for video_id in tqdm(wanted, desc="probing", unit="video", disable=None):
             if video_id in files:
                 rows.append({"video_id": video_id, **probe_video(prober, files[video_id], timeout_sec=timeout_sec)})
             else:
-                rows.append({"video_id": video_id, "status": "missing", "reason": f"no file of this name in {videos}"})
+                told = f"no file of this name in {videos}{reasons[video_id]}"
+                rows.append({"video_id": video_id, "status": "missing", "reason": told})
     write_manifest(rows, output, columns=MANIFEST_COLUMNS)
     counts = Counter(row["status"] for row in rows)
     logger.info(

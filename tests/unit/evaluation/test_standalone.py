@@ -1,6 +1,7 @@
 """`vmr evaluate`: predictions of any system against annotation files, checked against the slow reference."""
 
 import json
+from unittest import mock
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -28,6 +29,9 @@ bad_spans = st.sampled_from(
 
 
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+# Drawn moments lie anywhere, as times in another unit do, which are refused (tests/unit/annotations/test_units.py).
+@mock.patch("vmr.evaluation.ground_truth.wrong_unit", new=lambda *_: "")
+@mock.patch("vmr.evaluation.standalone._refuse_other_unit", new=lambda *_: None)
 @given(
     videos=st.lists(st.tuples(st.integers(2, 40), st.lists(truths, min_size=1, max_size=3)), min_size=1, max_size=5),
     data=st.data(),

@@ -122,6 +122,13 @@ CIF = ["-s", "176x144"]
 # What the encoders and muxers of ffmpeg need for files with these names; mpeg4 does for the others.
 WRITTEN = {
     **dict.fromkeys([".mpg", ".mpeg", ".vob", ".ts", ".m2ts", ".mts", ".mxf", ".m2v", ".wtv"], MPEG2),
+    # As cameras and recorders name their files; ffmpeg does not know what to write by these names.
+    **{key: ["-c:v", "mpeg4", "-f", "mp4"] for key in [".qt", ".lrv", ".lrf", ".insv", ".mqv", ".ismv", ".3gpp"]},
+    **{key: [*MPEG2, "-f", "vob"] for key in [".mpe", ".mod", ".m2p", ".vro"]},
+    **{key: [*MPEG2, "-f", "mpegts"] for key in [".m2t", ".tod", ".trp", ".tp"]},
+    ".mk3d": ["-c:v", "mpeg4", "-f", "matroska"],
+    ".ogm": ["-c:v", "libtheora", "-f", "ogg"],
+    ".m1v": ["-c:v", "mpeg1video"],
     ".webm": ["-c:v", "libvpx"],
     ".ivf": ["-c:v", "libvpx"],
     ".ogv": ["-c:v", "libtheora"],

@@ -1,0 +1,70 @@
+"""Times that are no seconds: told wherever durations are known, never scored as zero."""
+
+import json
+import logging
+
+import pandas as pd
+import pytest
+
+from vmr.annotations.parse import parse_annotations
+from vmr.annotations.units import wrong_unit
+from vmr.errors import AnnotationError, EvaluationError
+from vmr.evaluation.standalone import evaluate_file
+
+LENGTHS = {"a": 3.0, "b": 30.0, "c": 61.0}
+SPANS = [("a", 1.0, 2.0), ("a", 2.0, 3.0), ("b", 12.0, 28.0), ("b", 20.0, 30.0), ("c", 4.0, 55.0), ("c", 50.0, 61.0)]
+
+
+def table(factor):
+    rows = [(str(n), video, start * factor, end * factor) for n, (video, start, end) in enumerate(SPANS)]
+    return pd.DataFrame(rows, columns=["query_id", "video_id", "start_sec", "end_sec"])
+
+
+@pytest.mark.parametrize(
+    ("factor", "unit"),
+    [(1000, "milliseconds"), (24, "at about 24 frames"), (30, "at about 30 frames"), (60, "m:ss that a spreadsheet")],
+)
+def test_the_likely_unit_is_named(factor, unit):
+    assert "all 6 moments begin after their video ends" in (reason := wrong_unit(table(factor), LENGTHS))
+    assert unit in reason
+
+
+@pytest.mark.parametrize(("factor", "lengths"), [(1, LENGTHS), (1.5, LENGTHS), (1000, {})])
+def test_seconds_and_unknown_lengths_are_left_alone(factor, lengths):
+    assert wrong_unit(table(factor), lengths) == ""
+
+
+def parse(tmp_path, **options):
+    rows = "".join(f"{v},{int(s * 1000)},{int(e * 1000)},A man walks.\n" for v, s, e in SPANS)
+    (tmp_path / "a.csv").write_text("video,start,end,sentence\n" + rows)
+    (tmp_path / "lengths.csv").write_text("id,length\n" + "".join(f"{v}.mp4,{s}\n" for v, s in LENGTHS.items()))
+    files = {"output": tmp_path / "moments.csv", "report": tmp_path / "report.json"}
+    parse_annotations(annotation_format="csv", annotations={"train": [tmp_path / "a.csv"]}, **files, **options)
+
+
+def test_parsing_stops_unless_told_otherwise(tmp_path, caplog):
+    lengths = [tmp_path / "lengths.csv"]
+    with pytest.raises(AnnotationError, match=r"all 6 moments begin after .*look like milliseconds.*--accept-wrong"):
+        parse(tmp_path, durations=lengths)
+    parse(tmp_path, durations=lengths, accept_wrong=True)
+    assert "look like milliseconds" in caplog.text
+
+
+def test_without_durations_it_warns(tmp_path, caplog):
+    with caplog.at_level(logging.WARNING):
+        parse(tmp_path, durations=[])
+    assert "are they milliseconds or frame numbers?" in caplog.text
+
+
+@pytest.mark.parametrize("durations", [[], ["lengths.csv"]])
+def test_nothing_is_scored_as_zero_for_its_unit(tmp_path, durations):
+    (tmp_path / "a.txt").write_text("".join(f"{v} {s * 1000} {e * 1000}##A man walks {s}.\n" for v, s, e in SPANS))
+    (tmp_path / "lengths.csv").write_text("id,length\n" + "".join(f"{v},{s}\n" for v, s in LENGTHS.items()))
+    records = [{"video_id": v, "sentence": f"A man walks {s}.", "spans": [[s, e]]} for v, s, e in SPANS]
+    (tmp_path / "p.jsonl").write_text("\n".join(map(json.dumps, records)))
+    with pytest.raises(EvaluationError, match="milliseconds"):
+        evaluate_file(
+            predictions=tmp_path / "p.jsonl",
+            annotations=[str(tmp_path / "a.txt")],
+            durations=[tmp_path / name for name in durations],
+        )

@@ -1,0 +1,98 @@
+"""Files of videos are found under the names that annotations use for them; else what lies there is told."""
+
+import logging
+import unicodedata
+
+import pytest
+
+from vmr.annotations.read import read_annotations
+from vmr.errors import AnnotationError
+from vmr.video.listing import folder_fingerprints
+from vmr.video.manifest import find_videos, why_missing
+from vmr.video_ids import VideoNames, settle
+
+
+def files(folder, *names):
+    for name in names:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"film")
+    return folder
+
+
+def ids_of(tmp_path, *names, form="csv"):
+    path = tmp_path / f"annotations.{form}"
+    if form == "csv":
+        path.write_text("video,start,end,sentence\n" + "".join(f'"{name}",0,1,a.\n' for name in names))
+    else:
+        path.write_text("".join(f"{name} 0 1##a.\n" for name in names))
+    parsed = read_annotations({"train": [path]}, annotation_format="auto")["train"]
+    return [query.video_id for part in parsed for query in part.queries]
+
+
+@pytest.mark.parametrize("form", ["csv", "txt"])
+def test_one_video_has_one_id_however_it_is_written(tmp_path, form):
+    names = [
+        "3MSZA",
+        "3MSZA.mp4",
+        "3MSZA.MP4",
+        "videos/3MSZA.mp4",
+        "/home/me/videos/3MSZA.mp4",
+        r"D:\me\videos\3MSZA.mp4",
+    ]
+    assert ids_of(tmp_path, *names[:5], form=form) == ["3MSZA"] * 5
+    assert ids_of(tmp_path, names[5], form=form) == ["3MSZA"]
+
+
+def test_two_files_of_one_stem_are_two_videos(tmp_path, caplog):
+    folder = files(tmp_path / "v", "clip.mkv", "clip.mp4") if (tmp_path / "v").mkdir() is None else None
+    ids = ids_of(tmp_path, "clip.mp4", "clip.mkv")
+    found = find_videos(folder, ids)
+    assert {name: path.name for name, path in found.items()} == {"clip.mp4": "clip.mp4", "clip.mkv": "clip.mkv"}
+    with caplog.at_level(logging.WARNING):
+        assert find_videos(folder, ["clip"])["clip"].name == "clip.mp4"
+    assert "clip.mkv left aside" in caplog.text
+
+
+def test_two_files_of_one_name_are_refused(tmp_path):
+    with pytest.raises(AnnotationError, match=r"day1/a\.mp4 and day2/a\.mp4 are two files of one name"):
+        ids_of(tmp_path, "day1/a.mp4", "day2/a.mp4")
+
+
+@pytest.mark.parametrize(("on_disk", "written"), [("NFD", "NFC"), ("NFC", "NFD")])
+def test_composed_and_decomposed_letters_are_the_same(tmp_path, on_disk, written):
+    (tmp_path / "v").mkdir()
+    files(tmp_path / "v", *(unicodedata.normalize(on_disk, f"{name}.mp4") for name in ("café", "müsli", "b")))
+    ids = ids_of(tmp_path, *(unicodedata.normalize(written, f"{name}.mp4") for name in ("café", "müsli", "b")))
+    assert len(find_videos(tmp_path / "v", ids)) == 3
+
+
+def test_files_of_cameras_are_found_and_others_are_named(tmp_path):
+    (tmp_path / "v").mkdir()
+    folder = files(
+        tmp_path / "v", "GX1.LRV", "c.qt", "o.mpe", "r.m2t", "M1.MOD", "odd.xyz", "bare", "Kitchen_07.mp4", "sub/s.mp4"
+    )
+    ids = ids_of(tmp_path, "GX1.LRV", "c.qt", "o.mpe", "r.m2t", "M1.MOD", "odd", "bare", "kitchen-7", "s", "none")
+    assert set(find_videos(folder, ids)) == {"GX1", "c", "o", "r", "M1"}
+    reasons = why_missing(folder, ["odd", "bare", "kitchen-7", "s", "none"])
+    assert "odd.xyz is there, but .xyz is no extension that is read: rename it" in reasons["odd"]
+    assert "bare is there" in reasons["bare"] and "is it Kitchen_07?" in reasons["kitchen-7"]
+    assert "is it sub/s.mp4?" in reasons["s"] and reasons["none"] == ""
+
+
+def test_a_shard_is_made_anew_when_one_of_two_files_of_a_stem_changes(tmp_path):
+    (tmp_path / "v").mkdir()
+    folder = files(tmp_path / "v", "clip.mp4", "clip.mkv")
+    before = folder_fingerprints(folder, shards=16)
+    (folder / "clip.mkv").write_bytes(b"another")
+    from vmr.storage.shard import shard_of
+
+    changed = {n for n, (a, b) in enumerate(zip(before, folder_fingerprints(folder, shards=16), strict=True)) if a != b}
+    assert changed == {shard_of("clip", 16), shard_of("clip.mkv", 16)}
+
+
+def test_names_of_queries_by_id():
+    names = VideoNames(settle(["s13-d21.avi", "clip.mp4", "clip.mkv"]).values())
+    assert [names.find(own) for own in ("s13-d21", "x/s13-d21.avi", "clip.mkv", "clip", "else")] == [
+        "s13-d21", "s13-d21", "clip.mkv", None, None,
+    ]  # fmt: skip
+    assert VideoNames(["3MSZA"]).nearest("3msza") == " (is it 3MSZA?)"

@@ -1,0 +1,81 @@
+"""Whether spans can be in seconds: frame numbers, milliseconds and hours for minutes show against the durations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+# Of the moments whose video's duration is known; an edition of the videos that was cut shorter loses a few.
+_MOST = 0.5
+_FITS = 0.95
+# Longer moments than this are no moments of a video, where all times are whole numbers.
+_TOO_LONG_SEC = 1000.0
+_RATES = (23.976, 24.0, 25.0, 29.4, 29.97, 30.0, 50.0, 59.94, 60.0)
+_OTHER_VIDEOS = "these may not be the videos that were annotated"
+_SLACK = 1.02  # of a duration: players round
+
+
+def past_ends(moments: pd.DataFrame, durations: Mapping[str, float], *, what: str = "moments") -> str:
+    """That most moments of a split begin after their video's end, with the likely unit; nothing where they do not.
+
+    Args:
+        moments: rows of the table of moments, of one split.
+        durations: seconds by video id; those that are known.
+        what: what the text calls the moments.
+
+    >>> rows = pd.DataFrame({"video_id": ["a"], "query_id": ["q"], "start_sec": [500.0], "end_sec": [1500.0]})
+    >>> past_ends(rows, {"a": 3.0})
+    'all 1 moments begin after their video ends (such as 500 to 1500 s of 3.00 s); the times look like milliseconds'
+    """
+    length = moments["video_id"].map(dict(durations)).to_numpy(np.float64)
+    known = np.isfinite(length)
+    start, end = (moments[f"{name}_sec"].to_numpy(np.float64)[known] for name in ("start", "end"))
+    length = length[known]
+    beyond = start >= length
+    if not len(beyond) or beyond.mean() <= _MOST:
+        return ""
+    number = "all" if beyond.all() else f"{int(beyond.sum()):,} of"
+    first = int(beyond.argmax())
+    shown = f"{start[first]:g} to {end[first]:g} s of {length[first]:.2f} s"
+    return (
+        f"{number} {len(beyond):,} {what} begin after their video ends (such as {shown}); {_likely(start, end, length)}"
+    )
+
+
+def wrong_unit(moments: pd.DataFrame, durations: Mapping[str, float], *, what: str = "moments") -> str:
+    """The same where the times are in another unit; nothing where it may be other videos, cut shorter, say."""
+    reason = past_ends(moments, durations, what=what)
+    return "" if reason.endswith(_OTHER_VIDEOS) else reason
+
+
+def too_long(moments: pd.DataFrame) -> str:
+    """Why spans are hardly seconds where no duration is known; nothing where they may be."""
+    lengths = (moments["end_sec"] - moments["start_sec"]).to_numpy(np.float64)
+    times = moments[["start_sec", "end_sec"]].to_numpy(np.float64)
+    if len(lengths) and np.median(lengths) >= _TOO_LONG_SEC and (times == np.round(times)).all():
+        return (
+            f"half of the {len(lengths):,} moments last {np.median(lengths):,.0f} s or longer, and all times are whole "
+            "numbers: are they milliseconds or frame numbers? The durations of the videos will tell"
+        )
+    return ""
+
+
+def _likely(start: np.ndarray, end: np.ndarray, length: np.ndarray) -> str:
+    def fit(factor: float) -> bool:
+        return float((end <= factor * length * _SLACK).mean()) >= _FITS
+
+    if float(np.quantile(end / length, 0.98)) < _RATES[0] / 2:
+        return _OTHER_VIDEOS
+    whole = bool((start == np.round(start)).all() and (end == np.round(end)).all())
+    if fit(60.0) and bool((start % 60 == 0).all() and (end % 60 == 0).all()):
+        return "the times look like m:ss that a spreadsheet made h:mm of"
+    rates = [rate for rate in _RATES if fit(rate)]
+    if whole and rates:
+        # The last frame of a video is often an end: the rate at which the ends come nearest to the durations.
+        nearest = min(rates, key=lambda rate: abs(float(np.quantile(end / length, 0.98)) - rate))
+        return f"the times look like frame numbers, at about {nearest:g} frames a second"
+    if fit(1000.0):
+        return "the times look like milliseconds"
+    return _OTHER_VIDEOS
