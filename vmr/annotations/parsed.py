@@ -212,6 +212,8 @@ def _malformed_reason(query: Query) -> str:
             return f"negative time: {start} to {end} s"
     if not query.sentence:
         return "the sentence is empty"
+    if not any(unicodedata.category(letter)[0] in "LNPSM" for letter in query.sentence):
+        return "the sentence has invisible characters only"
     if _unprintable(query.sentence):
         return "the sentence contains control characters or undecodable bytes"
     if _unprintable(query.key):

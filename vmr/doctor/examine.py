@@ -14,9 +14,11 @@ from jaxtyping import Float
 
 from vmr.annotations.moments import read_moments, video_durations
 from vmr.annotations.parse import parse_annotations
+from vmr.assets.registry import is_path
 from vmr.config import Config, DatasetSettings, ImportSettings
 from vmr.doctor.check_annotations import check_annotations
 from vmr.doctor.check_features import HeldFeatures, check_features
+from vmr.doctor.check_queries import check_queries
 from vmr.doctor.check_videos import check_manifest, check_videos
 from vmr.doctor.findings import Finding, skipped
 from vmr.errors import AnnotationError, DamageError, FeatureError
@@ -61,6 +63,9 @@ def examine(config: Config, name: str, *, work: Path = Path("work")) -> list[Fin
         to_be_probed=to_be_probed,
         unusable=[] if manifest is None else manifest.loc[manifest["status"] != "ok", "video_id"].tolist(),
     )
+    named = settings.queries.vectors
+    vectors = Path(named) if is_path(named) else Path("data/assets") / f"{named}.txt"
+    findings += check_queries(moments, vectors, train_split=dataset.train_split, max_words=settings.queries.max_words)
     held = settings.features.import_
     if held is None and dataset.videos:
         findings += check_videos(moments, Path(dataset.videos))

@@ -16,7 +16,9 @@ from typing import Any
 
 from vmr.errors import ConfigError
 from vmr.serve.limits import RefusedError
+from vmr.video.containers import VIDEO
 
+_SOUND = {".m4a", ".ogg"}
 # Video files; each browser plays some of them.
 MEDIA_TYPES = {
     ".mp4": "video/mp4",
@@ -34,6 +36,11 @@ MEDIA_TYPES = {
     ".m2ts": "video/mp2t",
     ".mts": "video/mp2t",
     ".3gp": "video/3gpp",
+    ".gif": "image/gif",
+}
+# What the workflow takes, the page takes too; of the rest no browser plays anything.
+MEDIA_TYPES |= {
+    end: "application/octet-stream" for ends in VIDEO.values() for end in ends if end not in {*MEDIA_TYPES, *_SOUND}
 }
 _RESCAN_SEC = 3.0
 _SCAN_SHARE = 20  # the pause after a scan, in times of its duration

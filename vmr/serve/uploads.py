@@ -22,6 +22,7 @@ from vmr.serve.library import MEDIA_TYPES, Video, shown_name, video_id
 from vmr.serve.limits import Limits, RefusedError, for_visitors, megabytes
 from vmr.serve.probing import Probers
 from vmr.storage.files import write_json
+from vmr.video_ids import plain_name
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +88,7 @@ class Uploads:
         Raises:
             RefusedError: the file is too large, of another kind, or broken.
         """
-        name = shown_name(PurePosixPath(name.replace("\\", "/")).name[-_NAME_CHARS:]) or "video"
+        name = shown_name(plain_name(name)[-_NAME_CHARS:]) or "video"
         suffix = PurePosixPath(name).suffix.lower()
         if suffix not in MEDIA_TYPES:
             kinds = ", ".join(MEDIA_TYPES)

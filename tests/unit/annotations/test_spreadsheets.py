@@ -65,3 +65,8 @@ def test_all_faults_are_told_in_one_go(tmp_path):
     assert len(parsed.queries) == 1
     with pytest.raises(AnnotationError, match=r":2: the start 'x'.*:3: not a row.*:4: as many"):
         read(tmp_path, HEAD + "".join(rows.splitlines(keepends=True)[:4]))
+
+
+def test_a_sentence_of_invisible_characters_is_a_fault(tmp_path):
+    parsed = read(tmp_path, HEAD + "a,1,2,\u200b\u2060\u00ad\r\nb,1,2,Two.\r\n")
+    assert [problem.reason for problem in parsed.malformed] == ["the sentence has invisible characters only"]

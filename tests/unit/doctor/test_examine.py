@@ -102,6 +102,8 @@ def test_nothing_is_wrong_with_a_sound_dataset(dataset):
     # Features of our own come with the seconds of their steps.
     rate = findings.pop("features (i3d): frame rate")
     assert rate.level == "skipped" and rate.examples == ("no rate is stated to compare with that of the videos",)
+    assert findings.pop("queries: without a known word").level == "skipped"  # no vectors are there
+    assert findings.pop("queries: few training sentences").level == "note"
     assert {finding.level for finding in findings.values()} == {"ok", "note"}
     # One second past the end is as usual: worth knowing, not wrong.
     assert [name for name, finding in findings.items() if finding.level == "note"] == [
