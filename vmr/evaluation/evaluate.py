@@ -96,7 +96,6 @@ def evaluate_predictions(
         "trained_on_videos": _trained_on(queries, table, run_facts),
         "past_end": int((queries["start_sec"] >= queries["duration_sec"]).sum()),
         "trained": bool(run_facts.get("trained", True)),
-        "untrained_reason": None if run_facts.get("trained", True) else run_facts.get("reason"),
         "train_split": (run_facts.get("settings") or {}).get("train_split"),
         "scores": score_sets(values, covered_mask=covered_mask),
         "confidence": confidence_by_video(videos, seed=0),

@@ -94,7 +94,7 @@ def _mean_row(group: list[dict[str, Any]]) -> Row:
     if first.get("selection") == "test":
         source.append("selection: test")
     if not first.get("trained", True):
-        reason = str(first.get("untrained_reason") or "")
+        reason = str((first.get("run") or {}).get("reason", ""))
         past_end = "begin after" in reason
         source.append(f"untrained: {reason if past_end else 'no training video has features'}")
     return Row(

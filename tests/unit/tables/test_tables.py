@@ -445,6 +445,14 @@ def test_splits_of_a_further_dataset_are_rows_that_say_what_they_were_trained_on
         _table(tmp_path, metrics)
 
 
+def test_moments_past_the_ends_of_their_videos_are_told(tmp_path):
+    reason = "all 9 training moments begin after their video ends (such as 500 to 1500 s of 3.00 s); milliseconds"
+    run = {"chosen_epoch": 0, "reason": reason}
+    rows, text = _table(tmp_path, [_metrics(tmp_path, trained=False, past_end=10, run=run)])
+    assert "untrained: all 9 training moments begin after their video ends" in rows[0]["source"]
+    assert "10 of the 10 moments of test begin after their videos end: no answer finds them." in text
+
+
 def test_test_videos_that_were_trained_on_are_told(tmp_path):
     _, text = _table(tmp_path, [_metrics(tmp_path, trained_on_videos=3)])
     assert "3 of the 5 test videos of test were trained on too: the scores there are too good." in text

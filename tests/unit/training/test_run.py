@@ -470,6 +470,20 @@ def test_an_answer_that_is_no_number_names_its_query(
     assert not (tmp_path / "p.jsonl").exists()
 
 
+def test_moments_past_the_ends_stop_a_run_or_are_its_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = write_synthetic(tmp_path, train_videos=4, test_videos=2)
+    moments = pd.read_csv(data.inputs()["moments"])
+    moments[["start_sec", "end_sec"]] += 1.0  # none begins with its video
+    moments.to_csv(data.inputs()["moments"], index=False)
+    monkeypatch.setattr("vmr.training.run.video_durations", lambda table, _: dict.fromkeys(table["video_id"], 0.01))
+    said = r"training moments begin after their video ends \(such as .* s of 0\.01 s\)"
+    with pytest.raises(TrainingError, match=said):
+        train_run(**data.inputs(), output_dir=tmp_path / "run", **SMALL)
+    train_run(**data.inputs(), output_dir=tmp_path / "run", accept_wrong=True, **SMALL)
+    run = record(tmp_path / "run")
+    assert not run["trained"] and re.search(said, run["reason"])
+
+
 def test_test_videos_alone_give_an_untrained_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     data = write_synthetic(tmp_path, train_videos=4, test_videos=2, covered={"test004"})
     train_run(**data.inputs(), output_dir=tmp_path / "run", **SMALL)
