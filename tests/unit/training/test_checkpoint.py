@@ -10,6 +10,8 @@ from synthetic import train_run, write_features, write_synthetic
 from vmr.annotations.moments import read_moments, validation_videos
 from vmr.errors import CheckpointError, EvaluationError
 from vmr.features.store import FeatureStore
+from vmr.methods.build import build_network
+from vmr.methods.catalogue import METHODS
 from vmr.queries.embed import embed_queries
 from vmr.queries.store import QueryStore
 from vmr.training.checkpoint import (
@@ -18,6 +20,7 @@ from vmr.training.checkpoint import (
     feature_kind,
     load_checkpoint,
     load_state,
+    save_checkpoint,
     save_state,
 )
 from vmr.training.predict import predict_run
@@ -191,3 +194,22 @@ def test_states_are_read_without_running_code(tmp_path: Path) -> None:
     assert load_state(path, fingerprint="a") is None
     path.write_bytes(b"cut off")
     assert load_state(path, fingerprint="a") is None
+
+
+OLD = {"max_steps": 8, "hidden": 8, "query_hidden": 4, "heads": 2, "dropout": 0.2, "lstm_dropout": 0.5}
+
+
+@pytest.mark.parametrize("method", list(METHODS))
+def test_a_checkpoint_from_before_methods_had_settings_of_their_own_loads(tmp_path: Path, method: str) -> None:
+    # All had the same sizes, those that they did not take too; VSLNet's and LGI's own were not said.
+    sizes = {"method": method, "video_dim": 6, "word_dim": 5, **OLD, "alignment": "pad", "segmentation_weight": 0.5}
+    torch.manual_seed(0)
+    network = build_network(**sizes)
+    save_checkpoint(tmp_path / "c.safetensors", network, sizes=sizes, info={})
+    loaded, info = load_checkpoint(tmp_path / "c.safetensors")
+    assert info["sizes"] == sizes
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], tensor), name
+    own = {"ci_mha": ("segmentation_weight", 0.5), "vslnet": ("highlight_weight", 5.0), "lgi": ("phrase_overlap", 0.3)}
+    if method in own:
+        assert getattr(loaded, own[method][0]) == own[method][1]

@@ -15,6 +15,7 @@ import vmr.training.predict as predict
 from vmr.annotations.moments import read_moments, write_moments
 from vmr.data.collate import Collator
 from vmr.evaluation.evaluate import evaluate_predictions
+from vmr.methods.catalogue import METHODS
 from vmr.model.spans import temporal_iou
 from vmr.queries.store import QueryStore
 from vmr.training.checkpoint import load_checkpoint
@@ -84,11 +85,11 @@ def test_from_training_to_scores(data, tmp_path: Path, method: str) -> None:
         assert scores["scores"]["raw"]["R@5,IoU=0.5"] == scores["scores"]["raw"]["R@1,IoU=0.5"]
 
 
-@pytest.mark.parametrize("method", ["vslnet", "lgi", "ci_mha_query_blind", "ci_mha_video_blind"])
+@pytest.mark.parametrize("method", METHODS)
 def test_the_same_seed_gives_the_same_bits_and_so_does_a_killed_run(
     data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
-    # Half precision where it is not the default, and two of the methods that draw exchanges in every epoch.
+    # Half precision where it is not the default.
     precision = "bfloat16" if method == "vslnet" else "float32"
     answers = run_method(data, tmp_path / "whole", method, epochs=3, precision=precision)
     original, calls = loop._train_epoch, []
