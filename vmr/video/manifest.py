@@ -16,7 +16,7 @@ from vmr.names import VIDEO_EXTENSIONS
 from vmr.storage.files import atomic_path, writing
 from vmr.storage.records import read_table
 from vmr.video.listing import not_listed
-from vmr.video_ids import VideoNames, extension_of, stem_of
+from vmr.video_ids import VideoNames, extension_of, plain_name, stem_of
 
 logger = logging.getLogger(__name__)
 
@@ -107,9 +107,10 @@ def find_videos(folder: Path | str, video_ids: Iterable[str]) -> dict[str, Path]
             named[f"{stem_of(path.name)}{extension}"] = path
     found: dict[str, Path] = {}
     for video_id in dict.fromkeys(video_ids):
-        if video_id in named:  # its extension is part of the id
-            found[video_id] = named[video_id]
-        elif files := sorted(candidates.get(video_id, ())):
+        plain = plain_name(video_id)
+        if plain in named:  # its extension is part of the id
+            found[video_id] = named[plain]
+        elif files := sorted(candidates.get(plain, ())):
             found[video_id] = files[0][2]
             if len(files) > 1:
                 others = ", ".join(name for _, name, _ in files[1:])

@@ -90,6 +90,11 @@ def test_a_shard_is_made_anew_when_one_of_two_files_of_a_stem_changes(tmp_path):
     assert changed == {shard_of("clip", 16), shard_of("clip.mkv", 16)}
 
 
+def test_blanks_around_a_name_do_not_count(tmp_path):
+    (tmp_path / "v").mkdir()
+    assert set(find_videos(files(tmp_path / "v", " a b.mp4"), [" a b", "a b"])) == {" a b", "a b"}
+
+
 def test_names_of_queries_by_id():
     names = VideoNames(settle(["s13-d21.avi", "clip.mp4", "clip.mkv"]).values())
     assert [names.find(own) for own in ("s13-d21", "x/s13-d21.avi", "clip.mkv", "clip", "else")] == [
