@@ -37,7 +37,7 @@ def measured_costs(results: Path = RESULTS) -> Costs:
     decoding, store, i3d = (
         json.loads((results / f"{name}.json").read_text()) for name in ("decoding", "frame_store", "i3d_speed")
     )
-    into = decoding["into_the_frame_store"]
+    into = decoding["into_the_frame_store"]["1 core"]
     steps = i3d["seconds_per_step"]
     raw, frames, reading = [], [], []
     for video in store["videos"].values():
@@ -47,7 +47,7 @@ def measured_costs(results: Path = RESULTS) -> Costs:
         frames.append(row["bytes"] * per_hour)
         reading.append(FRAMES_PER_HOUR / row["read_frames_per_sec"])
     return Costs(
-        decode=FRAMES_PER_HOUR * into["seconds"] / into["frames"] * decoding["machine"]["cores"],
+        decode=FRAMES_PER_HOUR * into["stage_seconds_median"] / into["frames"],
         read=max(reading),  # one thread
         i3d_windows=STEPS_PER_HOUR * steps["windows_bfloat16"]["cpu_median"],
         i3d_continuous=STEPS_PER_HOUR * steps["continuous_bfloat16"]["cpu_median"],

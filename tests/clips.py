@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from vmr.video.probe import probe_video
-from vmr.video.processes import Helpers
+from vmr.video.processes import DecordServer
 from vmr.video.reader import DecodedVideo, Picture, decode_video
 from vmr.video.stream import decoded_frames
 
@@ -49,13 +49,13 @@ def render(path: Path, *options: object, fps: str = "24", frames: int | None = N
     return path
 
 
-def decode(helpers: Helpers, path: Path, *, short_side: int = HEIGHT) -> tuple[DecodedVideo, np.ndarray]:
+def decode(decord: DecordServer, path: Path, *, short_side: int = HEIGHT) -> tuple[DecodedVideo, np.ndarray]:
     """Result of decoding and the frames kept, (n, H, W, 3)."""
-    row = probe_video(helpers.prober, path, timeout_sec=20)
+    row = probe_video(path, timeout_sec=20)
     assert row["status"] == "ok", row["reason"]
     picture = Picture(path, row["width"], row["height"], row["rotation"], row["duration_sec"])
     target = path.with_suffix(".kept")
-    decoded = decode_video(helpers, picture, target=target, fps=STEPS, short_side=short_side, timeout_sec=20)
+    decoded = decode_video(decord, picture, target=target, fps=STEPS, short_side=short_side, timeout_sec=20)
     stream = target.read_bytes()
     chunks = decoded_frames(lambda a, b: stream[a:b], size=len(stream), width=decoded.width, height=decoded.height)
     frames = np.concatenate(list(chunks))

@@ -21,9 +21,9 @@ from typer.testing import CliRunner, Result
 from vmr.annotations.moments import MOMENT_COLUMNS, write_moments
 from vmr.cli import app
 from vmr.features.i3d import InceptionI3d
-from vmr.video.ffprobe import Prober, child_environment
 from vmr.video.manifest import MANIFEST_COLUMNS, write_manifest
 from vmr.video.probe import probe_video
+from vmr.video.processes import child_environment
 
 collect_ignore = ["faulty_decord"]  # not to be imported here in place of the real one
 
@@ -152,11 +152,10 @@ def clip_manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Manifest of six short clips that differ."""
     folder = tmp_path_factory.mktemp("clips")
     rows = []
-    with Prober() as prober:
-        for number in range(6):
-            options = [*corpus.FAST, "-vf", f"hue=h={40 * number}", "-bf", number % 3]
-            path = corpus.clips.render(folder / f"clip {number}.mp4", *options, frames=10 + number)
-            rows.append({"video_id": path.stem, **probe_video(prober, path, timeout_sec=20)})
+    for number in range(6):
+        options = [*corpus.FAST, "-vf", f"hue=h={40 * number}", "-bf", number % 3]
+        path = corpus.clips.render(folder / f"clip {number}.mp4", *options, frames=10 + number)
+        rows.append({"video_id": path.stem, **probe_video(path, timeout_sec=20)})
     write_manifest(rows, folder / "videos.csv", columns=MANIFEST_COLUMNS)
     return folder / "videos.csv"
 

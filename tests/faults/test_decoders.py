@@ -12,7 +12,6 @@ from sectioned import sectioned
 
 from vmr.config.sections import VideoSettings
 from vmr.video.decode import decode_frames
-from vmr.video.ffprobe import Prober
 from vmr.video.frames import FrameStore
 from vmr.video.manifest import MANIFEST_COLUMNS, read_manifest, write_manifest
 from vmr.video.probe import probe_video
@@ -33,11 +32,10 @@ TIMEOUT_SEC = 3
 def make_shard(folder, bad_videos, names, *, frames=12):
     clip = bad_videos.clips.render(folder / "clip.mp4", *bad_videos.FAST, frames=frames)
     rows = []
-    with Prober() as prober:
-        for name in names:
-            path = folder / f"{name}.mp4"
-            shutil.copy(clip, path)
-            rows.append({"video_id": name, **probe_video(prober, path, timeout_sec=20)})
+    for name in names:
+        path = folder / f"{name}.mp4"
+        shutil.copy(clip, path)
+        rows.append({"video_id": name, **probe_video(path, timeout_sec=20)})
     write_manifest(rows, folder / "videos.csv", columns=MANIFEST_COLUMNS)
 
 

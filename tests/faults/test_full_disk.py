@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from vmr.annotations.moments import MOMENT_COLUMNS, write_moments
 from vmr.cli import app
-from vmr.video.ffprobe import child_environment
+from vmr.video.processes import child_environment
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from vmr.config.whole import DATASET_NAME
 from vmr.doctor.check_annotations import PAST_END_SEC
 from vmr.errors import AnnotationError, ConfigError, VideoError
 from vmr.storage.files import atomic_path
-from vmr.video.ffprobe import Prober
+from vmr.video.ffprobe import require_program
 from vmr.video.manifest import find_videos, why_missing
 from vmr.video.probe import probe_video
 from vmr.video_ids import extension_of
@@ -151,8 +151,8 @@ def _told_of_videos(folder: Path, wanted: Sequence[str], found: Mapping[str, Pat
 
 def _told_of_lengths(found: Mapping[str, Path], parsed: Mapping[str, ParsedFile]) -> list[str]:
     """What ffprobe says of the videos, and which moments end after theirs."""
-    with Prober() as prober:
-        probed = {name: probe_video(prober, path, timeout_sec=_PROBE_SEC) for name, path in found.items()}
+    require_program("ffprobe")
+    probed = {name: probe_video(path, timeout_sec=_PROBE_SEC) for name, path in found.items()}
     lengths = {name: float(row["duration_sec"]) for name, row in probed.items() if row["status"] == "ok"}
     codecs = Counter(str(row["codec"]) for row in probed.values() if row["status"] == "ok")
     lines = [f"  {sum(lengths.values()) / 60:,.1f} minutes: {', '.join(codecs)}"] if lengths else []

@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from vmr.features.pytorchvideo_calls import resnet50
+
 FEATURE_DIM = 2048
 FRAMES = 8  # both were trained on 8 frames, 8 apart
 # pytorchvideo's model zoo, "8x8" models: mean and deviation of RGB in [0, 1].
@@ -22,10 +24,7 @@ def build_backbone(name: str) -> nn.Module:
     Args:
         name: ``"i3d_r50"`` or ``"slow_r50"``.
     """
-    from pytorchvideo.models.hub import i3d_r50, slow_r50  # seconds to import
-
-    model: nn.Module = {"i3d_r50": i3d_r50, "slow_r50": slow_r50}[name](pretrained=False)
-    return model
+    return resnet50(name)
 
 
 def head_prefix(model: Any) -> str:

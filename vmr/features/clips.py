@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vmr.errors import FeatureError
+from vmr.features.pytorchvideo_calls import last_clip_start
 
 Frames = UInt8[np.ndarray, "_T _H _W 3"]  # underscores: each use has its own sizes
 
@@ -73,15 +74,7 @@ def plan_windows(num_frames: int, *, window: int, stride: int, padding: str = "e
 def _clips_inside(num_frames: int, *, window: int, stride: int) -> int:
     if stride > window:  # pytorchvideo's sampler has no gaps between clips
         return (num_frames - window) // stride + 1
-    # Here, since importing pytorchvideo's data takes as long as importing torch again.
-    from pytorchvideo.data.clip_sampling import UniformClipSampler
-
-    # One frame is one second for the sampler, whose arithmetic is in fractions: no rounding anywhere.
-    sampler = UniformClipSampler(clip_duration=window, stride=stride)
-    clip = sampler(0, num_frames, {})
-    while not clip.is_last_clip:
-        clip = sampler(clip.clip_end_sec, num_frames, {})
-    return int(clip.clip_start_sec) // stride + 1
+    return last_clip_start(num_frames, window=window, stride=stride) // stride + 1
 
 
 def step_seconds(

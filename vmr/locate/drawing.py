@@ -10,7 +10,7 @@ from vmr.errors import VideoError
 from vmr.locate.answers import Answer, clock
 from vmr.storage.files import atomic_path
 from vmr.video.containers import SAFE_INPUT
-from vmr.video.ffprobe import Prober, choose_stream
+from vmr.video.ffprobe import choose_stream, probe, require_program
 
 # Okabe and Ito's colours, told apart by people with any kind of colour vision.
 _BLUE, _ORANGE, _GREEN, _GREY = "#0072B2", "#D55E00", "#009E73", "#8a8a8a"
@@ -80,9 +80,9 @@ def cut_clip(video: Path, start_sec: float, end_sec: float, path: Path) -> None:
     check_outputs(plot=None, clip=path)
     if path.exists() and path.samefile(video):
         raise VideoError(f"{path}: expected another file than the video itself, which the clip would replace.")
+    require_program("ffprobe")
     try:
-        with Prober() as prober:
-            stream = choose_stream(prober.probe(video, timeout_sec=_PROBE_TIMEOUT_SEC).get("streams", []))
+        stream = choose_stream(probe(video, timeout_sec=_PROBE_TIMEOUT_SEC).get("streams", []))
     except VideoError as error:
         raise VideoError(f"{video}: {error}") from error
     if stream is None:

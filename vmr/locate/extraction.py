@@ -28,7 +28,7 @@ from vmr.pipeline.stages import STAGES
 from vmr.storage.code_digest import code_digest
 from vmr.storage.files import atomic_path, sha256_file
 from vmr.video.decode import decode_frames
-from vmr.video.ffprobe import Prober
+from vmr.video.ffprobe import require_program
 from vmr.video.manifest import MANIFEST_COLUMNS, read_manifest, write_manifest
 from vmr.video.probe import probe_video
 
@@ -105,8 +105,8 @@ class VideoFeaturizer:
             progress("looking at the file", 0, 0)
             if not video.is_file():
                 raise VideoError(f"{video}: there is no such file.")
-            with Prober() as prober:
-                row = {"video_id": _ID, **probe_video(prober, video, timeout_sec=VideoSettings().probe_timeout_sec)}
+            require_program("ffprobe")
+            row = {"video_id": _ID, **probe_video(video, timeout_sec=VideoSettings().probe_timeout_sec)}
             if row["status"] != "ok":
                 raise VideoError(f"{video}: {row['reason']}. Try another file, or convert it with ffmpeg.")
             self._folder.mkdir(parents=True, exist_ok=True)

@@ -43,13 +43,13 @@ def _extract(extractor: str) -> Stage:
     return Stage(("vmr.features.extract",), without=(*CONFIG, *sorted(others)))
 
 
-_FFPROBE, _DECORD = "vmr.video.ffprobe_server", "vmr.video.decord_server"
+_DECORD = "vmr.video.decord_server"
 STAGES = {
     "render_demo": Stage(("vmr.synthetic.demo",)),
     "prepare_asset": Stage(("vmr.assets.prepare",)),
     "parse_annotations": Stage(("vmr.annotations.parse",)),
-    "probe_videos": Stage(("vmr.video.probe", _FFPROBE)),
-    "decode_frames": Stage(("vmr.video.decode", _FFPROBE, _DECORD)),
+    "probe_videos": Stage(("vmr.video.probe",)),
+    "decode_frames": Stage(("vmr.video.decode", _DECORD)),
     **{f"extract_{extractor}": _extract(extractor) for extractor in EXTRACTORS},
     "simulate": Stage(("vmr.synthetic.simulate",)),
     "import_features": Stage(("vmr.features.importers",)),

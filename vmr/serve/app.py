@@ -65,7 +65,6 @@ class Page:
         """End threads and processes."""
         self.preparation.close()
         self.answering.close()
-        self.probers.close()
 
     def _video(self, id: Any) -> Video:
         known = self.uploads.all() if self.locator.makes_features else {}

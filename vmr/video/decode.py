@@ -25,7 +25,7 @@ from vmr.storage.shard import PartialShard
 from vmr.video.ffprobe import SURPRISES, require_program, unexpected
 from vmr.video.frames import FrameInfo, write_video
 from vmr.video.manifest import DECODED_COLUMNS, read_manifest, write_manifest
-from vmr.video.processes import Helpers
+from vmr.video.processes import DecordServer
 from vmr.video.reader import DecodedVideo, Picture, decode_video
 from vmr.video.stream import ENCODER, SCALING, check_encoder, ffmpeg_version
 from vmr.video.timeline import refuse_endless
@@ -144,10 +144,10 @@ def _outcome_before(shard: PartialShard, row: dict[str, Any]) -> dict[str, Any] 
 
 def _decode_all(rows: list[dict[str, Any]], *, task: _Task, workers: int) -> Iterator[dict[str, Any]]:
     """Rows after decoding, in the order in which the videos get ready; each is kept by then."""
-    idle: queue.SimpleQueue[Helpers] = queue.SimpleQueue()
+    idle: queue.SimpleQueue[DecordServer] = queue.SimpleQueue()
     with ExitStack() as stack, ThreadPoolExecutor(workers) as pool:
         for _ in range(min(workers, len(rows))):
-            idle.put(stack.enter_context(Helpers()))
+            idle.put(stack.enter_context(DecordServer()))
         running = {pool.submit(_decode_one, row, task, idle) for row in rows}
         try:
             while running:
@@ -160,22 +160,22 @@ def _decode_all(rows: list[dict[str, Any]], *, task: _Task, workers: int) -> Ite
                 future.cancel()
 
 
-def _decode_one(row: dict[str, Any], task: _Task, idle: queue.SimpleQueue[Helpers]) -> dict[str, Any]:
+def _decode_one(row: dict[str, Any], task: _Task, idle: queue.SimpleQueue[DecordServer]) -> dict[str, Any]:
     """Decode a video and keep it: a worker takes the next one when this one is safe, so that a kill costs one each."""
-    helpers = idle.get()
+    decord = idle.get()
     try:
         with (
             writing(task.shard.path),
             tempfile.NamedTemporaryFile(dir=task.shard.folder, prefix=".", suffix=".h264") as stream_file,
         ):
-            return _decode_and_keep(row, task, helpers, Path(stream_file.name))
+            return _decode_and_keep(row, task, decord, Path(stream_file.name))
     finally:
-        idle.put(helpers)
+        idle.put(decord)
 
 
-def _decode_and_keep(row: dict[str, Any], task: _Task, helpers: Helpers, stream_file: Path) -> dict[str, Any]:
+def _decode_and_keep(row: dict[str, Any], task: _Task, decord: DecordServer, stream_file: Path) -> dict[str, Any]:
     try:
-        result = _decode(row, task, helpers, stream_file)
+        result = _decode(row, task, decord, stream_file)
     except VideoError as error:
         outcome = {**row, "status": "bad", "reason": str(error), "decoder": "", "decoded_frames": 0, "note": ""}
         logger.warning("%s: %s", row["path"], error)
@@ -207,7 +207,7 @@ def _decode_and_keep(row: dict[str, Any], task: _Task, helpers: Helpers, stream_
     return outcome
 
 
-def _decode(row: dict[str, Any], task: _Task, helpers: Helpers, target: Path) -> DecodedVideo:
+def _decode(row: dict[str, Any], task: _Task, decord: DecordServer, target: Path) -> DecodedVideo:
     try:
         picture = Picture(
             path=Path(row["path"]),
@@ -218,7 +218,7 @@ def _decode(row: dict[str, Any], task: _Task, helpers: Helpers, target: Path) ->
         )
         refuse_endless(picture.duration_sec)  # the time limit follows from it
         return decode_video(
-            helpers,
+            decord,
             picture,
             target=target,
             fps=task.fps,

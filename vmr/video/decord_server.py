@@ -21,7 +21,6 @@ import numpy as np
 import numpy.typing as npt
 
 from vmr.video.pipes import MEMORY_LIMIT, enlarge_pipe
-from vmr.video.ring import ring_writer
 
 _LONGEST_ALARM_SEC = 2**31 - 2  # of 32 bits with a sign, less the second that is added
 _TOLERANCE_SEC = 5e-3  # decord keeps time stamps as 32-bit floats
@@ -87,7 +86,7 @@ def _pipe_writer(target: int) -> Callable[[npt.NDArray[Any]], None]:
     return put
 
 
-def _decode(plan_file: int, log: int, target: int, *ring: int) -> None:
+def _decode(plan_file: int, log: int, target: int) -> None:
     """Life of a child: standard output and error belong to the log, whatever the libraries print; never returns."""
     os.dup2(log, 1)
     os.dup2(log, 2)
@@ -97,12 +96,7 @@ def _decode(plan_file: int, log: int, target: int, *ring: int) -> None:
         # Both hold even when the one who asked is gone: SIGALRM kills a thread that hangs inside the decoder too.
         signal.alarm(int(min(plan["alarm_sec"], _LONGEST_ALARM_SEC)) + 1)
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
-        if ring:
-            put, close = ring_writer(target, *ring, width=plan["width"], height=plan["height"])
-            reason = hand_over_frames(plan, put)
-            close()
-        else:
-            reason = hand_over_frames(plan, _pipe_writer(target))
+        reason = hand_over_frames(plan, _pipe_writer(target))
     except BrokenPipeError:
         reason = ""  # the reader has gone and says why itself
     except (decord.DECORDError, StopIteration) as error:
@@ -120,7 +114,7 @@ def main() -> None:
     connection = socket.socket(fileno=os.dup(0))
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     while True:
-        request, descriptors, _, _ = socket.recv_fds(connection, 1, 5)
+        request, descriptors, _, _ = socket.recv_fds(connection, 1, 3)
         if not request:
             return
         child = os.fork()

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
-import sys
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
-import vmr
 from vmr.errors import ShardError, VideoError
-from vmr.video.pipes import readable
+from vmr.video.containers import SAFE_INPUT
+from vmr.video.pipes import LONGEST_WAIT_SEC, confine
 
 # Whatever a strange file provokes in us becomes a reason of its own, and the other videos of a shard go on.
 SURPRISES = (OSError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, MemoryError, RecursionError)
 
+_REFUSED = re.compile(r"^\[(\S+) @ \S+\] Format not on whitelist", re.MULTILINE)
 _MAX_ANGLE = 3600  # degrees; a tag can say anything, infinity too
 
 
@@ -29,91 +28,48 @@ def unexpected(error: BaseException) -> str:
     return f"unexpected {type(error).__name__}: {error}; encode the video anew, or leave it out"
 
 
-class Prober:
-    """A child process that probes files, killed and started anew when one takes too long. One thread at a time.
+def probe(path: Path | str, *, timeout_sec: float, **options: str) -> dict[str, Any]:
+    """What ffprobe says about a file.
+
+    The process ends with this one, however that ends; when it takes too long, all that it started is killed as well.
+
+    Args:
+        path: the file.
+        timeout_sec: seconds after which the file is given up.
+        options: options of ffprobe beyond ``-show_format -show_streams``.
 
     Raises:
-        ShardError: ffprobe is not installed.
+        VideoError: ffprobe cannot read the file, or takes too long.
     """
-
-    def __init__(self) -> None:
-        require_program("ffprobe")
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> Prober:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def probe(self, path: Path | str, *, timeout_sec: float, **options: Any) -> dict[str, Any]:
-        """Ask ffprobe about a file.
-
-        Args:
-            path: the file.
-            timeout_sec: seconds after which the file is given up.
-            options: options of ffprobe beyond ``-show_format -show_streams``, as ffmpeg-python takes them.
-
-        Returns:
-            ffprobe's answer.
-
-        Raises:
-            VideoError: ffprobe cannot read the file, or takes too long.
-        """
-        process = self._start()
-        assert process.stdin is not None and process.stdout is not None
-        request = {"path": str(Path(path).absolute()), "options": options}
-        line = b""
-        with contextlib.suppress(BrokenPipeError):
-            process.stdin.write(json.dumps(request).encode() + b"\n")
-            process.stdin.flush()
-            if not readable(process.stdout.fileno(), timeout_sec):
-                self.close()
-                raise VideoError(f"ffprobe gave no answer within {timeout_sec:g} s")
-            line = process.stdout.readline()
-        if not line.endswith(b"\n"):
-            self.close()
-            raise VideoError("ffprobe's process died")
-        answer: dict[str, Any] = json.loads(line)
-        if "error" in answer:
-            reason = answer["error"].replace(f"file:{request['path']}: ", "")
-            raise VideoError(f"ffprobe cannot read it: {reason}")
-        result: dict[str, Any] = answer["result"]
-        return result
-
-    def close(self) -> None:
-        """Kill the child with whatever it runs."""
-        process, self._process = self._process, None
-        if process is None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                with contextlib.suppress(BrokenPipeError):
-                    pipe.close()
-
-    def _start(self) -> subprocess.Popen[bytes]:
-        if self._process is None or self._process.poll() is not None:
-            self.close()
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "vmr.video.ffprobe_server"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                env=child_environment(),
-                start_new_session=True,
-            )
-        return self._process
-
-
-def child_environment() -> dict[str, str]:
-    """Environment in which ``python -m vmr...`` finds this very package, installed or not."""
-    root = str(Path(vmr.__file__).parents[1])
-    inherited = os.environ.get("PYTHONPATH")
-    return {**os.environ, "PYTHONPATH": root + (os.pathsep + inherited if inherited else "")}
+    file = f"file:{Path(path).absolute()}"
+    given = [word for name, value in {**SAFE_INPUT, **options}.items() for word in (f"-{name}", value)]
+    command = ["ffprobe", "-v", "error", "-show_format", "-show_streams", "-of", "json", *given, file]
+    try:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            preexec_fn=confine,
+        )
+    except OSError as error:
+        raise VideoError(f"ffprobe cannot run: {error}") from error
+    with process:
+        try:
+            answer, said = process.communicate(timeout=min(timeout_sec, LONGEST_WAIT_SEC))
+        except subprocess.TimeoutExpired as error:
+            raise VideoError(f"ffprobe gave no answer within {timeout_sec:g} s") from error
+        finally:
+            if process.returncode is None:
+                os.killpg(process.pid, signal.SIGKILL)
+    if process.returncode:
+        text = said.decode("utf-8", errors="replace").strip().replace(f"{file}: ", "")
+        if refused := _REFUSED.search(text):
+            text = f"its format {refused[1]!r} is none that holds a video by itself; convert it to mp4"
+        raise VideoError(f"ffprobe cannot read it: {(text or 'it failed without a word').splitlines()[-1]}")
+    result: dict[str, Any] = json.loads(answer)
+    return result
 
 
 def require_program(name: str) -> None:

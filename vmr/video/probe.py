@@ -14,10 +14,11 @@ from vmr.errors import VideoError
 from vmr.storage.shard import shard_of
 from vmr.video.ffprobe import (
     SURPRISES,
-    Prober,
     choose_stream,
     display_rotation,
+    probe,
     rate,
+    require_program,
     seconds,
     timeline_origin,
     unexpected,
@@ -57,13 +58,13 @@ def probe_videos(*, moments: Path, videos: Path, shard: int, shards: int, output
     files = find_videos(videos, wanted)
     reasons = why_missing(videos, [video_id for video_id in wanted if video_id not in files])
     rows: list[dict[str, Any]] = []
-    with Prober() as prober:
-        for video_id in tqdm(wanted, desc="probing", unit="video", disable=None):
-            if video_id in files:
-                rows.append({"video_id": video_id, **probe_video(prober, files[video_id], timeout_sec=timeout_sec)})
-            else:
-                told = f"no file of this name in {videos}{reasons[video_id]}"
-                rows.append({"video_id": video_id, "status": "missing", "reason": told})
+    require_program("ffprobe")
+    for video_id in tqdm(wanted, desc="probing", unit="video", disable=None):
+        if video_id in files:
+            rows.append({"video_id": video_id, **probe_video(files[video_id], timeout_sec=timeout_sec)})
+        else:
+            told = f"no file of this name in {videos}{reasons[video_id]}"
+            rows.append({"video_id": video_id, "status": "missing", "reason": told})
     write_manifest(rows, output, columns=MANIFEST_COLUMNS)
     counts = Counter(row["status"] for row in rows)
     logger.info(
@@ -80,11 +81,10 @@ def probe_videos(*, moments: Path, videos: Path, shard: int, shards: int, output
             logger.warning("%s: %s", row["path"], row["reason"])
 
 
-def probe_video(prober: Prober, path: Path, *, timeout_sec: float) -> dict[str, Any]:
+def probe_video(path: Path, *, timeout_sec: float) -> dict[str, Any]:
     """Describe one file.
 
     Args:
-        prober: runs ffprobe.
         path: the file.
         timeout_sec: seconds before it is given up.
 
@@ -99,7 +99,7 @@ def probe_video(prober: Prober, path: Path, *, timeout_sec: float) -> dict[str, 
             raise VideoError("not a regular file")
         if facts.st_size == 0:
             raise VideoError("the file is empty")
-        described = prober.probe(path, timeout_sec=timeout_sec)
+        described = probe(path, timeout_sec=timeout_sec)
         streams = described.get("streams", [])
         stream = choose_stream(streams)
         if stream is None:
@@ -115,7 +115,7 @@ def probe_video(prober: Prober, path: Path, *, timeout_sec: float) -> dict[str, 
                 f"the picture of {row['width']}x{row['height']} has more than {MAX_PIXELS // 10**6} million pixels"
             )
         if row["duration_sec"] is None or row["num_frames"] == 0:
-            timeline = read_timeline(prober, path, timeout_sec=timeout_sec)
+            timeline = read_timeline(path, timeout_sec=timeout_sec)
             row |= {"duration_sec": timeline.end_sec, "num_frames": len(timeline.times_sec)}
     except (OSError, VideoError) as error:
         return row | {"status": "bad", "reason": str(error)}

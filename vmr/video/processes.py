@@ -1,7 +1,7 @@
 """Processes that decode and encode a video, joined by pipes: bounded in time and memory, none left behind.
 
-Whatever becomes of this process, even SIGKILL, its children end by themselves as soon as they write: their output has
-no reader any more.
+Whatever becomes of this process, even SIGKILL, its children end: Linux kills ffmpeg with it, and decord's server ends
+when its connection does, a child of it when it writes or its time is over.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import re
-import resource
 import signal
 import socket
 import subprocess
@@ -18,13 +17,13 @@ import sys
 import tempfile
 import time
 from contextlib import ExitStack
+from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
+import vmr
 from vmr.errors import ShardError, VideoError
-from vmr.video.ffprobe import Prober, child_environment
-from vmr.video.pipes import MEMORY_LIMIT, enlarge_pipe, readable
-from vmr.video.ring import FrameRing
+from vmr.video.pipes import confine, enlarge_pipe, readable
 
 # A message of ffmpeg's libraries or of the program itself; its lists of streams and their metadata can say anything.
 _COMPLAINT = re.compile(
@@ -43,14 +42,22 @@ class DecordServer:
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: socket.socket | None = None
 
-    def decode(self, plan: dict[str, Any], *, log: int, target: int, ring: FrameRing | None = None) -> None:
+    def __enter__(self) -> DecordServer:
+        self.start()  # imports while the first video is probed
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def decode(self, plan: dict[str, Any], *, log: int, target: int) -> None:
         """Begin to decode a video.
 
         Args:
             plan: see `vmr.video.decord_server.hand_over_frames`, and `alarm_sec`, after which the child kills itself.
             log: descriptor that takes what is said; this and the next may be closed afterwards.
-            target: descriptor that takes the frames, or with a ring, a byte for each slot.
-            ring: takes the frames.
+            target: descriptor that takes the frames.
         """
         self.start()
         assert self._connection is not None
@@ -59,8 +66,7 @@ class DecordServer:
             file.seek(0)
             # A server that died in between answers by silence, in `exit_code`.
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                more = [] if ring is None else [ring.memory, ring.free]
-                socket.send_fds(self._connection, [b"+"], [file.fileno(), log, target, *more])
+                socket.send_fds(self._connection, [b"+"], [file.fileno(), log, target])
 
     def exit_code(self, *, timeout_sec: float) -> int | None:
         """Exit code of the child, negative for a signal; None when the time is over.
@@ -108,22 +114,11 @@ class DecordServer:
             )
 
 
-class Helpers:
-    """The lasting processes that one worker needs: one that probes, one that decodes with decord."""
-
-    def __init__(self) -> None:
-        self.prober = Prober()
-        self.decord = DecordServer()
-
-    def __enter__(self) -> Helpers:
-        self.decord.start()  # imports while the first video is probed
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.prober.close()
-        self.decord.close()
+def child_environment() -> dict[str, str]:
+    """Environment in which ``python -m vmr...`` finds this very package, installed or not."""
+    root = str(Path(vmr.__file__).parents[1])
+    inherited = os.environ.get("PYTHONPATH")
+    return {**os.environ, "PYTHONPATH": root + (os.pathsep + inherited if inherited else "")}
 
 
 class Pipeline:
@@ -155,12 +150,12 @@ class Pipeline:
         self._close_output()
         self._stack.close()
 
-    def add_decord(self, server: DecordServer, plan: dict[str, Any], *, ring: FrameRing | None = None) -> None:
-        """Begin with decord's frames, before any command; with a ring they are there, and bytes for its slots here."""
+    def add_decord(self, server: DecordServer, plan: dict[str, Any]) -> None:
+        """Begin with decord's frames, before any command."""
         self._output, target = os.pipe()
         try:
             self._server = server
-            server.decode(plan, log=self._new_log().fileno(), target=target, ring=ring)
+            server.decode(plan, log=self._new_log().fileno(), target=target)
         finally:
             os.close(target)
         enlarge_pipe(self._output)
@@ -174,12 +169,15 @@ class Pipeline:
         source = subprocess.DEVNULL if self._output is None else self._output
         try:
             self._process = subprocess.Popen(
-                command, stdin=source, stdout=subprocess.PIPE, stderr=self._new_log(), bufsize=0
+                command,
+                stdin=source,
+                stdout=subprocess.PIPE,
+                stderr=self._new_log(),
+                bufsize=0,
+                preexec_fn=confine,
             )
         except FileNotFoundError as error:
             raise ShardError(f"{error.filename} was not found on the PATH. Install ffmpeg.") from error
-        with contextlib.suppress(AttributeError, ProcessLookupError):  # Linux only
-            resource.prlimit(self._process.pid, resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
         # Ours must be closed, or the first process would never learn that the second has gone.
         self._close_output()
         assert self._process.stdout is not None

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import ffmpeg
 import numpy as np
 
 from vmr.errors import VideoError
 from vmr.video.containers import SAFE_INPUT
-from vmr.video.processes import Helpers, Pipeline, last_words
-from vmr.video.stream import RESIZING, StreamScan, encoded_output
+from vmr.video.processes import DecordServer, Pipeline, last_words
+from vmr.video.stream import RESIZING, StreamScan, command_line, encoded_output, input_node
 from vmr.video.timeline import Timeline, read_timeline, steps_in
 
 _FRAME_LINE = re.compile(rb"\] n: *\d+ pts: *\S+ pts_time:(\S+)")
@@ -121,7 +120,7 @@ def _aspect_is_meant(timeline: Timeline) -> bool:
 
 
 def decode_video(
-    helpers: Helpers,
+    decord: DecordServer,
     picture: Picture,
     *,
     target: Path,
@@ -135,7 +134,7 @@ def decode_video(
     Frame i is the last one whose presentation time is at or before i / fps after the beginning of the timeline.
 
     Args:
-        helpers: the processes that probe and decode.
+        decord: the process that decodes.
         picture: the file and its probed facts.
         target: file for the encoded stream.
         fps: frames a second to keep.
@@ -148,7 +147,7 @@ def decode_video(
         ShardError: ffmpeg is missing.
         OSError: the disk is full.
     """
-    timeline = read_timeline(helpers.prober, picture.path, timeout_sec=timeout_sec)
+    timeline = read_timeline(picture.path, timeout_sec=timeout_sec)
     if timeline.end_sec > _MAX_STRETCH * picture.duration_sec + 10:
         raise VideoError(
             f"the time stamps run to {timeline.end_sec:.1f} s, but the file declares {picture.duration_sec:.1f} s"
@@ -158,7 +157,7 @@ def decode_video(
     note = timeline.doubt
     if not note:
         try:
-            return job.result(_decode_with_decord(job, helpers, timeout_sec=timeout_sec), decoder="decord", note="")
+            return job.result(_decode_with_decord(job, decord, timeout_sec=timeout_sec), decoder="decord", note="")
         except VideoError as error:
             note = str(error)
     try:
@@ -245,14 +244,14 @@ def decord_plan(
     return plan, given
 
 
-def _decode_with_decord(job: _Job, helpers: Helpers, *, timeout_sec: float) -> int:
+def _decode_with_decord(job: _Job, decord: DecordServer, *, timeout_sec: float) -> int:
     plan, (width, height) = decord_plan(job.picture, job.timeline, fps=job.fps, size=job.size, timeout_sec=timeout_sec)
     steps = sum(plan["repeats"])
     source = {"format": "rawvideo", "pix_fmt": "rgb24", "s": f"{width}x{height}", "framerate": job.fps}
-    encode = job.encode(ffmpeg.input("pipe:0", **source).video, num_frames=steps)
+    encode = job.encode(input_node("pipe:0", **source).video, num_frames=steps)
     with Pipeline(timeout_sec=timeout_sec) as pipeline:
-        pipeline.add_decord(helpers.decord, plan)
-        pipeline.add_command(_command(encode, "error"))
+        pipeline.add_decord(decord, plan)
+        pipeline.add_command(command_line(encode, "error"))
         kept, _ = job.keep(pipeline)
     if kept != steps:
         raise VideoError(f"decord's frames gave {kept} of {steps} steps")
@@ -270,7 +269,7 @@ def _decode_with_ffmpeg(job: _Job, *, timeout_sec: float) -> tuple[int, str]:
     options = {"threads": 1, "reinit_filter": 0, **SAFE_INPUT}
     if not timeline.mirrored:
         options["noautorotate"] = None  # it would turn by the display matrix, but not by the older tag
-    frames = ffmpeg.input(f"file:{job.picture.path.absolute()}", **options)
+    frames = input_node(f"file:{job.picture.path.absolute()}", **options)
     frames = frames[str(timeline.stream_index)].filter("showinfo", checksum=0)
     frames = frames.filter("settb", "1/1000000").filter("setpts", shifted)
     if timeline.last_duration_sec > 1 / job.fps:
@@ -286,7 +285,7 @@ def _decode_with_ffmpeg(job: _Job, *, timeout_sec: float) -> tuple[int, str]:
     steps = timeline.num_steps(job.fps)
     encode = job.encode(frames, num_frames=steps)
     with Pipeline(timeout_sec=timeout_sec) as pipeline:
-        pipeline.add_command(_command(encode.global_args("-copyts"), "info"))
+        pipeline.add_command(command_line(encode.global_args("-copyts"), "info"))
         kept, log = job.keep(pipeline)
     times = [float(found) for found in _FRAME_LINE.findall(log) if found != b"NOPTS"]
     if timeline.frame_sec:
@@ -298,10 +297,3 @@ def _decode_with_ffmpeg(job: _Job, *, timeout_sec: float) -> tuple[int, str]:
     if kept < min(steps, steps_in(decoded_end, job.fps)):
         note = "; ".join(filter(None, [note, f"only {kept} of {steps} steps could be filled"]))
     return kept, note
-
-
-def _command(output: Any, level: str) -> list[str]:
-    command: list[str] = ffmpeg.compile(output.global_args("-nostdin", "-nostats", "-hide_banner", "-v", level))
-    if "pipe:0" in command:
-        command.remove("-nostdin")
-    return command

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import ffmpeg
+import ffmpeg  # nobody maintains ffmpeg-python any more: no other module imports it
 import numpy as np
 import numpy.typing as npt
 
@@ -40,6 +40,18 @@ _DELIMITER, _UNIT_BYTES = b"\x09", 5
 _FEED_BYTES = 1 << 20
 
 
+def input_node(source: str, **options: Any) -> Any:
+    """Node of ffmpeg-python for an input, with ffmpeg's options for it."""
+    return ffmpeg.input(source, **options)
+
+
+def command_line(output: Any, level: str) -> list[str]:
+    """Command that runs ffmpeg-python's graph up to `output`, and says what is of that level."""
+    flags = ["-nostats", "-hide_banner", "-v", level]
+    command: list[str] = ffmpeg.compile(output.global_args(*flags))
+    return command if "pipe:0" in command else [*command, "-nostdin"]
+
+
 def encoded_output(frames: Any, *, width: int, height: int, num_frames: int, fps: float) -> Any:
     """Node of ffmpeg-python that resizes RGB frames and encodes them into the compact stream, on standard output.
 
@@ -63,9 +75,7 @@ def check_encoder() -> None:
     """
     picture = ffmpeg.input("color=size=64x64:rate=25:duration=0.04", format="lavfi")
     output = encoded_output(picture, width=64, height=64, num_frames=1, fps=25)
-    trial = subprocess.run(
-        ffmpeg.compile(output.global_args("-nostdin", "-v", "error")), capture_output=True, check=False
-    )
+    trial = subprocess.run(command_line(output, "error"), capture_output=True, check=False)
     if trial.returncode:
         raise ShardError(
             f"this ffmpeg cannot encode H.264 with libx264 ({trial.stderr.decode(errors='replace').strip()[:300]}). "
@@ -152,7 +162,7 @@ def decoded_frames(
     frames = frames.filter("scale", in_color_matrix="bt601", in_range="tv", flags=SCALING)
     limit = {} if count is None else {"frames:v": count}
     output = frames.output("pipe:1", format="rawvideo", pix_fmt="rgb24", r=25, **limit)
-    command = ffmpeg.compile(output.global_args("-v", "error"))
+    command = command_line(output, "error")
     with tempfile.TemporaryFile() as messages:
         try:
             process = subprocess.Popen(

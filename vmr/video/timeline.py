@@ -12,11 +12,11 @@ import numpy.typing as npt
 
 from vmr.errors import VideoError
 from vmr.video.ffprobe import (
-    Prober,
     choose_stream,
     is_mirrored,
     moving_streams,
     pixel_aspect,
+    probe,
     rotation_doubt,
     seconds,
     tag_of,
@@ -117,14 +117,14 @@ def refuse_endless(duration_sec: float) -> None:
         )
 
 
-def read_timeline(prober: Prober, path: Path | str, *, timeout_sec: float) -> Timeline:
+def read_timeline(path: Path | str, *, timeout_sec: float) -> Timeline:
     """Read the packets of the video stream that players show.
 
     Raises:
         VideoError: the file cannot be read, has no video stream or no packet, lasts beyond `MAX_HOURS`, or its
             clock is reset half-way.
     """
-    described = prober.probe(path, timeout_sec=timeout_sec, select_streams="v", show_entries=_PACKETS)
+    described = probe(path, timeout_sec=timeout_sec, select_streams="v", show_entries=_PACKETS)
     streams = described.get("streams", [])
     stream = choose_stream(streams)
     if stream is None:

@@ -146,7 +146,6 @@ def test_progress_tells_of_decoding_and_features(made, tmp_path):
 
 
 def _probed(video, folder):
-    with extraction.Prober() as prober:
-        row = {"video_id": "video", **extraction.probe_video(prober, video, timeout_sec=30)}
+    row = {"video_id": "video", **extraction.probe_video(video, timeout_sec=30)}
     extraction.write_manifest([row], folder / "probed.csv", columns=extraction.MANIFEST_COLUMNS)
     return folder / "probed.csv"

@@ -28,9 +28,7 @@ def kept(page):
 @pytest.fixture(scope="module")
 def probers():
     """Children that run ffprobe."""
-    probers = Probers()
-    yield probers
-    probers.close()
+    return Probers()
 
 
 @pytest.fixture(scope="module")

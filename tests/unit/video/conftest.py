@@ -7,12 +7,12 @@ import pytest
 
 from vmr.errors import VideoError
 from vmr.video import reader
-from vmr.video.processes import Helpers
+from vmr.video.processes import DecordServer
 
 
 @pytest.fixture(scope="module")
-def helpers():
-    with Helpers() as running:
+def decord():
+    with DecordServer() as running:
         yield running
 
 

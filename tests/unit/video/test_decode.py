@@ -9,7 +9,6 @@ from vmr.config.sections import VideoSettings
 from vmr.errors import ShardError, VideoError
 from vmr.video import decode, stream
 from vmr.video.decode import decode_frames
-from vmr.video.ffprobe import Prober
 from vmr.video.frames import FrameStore
 from vmr.video.manifest import MANIFEST_COLUMNS, read_manifest, write_manifest
 from vmr.video.probe import probe_video
@@ -20,12 +19,11 @@ def shard(tmp_path, render_clip):
     """Manifest of a shard: three good clips, one bad, one missing."""
     clip = render_clip("a.mp4", fps="12", frames=6)
     rows = [{"video_id": "gone", "status": "missing", "reason": "no file"}]
-    with Prober() as prober:
-        for name in ("a", "b", "c"):
-            path = clip.with_name(f"{name}.mp4")
-            if name != "a":
-                shutil.copy(clip, path)
-            rows.append({"video_id": name, **probe_video(prober, path, timeout_sec=20)})
+    for name in ("a", "b", "c"):
+        path = clip.with_name(f"{name}.mp4")
+        if name != "a":
+            shutil.copy(clip, path)
+        rows.append({"video_id": name, **probe_video(path, timeout_sec=20)})
     rows.append({"video_id": "bad", "path": "bad.mp4", "status": "bad", "reason": "no video stream"})
     write_manifest(rows, tmp_path / "manifest.csv", columns=MANIFEST_COLUMNS)
     return tmp_path
@@ -77,11 +75,11 @@ def test_too_many_failures_are_an_error_and_nothing_is_lost(shard, monkeypatch):
 def test_a_killed_run_goes_on_where_it_was(shard, monkeypatch):
     decoded = []
 
-    def count(prober, picture, **options):
+    def count(decord, picture, **options):
         if len(decoded) == 2 and not resumed:
             raise KeyboardInterrupt
         decoded.append(picture.path.name)
-        return original(prober, picture, **options)
+        return original(decord, picture, **options)
 
     original, resumed = decode.decode_video, False
     monkeypatch.setattr(decode, "decode_video", count)
@@ -106,8 +104,7 @@ def test_what_snakemake_deleted_comes_back_and_only_a_new_video_is_decoded(shard
         path.unlink()
     run(shard)
     assert [path.read_bytes() for path in files] == written and not decoded
-    with Prober() as prober:
-        new = probe_video(prober, shutil.copy(shard / "a.mp4", shard / "new.mp4"), timeout_sec=20)
+    new = probe_video(shutil.copy(shard / "a.mp4", shard / "new.mp4"), timeout_sec=20)
     rows = read_manifest([shard / "manifest.csv"]).astype(object).to_dict("records")
     rows = [{name: None if pd.isna(value) else value for name, value in row.items()} for row in rows]
     write_manifest([*rows, {"video_id": "new", **new}], shard / "manifest.csv", columns=MANIFEST_COLUMNS)
@@ -124,7 +121,7 @@ def test_what_snakemake_deleted_comes_back_and_only_a_new_video_is_decoded(shard
 
 
 def test_failures_and_changed_files_are_tried_again(shard, monkeypatch):
-    def fail(prober, picture, **options):
+    def fail(decord, picture, **options):
         raise VideoError("took longer")
 
     with monkeypatch.context() as patch, pytest.raises(ShardError, match="took longer"):
@@ -135,7 +132,7 @@ def test_failures_and_changed_files_are_tried_again(shard, monkeypatch):
 
 @pytest.mark.parametrize("error", [KeyError, MemoryError])
 def test_surprises_in_one_video_are_its_own_failure(shard, monkeypatch, error):
-    def surprise(prober, picture, **options):
+    def surprise(decord, picture, **options):
         raise error("a field nobody expected")
 
     monkeypatch.setattr(decode, "decode_video", surprise)
@@ -155,9 +152,8 @@ def test_a_clock_that_runs_for_years_is_the_failure_of_its_video(shard, render_c
 def test_a_video_longer_than_it_declares_has_its_real_length_in_the_manifest(shard, render_clip):
     path = render_clip("b.mp4", "-c:v", "libx264", "-bf", 0, "-use_editlist", 0, frames=240)
     clips.patch_box(path, b"mdhd", 16, 4 * 12288)  # ticks
-    with Prober() as prober:
-        rows = [{"video_id": "b", **probe_video(prober, path, timeout_sec=20)}]
-        rows.append({"video_id": "a", **probe_video(prober, shard / "a.mp4", timeout_sec=20)})
+    rows = [{"video_id": "b", **probe_video(path, timeout_sec=20)}]
+    rows.append({"video_id": "a", **probe_video(shard / "a.mp4", timeout_sec=20)})
     assert rows[0]["duration_sec"] == 4.0
     write_manifest(rows, shard / "manifest.csv", columns=MANIFEST_COLUMNS)
     table = run(shard)
@@ -188,7 +184,7 @@ def test_missing_videos_alone_make_a_valid_empty_store(tmp_path):
 
 
 def test_a_full_disk_is_an_error_of_the_shard(shard, monkeypatch):
-    def full(prober, picture, **options):
+    def full(decord, picture, **options):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(decode, "decode_video", full)
@@ -205,8 +201,7 @@ def test_an_ffmpeg_without_its_encoder_is_a_clear_error(shard, monkeypatch):
 @pytest.mark.slow
 def test_all_shared_videos_end_as_frames_or_with_a_reason(shared_data, tmp_path):
     names = sorted((shared_data / "videos").iterdir())
-    with Prober() as prober:
-        rows = [{"video_id": path.stem, **probe_video(prober, path, timeout_sec=20)} for path in names]
+    rows = [{"video_id": path.stem, **probe_video(path, timeout_sec=20)} for path in names]
     write_manifest(rows, tmp_path / "manifest.csv", columns=MANIFEST_COLUMNS)
     table = run(tmp_path, short_side=256)
     # ceil(duration * 24) for the durations in the README.

@@ -35,8 +35,8 @@ def expected(fps, steps, *, count=None):
 
 
 @pytest.mark.parametrize("fps", RATES)
-def test_every_rate(helpers, render_clip, read_numbers, decoder, fps):
-    decoded, frames = decode(helpers, render_clip("clip.mp4", *X264, fps=fps))
+def test_every_rate(decord, render_clip, read_numbers, decoder, fps):
+    decoded, frames = decode(decord, render_clip("clip.mp4", *X264, fps=fps))
     if decoder == "first":
         assert (decoded.decoder, decoded.note) == ("decord", "")
     else:
@@ -47,8 +47,8 @@ def test_every_rate(helpers, render_clip, read_numbers, decoder, fps):
 
 
 @pytest.mark.parametrize("fps", RATES)
-def test_every_rate_with_time_stamps_rounded_to_milliseconds(helpers, render_clip, read_numbers, fps):
-    numbers = read_numbers(decode(helpers, render_clip("clip.mkv", *X264, fps=fps))[1])
+def test_every_rate_with_time_stamps_rounded_to_milliseconds(decord, render_clip, read_numbers, fps):
+    numbers = read_numbers(decode(decord, render_clip("clip.mkv", *X264, fps=fps))[1])
     if fps == "24":
         # 1/24 s is written as 0.042: the frame is due at its step all the same, and never one step late.
         assert numbers == list(range(48))
@@ -60,11 +60,11 @@ def test_every_rate_with_time_stamps_rounded_to_milliseconds(helpers, render_cli
 
 @pytest.mark.parametrize("earlier", ["mkv", "flv"])
 @pytest.mark.parametrize("fps", RATES)
-def test_milliseconds_of_an_earlier_container(helpers, render_clip, run_ffmpeg, read_numbers, decoder, fps, earlier):
+def test_milliseconds_of_an_earlier_container(decord, render_clip, run_ffmpeg, read_numbers, decoder, fps, earlier):
     """An MP4 made of a Matroska or Flash file without encoding has its rounded stamps, in ticks that are finer."""
     path = render_clip(f"clip.{earlier}", *X264, fps=fps).with_name("remuxed.mp4")
     run_ffmpeg("-i", path.with_name(f"clip.{earlier}"), "-c", "copy", path)
-    decoded, frames = decode(helpers, path)
+    decoded, frames = decode(decord, path)
     assert decoded.decoder == ("decord" if decoder == "first" else "ffmpeg")
     numbers = read_numbers(frames)
     if fps == "24":
@@ -74,12 +74,12 @@ def test_milliseconds_of_an_earlier_container(helpers, render_clip, run_ffmpeg, 
         assert number == numbers[-1] or (number + 1) / Fraction(fps) > Fraction(step, STEPS) - Fraction(1, 1000)
 
 
-def test_milliseconds_on_both_sides(helpers, render_clip, read_numbers, decoder):
+def test_milliseconds_on_both_sides(decord, render_clip, read_numbers, decoder):
     # The first frame is due at 30.4 ms and written at 30, the third at 113.7 and written at 114: 84 ms for 83.3.
     later = ["-vf", "settb=1/120000,setpts=N*5000+3648", "-vsync", "vfr", "-enc_time_base", "1/120000"]
     path = render_clip("clip.mkv", *later, "-c:v", "libx264", "-bf", 0)
-    assert probe_video(helpers.prober, path, timeout_sec=20)["start_sec"] == 0.03
-    assert read_numbers(decode(helpers, path)[1]) == list(range(48))
+    assert probe_video(path, timeout_sec=20)["start_sec"] == 0.03
+    assert read_numbers(decode(decord, path)[1]) == list(range(48))
 
 
 @pytest.mark.parametrize(
@@ -103,60 +103,60 @@ def test_milliseconds_on_both_sides(helpers, render_clip, read_numbers, decoder)
         ("still.mkv", ["-c:v", "mjpeg", "-q:v", 2, "-pix_fmt", "yuvj420p"]),
     ],
 )
-def test_every_container_and_codec(helpers, render_clip, read_numbers, decoder, name, options):
-    decoded, frames = decode(helpers, render_clip(f"clip.{name}", *options, fps="25"))
+def test_every_container_and_codec(decord, render_clip, read_numbers, decoder, name, options):
+    decoded, frames = decode(decord, render_clip(f"clip.{name}", *options, fps="25"))
     assert read_numbers(frames) == expected("25", 48), decoded
     assert "ends at" not in decoded.note
 
 
 @pytest.mark.parametrize("container", ["mp4", "mkv", "ts", "flv"])
-def test_a_clock_that_does_not_begin_at_zero(helpers, render_clip, run_ffmpeg, read_numbers, decoder, container):
+def test_a_clock_that_does_not_begin_at_zero(decord, render_clip, run_ffmpeg, read_numbers, decoder, container):
     path = render_clip(f"whole.{container}", *X264, fps="25").with_name(f"later.{container}")
     run_ffmpeg("-i", path.with_stem("whole"), "-c", "copy", "-output_ts_offset", 1.5, path)
-    assert probe_video(helpers.prober, path, timeout_sec=20)["start_sec"] > 1
-    decoded, frames = decode(helpers, path)
+    assert probe_video(path, timeout_sec=20)["start_sec"] > 1
+    decoded, frames = decode(decord, path)
     assert read_numbers(frames) == expected("25", 48)
     assert "ends at" not in decoded.note, "nothing is missing"
 
 
 @pytest.mark.parametrize(("container", "options"), [("ts", X264), ("mpg", MPEG2), ("mkv", X264)])
-def test_a_clock_that_is_reset_is_refused(helpers, render_clip, run_ffmpeg, read_numbers, container, options):
+def test_a_clock_that_is_reset_is_refused(decord, render_clip, run_ffmpeg, read_numbers, container, options):
     """Two files joined byte by byte: the frames of the second would stand among those of the first."""
     path = render_clip(f"part.{container}", *options, fps="25").with_name(f"joined.{container}")
     path.write_bytes(2 * path.with_stem("part").read_bytes())
-    row = probe_video(helpers.prober, path, timeout_sec=20)
+    row = probe_video(path, timeout_sec=20)
     assert row["status"] == "bad"
     assert "its clock is reset: after" in row["reason"] and "`ffmpeg -i OLD -c copy NEW.mp4`" in row["reason"]
     if container == "ts":  # what the message says is true
         run_ffmpeg("-i", path, "-c", "copy", path.with_suffix(".mp4"))
-        numbers = read_numbers(decode(helpers, path.with_suffix(".mp4"))[1])
+        numbers = read_numbers(decode(decord, path.with_suffix(".mp4"))[1])
         assert numbers == shown([Fraction(n, 25) for n in range(100)], [*range(50), *range(50)], 96)
 
 
-def test_variable_frame_rate(helpers, render_clip, read_numbers, decoder):
+def test_variable_frame_rate(decord, render_clip, read_numbers, decoder):
     # Frame n at n * (n + 1) / 300 s: gaps grow from 6.7 to 200 ms, and the last frame stays.
     variable = ["-vf", "settb=1/3000,setpts=N*(N+1)*10", "-vsync", "vfr", "-enc_time_base", "1/3000"]
-    _, frames = decode(helpers, render_clip("clip.mp4", *variable, *X264, frames=30))
+    _, frames = decode(decord, render_clip("clip.mp4", *variable, *X264, frames=30))
     times = [Fraction(number * (number + 1), 300) for number in range(30)]
     assert len(frames) > 2.9 * STEPS
     assert read_numbers(frames) == shown(times, range(30), len(frames))
 
 
-def test_a_gap_in_the_time_stamps(helpers, render_clip, read_numbers, decoder):
+def test_a_gap_in_the_time_stamps(decord, render_clip, read_numbers, decoder):
     # A camera that stood still: after frame 19 nothing for a second.
     gap = ["-vf", "settb=1/3000,setpts=N*100+gte(N\\,20)*3000", "-vsync", "vfr", "-enc_time_base", "1/3000"]
-    _, frames = decode(helpers, render_clip("clip.mp4", *gap, *X264, frames=40))
+    _, frames = decode(decord, render_clip("clip.mp4", *gap, *X264, frames=40))
     times = [Fraction(number, 30) + (number >= 20) for number in range(40)]
     assert read_numbers(frames) == shown(times, range(40), 56)
 
 
 @pytest.mark.parametrize("begin", [0.7, 0.85])  # at a frame, and between two
 @pytest.mark.parametrize("options", [X264, OPEN_X264, OPEN_X265])
-def test_edit_lists(helpers, render_clip, run_ffmpeg, read_numbers, options, begin):
+def test_edit_lists(decord, render_clip, run_ffmpeg, read_numbers, options, begin):
     whole = render_clip("whole.mp4", *options, fps="30")
     path = whole.with_name("cut.mp4")
     run_ffmpeg("-ss", begin, "-i", whole, "-c", "copy", path)  # begins between key frames: the rest is hidden
-    decoded, frames = decode(helpers, path)
+    decoded, frames = decode(decord, path)
     assert "edit list" in decoded.note
     times = presented(path, fps=30)
     first = 60 - len(times)
@@ -167,12 +167,12 @@ def test_edit_lists(helpers, render_clip, run_ffmpeg, read_numbers, options, beg
 @pytest.mark.parametrize(
     ("name", "options", "begin"), [("mkv", OPEN_X264, 0.85), ("265.mkv", OPEN_X265, 0.85), ("ts", MPEG2, 1.0)]
 )
-def test_open_groups_cut_at_a_key_frame(helpers, render_clip, run_ffmpeg, read_numbers, decoder, name, options, begin):
+def test_open_groups_cut_at_a_key_frame(decord, render_clip, run_ffmpeg, read_numbers, decoder, name, options, begin):
     # The frames that are shown before the key frame refer to the group that was cut away: nobody can decode them.
     whole = render_clip(f"whole.{name}", *options, fps="30")
     path = whole.with_name(f"cut.{name}")
     run_ffmpeg("-ss", begin, "-i", whole, "-c", "copy", path)
-    decoded, frames = decode(helpers, path)
+    decoded, frames = decode(decord, path)
     times = presented(path, fps=30)
     first = 60 - len(times)
     assert first in (12, 24, 36)
@@ -180,71 +180,71 @@ def test_open_groups_cut_at_a_key_frame(helpers, render_clip, run_ffmpeg, read_n
     assert "frames decode" in decoded.note
 
 
-def test_a_picture_that_begins_after_the_sound(helpers, render_clip, run_ffmpeg, read_numbers, decoder):
+def test_a_picture_that_begins_after_the_sound(decord, render_clip, run_ffmpeg, read_numbers, decoder):
     silent = render_clip("silent.mp4", *X264, fps="30")
     path = silent.with_name("late.mp4")
     sound = ["-f", "lavfi", "-i", "sine=d=3"]
     run_ffmpeg("-itsoffset", "0.5", "-i", silent, *sound, "-map", "0", "-map", "1", "-c:v", "copy", path)
-    _, frames = decode(helpers, path)
+    _, frames = decode(decord, path)
     times = [Fraction(1, 2) + Fraction(number, 30) for number in range(60)]
     assert len(frames) == 60
     assert read_numbers(frames) == shown(times, range(60), len(frames))
 
 
 @pytest.mark.parametrize("name", ["two.mp4", "two.mkv"])
-def test_of_two_video_streams_that_of_players_is_taken(helpers, render_clip, run_ffmpeg, read_numbers, name):
+def test_of_two_video_streams_that_of_players_is_taken(decord, render_clip, run_ffmpeg, read_numbers, name):
     """Same size, rate and length; the second, whose frames run backwards, has a higher bit rate, which decord takes."""
     first = render_clip("first.mp4", *X264, "-crf", 30)
     second = render_clip("second.mp4", *X264, "-vf", "reverse", "-crf", 1)
     path = first.with_name(name)
     run_ffmpeg("-i", first, "-i", second, "-map", 0, "-map", 1, "-c", "copy", "-disposition", 0, path)
-    decoded, frames = decode(helpers, path)
+    decoded, frames = decode(decord, path)
     assert decoded.decoder == "ffmpeg" and "it has 2 video streams; number 0 is taken" in decoded.note
     assert read_numbers(frames) == list(range(48))
 
 
-def test_a_cover_picture_is_no_second_stream(helpers, render_clip, run_ffmpeg, read_numbers):
+def test_a_cover_picture_is_no_second_stream(decord, render_clip, run_ffmpeg, read_numbers):
     clip = render_clip("clip.mp4", *X264)
     path = clip.with_name("covered.mp4")
     cover = clip.with_name("cover.png")
     run_ffmpeg("-f", "lavfi", "-i", "color=size=64x64", "-frames:v", 1, cover)
     run_ffmpeg("-i", clip, "-i", cover, "-map", 0, "-map", 1, "-c", "copy", "-disposition:v:1", "attached_pic", path)
-    decoded, frames = decode(helpers, path)
+    decoded, frames = decode(decord, path)
     assert (decoded.decoder, decoded.note) == ("decord", "")
     assert read_numbers(frames) == list(range(48))
 
 
 @pytest.mark.parametrize("degrees", [90, 180, 270])
-def test_rotation(helpers, render_clip, run_ffmpeg, read_numbers, decoder, degrees):
+def test_rotation(decord, render_clip, run_ffmpeg, read_numbers, decoder, degrees):
     upright = render_clip("upright.mp4", frames=12)
     path = upright.with_name("turned.mp4")
     run_ffmpeg("-i", upright, "-c", "copy", "-metadata:s:v:0", f"rotate={degrees}", path)
-    if probe_video(helpers.prober, path, timeout_sec=20)["rotation"] == 0:  # ffmpeg 6 and later
+    if probe_video(path, timeout_sec=20)["rotation"] == 0:  # ffmpeg 6 and later
         run_ffmpeg("-display_rotation", degrees, "-i", upright, "-c", "copy", path)
-    rotation = probe_video(helpers.prober, path, timeout_sec=20)["rotation"]
+    rotation = probe_video(path, timeout_sec=20)["rotation"]
     assert rotation in (degrees, 360 - degrees)  # versions of ffmpeg mean it differently; what the file says counts
-    decoded, frames = decode(helpers, path)
+    decoded, frames = decode(decord, path)
     assert decoded.decoder == ("decord" if decoder == "first" else "ffmpeg"), decoded.note
     # A player turns the picture clockwise: turning it back must give the bar code again.
     assert read_numbers(np.rot90(frames, rotation // 90, axes=(1, 2))) == list(range(12))
 
 
 @pytest.mark.parametrize(("tag", "rotation"), [("180", 180), ("090", 90), ("-90", 270), ("89.7", 90), ("0", 0)])
-def test_rotation_by_a_tag_in_capitals(helpers, render_clip, read_numbers, decoder, tag, rotation):
+def test_rotation_by_a_tag_in_capitals(decord, render_clip, read_numbers, decoder, tag, rotation):
     """Old remuxes of phone videos; decord reads the tag in either case, ffmpeg not at all."""
     path = render_clip("turned.mkv", *X264, "-metadata:s:v:0", f"ROTATE={tag}", frames=12)
-    assert probe_video(helpers.prober, path, timeout_sec=20)["rotation"] == rotation
-    decoded, frames = decode(helpers, path)
+    assert probe_video(path, timeout_sec=20)["rotation"] == rotation
+    decoded, frames = decode(decord, path)
     assert decoded.decoder == ("decord" if decoder == "first" and tag != "89.7" else "ffmpeg"), decoded.note
     assert read_numbers(np.rot90(frames, rotation // 90, axes=(1, 2))) == list(range(12))
 
 
 @pytest.mark.parametrize("aspect", ["16/15", "4/3", "1/2"])
 @pytest.mark.parametrize("turned", [False, True])
-def test_pixels_that_are_not_square(helpers, render_clip, read_numbers, decoder, aspect, turned):
+def test_pixels_that_are_not_square(decord, render_clip, read_numbers, decoder, aspect, turned):
     tag = ["-metadata:s:v:0", "ROTATE=90"] if turned else []
     path = render_clip("wide.mkv", *X264, "-vf", f"setsar={aspect}", *tag, frames=12)
-    decoded, frames = decode(helpers, path)
+    decoded, frames = decode(decord, path)
     assert decoded.decoder == ("decord" if decoder == "first" else "ffmpeg"), decoded.note
     assert decoded.note.endswith(f"pixels {float(Fraction(aspect)):.3g} times as wide as high are stretched")
     if turned:
@@ -256,16 +256,16 @@ def test_pixels_that_are_not_square(helpers, render_clip, read_numbers, decoder,
 @pytest.mark.parametrize(
     ("aspect", "note"), [("1/100", "0.01 times as wide as high are taken for square"), ("99/100", "")]
 )
-def test_pixels_of_a_shape_that_cannot_be_meant(helpers, render_clip, aspect, note):
-    decoded, frames = decode(helpers, render_clip("wide.mkv", *X264, "-vf", f"setsar={aspect}", frames=4))
+def test_pixels_of_a_shape_that_cannot_be_meant(decord, render_clip, aspect, note):
+    decoded, frames = decode(decord, render_clip("wide.mkv", *X264, "-vf", f"setsar={aspect}", frames=4))
     assert note in decoded.note and bool(note) == bool(decoded.note)
     assert frames.shape[1:3] == (64, 128)
 
 
 @pytest.mark.parametrize("tag", ["45", "180deg", "inf"])
-def test_a_rotation_that_is_no_quarter_turn_is_none(helpers, render_clip, read_numbers, tag):
+def test_a_rotation_that_is_no_quarter_turn_is_none(decord, render_clip, read_numbers, tag):
     path = render_clip("turned.mkv", *X264, "-metadata:s:v:0", f"ROTATE={tag}", frames=12)
-    decoded, frames = decode(helpers, path)
+    decoded, frames = decode(decord, path)
     assert decoded.decoder == "ffmpeg" and tag in decoded.note
     assert read_numbers(frames) == list(range(12))
 
@@ -273,11 +273,11 @@ def test_a_rotation_that_is_no_quarter_turn_is_none(helpers, render_clip, read_n
 @pytest.mark.parametrize(
     ("name", "options"), [("mp4", X264), ("mkv", X264), ("ts", X264), ("open.mp4", OPEN_X264), ("open.mkv", OPEN_X265)]
 )
-def test_a_truncated_tail(helpers, render_clip, read_numbers, decoder, name, options):
+def test_a_truncated_tail(decord, render_clip, read_numbers, decoder, name, options):
     path = render_clip(f"clip.{name}", *options, "-movflags", "+faststart")
     position, size = packets(path)[30]
     path.write_bytes(path.read_bytes()[: position + size // 2])
-    decoded, frames = decode(helpers, path)
+    decoded, frames = decode(decord, path)
     numbers = read_numbers(frames)
     assert 24 <= len(numbers) < 40
     # The frame that the cut goes through, and those that refer to it, repeat the one before.
@@ -287,29 +287,29 @@ def test_a_truncated_tail(helpers, render_clip, read_numbers, decoder, name, opt
         assert "the picture ends at" in decoded.note and decoded.note.endswith("of 2.00 s")
 
 
-def test_a_frame_lost_in_the_middle_does_not_move_the_others(helpers, render_clip, read_numbers):
+def test_a_frame_lost_in_the_middle_does_not_move_the_others(decord, render_clip, read_numbers):
     path = render_clip("clip.mp4", "-c:v", "libx264", "-g", 1)
     position, size = packets(path)[20]
     content = bytearray(path.read_bytes())
     content[position : position + size] = bytes(size)
     path.write_bytes(content)
-    decoded, frames = decode(helpers, path)
+    decoded, frames = decode(decord, path)
     assert decoded.decoder == "ffmpeg" and "47 of 48 frames decode" in decoded.note
     assert read_numbers(frames) == [*range(20), 19, *range(21, 48)]
 
 
 def test_a_still_end_is_left_to_ffmpeg_since_decord_repeats_the_last_frame_for_lost_ones(
-    helpers, render_clip, run_ffmpeg, read_numbers
+    decord, render_clip, run_ffmpeg, read_numbers
 ):
     path = render_clip("moving.mkv", "-c:v", "ffv1", frames=12).with_name("still.mkv")
     run_ffmpeg("-i", path.with_name("moving.mkv"), "-vf", "tpad=stop_mode=clone:stop=4", "-c:v", "ffv1", path)
-    decoded, frames = decode(helpers, path)
+    decoded, frames = decode(decord, path)
     assert decoded.decoder == "ffmpeg" and "the last frames are the same" in decoded.note
     assert read_numbers(frames) == [*range(12), *[11] * 4]
 
 
-def test_a_bare_stream_without_any_time(helpers, render_clip, read_numbers):
+def test_a_bare_stream_without_any_time(decord, render_clip, read_numbers):
     path = render_clip("clip.h264", *X264).rename(render_clip("clip.mp4").with_name("bare.mp4"))
-    decoded, frames = decode(helpers, path)
+    decoded, frames = decode(decord, path)
     assert read_numbers(frames) == list(range(48))
     assert decoded.decoder == "ffmpeg" and "presentation time stamps are missing" in decoded.note

@@ -1,5 +1,7 @@
 import itertools
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -12,15 +14,11 @@ from vmr.errors import ShardError, VideoError
 from vmr.names import VIDEO_EXTENSIONS
 from vmr.storage.shard import shard_of
 from vmr.video import containers, ffprobe, probe
-from vmr.video.ffprobe import Prober, choose_stream, display_rotation, rate, rotation_doubt, seconds, timeline_origin
+from vmr.video.ffprobe import choose_stream, display_rotation, rate, rotation_doubt, seconds, timeline_origin
+from vmr.video.ffprobe import probe as ask
 from vmr.video.manifest import read_manifest
 from vmr.video.probe import probe_video, probe_videos
-
-
-@pytest.fixture(scope="module")
-def prober():
-    with Prober() as running:
-        yield running
+from vmr.video.processes import child_environment
 
 
 def write_table(path, video_ids):
@@ -38,9 +36,9 @@ def probe_all(tmp_path, folder, video_ids, *, shards=1):
     return outputs
 
 
-def test_a_video_is_described(prober, render_clip):
+def test_a_video_is_described(render_clip):
     path = render_clip("clip.mp4", fps="25")
-    row = probe_video(prober, path, timeout_sec=20)
+    row = probe_video(path, timeout_sec=20)
     assert (row["status"], row["reason"], row["codec"]) == ("ok", "", "h264")
     assert (row["width"], row["height"], row["rotation"]) == (128, 64, 0)
     assert (row["duration_sec"], row["fps"], row["num_frames"], row["start_sec"]) == (2.0, 25.0, 50, 0.0)
@@ -63,8 +61,8 @@ def test_a_video_is_described(prober, render_clip):
         ("sine_mono_s16.wav", "bad", None, None, None, None),
     ],
 )
-def test_real_videos(prober, shared_data, name, status, duration, fps, size, codec):
-    row = probe_video(prober, shared_data / "videos" / name, timeout_sec=20)
+def test_real_videos(shared_data, name, status, duration, fps, size, codec):
+    row = probe_video(shared_data / "videos" / name, timeout_sec=20)
     assert row["status"] == status
     if status == "bad":
         assert "no video stream" in row["reason"] and "audio" in row["reason"]
@@ -82,10 +80,10 @@ def test_real_videos(prober, shared_data, name, status, duration, fps, size, cod
         (b"ffconcat version 1.0\nfile /etc/passwd\n", "ffprobe cannot read it"),
     ],
 )
-def test_what_is_no_video_gets_a_reason(prober, tmp_path, content, reason):
+def test_what_is_no_video_gets_a_reason(tmp_path, content, reason):
     path = tmp_path / "clip.mp4"
     path.write_bytes(content)
-    row = probe_video(prober, path, timeout_sec=20)
+    row = probe_video(path, timeout_sec=20)
     assert row["status"] == "bad" and reason in row["reason"]
     assert str(tmp_path) not in row["reason"]
 
@@ -97,11 +95,11 @@ def test_what_is_no_video_gets_a_reason(prober, tmp_path, content, reason):
         ("#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nother.mp4\n#EXT-X-ENDLIST\n", "hls"),
     ],
 )
-def test_playlists_are_not_followed(prober, render_clip, content, kind):
+def test_playlists_are_not_followed(render_clip, content, kind):
     """The pictures of a list that names a file beside it would be those of another video."""
     listing = render_clip("other.mp4", frames=4).with_name("list.mp4")
     listing.write_text(content)
-    row = probe_video(prober, listing, timeout_sec=20)
+    row = probe_video(listing, timeout_sec=20)
     assert row["status"] == "bad"
     assert f"its format '{kind}' is none that holds a video by itself" in row["reason"]
 
@@ -154,39 +152,39 @@ NEVER_WRITTEN = [".nsv", ".vc1", ".vvc"]  # by any ffmpeg, or by that of 2022
 
 
 @pytest.mark.parametrize("extension", [e for e in VIDEO_EXTENSIONS if e not in SOUND and e not in NEVER_WRITTEN])
-def test_every_kind_of_file_that_is_looked_for_is_read(prober, render_clip, extension):
+def test_every_kind_of_file_that_is_looked_for_is_read(render_clip, extension):
     path = render_clip(f"clip{extension}", "-r", 25, *WRITTEN.get(extension, ["-c:v", "mpeg4"]), frames=12)
-    row = probe_video(prober, path, timeout_sec=20)
+    row = probe_video(path, timeout_sec=20)
     assert (row["status"], row["reason"]) == ("ok", "")
     assert row["duration_sec"] == pytest.approx(0.5, abs=0.1)
 
 
 @pytest.mark.parametrize("extension", [".wav", ".mp3", ".m4a", ".ogg", ".flac", ".aac", ".ac3", ".aiff"])
-def test_files_of_sound_say_so(prober, tmp_path, extension):
+def test_files_of_sound_say_so(tmp_path, extension):
     path = tmp_path / f"sound{extension}"
     clips.ffmpeg("-f", "lavfi", "-i", "sine=duration=0.2", path)
-    row = probe_video(prober, path, timeout_sec=20)
+    row = probe_video(path, timeout_sec=20)
     assert row["status"] == "bad"
     assert "no video stream (the file has: audio)" in row["reason"]
 
 
-def test_folders_pipes_and_vanished_files_get_a_reason(prober, tmp_path):
+def test_folders_pipes_and_vanished_files_get_a_reason(tmp_path):
     (tmp_path / "folder.mp4").mkdir()
     os.mkfifo(tmp_path / "pipe.mp4")
     for name in ("folder.mp4", "pipe.mp4", "gone.mp4"):
-        row = probe_video(prober, tmp_path / name, timeout_sec=2)
+        row = probe_video(tmp_path / name, timeout_sec=2)
         assert row["status"] == "bad" and row["reason"]
 
 
-def test_a_header_without_pictures_gets_a_reason(prober, render_clip):
+def test_a_header_without_pictures_gets_a_reason(render_clip):
     path = render_clip("clip.mp4")
     path.write_bytes(path.read_bytes()[:200])
-    assert probe_video(prober, path, timeout_sec=20)["status"] == "bad"
+    assert probe_video(path, timeout_sec=20)["status"] == "bad"
 
 
-def test_a_tag_that_no_number_can_be_made_of_is_passed_over(prober, render_clip):
+def test_a_tag_that_no_number_can_be_made_of_is_passed_over(render_clip):
     path = render_clip("clip.mkv", "-c:v", "libx264", "-metadata:s:v:0", "ROTATE=inf", frames=4)
-    row = probe_video(prober, path, timeout_sec=20)
+    row = probe_video(path, timeout_sec=20)
     assert (row["status"], row["rotation"]) == ("ok", 0)
 
 
@@ -209,23 +207,23 @@ def test_whatever_one_file_provokes_is_its_own_reason(tmp_path, render_clip, mon
 
 
 @pytest.mark.parametrize("options", [[], ["-use_editlist", 0]])
-def test_a_video_of_many_years_is_refused(prober, render_clip, options):
+def test_a_video_of_many_years_is_refused(render_clip, options):
     path = clips.endless(render_clip("clip.mp4", "-c:v", "libx264", "-bf", 0, *options, frames=4))
-    row = probe_video(prober, path, timeout_sec=20)
+    row = probe_video(path, timeout_sec=20)
     assert row["status"] == "bad" and "hours; at most 48 are read" in row["reason"]
 
 
-def test_where_only_the_declared_length_is_absurd_the_packets_say_it(prober, render_clip):
+def test_where_only_the_declared_length_is_absurd_the_packets_say_it(render_clip):
     path = clips.patch_box(render_clip("clip.mp4"), b"mdhd", 16, 0x7FFFFFFF)
-    row = probe_video(prober, path, timeout_sec=20)
+    row = probe_video(path, timeout_sec=20)
     assert (row["status"], row["duration_sec"]) == ("ok", 2.0)
 
 
-def test_names_that_look_like_protocols_or_options(prober, render_clip):
+def test_names_that_look_like_protocols_or_options(render_clip):
     path = render_clip("clip.mp4", frames=4)
     for name in ("-i.mp4", "http:x.mp4", "a b'\"%d.mp4", "\u00e9t\u00e9.mp4"):
         path = path.rename(path.with_name(name))
-        assert probe_video(prober, path, timeout_sec=20)["status"] == "ok"
+        assert probe_video(path, timeout_sec=20)["status"] == "ok"
 
 
 def test_every_video_of_a_shard_has_a_row(tmp_path, render_clip):
@@ -272,26 +270,46 @@ def test_a_manifest_that_cannot_be_written_is_named(tmp_path):
         )
 
 
-def test_a_probe_that_hangs_is_killed_and_the_next_one_runs(prober, render_clip, monkeypatch):
+def test_a_probe_that_hangs_is_killed_and_the_next_one_runs(render_clip, monkeypatch):
     path = render_clip("clip.mp4", frames=4)
     slow = path.with_name("ffprobe")
     slow.write_text("#!/bin/sh\nsleep 60\n")
     slow.chmod(0o755)
-    with monkeypatch.context() as patch, Prober() as other:
+    with monkeypatch.context() as patch:
         patch.setenv("PATH", f"{slow.parent}:{os.environ['PATH']}")
         begin = time.monotonic()
         with pytest.raises(VideoError, match="no answer within 1 s"):
-            other.probe(path, timeout_sec=1)
+            ask(path, timeout_sec=1)
         assert time.monotonic() - begin < 10
         patch.undo()
         slow.unlink()
-        assert other.probe(path, timeout_sec=20)["streams"]
+        assert ask(path, timeout_sec=20)["streams"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not kill a process with its parent")
+def test_a_probe_that_hangs_does_not_outlive_a_killed_stage(tmp_path, monkeypatch):
+    number = tmp_path / "number"
+    hanging = tmp_path / "ffprobe"
+    hanging.write_text(f"#!/bin/sh\necho $$ > {number}.part && mv {number}.part {number}\nexec sleep 600\n")
+    hanging.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    code = "from vmr.video.ffprobe import probe; probe('clip.mp4', timeout_sec=600)"
+    with subprocess.Popen([sys.executable, "-c", code], env=child_environment()) as stage:
+        while not number.exists():
+            assert stage.poll() is None
+            time.sleep(0.01)
+        stage.kill()
+    probing = Path("/proc") / number.read_text().strip()
+    deadline = time.monotonic() + 10
+    while probing.exists() and "\nState:\tZ" not in (probing / "status").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_a_missing_ffprobe_is_a_clear_error(monkeypatch):
     monkeypatch.setattr(ffprobe.shutil, "which", lambda name: None)
     with pytest.raises(ShardError, match="Install ffmpeg"):
-        Prober()
+        ffprobe.require_program("ffprobe")
 
 
 def test_the_stream_that_players_show_is_chosen():

@@ -12,32 +12,32 @@ from vmr.video.processes import Pipeline
 from vmr.video.reader import Picture, decode_video, kept_size
 
 
-def test_large_pictures_are_resized_by_decord(helpers, render_clip, read_numbers):
-    decoded, frames = decode(helpers, render_clip("clip.mp4", fps="30"), short_side=32)
+def test_large_pictures_are_resized_by_decord(decord, render_clip, read_numbers):
+    decoded, frames = decode(decord, render_clip("clip.mp4", fps="30"), short_side=32)
     assert (decoded.decoder, decoded.width, decoded.height) == ("decord", 64, 32)
     enlarged = frames.repeat(2, axis=1).repeat(2, axis=2)
     assert read_numbers(enlarged) == shown([Fraction(number, 30) for number in range(60)], range(60), 48)
 
 
 @pytest.mark.parametrize("force_ffmpeg", [False, True])
-def test_a_picture_that_changes_its_size(helpers, render_clip, read_numbers, refuse_decord, force_ffmpeg):
+def test_a_picture_that_changes_its_size(decord, render_clip, read_numbers, refuse_decord, force_ffmpeg):
     codec = ["-c:v", "libx264", "-bf", 0]
     path = render_clip("clip.ts", *codec, frames=24)
     larger = render_clip("larger.ts", *codec, "-vf", "scale=256:128", "-output_ts_offset", 1, frames=24)
     path.write_bytes(path.read_bytes() + larger.read_bytes())
     if force_ffmpeg:
         refuse_decord()
-    _, frames = decode(helpers, path)
+    _, frames = decode(decord, path)
     assert read_numbers(frames) == [*range(24), *range(24)]
 
 
-def test_a_file_without_frames_is_refused_with_a_reason(helpers, render_clip):
+def test_a_file_without_frames_is_refused_with_a_reason(decord, render_clip):
     path = render_clip("clip.mp4", "-c:v", "libx264", "-movflags", "+faststart")
     content = path.read_bytes()
     path.write_bytes(content[: content.index(b"mdat") + 4])
     picture = Picture(path, 128, 64, 0, 2.0)
     with pytest.raises(VideoError):
-        decode_video(helpers, picture, target=path.with_suffix(".kept"), fps=24, short_side=64, timeout_sec=20)
+        decode_video(decord, picture, target=path.with_suffix(".kept"), fps=24, short_side=64, timeout_sec=20)
 
 
 def read_all(pipeline):
@@ -64,11 +64,11 @@ def test_a_command_that_aborts_is_an_error_of_the_video():
             pipeline.finish()
 
 
-def test_a_decord_that_cannot_start_is_an_error_of_the_video(helpers, render_clip, monkeypatch):
-    monkeypatch.setattr(helpers.decord, "_process", None)
+def test_a_decord_that_cannot_start_is_an_error_of_the_video(decord, render_clip, monkeypatch):
+    monkeypatch.setattr(decord, "_process", None)
     monkeypatch.setenv("PYTHONPATH", str(render_clip("clip.mp4").parent))
     (render_clip("clip.mp4").parent / "decord.py").write_text("raise ImportError\n")
-    decoded, _ = decode(helpers, render_clip("clip.mp4"))
+    decoded, _ = decode(decord, render_clip("clip.mp4"))
     assert (decoded.decoder, decoded.note) == ("ffmpeg", "decord's process died")
 
 
@@ -80,12 +80,12 @@ def test_the_size_keeps_the_aspect_and_is_even():
         kept_size(10000, 10, short_side=256)
 
 
-def test_both_decoders_give_the_same_picture_of_a_real_video(shared_data, helpers, tmp_path, refuse_decord):
+def test_both_decoders_give_the_same_picture_of_a_real_video(shared_data, decord, tmp_path, refuse_decord):
     path = tmp_path / "video.mp4"
     path.symlink_to(Path(shared_data / "videos" / "v_ZNVhz7ctTq0.mp4").resolve())
-    _, one = decode(helpers, path, short_side=128)
+    _, one = decode(decord, path, short_side=128)
     refuse_decord()
-    _, other = decode(helpers, path, short_side=128)
+    _, other = decode(decord, path, short_side=128)
     assert one.shape == other.shape
     # Not bit for bit: two versions of libavcodec and libswscale. Two levels of 255 on average are invisible.
     assert np.abs(one[::24].astype(np.int16) - other[::24]).mean() < 2
