@@ -42,9 +42,9 @@ from vmr.features.store import FeatureStore
 from vmr.machine.devices import choose_device, describe
 from vmr.machine.precision import resolve_precision
 from vmr.methods.build import build_network
+from vmr.model.batch import Batch, Targets
 from vmr.model.dropout import Dropout
 from vmr.model.encoders import BiLSTM
-from vmr.model.losses import Targets
 from vmr.queries.store import QueryStore
 from vmr.storage.files import write_json
 from vmr.storage.provenance import library_versions
@@ -82,8 +82,18 @@ class Items(Dataset):
         unknown[:count] = self.samples.tokens[row, :count].numpy() == 0
         return (
             torch.from_numpy(padded), torch.tensor(len(features)), torch.from_numpy(words), torch.from_numpy(unknown),
-            torch.tensor(count), self.samples.labels[row], self.samples.span_sec[row],
+            torch.tensor(count), self.samples.labels[row],
         )  # fmt: skip
+
+
+def batch_of(item: list[torch.Tensor], device: torch.device) -> tuple[Batch, Targets]:
+    """What the loader collated, as the network takes it: each query with a video of its own."""
+    features, steps, words, unknown, counts, labels = (tensor.to(device) for tensor in item)
+    number, none = torch.arange(len(labels), device=device), torch.zeros(unknown.shape, dtype=torch.long, device=device)
+    # The network of the benchmark reads neither numbers of words, nor negatives, nor the share that a span covers.
+    batch = Batch(features, number, steps, words, unknown, counts, none)
+    share = torch.zeros(len(labels), 2, device=device)
+    return batch, Targets(number, steps, none, number[:, None], labels=labels, share=share)
 
 
 class PackedLSTM(nn.Module):
@@ -123,18 +133,14 @@ class Straightforward:
 
     def step(self) -> None:
         """One batch, forward and backward."""
-        features, steps, words, unknown, counts, labels, _ = next(self.batches)
         self.network.train()
-        device = self.device
-        prediction = self.network(features.to(device), steps, words.to(device), unknown.to(device), counts)
-        # No method of the benchmark reads the share of the video that a span covers.
-        share = torch.zeros(len(labels), 2, device=device)
-        loss = self.network.losses(prediction, Targets(labels.to(device), share, steps)).total
+        batch, targets = batch_of(next(self.batches), self.device)
+        loss = self.network.losses(self.network(batch), targets).total
         self.optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.optimizer.step()
-        synchronise(device)
+        synchronise(self.device)
 
 
 class Ours:
@@ -145,7 +151,7 @@ class Ours:
         self.network, self.samples, self.device = network.to(device), samples, device
         on_card = device.type == "cuda"
         optimizer = torch.optim.Adam(network.parameters(), lr=1e-4, fused=True, capturable=on_card)
-        self.training_step = TrainingStep(network, optimizer, gradient_clip=1.0, precision=precision)
+        self.training_step = TrainingStep(network, optimizer, gradient_clip=1.0, precision=precision, stage="")
         self.collator = Collator(videos, vectors, device=device)
         counts = videos.counts[samples.video].numpy()
         batches = training_batches(counts, batch_size=batch_size, seed=0, epoch=1)
@@ -157,7 +163,9 @@ class Ours:
     def step(self) -> None:
         """One batch, forward and backward."""
         self.network.train()
-        self.training_step(self.collator(self.samples, next(self.batches)))
+        rows = next(self.batches)
+        batch = self.collator(self.samples, rows)
+        self.training_step(batch, self.collator.targets(self.samples, rows, batch))
         synchronise(self.device)
 
 

@@ -22,7 +22,7 @@ import torch
 from i3d_speed import processor_name
 from torch import nn
 from torch.utils.data import DataLoader
-from training_epoch import Items, with_usual_layers
+from training_epoch import Items, batch_of, with_usual_layers
 
 from vmr.annotations.moments import clamp_spans, read_moments, validation_videos, video_durations
 from vmr.config import Settings, read_config
@@ -33,7 +33,6 @@ from vmr.data.video_steps import load_videos
 from vmr.features.store import FeatureStore
 from vmr.methods.build import build_network
 from vmr.methods.catalogue import method_settings
-from vmr.model.losses import Targets
 from vmr.queries.store import QueryStore
 from vmr.settings.section import Section
 from vmr.storage.files import write_json
@@ -77,9 +76,9 @@ def straightforward(options: argparse.Namespace, seed: int) -> dict[str, float]:
     best: dict[str, float] = {}
     for epoch in range(1, training.epochs + 1):
         network.train()
-        for features, steps, words, unknown, counts, labels, _ in loader:
-            prediction = network(features, steps, words, unknown, counts)
-            loss = network.losses(prediction, Targets(labels, torch.zeros(len(labels), 2), steps)).total
+        for item in loader:
+            batch, targets = batch_of(item, torch.device("cpu"))
+            loss = network.losses(network(batch), targets).total
             optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(network.parameters(), training.gradient_clip)

@@ -12,15 +12,14 @@ import statistics
 import time
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
 
 from vmr.config.sections import ModelSettings
-from vmr.data.collate import Batch
 from vmr.machine.devices import choose_device, describe
 from vmr.machine.precision import autocast, has_native_bfloat16
 from vmr.methods.build import build_network
+from vmr.model.batch import Batch
 from vmr.model.losses import moment_loss
 from vmr.storage.files import write_json
 from vmr.training.inference import predict_batch
@@ -41,21 +40,20 @@ CASES = {
 WORDS = 10
 
 
-def random_batch(case: dict[str, int], dtype: torch.dtype, device: torch.device) -> Batch:
-    """A batch of the sizes of a case, without padding."""
+def random_batch(case: dict[str, int], dtype: torch.dtype, device: torch.device) -> tuple[Batch, torch.Tensor]:
+    """A batch of the sizes of a case, without padding; and the first and last step of each moment."""
     batch, steps = case["batch"], case["steps"]
     labels = torch.randint(0, steps, (batch, 2)).sort(dim=1).values
-    return Batch(
-        rows=np.arange(batch),
+    inputs = Batch(
         features=torch.randn(case["videos"], steps, case["video_dim"]).to(device, dtype),
         video=(torch.arange(batch) % case["videos"]).to(device),
         step_counts=torch.full((batch,), steps),
         words=torch.randn(batch, WORDS, case["word_dim"]).to(device),
         unknown_mask=torch.zeros(batch, WORDS, dtype=torch.bool, device=device),
         word_counts=torch.full((batch,), WORDS),
-        labels=labels.to(device),
-        share=(labels.to(device) + torch.tensor([0, 1], device=device)) / steps,
+        tokens=torch.zeros(batch, WORDS, dtype=torch.long, device=device),
     )
+    return inputs, labels.to(device)
 
 
 def measure(case: dict[str, int], precision: str, device: torch.device, repeats: int) -> dict[str, float]:
@@ -66,10 +64,10 @@ def measure(case: dict[str, int], precision: str, device: torch.device, repeats:
         method="ci_mha", video_dim=case["video_dim"], word_dim=case["word_dim"], **sizes
     ).to(device)  # fmt: skip
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, fused=True)
-    batch = random_batch(case, torch.float16 if precision == "bfloat16" else torch.float32, device)
+    batch, labels = random_batch(case, torch.float16 if precision == "bfloat16" else torch.float32, device)
 
     def step() -> None:
-        loss = moment_loss(predict_batch(model, batch, precision), batch.labels, batch.step_counts).total
+        loss = moment_loss(predict_batch(model, batch, precision), labels, batch.step_counts).total
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)

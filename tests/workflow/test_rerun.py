@@ -123,6 +123,7 @@ SECTION = {
     "shards": (2, PROBE),
     "published": ("published.csv", TABLE),
     "expected_counts": ({"train": {"lines": 2}}, PARSE),
+    "accept_wrong": (True, PARSE),
 }
 # These name where a dataset comes from: each has tests of its own in test_graph.py and test_import.py.
 OF_OTHER_DATASETS = {
