@@ -28,6 +28,7 @@ from vmr.annotations.moments import clamp_spans, read_moments, validation_videos
 from vmr.config import Settings, read_config
 from vmr.config.sections import ModelSettings, TrainingSettings
 from vmr.data.collate import Collator
+from vmr.data.dataset import DatasetFiles
 from vmr.data.samples import build_samples
 from vmr.data.video_steps import load_videos
 from vmr.features.store import FeatureStore
@@ -108,8 +109,10 @@ def trained(options: argparse.Namespace, name: str, seed: int, **changed: Any) -
     asked = {key: value for key, value in flat.items() if key != "method"}
     if not (folder / "run.json").is_file():
         train_run(
-            moments=options.work / "annotations" / "moments.csv", features=options.features,
-            queries=options.work / "queries" / "queries.h5", manifests=[], output_dir=folder, seed=seed, method=method,
+            files=DatasetFiles(
+                moments=options.work / "annotations" / "moments.csv", features=options.features,
+                queries=options.work / "queries" / "queries.h5",
+            ), output_dir=folder, seed=seed, method=method,
             model=ModelSettings.model_validate(_of(ModelSettings, asked)),
             training=TrainingSettings.model_validate(_of(TrainingSettings, asked)),
             own=type(of_method).model_validate(_of(type(of_method), asked)),

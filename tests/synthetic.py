@@ -13,10 +13,13 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pandas as pd
+from sectioned import sectioned
 
+import vmr.training.predict
 import vmr.training.run
 from vmr.annotations.moments import write_moments
-from vmr.config.sections import ModelSettings, TrainingSettings
+from vmr.config.sections import EvaluationSettings, ModelSettings, TrainingSettings
+from vmr.data.dataset import DatasetFiles
 from vmr.methods.catalogue import METHODS
 from vmr.queries.embed import embed_queries
 
@@ -34,9 +37,10 @@ class SyntheticData:
     queries: Path
     vectors: Path
 
-    def inputs(self) -> dict[str, object]:
-        """Arguments that train_run and predict_run share."""
-        return {"moments": self.moments, "features": self.features, "queries": self.queries, "manifests": []}
+    def inputs(self, **changed: Path) -> dict[str, object]:
+        """Arguments that train_run and predict_run share, maybe with other files."""
+        own = {"moments": self.moments, "features": self.features, "queries": self.queries}
+        return {"files": DatasetFiles(**own | changed)}
 
 
 def write_synthetic(
@@ -109,6 +113,11 @@ def write_glove(path: Path, vectors: dict[str, np.ndarray]) -> None:
     """Write word vectors in GloVe's text format."""
     lines = [" ".join([word, *(f"{number:.5f}" for number in vector)]) for word, vector in vectors.items()]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def predict_run(*, device: str = "cpu", **values) -> None:
+    """Predict as the stage does, with the settings of its section given flat."""
+    vmr.training.predict.predict_run(device=device, **sectioned(EvaluationSettings, values, name="evaluation"))
 
 
 def train_run(*, method: str = "ci_mha", seed: int = 0, **values) -> None:

@@ -75,8 +75,6 @@ def per_shard(*, help: str) -> Any:
 
 Manifests = Annotated[list[Path], per_shard(help="Manifests of the videos, one a shard.")]
 Moments = Annotated[Path, typer.Option(help="Table of moments (moments.csv).")]
-Features = Annotated[Path, typer.Option(help="Merged feature file.")]
-Queries = Annotated[Path, typer.Option(help="Query file.")]
 Output = Annotated[Path, typer.Option(help="File to write.")]
 TrainSplit = Annotated[str, typer.Option(help="Split of the training videos.")]
 Coverage = Annotated[Path, typer.Option(help="CSV of what became of each video.")]

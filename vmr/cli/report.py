@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from vmr.cli.groups import Features, Manifests, Moments, Output, Queries, per_shard, report_app
+from vmr.cli.groups import Manifests, Output, per_shard, report_app
 from vmr.config.sections import ReportSettings
+from vmr.data.dataset import DatasetFiles
 from vmr.names import Device
 from vmr.settings.options import assignments, options_from_sections
 
@@ -20,10 +21,7 @@ def cases(
     runs: Annotated[list[Path], typer.Option(help="Folders of evaluated runs, one a method.")],
     split_name: Annotated[str, typer.Option(help="Name of the split in tables.")],
     splits: Annotated[list[str], typer.Option(help="Splits that it unites.")],
-    moments: Moments,
-    features: Features,
-    queries: Queries,
-    manifests: Manifests = [],  # noqa: B006
+    files: DatasetFiles,
     frames: Annotated[list[Path], per_shard(help="Frame stores, for film strips.")] = [],  # noqa: B006
     dataset: Annotated[str, typer.Option(help="Name of the dataset.")],
     features_label: Annotated[str, typer.Option(help="Name of the features in tables.")],
@@ -38,10 +36,7 @@ def cases(
         runs=runs,
         split_name=split_name,
         splits=splits,
-        moments=moments,
-        features=features,
-        queries=queries,
-        manifests=manifests,
+        files=files,
         frames=frames,
         dataset=dataset,
         features_label=features_label,

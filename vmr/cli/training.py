@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from vmr.cli.groups import Features, Manifests, Moments, Output, Queries, app
+from vmr.cli.groups import Moments, Output, app
 from vmr.config.sections import EvaluationSettings, ModelSettings, QuerySettings, TrainingSettings
+from vmr.data.dataset import DatasetFiles
 from vmr.errors import ConfigError
 from vmr.methods.catalogue import method_named
 from vmr.names import Device
@@ -50,10 +51,7 @@ def _method(name: str) -> str:
 @options_from_sections
 def train(
     *,
-    moments: Moments,
-    features: Features,
-    queries: Queries,
-    manifests: Manifests = [],  # noqa: B006
+    files: DatasetFiles,
     output_dir: Annotated[Path, typer.Option(help="Folder of the run.")],
     method: Annotated[str, typer.Option(help="Its name in the catalogue.", callback=_method)] = "ci_mha",
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1)] = 0,
@@ -73,10 +71,7 @@ def train(
 
     torch.set_num_threads(training.threads)
     train_run(
-        moments=moments,
-        features=features,
-        queries=queries,
-        manifests=manifests,
+        files=files,
         output_dir=output_dir,
         method=method,
         seed=seed,
@@ -94,10 +89,7 @@ def train(
 def evaluate_run(
     *,
     run: Annotated[Path, typer.Option(help="Folder of the run.")],
-    moments: Moments,
-    features: Features,
-    queries: Queries,
-    manifests: Manifests = [],  # noqa: B006
+    files: DatasetFiles,
     splits: Annotated[list[str], typer.Option(help="Splits to unite.")],
     split_name: Annotated[str, typer.Option(help="Name of the union in tables.")],
     evaluation: EvaluationSettings,
@@ -114,19 +106,16 @@ def evaluate_run(
 
     predict_run(
         checkpoint=run / "checkpoint.safetensors",
-        moments=moments,
-        features=features,
-        queries=queries,
-        manifests=manifests,
+        files=files,
         splits=splits,
         output=predictions,
+        evaluation=evaluation,
         device=device,
-        **evaluation.model_dump(),
     )
     evaluate_predictions(
         predictions=predictions,
-        moments=moments,
-        manifests=manifests,
+        moments=files.moments,
+        manifests=files.manifests,
         splits=splits,
         split_name=split_name,
         output=output,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from vmr.annotations.moments import clamp_spans, read_moments, video_durations
+from vmr.annotations.moments import clamp_spans, read_moments
 from vmr.errors import EvaluationError
 from vmr.evaluation.bootstrap import confidence_by_video, sum_by_video, write_video_scores
 from vmr.evaluation.metrics import query_scores, score_sets, truth_spans
@@ -21,7 +21,7 @@ from vmr.storage.code_digest import code_digest
 from vmr.storage.files import sha256_file, write_json
 from vmr.storage.provenance import library_versions
 from vmr.storage.records import read_record
-from vmr.video.manifest import read_manifest
+from vmr.video.manifest import known_durations
 
 _LOG = logging.getLogger(__name__)
 _RUN_FACTS = (
@@ -140,7 +140,7 @@ def select_queries(table: pd.DataFrame, *, splits: list[str], manifests: list[Pa
             found = ", ".join(sorted(set(table["split"]))) or "none"
             raise EvaluationError(f"{moments}: no queries in the split `{split}`; splits with queries: {found}.")
     queries = table[table["split"].isin(splits)].reset_index(drop=True)
-    durations = video_durations(queries, read_manifest(manifests) if manifests else None)
+    durations = known_durations(queries, manifests)
     queries = clamp_spans(queries, durations)
     return queries.assign(duration_sec=queries["video_id"].map(durations).astype(np.float64))
 

@@ -14,7 +14,7 @@ import pandas as pd
 from jaxtyping import Float64
 from tqdm import tqdm
 
-from vmr.annotations.moments import read_moments, video_durations
+from vmr.annotations.moments import read_moments
 from vmr.config import ImportSettings
 from vmr.errors import FeatureError
 from vmr.features.foreign_names import joined_source
@@ -24,7 +24,7 @@ from vmr.storage.checksums import UNREADABLE, seal_file
 from vmr.storage.files import atomic_path, sha256_file, writing
 from vmr.storage.hdf5 import new_hdf5
 from vmr.storage.provenance import library_versions
-from vmr.video.manifest import read_manifest
+from vmr.video.manifest import known_durations
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ def import_features(
     """
     source, fps, stride, window = Path(settings.source), settings.fps, settings.stride, settings.window
     table = read_moments(moments)
-    durations = video_durations(table, read_manifest(manifests) if manifests else None)
+    durations = known_durations(table, manifests)
     rows: list[dict[str, object]] = []
     numbers: dict[str, int] = {}  # length of the vectors of each video
     shapes: list[tuple[int, ...]] = []

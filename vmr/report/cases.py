@@ -13,6 +13,7 @@ from jaxtyping import Float
 
 from vmr.annotations.moments import read_moments
 from vmr.config.sections import ReportSettings
+from vmr.data.dataset import DatasetFiles
 from vmr.errors import EvaluationError
 from vmr.evaluation.evaluate import select_queries
 from vmr.evaluation.predictions import read_predictions
@@ -20,6 +21,7 @@ from vmr.evaluation.simulated import features_title, is_simulated, told_by
 from vmr.features.store import FeatureStore
 from vmr.methods.catalogue import place_of
 from vmr.model.spans import temporal_iou
+from vmr.names import Device
 from vmr.report.choice import choose_cases
 from vmr.report.curves import probability_curves
 from vmr.report.run_answers import first_spans
@@ -38,16 +40,13 @@ def study_cases(
     runs: Sequence[Path],
     split_name: str,
     splits: Sequence[str],
-    moments: Path,
-    features: Path,
-    queries: Path,
-    manifests: Sequence[Path],
+    files: DatasetFiles,
     frames: Sequence[Path],
     dataset: str,
     features_label: str,
     output: Path,
     settings: ReportSettings,
-    device: str,
+    device: Device,
 ) -> None:
     """Write the case studies of one split and kind of features as JSON.
 
@@ -57,10 +56,7 @@ def study_cases(
         runs: folders of evaluated runs, one a method.
         split_name: the split's name in the table.
         splits: the splits that it unites.
-        moments: the table of moments.
-        features: the feature store.
-        queries: the query store.
-        manifests: video manifests, for durations; may be empty.
+        files: what the runs answered about.
         frames: frame stores for the pictures; empty, or gone, where there are none.
         dataset: its name.
         features_label: name of the features in tables.
@@ -72,8 +68,8 @@ def study_cases(
         EvaluationError: two runs are of one method, or predictions cannot be read.
         CheckpointError: a checkpoint does not fit features or queries.
     """
-    table = read_moments(moments)
-    chosen_from = select_queries(table, splits=list(splits), manifests=list(manifests), moments=moments)
+    table = read_moments(files.moments)
+    chosen_from = select_queries(table, splits=list(splits), manifests=files.manifests, moments=files.moments)
     answers, seeds = {}, {}
     for run in _ordered(runs, split_name):
         record = read_record(run / f"metrics_{split_name}.json", needed=("method", "seed"))
@@ -96,10 +92,7 @@ def study_cases(
     curves = {
         method: probability_curves(
             checkpoint=run / "checkpoint.safetensors",
-            moments=moments,
-            features=features,
-            queries=queries,
-            manifests=manifests,
+            files=files,
             splits=splits,
             query_ids=set(rows["query_id"]),
             device=device,
@@ -110,7 +103,7 @@ def study_cases(
         for method, (_, run) in seeds.items()
     }
     strips = film_strips(frames, rows["video_id"], count=settings.thumbnails)
-    with FeatureStore(features) as store:
+    with FeatureStore(files.features) as store:
         named = {"features": features_label, "simulated": told_by(store.provenance)}
     cases = [
         _case(row, own, answers=answers, curves=curves)

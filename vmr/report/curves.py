@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from vmr.data.dataset import DatasetFiles
+from vmr.names import Device
 from vmr.training.inference import predict_batch
 from vmr.training.predict import open_run
 
@@ -18,23 +20,17 @@ _DIGITS = 4
 def probability_curves(
     *,
     checkpoint: Path,
-    moments: Path,
-    features: Path,
-    queries: Path,
-    manifests: Sequence[Path],
+    files: DatasetFiles,
     splits: Sequence[str],
     query_ids: Collection[str],
-    device: str,
+    device: Device,
     scratch: Path,
 ) -> dict[str, dict[str, list[float]]]:
     """Probabilities over time of some queries, as the evaluation has them by default: in single precision.
 
     Args:
         checkpoint: of a run.
-        moments: the table of moments.
-        features: the feature store.
-        queries: the query store.
-        manifests: video manifests, for durations; may be empty.
+        files: what is answered about.
         splits: the splits that were evaluated together.
         query_ids: the queries; those without features have no curves.
         device: auto, cpu or cuda.
@@ -48,10 +44,7 @@ def probability_curves(
     """
     run = open_run(
         checkpoint=checkpoint,
-        moments=moments,
-        features=features,
-        queries=queries,
-        manifests=manifests,
+        files=files,
         splits=splits,
         device=device,
         scratch=scratch,

@@ -12,9 +12,10 @@ from typing import Any
 
 from tqdm import tqdm
 
-from vmr.annotations.moments import clamp_spans, read_moments, video_durations
+from vmr.config.sections import EvaluationSettings
 from vmr.data.blind import exchange_by_split
 from vmr.data.collate import Collator
+from vmr.data.dataset import DatasetFiles
 from vmr.data.samples import Samples, build_samples
 from vmr.data.video_steps import load_videos
 from vmr.errors import EvaluationError
@@ -23,11 +24,11 @@ from vmr.machine.devices import choose_device
 from vmr.machine.precision import resolve_precision
 from vmr.methods.catalogue import METHODS
 from vmr.model.network import MomentNetwork
+from vmr.names import Device
 from vmr.queries.store import QueryStore
 from vmr.storage.files import atomic_path
 from vmr.training.checkpoint import check_features, check_queries, load_checkpoint
 from vmr.training.inference import ranked_spans
-from vmr.video.manifest import read_manifest
 
 log = logging.getLogger(__name__)
 
@@ -54,17 +55,11 @@ class OpenRun:
 def predict_run(
     *,
     checkpoint: Path,
-    moments: Path,
-    features: Path,
-    queries: Path,
-    manifests: Sequence[Path],
+    files: DatasetFiles,
     splits: Sequence[str],
     output: Path,
-    top: int = 5,
-    nms_threshold: float = 0.5,
-    device: str = "auto",
-    batch_size: int = 200,
-    precision: str = "float32",
+    evaluation: EvaluationSettings,
+    device: Device,
 ) -> None:
     """Write ranked spans of every query whose video has features, one JSON object a line.
 
@@ -73,18 +68,11 @@ def predict_run(
 
     Args:
         checkpoint: of a run.
-        moments: the table of moments.
-        features: the feature store.
-        queries: the query store.
-        manifests: video manifests, for durations; may be empty.
+        files: what is answered about.
         splits: which splits' queries.
         output: the file to write; its lines are in the order of the table of moments.
-        top: most spans a query.
-        nms_threshold: spans that overlap a better one by more are left out.
+        evaluation: how spans are ranked, and in which precision.
         device: auto, cpu or cuda.
-        batch_size: queries at once.
-        precision: float32, in which a checkpoint answers the same on every machine up to the last digits; bfloat16,
-            which takes half of the time; or auto.
 
     Raises:
         CheckpointError: the checkpoint is damaged, or was trained on other features or word vectors.
@@ -92,10 +80,7 @@ def predict_run(
     """
     run = open_run(
         checkpoint=checkpoint,
-        moments=moments,
-        features=features,
-        queries=queries,
-        manifests=manifests,
+        files=files,
         splits=splits,
         device=device,
         scratch=output.parent,
@@ -106,10 +91,10 @@ def predict_run(
         run.model,
         run.collator,
         samples,
-        batch_size=batch_size,
-        top=top,
-        nms_threshold=nms_threshold,
-        precision=resolve_precision(precision, run.collator.device, width=run.hidden),
+        batch_size=evaluation.batch_size,
+        top=evaluation.top,
+        nms_threshold=evaluation.nms_threshold,
+        precision=resolve_precision(evaluation.precision, run.collator.device, width=run.hidden),
     )
     with tqdm(total=len(samples), desc="predict", unit="query", disable=None) as bar:
         for rows, spans in batches:
@@ -121,7 +106,7 @@ def predict_run(
                 if not ranked or not all(math.isfinite(number) for span in ranked for number in span):
                     raise EvaluationError(
                         f"{checkpoint}: its answer to {samples.query_ids[row]} (video {samples.video_ids[row]}) is no "
-                        f"number. Look at the features of that video in {features}, or train again."
+                        f"number. Look at the features of that video in {files.features}, or train again."
                     )
                 answer = {"query_id": samples.query_ids[row], "video_id": samples.video_ids[row]}
                 lines[row] = json.dumps(answer | {"split": samples.splits[row], "spans": ranked}, ensure_ascii=False)
@@ -133,12 +118,9 @@ def predict_run(
 def open_run(
     *,
     checkpoint: Path,
-    moments: Path,
-    features: Path,
-    queries: Path,
-    manifests: Sequence[Path],
+    files: DatasetFiles,
     splits: Sequence[str],
-    device: str,
+    device: Device,
     scratch: Path,
     query_ids: Collection[str] | None = None,
 ) -> OpenRun:
@@ -146,10 +128,7 @@ def open_run(
 
     Args:
         checkpoint: of a run.
-        moments: the table of moments.
-        features: the feature store.
-        queries: the query store.
-        manifests: video manifests, for durations; may be empty.
+        files: what is answered about.
         splits: which splits' queries.
         device: auto, cpu or cuda.
         scratch: folder for features that do not fit into memory.
@@ -162,18 +141,18 @@ def open_run(
     where = choose_device(device)
     model, info = load_checkpoint(checkpoint, device=where)
     exchanged = METHODS[info["sizes"]["method"]].exchanged
-    table = read_moments(moments)
-    manifest = read_manifest(list(manifests)) if manifests else None
-    table = clamp_spans(table, video_durations(table, manifest))
+    table, _ = files.clamped_moments()
     training = table[table["split"] == info["settings"]["train_split"]]
     table = table[table["split"].isin(list(splits))]
     if table.empty:
-        raise EvaluationError(f"{moments}: no queries in the splits {', '.join(splits)}. Look at the annotations.")
+        raise EvaluationError(
+            f"{files.moments}: no queries in the splits {', '.join(splits)}. Look at the annotations."
+        )
     if query_ids is not None and exchanged is None:
         table = table[table["query_id"].isin(list(query_ids))]
-    store_of_queries = QueryStore(queries)
+    store_of_queries = QueryStore(files.queries)
     check_queries(checkpoint, info, store_of_queries.provenance)
-    with FeatureStore(features) as store:
+    with FeatureStore(files.features) as store:
         check_features(checkpoint, info, store.provenance, dim=store.dim)
         # Training videos are read only where there is nothing else to exchange for.
         alone = exchanged is not None and any(

@@ -14,11 +14,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from vmr.annotations.moments import clamp_spans, read_moments, validation_videos, video_durations
+from vmr.annotations.moments import validation_videos
 from vmr.annotations.units import past_ends, wrong_unit
 from vmr.config.sections import ModelSettings, TrainingSettings
 from vmr.data.blind import others_there
 from vmr.data.collate import Collator
+from vmr.data.dataset import DatasetFiles
 from vmr.data.samples import Samples, build_samples
 from vmr.data.video_steps import VideoSteps, load_videos
 from vmr.errors import TrainingError
@@ -35,7 +36,6 @@ from vmr.storage.files import atomic_path, sha256_file, sha256_json, write_json,
 from vmr.storage.provenance import library_versions
 from vmr.training.checkpoint import feature_kind, save_checkpoint
 from vmr.training.loop import CRITERION, HISTORY_FILE, LoopSettings, Progress, clear_state, fit
-from vmr.video.manifest import read_manifest
 
 log = logging.getLogger(__name__)
 
@@ -45,10 +45,7 @@ RUN_FILE = "run.json"
 
 def train_run(
     *,
-    moments: Path,
-    features: Path,
-    queries: Path,
-    manifests: Sequence[Path],
+    files: DatasetFiles,
     output_dir: Path,
     method: MethodName,
     seed: int,
@@ -65,10 +62,7 @@ def train_run(
     not trained: its checkpoint has the initial weights, and `run.json` says so.
 
     Args:
-        moments: the table of moments.
-        features: the feature store.
-        queries: the query store.
-        manifests: video manifests, for durations that the annotations do not give; may be empty.
+        files: what is trained on.
         output_dir: folder of the run.
         method: its name in the catalogue.
         seed: of initial weights, dropout and order of samples.
@@ -93,23 +87,25 @@ def train_run(
     with writing(output_dir):
         output_dir.mkdir(parents=True, exist_ok=True)
     where = claim_device(training.device)
-    table, durations = _clamped_moments(moments, manifests)
+    table, durations = files.clamped_moments()
     train_rows = table[table["split"] == train_split]
     if train_rows.empty:
-        raise TrainingError(f"{moments}: no queries in the split {train_split}. Look at the annotations.")
+        raise TrainingError(f"{files.moments}: no queries in the split {train_split}. Look at the annotations.")
     if (past := wrong_unit(train_rows, durations, what="training moments")) and not accept_wrong:
-        raise TrainingError(f"{moments}: {past}. Correct the times; --accept-wrong goes on all the same.")
+        raise TrainingError(f"{files.moments}: {past}. Correct the times; --accept-wrong goes on all the same.")
     test_rows = table[table["split"].isin(list(test_splits))] if selection == "test" else table.iloc[:0]
     if selection == "test" and test_rows.empty:
         raise TrainingError(
-            f"{moments}: selection is `test`, but there are no queries in the test splits "
+            f"{files.moments}: selection is `test`, but there are no queries in the test splits "
             f"({', '.join(test_splits) or 'none is named'}); there are {', '.join(sorted(set(table['split'])))}. "
             "Name the splits with --test-splits, or choose the epoch by `selection: validation`."
         )
-    store_of_queries = QueryStore(queries)
-    with FeatureStore(features) as store:
+    store_of_queries = QueryStore(files.queries)
+    with FeatureStore(files.features) as store:
         if not store.video_ids:
-            raise TrainingError(f"{features}: no video has features, so that there is nothing to train or predict on.")
+            raise TrainingError(
+                f"{files.features}: no video has features, so that there is nothing to train or predict on."
+            )
         kind = feature_kind(store.provenance, dim=store.dim)
         numbers = resolve_precision(training.precision, where, width=model.hidden)
         feature_provenance = store.provenance
@@ -156,7 +152,7 @@ def train_run(
     threads = torch.get_num_threads() if where.type == "cpu" else None
     labels = hashlib.sha256(table.to_csv(index=False).encode("utf-8", "surrogateescape")).hexdigest()
     code = [torch.__version__, code_digest(["vmr.training.run"], without=CONFIG), method_digest(method)]
-    fingerprint = sha256_json([settings, where.type, threads, *code, videos.digest, labels, sha256_file(queries)])
+    fingerprint = sha256_json([settings, where.type, threads, *code, videos.digest, labels, sha256_file(files.queries)])
     with torch.random.fork_rng(devices=[where] if where.type == "cuda" else []), repeatable(where):
         torch.manual_seed(seed)
         network = build_network(**sizes).to(where)
@@ -212,13 +208,6 @@ def _told(loop: LoopSettings) -> dict[str, Any]:
         for name, value in settings.items()
         if name not in ("supervision", "negatives", "stages") or value != usual[name]
     }
-
-
-def _clamped_moments(moments: Path, manifests: Sequence[Path]) -> tuple[pd.DataFrame, dict[str, float]]:
-    table = read_moments(moments)
-    manifest = read_manifest(list(manifests)) if manifests else None
-    durations = video_durations(table, manifest)
-    return clamp_spans(table, durations), durations
 
 
 def _split_samples(

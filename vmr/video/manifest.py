@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from vmr.annotations.moments import video_durations
 from vmr.errors import VideoError
 from vmr.names import VIDEO_EXTENSIONS
 from vmr.storage.files import atomic_path, writing
@@ -81,6 +82,11 @@ def read_manifest(paths: Iterable[Path | str]) -> pd.DataFrame:
     if len(twice):
         raise VideoError(f"the video {twice.iloc[0]} is in two manifests; give each shard once.")
     return table
+
+
+def known_durations(moments: pd.DataFrame, manifests: Sequence[Path]) -> dict[str, float]:
+    """Seconds by video id, see `video_durations`; there may be no manifests."""
+    return video_durations(moments, read_manifest(manifests) if manifests else None)
 
 
 def find_videos(folder: Path | str, video_ids: Iterable[str]) -> dict[str, Path]:

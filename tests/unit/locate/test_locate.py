@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from synthetic import write_features
+from synthetic import predict_run, write_features
 
 import vmr.locate.locator as locator_module
 from vmr.errors import CheckpointError, FeatureError, QueryError, VideoError
@@ -23,7 +23,6 @@ from vmr.locate.model_file import read_model
 from vmr.locate.stretches import Stretch, StretchResult, merge, plan_stretches, stretch_result
 from vmr.locate.word_table import WordTable, read_word_table
 from vmr.model.prediction import BoundaryPrediction
-from vmr.training.predict import predict_run
 
 
 def test_the_answer_is_the_one_that_evaluation_scores(made) -> None:

@@ -8,7 +8,7 @@ import pytest
 import safetensors.torch
 import torch
 from networks import SIZES, make_batch, targets_of
-from synthetic import SyntheticData, train_run, write_synthetic
+from synthetic import SyntheticData, predict_run, train_run, write_synthetic
 from toy_methods import TOYS
 from typer.testing import CliRunner
 
@@ -26,7 +26,6 @@ from vmr.serve.answering import plain
 from vmr.tables.make import make_table
 from vmr.training import loop
 from vmr.training.checkpoint import load_checkpoint
-from vmr.training.predict import predict_run
 
 SMALL = {"hidden": 8, "query_hidden": 4, "heads": 2, "batch_size": 16, "epochs": 4, "device": "cpu"}
 
@@ -178,7 +177,7 @@ def test_pairs_never_see_spans_and_their_own_loss_chooses(data: SyntheticData, t
         table.groupby("video_id")[columns].shift(2).fillna(table.groupby("video_id")[columns].transform("last"))
     )
     write_moments(table, tmp_path / "moments.csv")
-    others = data.inputs() | {"moments": tmp_path / "moments.csv"}
+    others = data.inputs(moments=tmp_path / "moments.csv")
     train_run(**others, output_dir=tmp_path / "other", method="weak_toy", **SMALL)
     assert_same(weights(tmp_path / "own"), weights(tmp_path / "other"))
     history, run = (

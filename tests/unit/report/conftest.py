@@ -6,13 +6,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from synthetic import SyntheticData, train_run, write_synthetic
+from synthetic import SyntheticData, predict_run, train_run, write_synthetic
 
 from vmr.annotations.moments import read_moments, write_moments
 from vmr.evaluation.baselines import compute_baselines
 from vmr.evaluation.evaluate import evaluate_predictions
 from vmr.tables.make import make_table
-from vmr.training.predict import predict_run
 
 HOSTILE = "<script>alert('x')</script> \"quoted\" & <b>bold</b> appears"
 METHODS = ("ci_mha", "ci_mha_query_blind", "lgi")

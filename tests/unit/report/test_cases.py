@@ -113,7 +113,14 @@ def test_simulated_features_are_told_by_their_file(made, tmp_path):
     shutil.copy(made.data.features, features)
     with h5py.File(features, "r+") as file:
         file.attrs["provenance"] = json.dumps(json.loads(file.attrs["provenance"]) | {"simulated": True})
-    study = _study(made, tmp_path / "cases.json", features=features, features_label="my_i3d", cases=1, random_cases=0)
+    study = _study(
+        made,
+        tmp_path / "cases.json",
+        **made.data.inputs(features=features),
+        features_label="my_i3d",
+        cases=1,
+        random_cases=0,
+    )
     assert study["features"] == "my_i3d (simulated)" and "no video was seen" in study["no_strips"]
 
 

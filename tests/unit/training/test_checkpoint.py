@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from synthetic import train_run, write_features, write_synthetic
+from synthetic import predict_run, train_run, write_features, write_synthetic
 
 from vmr.annotations.moments import read_moments, validation_videos
 from vmr.errors import CheckpointError, EvaluationError
@@ -23,7 +23,6 @@ from vmr.training.checkpoint import (
     save_checkpoint,
     save_state,
 )
-from vmr.training.predict import predict_run
 
 SIZES = {"hidden": 8, "query_hidden": 4, "heads": 2, "epochs": 1, "device": "cpu"}
 
@@ -118,7 +117,7 @@ def test_features_of_another_kind_are_not_predicted_on(data, checkpoint: Path, t
             for name, video in ((name, store.get(name)) for name in store.video_ids)
         }
     write_features(tmp_path / "foreign.h5", videos, extractor="c3d")
-    inputs = {**data.inputs(), "features": tmp_path / "foreign.h5"}
+    inputs = data.inputs(features=tmp_path / "foreign.h5")
     with pytest.raises(CheckpointError, match="extractor: synthetic there, c3d here"):
         predict_run(checkpoint=checkpoint, **inputs, splits=["test"], output=tmp_path / "p.jsonl")
 
@@ -166,7 +165,7 @@ def test_other_word_vectors_are_refused(data, checkpoint: Path, tmp_path: Path) 
     other = write_synthetic(tmp_path, train_videos=2, test_videos=1, seed=5)
     with pytest.raises(CheckpointError, match="word vectors"):
         predict_run(
-            checkpoint=checkpoint, **{**data.inputs(), "queries": other.queries}, splits=["test"],
+            checkpoint=checkpoint, **data.inputs(queries=other.queries), splits=["test"],
             output=tmp_path / "p.jsonl",
         )  # fmt: skip
 
@@ -176,7 +175,7 @@ def test_queries_that_are_cut_or_divided_otherwise_are_refused(data, checkpoint:
     embed_queries(moments=data.moments, vectors=data.vectors, output=queries, report=tmp_path / "q.json", max_words=1)
     with pytest.raises(CheckpointError, match="max_words 25, these have 1"):
         predict_run(
-            checkpoint=checkpoint, **{**data.inputs(), "queries": queries}, splits=["test"],
+            checkpoint=checkpoint, **data.inputs(queries=queries), splits=["test"],
             output=tmp_path / "p.jsonl",
         )  # fmt: skip
     _, info = load_checkpoint(checkpoint)

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import safetensors.torch
 import torch
-from synthetic import train_run, write_synthetic
+from synthetic import predict_run, train_run, write_synthetic
 
 import vmr.training.loop as loop
 import vmr.training.predict as predict
@@ -19,7 +19,6 @@ from vmr.methods.catalogue import METHODS
 from vmr.model.spans import temporal_iou
 from vmr.queries.store import QueryStore
 from vmr.training.checkpoint import load_checkpoint
-from vmr.training.predict import predict_run
 
 SMALL = {
     "hidden": 8,
@@ -192,7 +191,7 @@ def test_a_blind_answer_does_not_depend_on_what_is_not_seen(
 
 def blind_answers(data, folder: Path, what: str, **changed) -> tuple[list[dict], dict]:
     """Answers of a blind method, and what its run says of itself."""
-    inputs = {**data.inputs(), **changed}
+    inputs = data.inputs(**changed)
     train_run(**inputs, output_dir=folder, method=f"ci_mha_{what}_blind", **SMALL)
     predict_run(
         checkpoint=folder / "checkpoint.safetensors", **inputs, splits=["test"], output=folder / "p.jsonl",

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import safetensors.torch
 import torch
-from synthetic import train_run, write_synthetic
+from synthetic import predict_run, train_run, write_synthetic
 from typer.testing import CliRunner
 
 import vmr.training.loop as loop
@@ -23,7 +23,6 @@ from vmr.features.store import FeatureStore
 from vmr.methods.ci_mha import CiMha
 from vmr.model.losses import Losses
 from vmr.model.spans import temporal_iou
-from vmr.training.predict import predict_run
 
 SMALL = {
     "hidden": 8,
@@ -283,7 +282,9 @@ def test_a_state_of_another_run_is_not_gone_on_with(
 
     killed_at(monkeypatch, "_save", 3, run)
     if what == "durations":  # Of the manifests, by which spans are clamped: a second of a video is left.
-        monkeypatch.setattr("vmr.training.run.video_durations", lambda table, _: dict.fromkeys(table["video_id"], 1.0))
+        monkeypatch.setattr(
+            "vmr.video.manifest.video_durations", lambda table, _: dict.fromkeys(table["video_id"], 1.0)
+        )
     if what == "threads":  # The fixture sets them back.
         torch.set_num_threads(2)
     epochs = watched_epochs(monkeypatch)
@@ -430,7 +431,7 @@ def test_every_epoch_has_an_order_of_its_own(data, tmp_path: Path, monkeypatch: 
 
 def test_the_fingerprint_tells_features_and_code(data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fingerprint(name: str, features: Path = data.features, queries: Path = data.queries) -> str:
-        inputs = {**data.inputs(), "features": features, "queries": queries}
+        inputs = data.inputs(features=features, queries=queries)
         train_run(**inputs, output_dir=tmp_path / name, **{**SMALL, "epochs": 1})
         return record(tmp_path / name)["fingerprint"]
 
@@ -472,10 +473,10 @@ def test_an_answer_that_is_no_number_names_its_query(
 
 def test_moments_past_the_ends_stop_a_run_or_are_its_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = write_synthetic(tmp_path, train_videos=4, test_videos=2)
-    moments = pd.read_csv(data.inputs()["moments"])
+    moments = pd.read_csv(data.moments)
     moments[["start_sec", "end_sec"]] += 1.0  # none begins with its video
-    moments.to_csv(data.inputs()["moments"], index=False)
-    monkeypatch.setattr("vmr.training.run.video_durations", lambda table, _: dict.fromkeys(table["video_id"], 0.01))
+    moments.to_csv(data.moments, index=False)
+    monkeypatch.setattr("vmr.video.manifest.video_durations", lambda table, _: dict.fromkeys(table["video_id"], 0.01))
     said = r"training moments begin after their video ends \(such as .* s of 0\.01 s\)"
     with pytest.raises(TrainingError, match=said):
         train_run(**data.inputs(), output_dir=tmp_path / "run", **SMALL)
