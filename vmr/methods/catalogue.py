@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import AfterValidator, Field, WithJsonSchema, create_model
 
 from vmr.errors import ConfigError
-from vmr.methods.entry import Look, Method, MethodSettings
+from vmr.methods.entry import Look, Method, MethodSettings, Stage
 from vmr.names import Alignment
 from vmr.settings.checks import nearest
 from vmr.settings.section import Section
 from vmr.storage.code_digest import code_digest
 
 _GREY = ("#767b84", "#969ca6")
+_DRN_DROPPING = ("query_encoder", "video_encoder")
+_DRN_SPANS = (*_DRN_DROPPING, "commands", "pyramid", "match", "span_tower", "distances", "level_scale")
 _CI_MHA, _CI_MHA_PAPER = "vmr.methods.ci_mha:CiMha", "Yu et al., SIGIR"
 
 
@@ -60,6 +62,14 @@ class LgiSettings(MethodSettings):
     phrase_overlap: Annotated[float, Field(ge=0, description="Lambda of the distinct query attention (0.3, 0.2).")] = (
         0.3
     )
+
+
+class DrnSettings(MethodSettings):
+    """DRN."""
+
+    overlap_from: Annotated[
+        float, Field(ge=0, le=1, description="Temporal IoU above which a span teaches the overlap (the authors: 0.9).")
+    ] = 0.9
 
 
 # What sees only half comes first, then the neighbours by their years, then the paper's own rows.
@@ -121,6 +131,22 @@ METHODS: dict[str, Method] = {
             settings=LgiSettings,
             one_span=True,
             look=Look("#3a9ad9", "#8fd0f7", mark="plus"),
+        ),
+        Method(
+            name="drn",
+            title="DRN (ours)",
+            paper="Zeng et al., CVPR",
+            year=2020,
+            about="spans regressed at every place of a pyramid over the video",
+            network="vmr.methods.drn:Drn",
+            settings=DrnSettings,
+            # The authors: 10 of 50 epochs, then 1/100 and 1/10,000 of the rate; here most of them go to the first.
+            stages=(
+                Stage("spans", share=0.6, trained=_DRN_SPANS),
+                Stage("overlap", share=0.2, rate_factor=0.01, trained=("overlap",), evaluated=_DRN_DROPPING),
+                Stage("all", share=0.2, rate_factor=0.0001),
+            ),
+            look=Look("#7a5195", "#b58fd1", dash="6 2", mark="circle"),
         ),
         Method(
             name="mha",
