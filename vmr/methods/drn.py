@@ -85,9 +85,7 @@ class Drn(MomentNetwork[DrnPrediction]):
         self.distances = nn.Conv1d(hidden, 2, 3, padding=1)
         self.level_scale = nn.Parameter(torch.ones(len(_STRIDES)))
         half = max(hidden // 2, 1)
-        self.overlap = nn.Sequential(
-            _conv(2 * hidden, hidden, kernel=1), _conv(hidden, half), nn.Conv1d(half, 1, 1)
-        )
+        self.overlap = nn.Sequential(_conv(2 * hidden, hidden, kernel=1), _conv(hidden, half), nn.Conv1d(half, 1, 1))
         for layer in (self.match, self.distances):
             nn.init.normal_(layer.weight, std=0.01)
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
@@ -203,9 +201,8 @@ class Pyramid(nn.Module):
         super().__init__()
         self.gates = nn.ModuleList(nn.Linear(command, hidden) for _ in _STRIDES)
         self.position = nn.Linear(3, hidden)
-        strides = (1, *(after // before for before, after in zip(_STRIDES, _STRIDES[1:], strict=False)))
         self.down = nn.ModuleList(
-            _conv(hidden if level else 2 * hidden, hidden, stride=stride) for level, stride in enumerate(strides)
+            _conv(hidden if level else 2 * hidden, hidden, stride=2 if level else 1) for level in range(len(_STRIDES))
         )
         self.lateral = nn.ModuleList(_conv(hidden, hidden, kernel=1) for _ in _STRIDES)
         self.smooth = nn.ModuleList(_conv(hidden, hidden) for _ in _STRIDES)
