@@ -72,6 +72,15 @@ class DrnSettings(MethodSettings):
     ] = 0.9
 
 
+class TgaSettings(MethodSettings):
+    """TGA."""
+
+    coarse: Annotated[
+        int, Field(gt=0, description="Windows of the longer kind; there are twice as many of the shorter.")
+    ] = 3
+    margin: Annotated[float, Field(ge=0, description="Margin of the ranking loss (the authors' code: 0.2).")] = 0.2
+
+
 # What sees only half comes first, then the neighbours by their years, then the paper's own rows.
 METHODS: dict[str, Method] = {
     method.name: method
@@ -147,6 +156,17 @@ METHODS: dict[str, Method] = {
                 Stage("all", share=0.2, rate_factor=0.0001),
             ),
             look=Look("#7a5195", "#b58fd1", dash="6 2", mark="circle"),
+        ),
+        Method(
+            name="tga",
+            title="TGA (ours)",
+            paper="Mithun et al., CVPR",
+            year=2019,
+            about="windows that the sentence attends to, learnt from pairs without spans",
+            network="vmr.methods.tga:Tga",
+            settings=TgaSettings,
+            supervision="pairs",
+            look=Look("#8c6d31", "#c7a45b", dash="2 2 6 2", mark="square"),
         ),
         Method(
             name="mha",

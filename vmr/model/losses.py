@@ -142,3 +142,24 @@ def distinct_phrases_loss(weights: Float[Tensor, "B P L"], *, overlap: float) ->
     gram = weights @ weights.transpose(1, 2)
     wanted = overlap * torch.eye(gram.shape[1], dtype=gram.dtype, device=gram.device)
     return (gram - wanted).square().sum(dim=(1, 2)).mean()
+
+
+def ranking_loss(scores: Float[Tensor, "B B"], same_video: Bool[Tensor, "B B"], *, margin: float) -> Float[Tensor, ""]:
+    """Mean hinge between each true pair and the wrong ones of its row and of its column; 0 where there are none.
+
+    Papers take the sum (TGA, MLVI); the mean does not depend on how many wrong pairs a batch has. Queries about one
+    video are no wrong pairs of each other.
+
+    Args:
+        scores: of query i with what belongs to query j.
+        same_video: True where two queries are about the same video.
+        margin: by which a true pair is to be ahead.
+
+    >>> same = torch.eye(2, dtype=torch.bool)
+    >>> round(ranking_loss(torch.tensor([[0.5, 0.4], [0.1, 0.6]]), same, margin=0.2).item(), 6)
+    0.025
+    """
+    true = scores.diagonal()
+    hinges = (margin + scores - true[:, None]).clamp_min(0.0) + (margin + scores - true).clamp_min(0.0)
+    wrong = (~same_video).to(scores.dtype)
+    return (hinges * wrong).sum() / (2 * wrong.sum()).clamp_min(1.0)

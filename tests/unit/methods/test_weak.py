@@ -1,0 +1,94 @@
+"""Methods that learn from pairs: against slow twins, by hand, and blind to every training span."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import safetensors.torch
+import torch
+from networks import make_batch, make_network, targets_of
+from reference import weak_reference as reference
+from synthetic import train_run, write_synthetic
+
+from vmr.annotations.moments import read_moments, write_moments
+from vmr.methods.catalogue import METHODS
+from vmr.model.losses import ranking_loss
+
+STEPS, WORDS = [7, 1, 20], [4, 1, 6]
+WEAK = [name for name, method in METHODS.items() if method.supervision == "pairs"]
+SMALL = {"hidden": 8, "query_hidden": 4, "heads": 2, "batch_size": 16, "epochs": 2, "device": "cpu"}
+
+
+def words_of(network, batch, row: int, unknown: str) -> list[np.ndarray]:
+    vector = network.state_dict()[unknown].numpy()
+    count = WORDS[row]
+    pairs = zip(batch.words[row, :count].numpy(), batch.unknown_mask[row, :count], strict=True)
+    return [vector if is_unknown else word for word, is_unknown in pairs]
+
+
+@pytest.mark.parametrize("method", WEAK)
+def test_permuted_spans_leave_every_bit_of_the_weights(tmp_path: Path, method: str) -> None:
+    data = write_synthetic(tmp_path, train_videos=8, test_videos=2)
+    train_run(**data.inputs(), output_dir=tmp_path / "own", method=method, **SMALL)
+    table = read_moments(data.moments)
+    train = table["split"] == "train"
+    order = np.random.default_rng(0).permutation(int(train.sum()))
+    spans = table.loc[train, ["start_sec", "end_sec"]].to_numpy()[order]
+    longest = table.loc[train].groupby("video_id")["end_sec"].transform("max").to_numpy()
+    table.loc[train, ["start_sec", "end_sec"]] = np.minimum(spans, longest[:, None] - [[1.0, 0.0]])
+    write_moments(table, tmp_path / "moments.csv")
+    train_run(**data.inputs(moments=tmp_path / "moments.csv"), output_dir=tmp_path / "other", method=method, **SMALL)
+    own, other = (safetensors.torch.load_file(tmp_path / run / "checkpoint.safetensors") for run in ("own", "other"))
+    assert [name for name in own if not torch.equal(own[name], other[name])] == []
+    run, history = (
+        json.loads((tmp_path / "own" / "run.json").read_text()),
+        pd.read_csv(tmp_path / "own" / "history.csv"),
+    )
+    assert run["chosen_epoch"] == int(history["validation_loss"].idxmin()) + 1
+    assert run["by_spans"]["mIoU"] == pytest.approx(history["mIoU"].max())
+
+
+@pytest.mark.parametrize("method", WEAK)
+def test_a_batch_of_one_video_has_a_loss_that_is_a_number(method: str) -> None:
+    network, batch = make_network(method).train(), make_batch([7, 9], [4, 5])
+    targets = targets_of(batch, torch.zeros(2, 2).long(), method=method)
+    alone = type(targets)(**vars(targets) | {"video": torch.zeros(2).long()})
+    network.training_loss(batch, alone, stage="all").total.backward()
+    assert all(own.grad is None or own.grad.isfinite().all() for own in network.parameters())
+
+
+def test_ranking_loss_by_hand_and_by_the_slow_twin() -> None:
+    scores = torch.tensor([[0.5, 0.4], [0.1, 0.6]])
+    assert ranking_loss(scores, torch.eye(2) > 0, margin=0.2).item() == pytest.approx(0.1 / 4)
+    assert ranking_loss(scores, torch.ones(2, 2) > 0, margin=0.2).item() == 0.0
+    scores, video = torch.rand(5, 5, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 0, 2, 2])
+    found = ranking_loss(scores, video[:, None] == video, margin=0.3).item()
+    assert found == pytest.approx(reference.hinges(scores.tolist(), video.tolist(), 0.3))
+
+
+def test_tga_agrees_with_the_reference() -> None:
+    batch, network = make_batch(STEPS, WORDS), make_network("tga")
+    with torch.no_grad():
+        found = network(batch)
+    weights = {name: tensor.detach().numpy() for name, tensor in network.state_dict().items()}
+    each = [
+        reference.tga(
+            weights, batch.features[row, :n].numpy(), words_of(network, batch, row, "sentence_encoder.unknown")
+        )
+        for row, n in enumerate(STEPS)
+    ]
+    for row, (logits, sentence, _) in enumerate(each):
+        np.testing.assert_allclose(found.score[row], logits, rtol=1e-9)
+        np.testing.assert_allclose(found.pairs[row], [sentence @ video for _, _, video in each], rtol=1e-9, atol=1e-12)
+
+
+def test_equal_windows_share_tgas_attention_and_what_localises_learns() -> None:
+    batch, network = make_batch([12], [3]), make_network("tga")
+    batch.features[0] = batch.features[0, 0]
+    score = network(batch).score
+    torch.testing.assert_close(score, score[:, :1].expand_as(score))
+    other, network = make_batch([12, 9], [3, 4]), make_network("tga")
+    network.losses(network(other), targets_of(other, torch.zeros(2, 2).long(), method="tga")).total.backward()
+    assert network.video_encoder.projection.weight.grad.abs().sum() > 0
