@@ -30,7 +30,7 @@ from vmr.serve.run import listen
 
 WORDS = ("a", "person", "opens", "the", "door", "timer", "runs")
 STEPS = 6
-LIMITS = Limits(upload_bytes=200_000, stored_bytes=300_000, minutes=0.05, query_chars=80, waiting_videos=2)
+LIMITS = Limits(max_upload_mb=0.2, max_uploads_mb=0.3, max_minutes=0.05, query_chars=80, waiting_videos=2)
 
 
 def write_small_model(path: Path, *, extractor: bool = False) -> Path:

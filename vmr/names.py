@@ -3,7 +3,6 @@
 from typing import Literal
 
 AnnotationFormat = Literal["auto", "charades_sta", "activitynet_captions", "json", "csv", "eaf"]
-ExtractorName = Literal["i3d", "c3d", "i3d_r50", "slow_r50"]
 ImportLayout = Literal["hdf5", "npy_folder"]
 Alignment = Literal["attention", "cross", "pad"]
 Mode = Literal["windows", "continuous"]

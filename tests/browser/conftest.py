@@ -48,7 +48,7 @@ def address(browser, tmp_path_factory, films):
     folder = tmp_path_factory.mktemp("server")
     model = served.write_small_model(folder / "model.safetensors", extractor=True)
     locator = Locator.load(model, cache=folder / "cache", device="cpu")
-    limits = Limits(upload_bytes=1_000_000)
+    limits = Limits(max_upload_mb=1)
     access = access_for("127.0.0.1", port=0, token=TOKEN)
     with (
         served.closing(locator, folder=films, uploads=folder / "uploads", limits=limits) as page,

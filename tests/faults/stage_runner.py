@@ -38,8 +38,7 @@ class Moments(nn.Module):
 
 def build(name: str, settings: ExtractorSettings, *, device: torch.device) -> Extractor:
     network = Network(Moments(), nn.Identity(), 3, None, None, 32, {"weights": {"sha256": "0" * 64}})
-    window, stride = settings.window, settings.stride
-    return Extractor(network, name="stand-in", window=window, stride=stride, device=device, dtype=torch.float32)
+    return Extractor(network, settings, name="stand-in", device=device, dtype=torch.float32)
 
 
 def note_work(log: Path) -> None:

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from vmr.cli.groups import Coverage, Manifests, Moments, Output, TrainSplit, app, features_app, per_shard
+from vmr.config.extractors import ExtractorName
 from vmr.config.feature_sections import ExtractorSettings, ImportSettings, ReductionSettings
-from vmr.names import ExtractorName
 from vmr.settings.options import Fields, options_from_sections
 
 

@@ -10,9 +10,12 @@ import typer
 from vmr.cli.groups import app
 from vmr.cli.locate import CachePath, ModelPath
 from vmr.names import Device
+from vmr.serve.limits import Limits
+from vmr.settings.options import Fields, options_from_sections
 
 
 @app.command()
+@options_from_sections
 def serve(
     *,
     videos: Annotated[Path | None, typer.Option(help="Folder of videos to offer.")] = None,
@@ -25,18 +28,14 @@ def serve(
         str | None, typer.Option(help="What visitors must show; random where one is needed.", envvar="VMR_TOKEN")
     ] = None,
     allow_host: Annotated[list[str] | None, typer.Option(help="Another name by which the server is called.")] = None,
-    max_upload_mb: Annotated[int, typer.Option(help="Largest file that is taken.", min=1)] = 500,
-    max_uploads_mb: Annotated[int, typer.Option(help="All uploads together; the oldest make way.", min=1)] = 5000,
-    max_minutes: Annotated[float, typer.Option(help="Longest video that is taken.", min=0.01)] = 180,
+    limits: Annotated[Limits, Fields("max_upload_mb", "max_uploads_mb", "max_minutes")],
     features: Annotated[Path | None, typer.Option(help="Features at hand, instead of making them.")] = None,
     cache: CachePath = None,
     device: Device = "auto",
 ) -> None:
     """Serve a page: pick or upload a video, type a sentence, play the moments."""
-    from vmr.serve.limits import Limits
     from vmr.serve.run import serve as run
 
-    limits = Limits(upload_bytes=max_upload_mb * 10**6, stored_bytes=max_uploads_mb * 10**6, minutes=max_minutes)
     run(
         model=model,
         videos=videos,

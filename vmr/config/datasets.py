@@ -9,9 +9,10 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
+from vmr.config.extractors import ExtractorName
 from vmr.config.feature_sections import SimulateSettings, of_assets
 from vmr.config.moved import moved
-from vmr.names import FORMATS_WITH_DURATIONS, SIMULATED, AnnotationFormat, ExtractorName
+from vmr.names import FORMATS_WITH_DURATIONS, SIMULATED, AnnotationFormat
 from vmr.settings.section import Section, Seed
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, get_args
+from typing import TYPE_CHECKING, Annotated
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, create_model, field_validator, model_validator
 
 from vmr.assets.registry import ASSETS, Preparation, is_path
-from vmr.names import Device, ExtractorName, ImportLayout, Mode, Padding, Precision
+from vmr.config.extractors import EXTRACTORS, ExtractorName
+from vmr.names import Device, ImportLayout, Mode, Padding, Precision
 from vmr.settings.checks import nearest
 from vmr.settings.section import Positive, Section, Seed, Share
 
@@ -133,13 +134,21 @@ class ImportSettings(Section):
         return self
 
 
-class FeatureSettings(Section):
+if TYPE_CHECKING:
+    _OfExtractors = Section
+else:
+    _OfExtractors = create_model(
+        "_OfExtractors",
+        __base__=Section,
+        **{
+            name: (ExtractorSettings | None, Field(None, description=entry.about)) for name, entry in EXTRACTORS.items()
+        },
+    )
+
+
+class FeatureSettings(_OfExtractors):
     """How features are made: a section for each extractor in use, or what is taken instead."""
 
-    i3d: Annotated[ExtractorSettings | None, Field(description="I3D, pre-trained on Kinetics-400.")] = None
-    c3d: Annotated[ExtractorSettings | None, Field(description="C3D, pre-trained on Sports-1M.")] = None
-    i3d_r50: Annotated[ExtractorSettings | None, Field(description="pytorchvideo's I3D of a ResNet-50.")] = None
-    slow_r50: Annotated[ExtractorSettings | None, Field(description="pytorchvideo's Slow of a ResNet-50.")] = None
     import_: Annotated[
         ImportSettings | None,
         Field(alias="import", description="Features that you hold, in place of videos; only in a dataset's overrides."),
@@ -155,7 +164,7 @@ class FeatureSettings(Section):
     @property
     def extractors(self) -> dict[ExtractorName, ExtractorSettings]:
         """The sections of extractors that there are."""
-        sections = {name: getattr(self, name) for name in get_args(ExtractorName)}
+        sections = {name: getattr(self, name) for name in EXTRACTORS}
         return {name: section for name, section in sections.items() if section is not None}
 
     def __getitem__(self, name: ExtractorName) -> ExtractorSettings:

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from vmr.config.feature_sections import MOST_FPS, FeatureSettings, of_assets
 from vmr.config.moved import moved
-from vmr.methods.catalogue import MethodName, MethodSections
+from vmr.methods.catalogue import MethodName, MethodSections, family
 from vmr.names import Device, Precision, Selection
 from vmr.settings.section import Positive, Probability, Section, Seed, Share
 
@@ -79,9 +79,7 @@ class TrainingSettings(Section):
     methods: Annotated[
         list[MethodName],
         Field(description="Methods to train, each a row of the table; the README lists all.", min_length=1),
-    ] = [
-        "mha", "ci_mha_wo_ms", "ci_mha", "ci_mha_query_blind", "ci_mha_video_blind",
-    ]  # fmt: skip
+    ] = family("ci_mha", blind=True)
     seeds: Annotated[list[Seed], Field(description="Each method is trained once with each.", min_length=1)] = [
         0, 1, 2, 3, 4,
     ]  # fmt: skip

@@ -19,6 +19,7 @@ from vmr.config import load_config, read_mapping
 from vmr.config.whole import DATASET_NAME
 from vmr.doctor.check_annotations import PAST_END_SEC
 from vmr.errors import AnnotationError, ConfigError, VideoError
+from vmr.methods.catalogue import family
 from vmr.storage.files import atomic_path
 from vmr.video.ffprobe import require_program
 from vmr.video.manifest import find_videos, why_missing
@@ -30,7 +31,7 @@ QUICK: dict[str, Any] = {
     "features": {"i3d": {"mode": "continuous"}},
     "model": {"hidden": 128, "query_hidden": 64, "heads": 4, "dropout": 0.1, "lstm_dropout": 0.1},
     "training": {
-        "methods": ["mha", "ci_mha_wo_ms", "ci_mha"],
+        "methods": family("ci_mha", blind=False),
         "seeds": [0, 1],
         "learning_rate": 0.0005,
         "batch_size": 16,

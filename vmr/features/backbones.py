@@ -3,12 +3,15 @@
 Shape legend: B batch, T frames, H height, W width.
 """
 
+from pathlib import Path
 from typing import Any
 
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from vmr.features import weights
+from vmr.features.networks import Network
 from vmr.features.pytorchvideo_calls import resnet50
 
 FEATURE_DIM = 2048
@@ -71,3 +74,16 @@ class BackboneClips(nn.Module):
         window = clips.shape[2]
         picked = [min((2 * i + 1) * window // (2 * FRAMES), window - 1) for i in range(FRAMES)]
         return (clips[:, :, picked].float() / 255 - self.mean) / self.std
+
+
+def prepared(name: str, path: Path, *, mean_path: Path | None) -> tuple[Network, dict[str, str]]:
+    """The network with these weights, and what their file says of them."""
+    full = build_backbone(name)
+    metadata = weights.load_into(full, path, unused=(head_prefix(full),))
+    about = {
+        "resize": "short side 256, bilinear",
+        "crop": "centre 256",
+        "input": "8 frames of the window, RGB, mean 0.45, deviation 0.225",
+        "feature": "mean of the last stage's positions",
+    }
+    return Network(Backbone(full), BackboneClips(), FEATURE_DIM, 256, None, 256, about), metadata

@@ -11,8 +11,12 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vmr.assets.torch_weights import c3d_key
 from vmr.errors import FeatureError
+from vmr.features import weights
 from vmr.features.foreign_files import ARRAY_ERRORS
+from vmr.features.networks import Network
+from vmr.storage.files import sha256_file
 
 FEATURE_DIM = 4096
 WINDOW = 16
@@ -111,3 +115,18 @@ class C3dClips(nn.Module):
     def forward(self, clips: UInt8[Tensor, "B 3 T H W"]) -> Float[Tensor, "B 3 T H W"]:
         """RGB bytes to the network's input: blue, green, red, mean subtracted, values about [-128, 152]."""
         return clips.flip(1).float() - self.mean
+
+
+def prepared(_name: str, path: Path, *, mean_path: Path | None) -> tuple[Network, dict[str, str]]:
+    """The network with these weights, and what their file says of them."""
+    network = C3d()
+    metadata = weights.load_into(network, path, rename=c3d_key, unused=("fc7.", "fc8."))
+    crop_mean = load_crop_mean(mean_path) if mean_path else None
+    about = {
+        "resize": "128x171, bilinear",
+        "crop": "centre 112",
+        "input": "BGR 0..255 minus mean",
+        "mean": sha256_file(mean_path) if mean_path else f"by channel, BGR {CHANNEL_MEAN_BGR}",
+        "feature": "fc6 after ReLU",
+    }
+    return Network(network, C3dClips(crop_mean=crop_mean), FEATURE_DIM, None, RESIZED, CROP, about), metadata

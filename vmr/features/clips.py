@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from vmr.errors import FeatureError
 from vmr.features.pytorchvideo_calls import last_clip_start
+from vmr.names import Padding
 
 Frames = UInt8[np.ndarray, "_T _H _W 3"]  # underscores: each use has its own sizes
 
@@ -44,7 +45,7 @@ class WindowPlan:
         return (self.steps - 1) * self.stride + self.window
 
 
-def plan_windows(num_frames: int, *, window: int, stride: int, padding: str = "edge") -> WindowPlan:
+def plan_windows(num_frames: int, *, window: int, stride: int, padding: Padding) -> WindowPlan:
     """Lay windows over a video.
 
     Args:
@@ -59,7 +60,8 @@ def plan_windows(num_frames: int, *, window: int, stride: int, padding: str = "e
     Raises:
         FeatureError: there is no frame.
 
-    >>> plan_windows(20, window=64, stride=8).steps, plan_windows(20, window=64, stride=8).first_frame
+    >>> plan = plan_windows(20, window=64, stride=8, padding="edge")
+    >>> plan.steps, plan.first_frame
     (3, -28)
     """
     if num_frames < 1:
@@ -78,7 +80,7 @@ def _clips_inside(num_frames: int, *, window: int, stride: int) -> int:
 
 
 def step_seconds(
-    plan: WindowPlan, *, fps: float, duration_sec: float, padding: str = "edge"
+    plan: WindowPlan, *, fps: float, duration_sec: float, padding: Padding
 ) -> tuple[Float64[np.ndarray, "N"], Float64[np.ndarray, "N"]]:
     """Interval of the video that each step owns; the intervals follow one another without gap.
 

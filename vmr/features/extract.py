@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from vmr.config.extractors import ExtractorName
 from vmr.config.feature_sections import ExtractorSettings
 from vmr.errors import DamageError, FeatureError, VmrError
 from vmr.features.clips import step_seconds
@@ -22,7 +23,7 @@ from vmr.features.store import VideoFeatures, write_video
 from vmr.features.window_encoders import Encoder
 from vmr.machine.devices import claim_device
 from vmr.machine.memory import give_back_freed_memory, keep_freed_memory
-from vmr.names import ExtractorName
+from vmr.names import Padding
 from vmr.storage.files import atomic_path, sha256_json, writing
 from vmr.storage.provenance import library_versions, without_machine
 from vmr.storage.shard import PartialShard
@@ -183,7 +184,7 @@ def _extract_all(
         )
 
 
-def video_features(features: Tensor, piece: Piece, *, padding: str) -> VideoFeatures:
+def video_features(features: Tensor, piece: Piece, *, padding: Padding) -> VideoFeatures:
     """Features of a video with the seconds of their steps.
 
     Args:

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from vmr.config.extractors import ExtractorName
 from vmr.config.feature_sections import ExtractorSettings
 from vmr.errors import FeatureError
 from vmr.features import c3d, i3d
@@ -23,7 +24,6 @@ from vmr.features.streaming import StreamingFeatures
 from vmr.features.window_encoders import Encoder, Stream, StreamEncoder, WindowEncoder
 from vmr.machine.memory import batch_that_fits
 from vmr.machine.precision import choose_dtype
-from vmr.names import ExtractorName
 
 log = logging.getLogger(__name__)
 
@@ -33,29 +33,25 @@ class Extractor:
 
     Args:
         network: the network with its preparation.
+        settings: its section; a device or precision that it leaves open is chosen before.
         name: its name in the provenance.
-        window: frames of a window.
-        stride: frames between two steps.
-        mode: ``"windows"``: each window through the network by itself; ``"continuous"``: one pass, I3D only.
-        padding: see `vmr.features.clips.plan_windows`.
         device: where it runs.
         dtype: precision of the convolutions.
-        batch_size: windows at once; None for a number that fits the memory.
+
+    Raises:
+        FeatureError: the network cannot see such windows, or has no such mode.
     """
 
     def __init__(
         self,
         network: Network,
+        settings: ExtractorSettings,
         *,
         name: str,
-        window: int,
-        stride: int,
-        mode: str = "windows",
-        padding: str = "edge",
         device: torch.device,
         dtype: torch.dtype,
-        batch_size: int | None = None,
     ) -> None:
+        window, stride, mode = settings.window, settings.stride, settings.mode
         if mode == "continuous" and not isinstance(network.module, i3d.InceptionI3d):
             raise FeatureError(f"{name}: only i3d has the mode `continuous`; use `windows`")
         if mode == "continuous" and (window % i3d.TEMPORAL_STRIDE or stride % i3d.TEMPORAL_STRIDE):
@@ -67,10 +63,10 @@ class Extractor:
             raise FeatureError(f"i3d: a window needs at least 9 frames, found {window}")
         if name == "c3d" and window != c3d.WINDOW:
             raise FeatureError(f"c3d: its last layer is fully connected, so a window has 16 frames, found {window}")
-        self.name, self.window, self.stride, self.mode, self.padding = name, window, stride, mode, padding
+        self.name, self.window, self.stride, self.mode, self.padding = name, window, stride, mode, settings.padding
         self.device, self.dtype, self.dim = device, dtype, network.dim
         self._network = network
-        self.batch_size = batch_size or batch_that_fits(device, dtype)
+        self.batch_size = settings.batch_size or batch_that_fits(device, dtype)
         self._module: nn.Module = network.module.eval().to(device).to(memory_format=torch.channels_last_3d)
         for layer in self._module.modules():
             if isinstance(layer, nn.Conv3d | nn.Linear):  # once, and not in each call of autocast
@@ -182,16 +178,6 @@ def build_extractor(name: ExtractorName, settings: ExtractorSettings, *, device:
         FeatureError: weights are missing or belong to another network, or options contradict.
     """
     network = build_network(name, Path(settings.weights), mean_path=Path(settings.mean) if settings.mean else None)
-    extractor = Extractor(
-        network,
-        name=name,
-        window=settings.window,
-        stride=settings.stride,
-        mode=settings.mode,
-        padding=settings.padding,
-        device=device,
-        dtype=choose_dtype(settings.dtype, device),
-        batch_size=settings.batch_size,
-    )
+    extractor = Extractor(network, settings, name=name, device=device, dtype=choose_dtype(settings.dtype, device))
     log.info("%s on %s in %s, %s", name, device, extractor.dtype, settings.mode)
     return extractor

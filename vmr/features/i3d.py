@@ -5,11 +5,16 @@ The keys of the state dict are those of the widely used PyTorch port. Its layers
 Shape legend: B batch, C channels, T frames, H height, W width, D feature dimension.
 """
 
+from pathlib import Path
+
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from vmr.assets.torch_weights import plain_key
+from vmr.features import weights
 from vmr.features.i3d_layers import InceptionBlock, SameMaxPool3d, Unit3d
+from vmr.features.networks import Network
 
 FEATURE_DIM = 1024
 TEMPORAL_STRIDE = 8
@@ -128,3 +133,27 @@ def fold_batch_norm(model: InceptionI3d) -> InceptionI3d:
             unit.conv3d = nn.utils.fuse_conv_bn_eval(unit.conv3d, unit.bn)
             unit.bn = nn.Identity()
     return model
+
+
+class I3dClips(nn.Module):
+    """Bytes to [-1, 1]."""
+
+    def forward(self, clips: UInt8[Tensor, "B 3 T H W"]) -> Float[Tensor, "B 3 T H W"]:
+        """Normalise; exact up to one rounding in any float type, since n - 127.5 needs 8 bits."""
+        dtype = torch.get_autocast_dtype(clips.device.type) if torch.is_autocast_enabled(clips.device.type) else None
+        return clips.to(dtype or torch.float32).sub_(127.5).div_(127.5)
+
+
+def prepared(_name: str, path: Path, *, mean_path: Path | None) -> tuple[Network, dict[str, str]]:
+    """The network with these weights, and what their file says of them."""
+    model = InceptionI3d()
+    # Its classes are those of whatever it was fine-tuned on: 157 of Charades, 600 of a larger Kinetics.
+    metadata = weights.load_into(model, path, rename=plain_key, unused=("logits.",))
+    fold_batch_norm(model)
+    about = {
+        "resize": "short side 256, bilinear",
+        "crop": "centre 224",
+        "input": "RGB in [-1, 1]",
+        "feature": "mean of the final average pool",
+    }
+    return Network(model, I3dClips(), FEATURE_DIM, 256, None, 224, about), metadata

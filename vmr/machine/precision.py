@@ -5,7 +5,7 @@ from typing import Literal
 
 import torch
 
-from vmr.errors import ConfigError
+from vmr import names
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -21,30 +21,23 @@ def has_native_bfloat16(device: torch.device) -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported())
 
 
-def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
+def choose_dtype(dtype: names.Precision, device: torch.device) -> torch.dtype:
     """The precision that a name means: ``"auto"`` is bfloat16 where the hardware multiplies it natively."""
     if dtype == "auto":
         return torch.bfloat16 if has_native_bfloat16(device) else torch.float32
     return torch.float32 if dtype == "float32" else torch.bfloat16
 
 
-def resolve_precision(precision: str, device: torch.device, *, width: int) -> Precision:
+def resolve_precision(precision: names.Precision, device: torch.device, *, width: int) -> Precision:
     """The precision of matrix products: ``auto`` is bfloat16 where it is native and faster.
 
     Args:
-        precision: auto, float32 or bfloat16.
+        precision: what is asked for.
         device: of the run.
         width: of the network: of all its layers but the first, which reads the features.
-
-    Raises:
-        ConfigError: the name is unknown.
     """
-    if precision == "float32":
-        return "float32"
-    if precision == "bfloat16":
-        return "bfloat16"
     if precision != "auto":
-        raise ConfigError(f"precision is {precision!r}; expected auto, float32 or bfloat16")
+        return precision
     wide = device.type == "cuda" or width >= _WORTHWHILE_WIDTH
     return "bfloat16" if wide and has_native_bfloat16(device) else "float32"
 

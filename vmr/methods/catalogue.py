@@ -228,6 +228,13 @@ def _known(name: str) -> str:
 MethodName = Annotated[str, AfterValidator(_known), WithJsonSchema({"enum": list(METHODS), "type": "string"})]
 
 
+def family(name: str, *, blind: bool) -> list[str]:
+    """A method and what varies it, in the order of the table; blind ones come last, or are left out."""
+    own = [method for method in METHODS.values() if name in (method.name, method.variant_of)]
+    own = sorted(own, key=lambda method: method.exchanged is not None)
+    return [method.name for method in own if blind or method.exchanged is None]
+
+
 def title_of(name: str) -> str:
     """A method's name in tables; an unknown one keeps its own."""
     return METHODS[name].title if name in METHODS else name

@@ -4,19 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from vmr.config.extractors import EXTRACTORS
 from vmr.storage.code_digest import code_digest
 
 # Texts of errors, records, this table, and which of several cards is taken.
 _WITHOUT = ("vmr.errors", "vmr.storage.code_digest", "vmr.pipeline.stages", "vmr.machine.devices")
 # What only refuses, since its values come as options; and the catalogue: rules that run a method add the digest of it.
 CONFIG = ("vmr.config", "vmr.settings", "vmr.methods.catalogue", "vmr.methods.entry")
-# What only this extractor runs: an edit there leaves the features of the others alone.
-EXTRACTORS = {
-    "i3d": ("vmr.features.i3d", "vmr.features.i3d_layers"),
-    "c3d": ("vmr.features.c3d",),
-    "i3d_r50": ("vmr.features.backbones",),
-    "slow_r50": ("vmr.features.backbones",),
-}
 
 
 @dataclass(frozen=True)
@@ -39,8 +33,10 @@ class Stage:
 
 
 def _extract(extractor: str) -> Stage:
-    others = {module for modules in EXTRACTORS.values() for module in modules} - set(EXTRACTORS[extractor])
-    return Stage(("vmr.features.extract",), without=(*CONFIG, *sorted(others)))
+    """An edit of what only one extractor runs leaves the features of the others alone."""
+    own = EXTRACTORS[extractor].modules
+    others = {module for entry in EXTRACTORS.values() for module in entry.modules} - set(own)
+    return Stage(("vmr.features.extract", *own), without=(*CONFIG, *sorted(others)))
 
 
 _DECORD = "vmr.video.decord_server"

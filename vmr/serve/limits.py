@@ -3,48 +3,45 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from vmr.errors import ConfigError
+from pydantic import Field, model_validator
+
+from vmr.settings.section import Section
 
 
-@dataclass(frozen=True)
-class Limits:
-    """Limits on everything that visitors can make grow.
+class Limits(Section):
+    """Limits on everything that visitors can make grow."""
 
-    Attributes:
-        upload_bytes: of one uploaded file.
-        stored_bytes: of all complete uploads together; the oldest are deleted for new ones.
-        minutes: of an uploaded video.
-        query_chars: of a sentence.
-        moments: of an answer.
-        waiting_answers: questions that may wait at once.
-        waiting_videos: videos that may wait at once for their features.
-        uploads_at_once: uploads that may run at once.
-        silence_sec: longest time in which an upload sends nothing.
+    max_upload_mb: Annotated[float, Field(gt=0, description="Largest file that is taken.")] = 500
+    max_uploads_mb: Annotated[float, Field(gt=0, description="All uploads together; the oldest make way.")] = 5000
+    max_minutes: Annotated[float, Field(gt=0, description="Longest video that is taken.")] = 180
+    query_chars: Annotated[int, Field(description="Of a sentence.")] = 300
+    moments: Annotated[int, Field(description="Of an answer.")] = 20
+    waiting_answers: Annotated[int, Field(description="Questions that may wait at once.")] = 256
+    waiting_videos: Annotated[int, Field(description="Videos that may wait at once for their features.")] = 16
+    uploads_at_once: Annotated[int, Field(description="Uploads that may run at once.")] = 4
+    silence_sec: Annotated[float, Field(description="Longest time in which an upload sends nothing.")] = 30.0
 
-    Raises:
-        ConfigError: the limit of one upload is larger than that of all together.
-    """
-
-    upload_bytes: int = 500 * 10**6
-    stored_bytes: int = 5 * 10**9
-    minutes: float = 180.0
-    query_chars: int = 300
-    moments: int = 20
-    waiting_answers: int = 256
-    waiting_videos: int = 16
-    uploads_at_once: int = 4
-    silence_sec: float = 30.0
-
-    def __post_init__(self) -> None:
-        """Refuse limits that contradict each other."""
-        if self.upload_bytes > self.stored_bytes:
-            raise ConfigError(
-                f"--max-upload-mb {self.upload_bytes / 1e6:g}: one upload may not be larger than all together, "
-                f"--max-uploads-mb {self.stored_bytes / 1e6:g}. Lower the one or raise the other."
+    @model_validator(mode="after")
+    def _one_fits(self) -> Limits:
+        if self.max_upload_mb > self.max_uploads_mb:
+            raise ValueError(
+                f"--max-upload-mb {self.max_upload_mb:g}: one upload may not be larger than all together, "
+                f"--max-uploads-mb {self.max_uploads_mb:g}. Lower the one or raise the other."
             )
+        return self
+
+    @property
+    def upload_bytes(self) -> int:
+        """Of one uploaded file."""
+        return round(self.max_upload_mb * 10**6)
+
+    @property
+    def stored_bytes(self) -> int:
+        """Of all complete uploads together."""
+        return round(self.max_uploads_mb * 10**6)
 
 
 class RefusedError(Exception):

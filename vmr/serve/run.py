@@ -15,6 +15,7 @@ import uvicorn
 from vmr.errors import ConfigError
 from vmr.locate.cache import default_cache
 from vmr.locate.locator import Locator
+from vmr.names import Device
 from vmr.serve.app import Page, build_app
 from vmr.serve.guard import access_for, is_loopback
 from vmr.serve.limits import Limits
@@ -31,14 +32,14 @@ def serve(
     model: Path,
     videos: Path | None,
     announce: Callable[[str], None],
-    host: str = "127.0.0.1",
-    port: int = 8000,
-    token: str | None = None,
-    names: Sequence[str] = (),
-    limits: Limits | None = None,
-    cache: Path | None = None,
-    device: str = "auto",
-    features: Path | None = None,
+    host: str,
+    port: int,
+    token: str | None,
+    names: Sequence[str],
+    limits: Limits,
+    cache: Path | None,
+    device: Device,
+    features: Path | None,
 ) -> None:
     """Serve the page until a signal ends it.
 
@@ -67,7 +68,7 @@ def serve(
     try:
         locator = Locator.load(model, cache=cache, device=device, features=features)
         folder = (cache or default_cache()) / "uploads"
-        page = Page(locator, folder=videos, uploads=folder, limits=limits or Limits())
+        page = Page(locator, folder=videos, uploads=folder, limits=limits)
         found = listening.getsockname()[1]
         app = build_app(page, access_for(host, port=found, token=token, names=names))
         config = uvicorn.Config(

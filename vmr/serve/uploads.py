@@ -191,10 +191,10 @@ class Uploads:
         if facts["status"] != "ok":
             reason = for_visitors(facts["reason"], part, name).rstrip(".")
             raise RefusedError(422, f"{name} cannot be used: {reason}. Try another file, or convert it with ffmpeg.")
-        if facts["duration_sec"] > self._limits.minutes * 60:
+        if facts["duration_sec"] > self._limits.max_minutes * 60:
             raise RefusedError(
                 422,
-                f"{name} lasts {facts['duration_sec'] / 60:.0f} minutes; uploads of up to {self._limits.minutes:g} "
+                f"{name} lasts {facts['duration_sec'] / 60:.0f} minutes; uploads of up to {self._limits.max_minutes:g} "
                 "minutes are taken. Cut it.",
             )
         id = video_id(digest)

@@ -17,13 +17,14 @@ shell.prefix(
 )
 
 from vmr.config import load_config, read_mapping
+from vmr.config.extractors import EXTRACTORS
 from vmr.errors import ConfigError, VmrError
 from vmr.methods.catalogue import METHODS, method_digest
 from vmr.pipeline.failures import options_of, summary
 from vmr.pipeline.options import of_all_shards, options, repeated
 from vmr.pipeline.plan import ASSETS, DECODED, PROBED, RUN, Plan, listing_of
 from vmr.pipeline.resources import gpus, growing, lasting
-from vmr.pipeline.stages import EXTRACTORS, STAGES
+from vmr.pipeline.stages import STAGES
 from vmr.pipeline.table_plan import TablePlan
 
 

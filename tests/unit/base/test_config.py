@@ -1,15 +1,13 @@
 import math
 from copy import deepcopy
 from pathlib import Path
-from typing import get_args
 
 import pytest
 import yaml
 
-from vmr.config import FeatureSettings, load_config, read_config, schema_text
+from vmr.config import load_config, read_config, schema_text
 from vmr.errors import ConfigError
 from vmr.methods.catalogue import METHODS, method_settings
-from vmr.names import ExtractorName
 
 ROOT = Path(__file__).parents[3]
 CHARADES = ["datasets", "charades"]
@@ -198,10 +196,6 @@ def test_the_small_simulation(values):
     assert (small.model.max_steps, small.model.hidden, small.model.query_hidden) == (64, 128, 64)
     assert (full.model.max_steps, full.model.hidden) == (128, 512)
     assert config.feature_kinds("charades_sim") == ["simulated"]
-
-
-def test_every_extractor_has_its_section():
-    assert set(get_args(ExtractorName)) == set(FeatureSettings.model_fields) - {"import_"}
 
 
 def test_an_unknown_dataset_names_the_nearest(values):

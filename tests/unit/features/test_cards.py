@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from extracting import extractor_of
 
-from vmr.features.extractors import Extractor
-from vmr.features.i3d import fold_batch_norm
-from vmr.features.networks import I3dClips, Network
+from vmr.features.i3d import I3dClips, fold_batch_norm
+from vmr.features.networks import Network
 from vmr.features.read_ahead import Piece, _Upload
 from vmr.machine.memory import batch_that_fits
 from vmr.machine.precision import choose_dtype, has_native_bfloat16
@@ -20,8 +20,7 @@ def on_card(fresh_i3d):
 
     def build(crop=32, **changed):
         network = Network(fold_batch_norm(fresh_i3d), I3dClips(), 1024, None, None, crop, {})
-        options = {"window": 64, "stride": 8, "dtype": torch.bfloat16, "device": CUDA} | changed
-        return Extractor(network, name="i3d", **options)
+        return extractor_of(network, **{"dtype": torch.bfloat16, "device": CUDA} | changed)
 
     return build
 

@@ -69,8 +69,8 @@ def test_valid_windows_lie_inside(count, window, stride):
 
 
 def test_steps_tile_the_video():
-    plan = plan_windows(100, window=64, stride=8)
-    start, end = step_seconds(plan, fps=24.0, duration_sec=100 / 24)
+    plan = plan_windows(100, window=64, stride=8, padding="edge")
+    start, end = step_seconds(plan, fps=24.0, duration_sec=100 / 24, padding="edge")
     assert len(start) == 13
     np.testing.assert_allclose(start, np.arange(13) * 8 / 24)
     np.testing.assert_array_equal(start[1:], end[:-1])
@@ -94,11 +94,11 @@ def test_c3d_steps_are_m_over_16():
 
 def test_a_video_without_frames_has_no_plan():
     with pytest.raises(FeatureError, match="at least one frame"):
-        plan_windows(0, window=8, stride=8)
+        plan_windows(0, window=8, stride=8, padding="edge")
 
 
 def test_missing_frames_are_noticed():
-    plan = plan_windows(20, window=8, stride=8)
+    plan = plan_windows(20, window=8, stride=8, padding="edge")
     with pytest.raises(FeatureError, match="gave 11 frames, its index says 20"):
         list(padded_sequence(numbered(11), plan))
 

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from extracting import extractor_of
 from sectioned import sectioned
 from torch import nn
 
@@ -14,8 +15,8 @@ from vmr.config.feature_sections import ExtractorSettings
 from vmr.errors import DamageError, FeatureError, ShardError
 from vmr.features import extract, read_ahead
 from vmr.features.extractors import Extractor
-from vmr.features.i3d import fold_batch_norm
-from vmr.features.networks import I3dClips, Network
+from vmr.features.i3d import I3dClips, fold_batch_norm
+from vmr.features.networks import Network
 from vmr.features.store import FeatureStore
 from vmr.storage.shard import PartialShard
 from vmr.video.frames import FrameInfo, FrameStore
@@ -89,16 +90,7 @@ def module(monkeypatch):
 
     def build(name, settings, *, device):
         network = Network(module, Bytes(), 3, None, None, 8, {"weights": {"sha256": "0" * 64}})
-        return Extractor(
-            network,
-            name=name,
-            window=settings.window,
-            stride=settings.stride,
-            padding=settings.padding,
-            device=torch.device("cpu"),
-            dtype=torch.float32,
-            batch_size=settings.batch_size,
-        )
+        return Extractor(network, settings, name=name, device=torch.device("cpu"), dtype=torch.float32)
 
     monkeypatch.setattr(extract, "build_extractor", build)
     for reader in (extract, read_ahead):
@@ -113,8 +105,7 @@ def one_pass(module, monkeypatch, fresh_i3d):
 
     def build(name, settings, *, device):
         network = Network(fold_batch_norm(fresh_i3d), I3dClips(), 1024, None, None, 32, {})
-        options = {"mode": "continuous", "device": torch.device("cpu"), "dtype": torch.float32}
-        return Extractor(network, name=name, window=settings.window, stride=settings.stride, **options)
+        return extractor_of(network, name=name, window=settings.window, stride=settings.stride, mode="continuous")
 
     monkeypatch.setattr(extract, "build_extractor", build)
 

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from extracting import extractor_of
 from safetensors.torch import save_file
 from torch import nn
 
@@ -8,9 +9,9 @@ from vmr.config.feature_sections import ExtractorSettings
 from vmr.errors import FeatureError
 from vmr.features.backbones import Backbone, BackboneClips, build_backbone
 from vmr.features.clips import plan_windows
-from vmr.features.extractors import Extractor, build_extractor
-from vmr.features.i3d import InceptionI3d, fold_batch_norm
-from vmr.features.networks import I3dClips, Network
+from vmr.features.extractors import build_extractor
+from vmr.features.i3d import I3dClips, InceptionI3d, fold_batch_norm
+from vmr.features.networks import Network
 from vmr.machine.precision import choose_dtype, has_native_bfloat16
 
 
@@ -20,8 +21,7 @@ def small_i3d(fresh_i3d):
     network = Network(fold_batch_norm(fresh_i3d), I3dClips(), 1024, None, None, 32, {})
 
     def build(mode="windows", **changed):
-        options = {"window": 64, "stride": 8, "batch_size": 3, "dtype": torch.float32} | changed
-        return Extractor(network, name="i3d", mode=mode, device=torch.device("cpu"), **options)
+        return extractor_of(network, mode=mode, **{"batch_size": 3} | changed)
 
     return build
 
@@ -40,7 +40,7 @@ def encode(extractor, frames):
 
 def window_by_window(extractor, frames):
     cropped = torch.from_numpy(frames[:, 1:33, 4:36]).permute(3, 0, 1, 2)
-    plan = plan_windows(len(frames), window=extractor.window, stride=extractor.stride)
+    plan = plan_windows(len(frames), window=extractor.window, stride=extractor.stride, padding="edge")
     rows = []
     for k in range(plan.steps):
         seen = (torch.arange(plan.window) + plan.first_frame + plan.stride * k).clamp(0, len(frames) - 1)
@@ -97,8 +97,7 @@ def test_batches_are_halved_when_memory_runs_out(frames):
             return clips.flatten(1).mean(1, keepdim=True)
 
     network = Network(Small(), I3dClips(), 1, None, None, 8, {})
-    options = {"name": "slow_r50", "window": 8, "stride": 8, "device": torch.device("cpu"), "dtype": torch.float32}
-    extractor = Extractor(network, batch_size=8, **options)
+    extractor = extractor_of(network, name="slow_r50", window=8, batch_size=8)
     assert encode(extractor, frames).shape == (8, 1)
     assert Small.seen == [8, 4, 2, 2, 2, 2] and extractor.batch_size == 2
 
@@ -144,9 +143,8 @@ def test_one_window_too_large_is_an_error(frames):
             raise torch.cuda.OutOfMemoryError
 
     network = Network(Full(), I3dClips(), 1, None, None, 8, {})
-    options = {"name": "slow_r50", "window": 8, "stride": 8, "device": torch.device("cpu"), "dtype": torch.float32}
     with pytest.raises(FeatureError, match="one window does not fit the memory of cpu"):
-        encode(Extractor(network, batch_size=2, **options), frames)
+        encode(extractor_of(network, name="slow_r50", window=8, batch_size=2), frames)
 
 
 @pytest.mark.parametrize(
@@ -155,26 +153,13 @@ def test_one_window_too_large_is_an_error(frames):
         ("i3d", {"mode": "continuous", "stride": 12}, "multiples of 8 frames, found 64 and 12"),
         ("i3d", {"window": 8}, "at least 9 frames, found 8"),
         ("c3d", {"window": 64}, "a window has 16 frames, found 64"),
+        ("slow_r50", {"mode": "continuous"}, "only i3d has the mode"),
     ],
 )
 def test_contradicting_options_are_refused(name, options, said):
-    network = Network(InceptionI3d(num_classes=1), I3dClips(), 1024, None, None, 32, {})
-    arguments = {"window": 64, "stride": 8, "device": torch.device("cpu"), "dtype": torch.float32} | options
+    module = InceptionI3d(num_classes=1) if name == "i3d" else nn.Identity()
     with pytest.raises(FeatureError, match=said):
-        Extractor(network, name=name, **arguments)
-
-
-def test_continuous_is_for_i3d_only():
-    with pytest.raises(FeatureError, match="only i3d has the mode"):
-        Extractor(
-            Network(nn.Identity(), I3dClips(), 1, None, None, 8, {}),
-            name="slow_r50",
-            window=64,
-            stride=8,
-            mode="continuous",
-            device=torch.device("cpu"),
-            dtype=torch.float32,
-        )
+        extractor_of(Network(module, I3dClips(), 1, None, None, 8, {}), name=name, **options)
 
 
 def build(name, weights, **settings):
@@ -270,9 +255,7 @@ def test_cuda_agrees_with_the_cpu(fresh_i3d, frames):
     vectors = []
     network = Network(fold_batch_norm(fresh_i3d), I3dClips(), 1024, None, None, 32, {})
     for device in ("cpu", "cuda"):
-        extractor = Extractor(
-            network, name="i3d", window=64, stride=8, device=torch.device(device), dtype=torch.float32, batch_size=3
-        )
+        extractor = extractor_of(network, device=device, batch_size=3)
         plan = extractor.plan(len(frames))
         pieces = [torch.from_numpy(p).to(device) for p in extractor.pieces([frames], plan)]
         encoder = extractor.encoder(plan)

@@ -2,12 +2,12 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from extracting import extractor_of
 
-from vmr.features.extractors import Extractor
 from vmr.features.fidelity import compared_videos, cosine_to_exact_window
-from vmr.features.i3d import fold_batch_norm
+from vmr.features.i3d import I3dClips, fold_batch_norm
 from vmr.features.inspect import features_info
-from vmr.features.networks import I3dClips, Network
+from vmr.features.networks import Network
 from vmr.features.store import FeatureStore, VideoFeatures, write_video
 from vmr.video.frames import FrameInfo
 
@@ -28,15 +28,7 @@ class Store:
 def test_the_cosine_is_that_of_the_middle_window(fresh_i3d, num_frames, monkeypatch):
     monkeypatch.setitem(globals(), "FRAMES", FRAMES[:num_frames])
     network = Network(fold_batch_norm(fresh_i3d), I3dClips(), 1024, None, None, 32, {})
-    extractor = Extractor(
-        network,
-        name="i3d",
-        window=64,
-        stride=8,
-        mode="continuous",
-        device=torch.device("cpu"),
-        dtype=torch.float32,
-    )
+    extractor = extractor_of(network, mode="continuous")
     steps = -(-num_frames // 8)
     features = np.random.default_rng(2).random((steps, 1024), dtype=np.float32)
     seconds = np.arange(steps) / 3

@@ -154,7 +154,7 @@ def test_the_same_file_twice_is_kept_once_under_the_latest_name(client, page, cl
 def test_the_oldest_make_way_but_not_those_at_work(tmp_path, probers, other_clips):
     sizes = [len(content) for content in other_clips]
     busy = set()
-    limits = Limits(stored_bytes=sum(sizes) - 1, upload_bytes=sum(sizes) - 1)
+    limits = Limits(max_uploads_mb=(sum(sizes) - 1) / 1e6, max_upload_mb=(sum(sizes) - 1) / 1e6)
     uploads = Uploads(tmp_path / "up", limits, probers, busy=lambda id: id in busy)
 
     async def receive(number):
@@ -179,7 +179,7 @@ def test_the_oldest_make_way_but_not_those_at_work(tmp_path, probers, other_clip
 def test_what_turns_out_to_be_no_video_makes_no_other_go(tmp_path, probers, other_clips):
     clip, other = other_clips[:2]
     room = len(clip) + len(other) - 1
-    uploads = Uploads(tmp_path / "up", Limits(stored_bytes=room, upload_bytes=room), probers)
+    uploads = Uploads(tmp_path / "up", Limits(max_uploads_mb=room / 1e6, max_upload_mb=room / 1e6), probers)
 
     async def whole(content):
         yield content
