@@ -173,7 +173,6 @@ def training_batches(
     Args:
         step_counts: steps of the video of every sample.
         batch_size: samples a batch; the last one of a stretch may be smaller.
-        seed: of the run.
         epoch: number of the epoch.
     """
     generator = np.random.default_rng([seed, epoch])

@@ -51,12 +51,7 @@ def compute_baselines(
     same window share a row. Queries of videos whose duration nobody knows count as wrong.
 
     Args:
-        moments: the table of moments.
-        manifests: video manifests, whose durations serve where the annotations give none; may be empty.
         train_split: where the windows are chosen.
-        splits: splits that are scored together.
-        split_name: their name in the table.
-        output: the JSON file.
         video_scores: the CSV of sums by video to write, row by row in the order of the JSON's rows: the table takes
             intervals from it, and the scores on the videos that a trained method covers.
         seed: of the bootstrap; the baselines themselves are computed without drawing.
@@ -121,7 +116,6 @@ def choose_windows(training: pd.DataFrame, *, grid_steps: int = GRID_STEPS) -> d
 
     Args:
         training: rows of `select_queries`; those of unknown duration, or empty after clamping, do not take part.
-        grid_steps: intervals of the grid.
 
     Returns:
         (a, b) as shares of the duration, for each of `CRITERIA`; the whole video when no row can take part.
@@ -204,7 +198,6 @@ def _on_a_grid(relative: Float[np.ndarray, "W 2"], *, points: int = 200) -> Floa
 
     Args:
         relative: the moments as shares of the duration, NaN where there is none.
-        points: of the grid, each for a start and an end.
     """
     start, end = np.triu_indices(points)
     weights = np.where(start == end, 1.0, 2.0) / points**2

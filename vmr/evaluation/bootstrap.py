@@ -33,7 +33,6 @@ class VideoSums:
 
     Attributes:
         video_ids: the V videos, each once.
-        queries: number of queries of each.
         covered_mask: True where the video has features (or an answer).
         sums: sums over the video's queries, values from 0 to the number of queries, by kind of ground truth.
     """
@@ -92,8 +91,6 @@ def resampled_means(
     Args:
         sums: sums over the queries of each video.
         queries: number of queries of each video, at least 1.
-        seed: of the draws.
-        resamples: number of draws.
 
     Returns:
         A mean for each draw, as a share.
@@ -116,11 +113,6 @@ def intervals(
 
     Args:
         sums: sums over the queries of each video; of differences, for an interval of a difference.
-        queries: number of queries of each video.
-        seed: of the draws.
-        resamples: number of draws.
-        level: probability that an interval covers.
-        metrics: names of the columns.
 
     Returns:
         ``[low, high]`` in percent by name of metric; None with fewer than two videos, which say nothing.
@@ -142,13 +134,6 @@ def confidence_by_video(
     metrics: Sequence[str] = METRICS,
 ) -> dict[str, Any] | None:
     """Intervals against every kind of ground truth, and how they were made.
-
-    Args:
-        videos: sums by video.
-        seed: of the draws.
-        resamples: number of draws.
-        level: probability that an interval covers.
-        metrics: names of the columns of the sums.
 
     Returns:
         Settings, and `intervals` by kind of ground truth; None with fewer than two videos.

@@ -50,11 +50,7 @@ def evaluate_predictions(
 
     Args:
         predictions: `predictions.jsonl`; answers to queries of other splits are left aside.
-        moments: the table of moments.
-        manifests: video manifests, whose durations serve where the annotations give none; may be empty.
         splits: splits that are scored together; a video in two of them counts with the queries of both.
-        split_name: name of these splits in the table.
-        output: the JSON file.
         video_scores: the CSV of sums by video to write, from which tables draw their intervals.
         run: `run.json` of the training run, whose method, seed, choice of epoch and so on are taken over, and
             whether its features were simulated.
@@ -124,9 +120,7 @@ def select_queries(table: pd.DataFrame, *, splits: list[str], manifests: list[Pa
     """Rows of the table of moments in these splits, with clamped spans and the durations that are known.
 
     Args:
-        table: the table of moments.
         splits: names of splits; each must have queries.
-        manifests: video manifests; may be empty.
         moments: where the table comes from, for the error.
 
     Returns:

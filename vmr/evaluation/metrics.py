@@ -100,7 +100,6 @@ def score_sets(
     Args:
         values: what `query_scores` gave, by kind of ground truth.
         covered_mask: True where the video of the query has features; None when that means nothing (baselines).
-        metrics: names of the columns.
 
     Returns:
         ``{"raw": ..., "clamped": ..., "raw_covered": ..., "clamped_covered": ...}``, the latter two only with a mask.

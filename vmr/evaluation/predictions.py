@@ -87,10 +87,6 @@ def parse_predictions(path: Path | str, *, finder: QueryFinder) -> Predictions:
     fit, answers a query again (the first counts), or holds a span whose numbers are not finite, that ends before it
     starts, or that has a score where another span of the record has none.
 
-    Args:
-        path: as docs/predictions.md says.
-        finder: knows the queries.
-
     Raises:
         EvaluationError: the file cannot be read.
     """
@@ -130,7 +126,6 @@ def refuse_bad_lines(predictions: Predictions, *, kinds: Collection[str] | None 
     """Raise an error that names each fault once, with the first line that has it, if there are any.
 
     Args:
-        predictions: what was read.
         kinds: only these kinds are refused.
 
     Raises:

@@ -36,10 +36,7 @@ class KnownQuery:
     Attributes:
         query_id: unique among all queries.
         key: its id within its annotation file, such as the line number.
-        video_id: its video.
-        split: its split.
         index: its place among the sentences of its video in its annotation file, from 0.
-        sentence: its text.
         is_scored: False for moments that end where they start or before: nobody can find them.
         is_named: whether the annotation file itself gives the key, which is its place there otherwise.
     """

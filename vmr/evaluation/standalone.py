@@ -53,8 +53,6 @@ def evaluate_file(
         splits: splits to score; may be empty, see `load_ground_truth`.
         skip_bad_lines: leave bad lines out, log and count them, instead of refusing the file. Lines that contradict
             the annotations still refuse it: then others most likely answer the wrong query.
-        resamples: draws of the bootstrap.
-        seed: of the draws.
         output: JSON to write: counts, scores, intervals, and what was read.
 
     Returns:

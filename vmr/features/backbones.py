@@ -1,7 +1,4 @@
-"""pytorchvideo's ResNet-50 backbones as further extractors: `i3d_r50` and `slow_r50` of its model hub.
-
-Shape legend: B batch, T frames, H height, W width.
-"""
+"""pytorchvideo's ResNet-50 backbones as further extractors: `i3d_r50` and `slow_r50` of its model hub."""
 
 from pathlib import Path
 from typing import Any
@@ -31,11 +28,7 @@ def build_backbone(name: str) -> nn.Module:
 
 
 def head_prefix(model: Any) -> str:
-    """Beginning of the keys of a backbone's classifier, which `Backbone` does not apply.
-
-    Args:
-        model: as `build_backbone` gives it.
-    """
+    """Beginning of the keys of a backbone's classifier, which `Backbone` does not apply."""
     return f"blocks.{len(model.blocks) - 1}."
 
 

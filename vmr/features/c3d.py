@@ -1,7 +1,4 @@
-"""C3D (Tran et al., "Learning Spatiotemporal Features with 3D Convolutional Networks", ICCV 2015, Figure 3).
-
-Shape legend: B batch, T frames, H height, W width.
-"""
+"""C3D (Tran et al., "Learning Spatiotemporal Features with 3D Convolutional Networks", ICCV 2015, Figure 3)."""
 
 from pathlib import Path
 

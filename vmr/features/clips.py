@@ -85,7 +85,6 @@ def step_seconds(
     """Interval of the video that each step owns; the intervals follow one another without gap.
 
     Args:
-        plan: the windows.
         fps: frames a second.
         duration_sec: length of the stored frames; the last interval ends there.
         padding: as in `plan_windows`. With ``"valid"`` a step owns the middle `stride` frames of its window, and
@@ -108,7 +107,6 @@ def padded_sequence(frames: Iterable[Frames], plan: WindowPlan) -> Iterator[Fram
 
     Args:
         frames: consecutive chunks of the video's frames from frame 0.
-        plan: the windows.
 
     Raises:
         FeatureError: there are fewer frames than the plan expects.
@@ -190,7 +188,6 @@ def resize_and_crop(frames: Frames, *, short_side: int | None, size: tuple[int, 
     """Resize frames (bilinear, antialiased) and cut out their centre.
 
     Args:
-        frames: RGB frames.
         short_side: shorter edge after resizing, aspect ratio kept; None when `size` says more.
         size: height and width after resizing, whatever the aspect ratio.
         crop: edge of the square that is cut out of the middle.
@@ -214,7 +211,6 @@ def windows_of(slab: UInt8[Tensor, "T H W 3"], *, window: int, stride: int) -> U
     """The windows of a piece of the padded sequence as a view: no frame is copied.
 
     Args:
-        slab: consecutive frames.
         window: frames of a window.
         stride: frames between the beginnings of two windows.
     """

@@ -53,13 +53,8 @@ def extract_shard(
     Interrupted at any moment and called again with the same settings, it goes on after the last finished video.
 
     Args:
-        frames: frame store of the shard.
-        manifest: its manifest after decoding.
-        output: feature file to write (HDF5).
         statuses: CSV to write, one row a video: video_id, status (ok, missing, bad), reason.
-        extractor: its name.
         settings: its section; `weights` is the path of a file here.
-        code_digest: digest of the code that runs, for the provenance.
 
     Raises:
         FeatureError: weights are missing or foreign, options contradict, or too many videos failed.
@@ -188,8 +183,6 @@ def video_features(features: Tensor, piece: Piece, *, padding: Padding) -> Video
     """Features of a video with the seconds of their steps.
 
     Args:
-        features: of all steps, (N, D).
-        piece: any piece of the video.
         padding: of the extractor.
 
     Raises:

@@ -1,7 +1,4 @@
-"""The interface behind which every network gives features: frames in, one vector a step out.
-
-Shape legend: B batch, T frames, H height, W width, D feature dimension.
-"""
+"""The interface behind which every network gives features: frames in, one vector a step out."""
 
 import logging
 from collections.abc import Iterable, Iterator
@@ -32,11 +29,7 @@ class Extractor:
     """A network, how windows are laid over a video, and where and in which precision it runs.
 
     Args:
-        network: the network with its preparation.
         settings: its section; a device or precision that it leaves open is chosen before.
-        name: its name in the provenance.
-        device: where it runs.
-        dtype: precision of the convolutions.
 
     Raises:
         FeatureError: the network cannot see such windows, or has no such mode.
@@ -81,8 +74,6 @@ class Extractor:
         """Pieces of the padded sequence as the encoder wants them, resized and cropped, one at a time.
 
         Args:
-            frames: consecutive chunks of the video's frames.
-            plan: its windows.
             cropped: whether the frames come resized and cropped.
         """
         sequence = padded_sequence(frames if cropped else map(self.cropped, frames), plan)
@@ -170,7 +161,6 @@ def build_extractor(name: ExtractorName, settings: ExtractorSettings, *, device:
     """An extractor with its weights loaded, on its device.
 
     Args:
-        name: its name.
         settings: its section; `weights` is the path of a file here.
         device: where it runs, which the section may leave open.
 

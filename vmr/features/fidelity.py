@@ -16,9 +16,6 @@ def compared_videos(video_ids: list[str]) -> set[str]:
     """The videos of a shard of which one window is computed exactly too: the first, and about one in 8.
 
     Not in the paper; a window costs about as much as the pass over two seconds of video.
-
-    Args:
-        video_ids: the decoded videos of the shard.
     """
     sampled = {video_id for video_id in video_ids if shard_of(video_id, _SAMPLED_ONE_IN) == 0}
     return sampled | set(sorted(video_ids)[:1])
@@ -28,12 +25,6 @@ def cosine_to_exact_window(
     extractor: Extractor, store: FrameStore, video_id: str, video: VideoFeatures
 ) -> tuple[int, float]:
     """Compare the vector of the middle step with that of its window by itself.
-
-    Args:
-        extractor: the one that made the features.
-        store: the frames.
-        video_id: the video.
-        video: its features.
 
     Returns:
         The step, and the cosine.

@@ -118,7 +118,6 @@ def what_is_held(
 
     Args:
         names: names of files or datasets.
-        video_ids: the videos.
         read: whether a name is of a kind that is read.
         others: names of further things there, which are not read.
     """

@@ -1,8 +1,6 @@
 """Inception-I3D (Carreira and Zisserman, "Quo Vadis, Action Recognition?", CVPR 2017, Figure 3).
 
 The keys of the state dict are those of the widely used PyTorch port. Its layers are in `vmr.features.i3d_layers`.
-
-Shape legend: B batch, C channels, T frames, H height, W width, D feature dimension.
 """
 
 from pathlib import Path

@@ -2,8 +2,6 @@
 
 Padding is TensorFlow's SAME, as in the network that the published weights were trained with: it depends on the
 input's size and puts the odd element behind.
-
-Shape legend: B batch, C channels, T frames, H height, W width, K output channels.
 """
 
 import torch
@@ -20,8 +18,6 @@ def same_padding(size: int, *, kernel: int, stride: int) -> tuple[int, int]:
 
     Args:
         size: length of the axis, at least 1.
-        kernel: length of the kernel along it.
-        stride: step of the kernel along it.
 
     >>> same_padding(224, kernel=7, stride=2)
     (2, 3)
@@ -44,7 +40,6 @@ class SameMaxPool3d(nn.Module):
         """Pool; each output axis has ceil(size / stride) elements.
 
         Args:
-            x: the input.
             time: padded elements before and behind the frames; None for SAME padding along time too.
         """
         sides = [
@@ -97,8 +92,6 @@ class Unit3d(nn.Module):
     """Convolution without bias, batch norm and ReLU; after `fold_batch_norm` a convolution with bias and ReLU.
 
     Args:
-        in_channels: channels of the input.
-        out_channels: channels of the output.
         kernel: edge of the cubic kernel.
         stride: step along time, height and width.
         final: a layer of logits: bias instead of batch norm, no ReLU.
@@ -118,7 +111,6 @@ class Unit3d(nn.Module):
         """Apply the unit; each output axis has ceil(size / stride) elements.
 
         Args:
-            x: the input.
             time: zeros before and behind the frames; None for SAME padding along time too.
         """
         sides = [same_padding(size, kernel=self.kernel, stride=self.stride) for size in x.shape[2:]]
@@ -150,8 +142,6 @@ def _conv_in_pairs(
 
     Args:
         x: the input; W is even.
-        weight: the kernels.
-        bias: of each output channel.
         padding: zeros on both sides of T, H and W; none of W.
     """
     kernels, channels, taps = weight.shape[:3]
@@ -171,7 +161,6 @@ class InceptionBlock(nn.Module):
     """The inception module of Figure 3: four branches whose channels are concatenated.
 
     Args:
-        in_channels: channels of the input.
         channels: output channels of b0, b1a, b1b, b2a, b2b and b3b.
     """
 
@@ -189,7 +178,6 @@ class InceptionBlock(nn.Module):
         """Concatenate the branches' outputs; K is the sum of their channels.
 
         Args:
-            x: the input.
             time: zeros before and behind the frames, at most one each; one each is SAME padding.
         """
         before, behind = time

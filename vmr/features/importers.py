@@ -51,11 +51,9 @@ def import_features(
 
     Args:
         settings: what is imported and how its steps lie, see `vmr.features.foreign_sources` and `step_times`.
-        output: feature file to write.
         coverage: CSV to write: video_id, status (ok, missing, bad), reason, steps.
         moments: table of moments: its videos are looked for.
         manifests: manifests of the videos, for durations that the annotations lack; may be empty.
-        code_digest: digest of the code that imports, for the provenance.
 
     Raises:
         FeatureError: the source cannot be read, or none or too many of its videos are usable (a wrong stride or frame
@@ -158,9 +156,6 @@ def import_features(
 def of_another_length(numbers: Mapping[str, int]) -> dict[str, str]:
     """Videos whose vectors are not as long as those of most videos; of equally many the shorter length is right.
 
-    Args:
-        numbers: length of the vectors of each video.
-
     Returns:
         By video what is wrong with it.
 
@@ -248,7 +243,6 @@ def step_times(
     (300, 100.0)
 
     Args:
-        steps: how many there are.
         duration: of the video in seconds; NaN when unknown.
         fps: frames a second that they were made at; None to spread them evenly.
         stride: frames between two steps.

@@ -15,9 +15,6 @@ _EXAMPLES = 3
 def features_info(path: Path) -> str:
     """What a feature file holds and what made it, as text for people.
 
-    Args:
-        path: a shard, a merged or an imported file.
-
     Raises:
         FeatureError: the file is missing, damaged or no feature file.
     """
@@ -44,7 +41,6 @@ def features_diff(first: Path, second: Path) -> pd.DataFrame:
     """Compare two feature files video by video.
 
     Args:
-        first: feature file a.
         second: feature file b.
 
     Returns:

@@ -53,14 +53,9 @@ def merge_features(
     `pca/explained_variance`, `pca/video_ids`).
 
     Args:
-        shards: feature files of the shards.
-        statuses: their status files.
-        output: file to write.
         coverage: CSV to write, one row for every video that the annotations or a shard name.
         moments: table of moments; its videos of `train_split` are the ones that a PCA is fitted on.
         reduction: the PCA (one made elsewhere gives all of its components unless told) and where it projects.
-        train_split: split of the training videos.
-        code_digest: digest of the code that merges and projects, for the provenance.
 
     Raises:
         FeatureError: a shard is missing or was made in another way, a video lies in two shards, a status file is

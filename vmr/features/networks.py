@@ -38,8 +38,6 @@ def build_network(name: ExtractorName, path: Path, *, mean_path: Path | None = N
     """A network with its weights, their digest and origin in its description.
 
     Args:
-        name: of the extractor.
-        path: file of weights.
         mean_path: C3D's mean clip, or None for the mean by channel.
 
     Raises:

@@ -24,7 +24,6 @@ class Pca:
     """A fitted projection.
 
     Attributes:
-        mean: mean of the samples.
         components: orthonormal rows, by falling variance; the largest entry of each is positive, so that equal
             samples give equal signs.
         explained_variance: variance of the samples along each component (n - 1 in the denominator).
@@ -121,9 +120,6 @@ class PcaFitter:
 
     Batches are merged by the pairwise update of Chan, Golub and LeVeque (1983), which loses no digits when the
     mean is large against the spread. Memory: one D x D matrix (134 MB for the 4096 numbers of C3D's fc6).
-
-    Args:
-        dim: D, length of the vectors.
     """
 
     def __init__(self, dim: int) -> None:

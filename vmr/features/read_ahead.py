@@ -36,9 +36,6 @@ class Piece:
     """A piece of a video's padded sequence, on the device or on its way there.
 
     Attributes:
-        video_id: the video.
-        info: its frames.
-        plan: its windows.
         slab: resized and cropped frames.
         last: whether it is the video's last one.
         copied: passed when the slab has arrived on the card; None on the CPU.
@@ -157,10 +154,7 @@ class _Ahead:
     long videos are shared among the cores as well as many short ones.
 
     Args:
-        extractor: crops the frames.
-        store: the frames.
         todo: the videos in the order in which they will be asked for.
-        pool: does the work.
         most: stretches at work or waiting to be taken.
     """
 

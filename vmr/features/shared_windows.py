@@ -7,8 +7,6 @@ window; from there on every window goes through the network by itself.
 
 Of the 32 positions of a window that Mixed_3c gives, 4 + 5 are its own. Further on the own part grows to the whole,
 so sharing ends there.
-
-Shape legend: B batch (windows), C channels, T frames or temporal positions, H height, W width.
 """
 
 from dataclasses import dataclass
@@ -81,7 +79,6 @@ class SharedWindows:
     """Features of all windows of one video, fed piece by piece.
 
     Args:
-        model: the network in evaluation mode.
         window: frames of a window.
         stride: frames between two windows; see `can_share`.
     """

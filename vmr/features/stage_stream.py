@@ -1,8 +1,6 @@
 """The stages of I3D fed piece by piece: each keeps the few inputs that its next outputs still need.
 
 Where an input is repeated, a stage computes the one output that sees nothing else once.
-
-Shape legend: B batch, C channels, T frames or temporal positions, H height, W width, K output channels.
 """
 
 from dataclasses import dataclass

@@ -26,9 +26,7 @@ class VideoFeatures:
     """Features of one video.
 
     Attributes:
-        features: one vector a step.
         start_sec: beginning of the interval that each step owns, in seconds.
-        end_sec: its end.
         exact_cosine: features of one pass only: a step of which the exact window was computed too, and the cosine
             between the two vectors. None where this was not done.
     """

@@ -3,8 +3,6 @@
 Every stage of the network keeps the few inputs that its next outputs still need, so a piece costs what its own
 frames cost, and cutting a video elsewhere changes nothing but rounding. Where a frame is repeated, as it is at both
 ends of every video, a stage computes the one output that sees nothing else once.
-
-Shape legend: B batch, C channels, T frames, H height, W width, D feature dimension.
 """
 
 from typing import Any

@@ -1,7 +1,4 @@
-"""What turns the pieces of one video's padded sequence into features, whatever the network.
-
-Shape legend: B batch, T frames, H height, W width, D feature dimension.
-"""
+"""What turns the pieces of one video's padded sequence into features, whatever the network."""
 
 import logging
 from collections.abc import Callable
@@ -49,7 +46,6 @@ class WindowEncoder:
         apart: frames between the beginnings of two windows in a piece, at most a window.
         batch_size: windows at once.
         shrink: told a smaller number of windows at once, for the next videos.
-        name: of the extractor, for errors.
     """
 
     def __init__(
@@ -98,7 +94,6 @@ class StreamEncoder:
         prepare: clips of bytes as the network's input.
         context: in which all of it runs.
         shrink: called when a piece had to be halved, so that the next videos come in smaller ones.
-        name: of the extractor, for errors.
     """
 
     def __init__(

@@ -14,8 +14,6 @@ class Moment:
     """A moment of a video that a query may mean.
 
     Attributes:
-        start_sec: its start.
-        end_sec: its end.
         score: the larger the better, such as P_start * P_end; for long videos made comparable between stretches
             (`vmr.locate.stretches`). Do not compare scores of different queries or videos.
     """
@@ -31,7 +29,6 @@ class Curve:
 
     Attributes:
         start_sec: start of each step in seconds.
-        end_sec: its end.
         shares: values for the steps by name, as the method has them: `inside` is the probability that the step lies
             inside the moment; others, such as `start` and `end`, sum to 1 over the steps.
     """
@@ -51,11 +48,7 @@ class Answer:
     """The moments of a video that a query may mean, best first.
 
     Attributes:
-        video: its name as given.
-        query: the sentence.
         duration_sec: seconds of the video that the network saw.
-        moments: best first.
-        curve: see `Curve`.
         stretches: number of stretches that a long video was cut into; 1: none.
         unknown_words: words of the query without a vector.
         left_out_words: words beyond the limit of the network.

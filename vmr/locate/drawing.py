@@ -69,7 +69,6 @@ def cut_clip(video: Path, start_sec: float, end_sec: float, path: Path) -> None:
     """Cut a moment out of a video, from the stream that features are made of; encoded again, to cut at exact frames.
 
     Args:
-        video: the file.
         start_sec: start in seconds from the beginning of the video.
         end_sec: end in seconds.
         path: the file to write; its suffix chooses the container (.mp4, .mkv, .mov).

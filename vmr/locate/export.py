@@ -42,7 +42,6 @@ def export_run(
 
     Args:
         run: folder with `checkpoint.safetensors` and `run.json`.
-        output: the file to write (safetensors).
         assets: folder of word vectors and weights, under the names that training recorded.
         vectors: the word vectors, if they are elsewhere.
         weights: the extractor's weights, if they are elsewhere.

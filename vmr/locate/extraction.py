@@ -43,9 +43,6 @@ _RECIPE = ("extractor", "window", "stride", "mode", "padding", "fps", "crop", "r
 def recipe(info: dict[str, Any]) -> dict[str, Any]:
     """Everything that features depend on besides the video, for the cache: settings, weights and code.
 
-    Args:
-        info: of an exported model.
-
     Raises:
         FeatureError: the model was trained on imported features, whose settings are unknown.
     """
@@ -79,9 +76,7 @@ class VideoFeaturizer:
     """Makes features of video files with the extractor of an exported model, one at a time.
 
     Args:
-        model: the model.
         folder: the cache, for the extractor's files and for decoded frames.
-        device: auto, cpu or cuda.
     """
 
     def __init__(self, model: ModelFile, *, folder: Path, device: str = "auto") -> None:
@@ -92,10 +87,6 @@ class VideoFeaturizer:
 
     def __call__(self, video: Path, progress: Progress) -> VideoFeatures:
         """Features of a file, in bounded memory whatever its length.
-
-        Args:
-            video: the file.
-            progress: see `Progress`.
 
         Raises:
             VideoError: the file is missing or cannot be decoded.

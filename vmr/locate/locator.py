@@ -38,7 +38,6 @@ class Locator:
     Args:
         model: an exported model, see `read_model`.
         cache: folder of features of earlier videos; None for `default_cache()`.
-        device: auto, cpu or cuda.
         features: a merged file of the workflow or an import, in which features are found by the video's name
             without extension; None to make them.
 
@@ -96,8 +95,6 @@ class Locator:
 
         Args:
             video: a file; its name is enough where features are given.
-            query: a sentence.
-            top: largest number of moments.
             progress: called while the features of a new video are made, see `Progress`.
 
         Raises:

@@ -31,9 +31,7 @@ class ModelFile:
     """The content of an exported model.
 
     Attributes:
-        path: of the file.
         network: in evaluation mode, on the CPU.
-        words: the word vectors.
         info: the description: method, sizes, `feature_kind`, `features` (the provenance of the features that it was
             trained on), `queries`, versions.
         files: bytes of the extractor's files by role (``weights``, ``mean``); empty where features were imported.

@@ -27,8 +27,6 @@ class Stretch:
     """Steps that are looked at together.
 
     Attributes:
-        begin: first step.
-        end: the step after the last.
         own_begin: first of the steps that belong to this stretch alone: those nearer to its middle than to another's.
         own_end: the step after the last of them.
     """
@@ -41,10 +39,6 @@ class Stretch:
 
 def plan_stretches(steps: int, *, max_steps: int) -> list[Stretch]:
     """Overlap by at least half, at equal distances, so that a moment of up to half a stretch lies inside of one.
-
-    Args:
-        steps: of the video.
-        max_steps: of a stretch.
 
     >>> [(each.begin, each.end, each.own_begin, each.own_end) for each in plan_stretches(8, max_steps=4)]
     [(0, 4, 0, 3), (2, 6, 3, 5), (4, 8, 5, 8)]
@@ -67,7 +61,6 @@ class StretchResult:
 
     Attributes:
         spans: candidates in seconds, best first.
-        scores: of the candidates.
         log_evidence: how much speaks for this stretch against others, in logarithms; 0 where scores need no weight.
         curves: the stretch's own steps of each curve of the prediction; all but `inside` sum to 1 over all its steps.
         share: the most probable step inside, the weight of the curves; 1 without P_in.
@@ -102,11 +95,7 @@ def stretch_result(
     Args:
         prediction: for a batch of stretches or queries.
         row: number of this one in the batch.
-        stretch: its steps.
         start_sec: start of every step of the video in seconds.
-        end_sec: end of every step likewise.
-        top: candidates wanted.
-        nms_threshold: of temporal IoU.
         alone: there are no other stretches: scores stay P_start * P_end, as in the tables.
     """
     seconds = [torch.from_numpy(array[stretch.begin : stretch.end].copy())[None] for array in (start_sec, end_sec)]
@@ -148,8 +137,6 @@ def merge(
     Args:
         results: in the order of the stretches.
         start_sec: start of every step of the video in seconds.
-        end_sec: end of every step likewise.
-        top: most moments.
         nms_threshold: moments that overlap a better one by more are left out.
     """
     evidence = np.array([result.log_evidence for result in results])

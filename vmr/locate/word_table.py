@@ -17,7 +17,6 @@ class Sentence:
     """A sentence for the network.
 
     Attributes:
-        words: its words, as the tokenizer spells them.
         vectors: one row a word; zeros for unknown words.
         unknown: True where a word has no vector.
         left_out: words beyond the limit of the network.
@@ -40,7 +39,6 @@ class WordTable:
     Args:
         words: spelled as the tokenizer gives them.
         vectors: one row a word.
-        max_words: longer sentences are cut.
     """
 
     def __init__(self, words: Sequence[str], vectors: Float32[np.ndarray, "W E"], *, max_words: int) -> None:
@@ -72,11 +70,6 @@ class WordTable:
 
 def read_word_table(path: Path, *, most: int, max_words: int) -> WordTable:
     """The first words of a file of vectors (GloVe's are in the order of their frequency).
-
-    Args:
-        path: GloVe text.
-        most: largest number of words.
-        max_words: longer sentences are cut, see `WordTable`.
 
     Raises:
         QueryError: the file is missing, damaged, or not of this format.

@@ -62,8 +62,6 @@ def summary(text: str, *, folder: Path, options: Sequence[str]) -> str:
     """Lines to print after a run with failures; empty when no job failed.
 
     Args:
-        text: what Snakemake logged.
-        folder: its working directory.
         options: of the command that is proposed, see `options_of`.
     """
     jobs = failed_jobs(text)

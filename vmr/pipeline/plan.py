@@ -59,7 +59,6 @@ class Plan:
     """The jobs that a checked configuration asks for.
 
     Args:
-        config: the configuration.
         base: the checkout, with files that come with it.
         cores: gives those of this machine, for jobs that run here; None where a scheduler gives each job its own. It is
             asked when a job is planned, since Snakemake does not know before.

@@ -21,12 +21,8 @@ class Job:
     """A job that was started, or handed to a scheduler.
 
     Attributes:
-        rule: its rule.
-        inputs: files that it reads.
-        outputs: files that it makes.
         logs: log files, the stage's own first.
         benchmark: file of what it took; empty where its rule has none.
-        wildcards: their values, by name.
         began: when it was started last.
         ended: when it ended; None while it runs.
         failed: whether its last attempt failed.

@@ -16,11 +16,7 @@ from vmr.pipeline.plan import DECODED, RUN, Files, Plan, asset_or_path, expand
 
 
 class TablePlan:
-    """The files that tables and reports read.
-
-    Args:
-        plan: of the jobs before them.
-    """
+    """The files that tables and reports read."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan

@@ -27,7 +27,6 @@ def embed_queries(*, moments: Path, vectors: Path, output: Path, report: Path, m
     """Tokenize every sentence, look its words up, and write the query store and a report of counts.
 
     Args:
-        moments: the table of moments.
         vectors: a GloVe text file, plain or ``.gz``.
         output: the query store (HDF5) to write.
         report: JSON to write: queries, tokens, words, unknown words and truncated queries of every split.

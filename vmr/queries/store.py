@@ -31,11 +31,9 @@ def write_query_store(
     """Write a query store atomically.
 
     Args:
-        path: the HDF5 file.
         token_ids: for every query id, the indices of its words in `words`, at least one; 0 is the unknown word.
         words: the vocabulary; ``words[0]`` is ``"<unk>"``.
         vectors: one row a word; row 0 is zeros, since the unknown word's vector is trained with the model.
-        provenance: what made the file; stored as JSON text.
 
     Raises:
         QueryError: a query has no words.

@@ -14,9 +14,6 @@ def tokenize(sentence: str) -> list[str]:
 
     The paper does not name its tokenizer; spaCy's rules for English need no model file.
 
-    Args:
-        sentence: any text.
-
     Returns:
         The tokens in order; none for a sentence of white space.
 

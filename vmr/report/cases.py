@@ -54,15 +54,7 @@ def study_cases(
 
     Args:
         runs: folders of evaluated runs, one a method.
-        split_name: the split's name in the table.
-        splits: the splits that it unites.
-        files: what the runs answered about.
         frames: frame stores for the pictures; empty, or gone, where there are none.
-        dataset: its name.
-        features_label: name of the features in tables.
-        output: the JSON file.
-        settings: which cases are shown.
-        device: auto, cpu or cuda.
 
     Raises:
         EvaluationError: two runs are of one method, or predictions cannot be read.

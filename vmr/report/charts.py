@@ -36,10 +36,7 @@ class Chart:
     """A chart and its numbers.
 
     Attributes:
-        title: above the chart.
-        svg: the chart.
         header: of the table of its numbers; empty for no table.
-        rows: of the table.
         note: below the chart.
     """
 
@@ -130,12 +127,7 @@ def iou_charts(group: Group) -> list[Chart]:
 
 
 def recall_charts(group: Group, *, words: Float[np.ndarray, " Q"]) -> list[Chart]:
-    """Recall by moment length, position in the video, video length and words of the query.
-
-    Args:
-        group: the runs.
-        words: number of words of every query.
-    """
+    """Recall by moment length, position in the video, video length and words of the query."""
     queries = group.queries
     start, end = (queries[f"clamped_{name}_sec"].to_numpy(np.float64) for name in ("start", "end"))
     duration = queries["duration_sec"].to_numpy(np.float64)

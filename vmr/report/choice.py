@@ -26,13 +26,9 @@ def choose_cases(
     drawn from all answered queries, so that they are a fair sample; a query may be of two kinds.
 
     Args:
-        iou: of the answers that decide.
         miss: how far answers are off, the larger the worse: puts answers of equal IoU in order.
         answered_mask: True where there is an answer.
-        video_ids: of the queries.
         each: how many best, median and worst ones.
-        by_chance: how many random ones.
-        seed: of the draw.
 
     Returns:
         Kinds by number of the query, in the order best, median, worst, random.

@@ -29,12 +29,7 @@ def probability_curves(
     """Probabilities over time of some queries, as the evaluation has them by default: in single precision.
 
     Args:
-        checkpoint: of a run.
-        files: what is answered about.
-        splits: the splits that were evaluated together.
         query_ids: the queries; those without features have no curves.
-        device: auto, cpu or cuda.
-        scratch: folder for features that do not fit into memory.
 
     Returns:
         By query id: `start_sec` and `end_sec` of every step, and the curves of the method's prediction.

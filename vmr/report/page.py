@@ -55,18 +55,15 @@ def make_report(
     """Write the report as one HTML file below `MAX_BYTES` that loads nothing from elsewhere.
 
     Args:
-        dataset: its name.
         title: what the page calls it.
         metrics: ``metrics_{split}.json`` of every run, with predictions, history and record of the run beside it.
         baselines: JSON of `compute_baselines`, one a split.
         published: CSV of published figures; None for a dataset without any.
         table_text: the readable table, whose notes are taken over.
         moments: table of moments by dataset; more than one where further datasets follow in the table.
-        manifests: of the videos, for durations; may be empty.
         coverage: ``{extractor}_coverage.csv`` by what the page calls it; may be empty.
         cases: what `study_cases` wrote, for any of the splits; may be empty.
         benchmarks: folders of benchmark files; missing ones hold nothing.
-        output: the page.
 
     Raises:
         EvaluationError: a file cannot be used, files contradict each other, or the page would be too large.

@@ -28,9 +28,6 @@ class RunAnswers:
     """First spans of one run on one split.
 
     Attributes:
-        method: its name.
-        seed: of the run.
-        folder: of the run.
         span_sec: first span of every query, NaN where there is none.
         iou: of that span with the ground truth as annotated, 0 where there is none.
         metrics: the record of scores.
@@ -49,8 +46,6 @@ class Group:
     """All runs of one kind of features on one split.
 
     Attributes:
-        dataset: its name.
-        split: of the table.
         features: kind of features, as tables call it.
         queries: the table of moments of the split, with clamped spans and durations.
         runs: by method, in the order of the table; seeds ascending.
@@ -84,7 +79,6 @@ def read_groups(metrics: Sequence[Path], *, moments: Mapping[str, Path], manifes
     Args:
         metrics: ``metrics_{split}.json`` of every run; ``predictions_{split}.jsonl`` lies beside each.
         moments: table of moments by dataset.
-        manifests: of the videos, for durations; may be empty.
 
     Raises:
         EvaluationError: a file cannot be used, or predictions are not those that were scored.

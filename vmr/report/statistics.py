@@ -22,7 +22,6 @@ class Bins:
     """Queries sorted into bins.
 
     Attributes:
-        labels: of the bins, in order.
         member: number of the bin of each query, -1 where the value is not known.
         unit: what the labels are counted in.
     """
@@ -77,8 +76,6 @@ def quantile_bins(values: Float[np.ndarray, " Q"], *, unit: str, count: int = 5,
 
     Args:
         values: NaN where unknown.
-        unit: what they are counted in.
-        count: bins wanted.
         whole: values are whole numbers, and labels name the first and last of a bin.
     """
     known = values[np.isfinite(values)]
@@ -119,9 +116,6 @@ def recall_by_bin(
 
     Args:
         hits: share of the seeds whose first span is right, for every query.
-        bins: of the same queries.
-        video_ids: of the same queries; whole videos are drawn again for the intervals.
-        seed: of the draws.
 
     Returns:
         A score for each bin, None for an empty one.
@@ -154,7 +148,6 @@ def span_density(
     Args:
         span_sec: NaN where there is no span; such queries are left out, as those of unknown duration.
         duration_sec: of the video of each.
-        cells: cells of a side.
 
     Returns:
         Percentages that add up to 100, or zeros where nothing is known.

@@ -24,9 +24,6 @@ class Axis:
 
     Attributes:
         label: what it measures, with the unit.
-        low: value at its beginning.
-        high: value at its end.
-        ticks: values with a mark.
         names: texts of the ticks; by default the numbers.
     """
 

@@ -58,11 +58,7 @@ class TableView:
 
 
 def table_view(rows: Sequence[Row]) -> TableView:
-    """Rows of the table with their intervals; the best computed score of each split is marked.
-
-    Args:
-        rows: in the order of the table.
-    """
+    """Rows of the table with their intervals; the best computed score of each split is marked."""
     shown = [row for row in rows if row.headline]
     best = {
         (row.split, metric): max(_score(other, metric) for other in shown if _is_peer(other, row))

@@ -43,7 +43,6 @@ class Page:
         locator: gives the answers.
         folder: videos to offer, or None.
         uploads: folder for uploaded videos.
-        limits: see `Limits`.
 
     Raises:
         ConfigError: the folder does not exist.

@@ -63,9 +63,6 @@ def access_for(host: str, *, port: int, token: str | None, names: Iterable[str] 
     """Access to a server that listens on a host's address.
 
     Args:
-        host: as given to the server.
-        port: likewise.
-        token: that visitors must show.
         names: more names by which visitors may call it.
     """
     more = {name.lower() for name in names}

@@ -52,10 +52,6 @@ class Video:
     """A video of the page.
 
     Attributes:
-        id: a digest, see `video_id`.
-        name: for people.
-        path: the file.
-        size: in bytes.
         uploaded: whether it may be deleted from the page.
     """
 

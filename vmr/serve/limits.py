@@ -48,8 +48,6 @@ class RefusedError(Exception):
     """A refused request, with a message for the visitor.
 
     Args:
-        status: of HTTP.
-        message: what is wrong and what to do.
         retry_sec: seconds after which the same request may succeed.
     """
 
@@ -71,7 +69,6 @@ def for_visitors(error: object, path: Path, name: str) -> str:
     """The message of an error without paths on the server.
 
     Args:
-        error: the error, or its message.
         path: the video that it names.
         name: the visitors' name of this video.
 

@@ -30,7 +30,6 @@ class Job:
     """The work on the features of one video.
 
     Attributes:
-        video: the video.
         id: hard to guess, for the pages that ask for its progress.
         state: ``waiting``, ``running``, ``done``, ``failed`` or ``stopped``.
         what: the current step.

@@ -44,16 +44,12 @@ def serve(
     """Serve the page until a signal ends it.
 
     Args:
-        model: an exported model.
-        videos: folder of videos to offer.
         announce: receives the address once the server can be reached.
         host: address to listen on; one that other machines reach needs a token.
         port: 0 for any free port.
         token: that visitors must show; a random one where it is needed and not given.
         names: more names by which visitors may call the server.
-        limits: see `Limits`.
         cache: folder of features and uploads; None for `default_cache()`.
-        device: auto, cpu or cuda.
         features: existing features, see `Locator`.
 
     Raises:

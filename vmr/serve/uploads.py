@@ -39,8 +39,6 @@ class Uploads:
 
     Args:
         folder: made when a file is stored.
-        limits: see `Limits`.
-        probers: examine the files.
         forget: called with a file before its deletion.
         busy: whether a video is in use and must stay.
     """

@@ -41,7 +41,6 @@ def reading(path: Path | str, what: str) -> Iterator[None]:
     """Turn errors of h5py over a damaged file into one clear error, which no stage blames on a video.
 
     Args:
-        path: the file.
         what: is read, for the message.
 
     Raises:

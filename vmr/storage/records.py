@@ -18,7 +18,6 @@ def read_table(
     """Read a CSV with known columns, each cell as text: the id "007" stays what it is, and so does the word "null".
 
     Args:
-        path: the file.
         what: what it should be, such as "table of moments".
         columns: columns that it must have; others are kept too.
         again: what to do where it is not.
@@ -46,7 +45,6 @@ def read_record(
     """Read a JSON object.
 
     Args:
-        path: the file.
         what: what it should be, such as "record of a training run".
         needed: keys that it must have.
         again: what to do where it is not.

@@ -130,7 +130,6 @@ class PartialShard:
         """The row kept with a finished video, or None when it must be done (again).
 
         Args:
-            video_id: the video.
             fingerprint: identifies the input of this video; a part of another input is not used.
         """
         part = self._part(video_id)

@@ -105,11 +105,7 @@ def verify_files(folder: Path) -> Verified:
 
 
 def check_file(path: Path) -> Checked:
-    """Read an HDF5 file and compare it with its checksums; links are not followed.
-
-    Args:
-        path: the file.
-    """
+    """Read an HDF5 file and compare it with its checksums; links are not followed."""
     try:
         with h5py.File(path, "r", locking=False) as file:
             sealed = is_sealed(file)

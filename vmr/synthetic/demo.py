@@ -40,7 +40,6 @@ class Scene:
     """One video before it is rendered.
 
     Attributes:
-        video_id: its name.
         duration_sec: exact length, a whole number of frames.
         graph: filter graph of ffmpeg whose output ``[video]`` is the whole video.
         moments: (start, end, sentence) with seconds from the beginning.
@@ -106,7 +105,6 @@ def make_scene(index: int, *, split: str, seed: int, duration_sec: float) -> Sce
     Args:
         index: number of the video in its split, from 0.
         split: ``"train"`` or ``"test"``.
-        seed: of the data set.
         duration_sec: mean length.
 
     Returns:

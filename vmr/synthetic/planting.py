@@ -54,7 +54,6 @@ def simulate_video(video_id: str, moments: Sequence[Moment], *, duration_sec: fl
             no other video, and not on the order of the moments.
         moments: (start, end, sentence), seconds as annotated.
         duration_sec: length of the video, above 0.
-        recipe: what to make.
 
     Returns:
         ceil(duration * fps / stride) steps.

@@ -108,11 +108,8 @@ def sentences(
     """Different sentences about one event, all true of it.
 
     Args:
-        rng: source of chance.
         kind: key of `WORDS`.
-        count: how many.
         fast: whether the event moves fast (True), slowly (False) or neither (None).
-        colours: names of colours to mention.
         unseen: also use the wordings that training sentences never have.
 
     Returns:

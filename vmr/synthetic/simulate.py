@@ -99,8 +99,6 @@ def choose_videos(table: pd.DataFrame, *, split: str, number: int | None, source
     """The videos of a split with the smallest hashes of their ids: the same whatever the order of the files.
 
     Args:
-        table: the table of moments.
-        split: the split.
         number: how many; None for all.
         source: where the table comes from, for the error.
 

@@ -191,7 +191,6 @@ def read_record(path: Path, *, needed: Sequence[str]) -> dict[str, Any]:
     """Read a JSON of scores, and add its own path as `path`.
 
     Args:
-        path: the file.
         needed: keys that it must have.
 
     Raises:
