@@ -9,7 +9,7 @@ class VmrError(Exception):
 
 
 class ConfigError(VmrError):
-    """`config.yaml` or an option says something that cannot be meant."""
+    """`config.yaml` or an option has a wrong value."""
 
 
 class AssetError(VmrError):

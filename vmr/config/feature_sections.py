@@ -175,8 +175,8 @@ class PlantingSettings(Section):
     """What simulated features are made of. None of this is in the paper.
 
     The defaults of `strength`, `noise` and `jitter` were chosen by trials on `charades_sim_small`. With them the best
-    method lies near 50 at R@1, IoU 0.5: far above the best constant window, and far below what a reader of the planted
-    spans would reach (docs/decisions.md). Upper bounds keep features within half precision, and what is computed within
+    method lies near 50 at R@1, IoU 0.5. That is far above the best constant window, and far below a reader of the
+    planted spans (docs/decisions.md). Upper bounds keep features within half precision, and what is computed within
     memory and hours.
     """
 

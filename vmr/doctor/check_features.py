@@ -1,4 +1,4 @@
-"""Checks of features: what lacks, values that cannot be meant, lengths, and one video under two names."""
+"""Checks of features: missing videos, odd values, lengths, and one video under two names."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping

@@ -31,7 +31,7 @@ class Finding:
 
 
 def found(check: str, examples: Sequence[str], advice: str, *, level: Level = "wrong") -> Finding:
-    """A finding of what `examples` list in full; ok when they are none."""
+    """A finding about `examples`, which list all cases; ok when the list is empty."""
     if not examples:
         return Finding(check, "ok")
     return Finding(check, level, len(examples), tuple(examples[:EXAMPLES]), advice)

@@ -52,8 +52,8 @@ def compute_baselines(
 
     Args:
         train_split: where the windows are chosen.
-        video_scores: the CSV of sums by video to write, row by row in the order of the JSON's rows: the table takes
-            intervals from it, and the scores on the videos that a trained method covers.
+        video_scores: CSV of sums by video to write, in the order of the JSON's rows. The table takes intervals from it,
+            and scores on the videos that a trained method covers.
         seed: of the bootstrap; the baselines themselves are computed without drawing.
 
     Raises:
@@ -210,8 +210,8 @@ def _on_a_grid(relative: Float[np.ndarray, "W 2"], *, points: int = 200) -> Floa
 def random_hit_probability(relative: Float[np.ndarray, "Q 2"], *, threshold: float) -> Float[np.ndarray, " Q"]:
     """Probability that two uniform points of [0, 1], in order, have a temporal IoU >= threshold with a span.
 
-    For a start x, the ends y that hit form one interval whose bounds are linear in x, so that the area of the
-    hits is the area of two polygons: one for x before the span, one for x inside it.
+    For a start x, the ends y that hit form one interval; its bounds are linear in x. So the hits fill two polygons: one
+    for x before the span, one for x inside it.
 
     Args:
         relative: spans as shares of the duration, start <= end; they may leave [0, 1].

@@ -45,8 +45,8 @@ def evaluate_predictions(
 ) -> None:
     """Write metrics.json: scores against raw and clamped ground truth, over all and over the covered queries.
 
-    A query that the file does not answer is wrong. A video is covered when at least one of its queries in these
-    splits is answered: predictions are made for every query of a video with features and for no other.
+    A query that the file does not answer is wrong. A video is covered when one of its queries is answered, since
+    predictions are made for all queries of a video with features.
 
     Args:
         predictions: `predictions.jsonl`; answers to queries of other splits are left aside.

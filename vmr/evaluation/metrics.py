@@ -35,10 +35,9 @@ def query_scores(
 ) -> Float[np.ndarray, "Q M"]:
     """Score every query by itself.
 
-    R@n, IoU>=m is 1 when one of the first n spans has a temporal IoU of at least m with the truth (a tie at m
-    counts, as in the usual scripts), else 0; mIoU is the IoU of the first span. Of several moments of a query the one
-    with the largest IoU counts, span by span, as in moment_detr's evaluator. A query without any span is wrong
-    everywhere.
+    R@n, IoU>=m is 1 when one of the first n spans has a temporal IoU of at least m with the truth, else 0. A tie at m
+    counts, as in the usual scripts. mIoU is the IoU of the first span. Of several moments of a query the one with the
+    largest IoU counts, span by span, as in moment_detr's evaluator. A query without any span is wrong everywhere.
 
     Args:
         ranked: spans in seconds of each query, shape (n, 2), best first; None for a query that was not answered.

@@ -1,4 +1,4 @@
-"""Read predictions, from our models or anybody's, and refuse what cannot be meant. Format: docs/predictions.md."""
+"""Read predictions, from our models or anybody's, and refuse bad lines. Format: docs/predictions.md."""
 
 from __future__ import annotations
 
@@ -83,9 +83,9 @@ def parse_predictions(path: Path | str, *, finder: QueryFinder) -> Predictions:
     Of `spans`, those with scores are ranked by them, equal ones in the order of the file; spans without keep their
     order. Windows of other systems keep their order, as their evaluators have it, and are ranked by score for the
     average precision. Zero-length spans and spans that leave the video are kept: scoring counts them as what they are.
-    A record is bad when it is no object, names no query or not a single one, says two things of its query that do not
-    fit, answers a query again (the first counts), or holds a span whose numbers are not finite, that ends before it
-    starts, or that has a score where another span of the record has none.
+    A record is bad when it is no object, does not name one query, contradicts itself about it, or answers a query again
+    (the first counts). It is bad, too, when a span is not finite or ends before it starts, or when only some spans have
+    scores.
 
     Raises:
         EvaluationError: the file cannot be read.

@@ -20,8 +20,8 @@ class BadRecordError(Exception):
 
     Attributes:
         reason: why, as words for a message, without a full stop.
-        kind: ``malformed``, ``duplicate``, ``unknown`` (the annotations have no such query, or more than one) or
-            ``contradiction`` (what the record says of its query does not fit: ids are counted otherwise, say).
+        kind: ``malformed``, ``duplicate``, ``unknown`` (the annotations have no such query, or several) or
+            ``contradiction`` (the record contradicts the annotations: it counts ids otherwise, say).
     """
 
     def __init__(self, reason: str, kind: str = "malformed") -> None:

@@ -1,7 +1,7 @@
 """Which frames a step sees, which seconds it owns, and reading them in bounded memory.
 
-Frames are numbered in the frame store (a constant rate). All windows of a video lie at equal distances in its
-*padded sequence*: the frames of the video with the first and last repeated where a window hangs over an edge.
+Frames are numbered in the frame store (a constant rate). All windows of a video lie at equal distances in its *padded
+sequence*: its frames, the first and last repeated where a window hangs over an edge.
 """
 
 import math
@@ -52,10 +52,10 @@ def plan_windows(num_frames: int, *, window: int, stride: int, padding: Padding)
         num_frames: frames of the video, at least 1.
         window: frames of a window.
         stride: frames between the beginnings of two windows.
-        padding: ``"edge"``: N = ceil(frames / stride) windows, each centred on the `stride` frames that its step
-            owns, the first and last frame repeated at the ends (not in the paper: chosen because no half window
-            is lost at either end and steps line up with time). ``"valid"``: only windows that lie inside the
-            video, from pytorchvideo's uniform clip sampler; one window when the video is shorter than that.
+        padding: ``"edge"``: N = ceil(frames / stride) windows, each centred on the `stride` frames that its step owns.
+            The first and last frame are repeated at the ends. Not in the paper: chosen because no half window is lost,
+            and steps line up with time. ``"valid"``: only windows that lie inside the video, from pytorchvideo's
+            uniform clip sampler; one window when the video is shorter than that.
 
     Raises:
         FeatureError: there is no frame.

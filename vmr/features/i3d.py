@@ -93,8 +93,8 @@ def pool_time(
 ) -> Float[Tensor, "B N D"]:
     """Features of the windows that lie in a row of temporal positions.
 
-    The mean over the pairs that the final pool averages is a weighted mean of the positions: 1, 2, ..., 2, 1,
-    which is 1,2,2,2,2,2,2,1 / 14 for the 8 positions of 64 frames.
+    The final pool averages pairs. Their mean is a mean of the positions with weights 1, 2, ..., 2, 1: for the 8
+    positions of 64 frames 1,2,2,2,2,2,2,1 / 14.
 
     Args:
         positions: outputs of `pool_space`, one for 8 frames.

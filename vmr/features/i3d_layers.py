@@ -138,7 +138,7 @@ def _conv_in_pairs(
 
     The same sums. Convolutions of three channels leave a CPU's vector units half empty: this takes an eighth less
     (benchmarks/i3d_variants.py). Channels last, joining neighbours moves nothing. A card's matrix units want multiples
-    of 8 channels, without which cuDNN falls back to a kernel that took half of the network's time: zeros fill them up.
+    of 8 channels, so zeros fill them up. Without, cuDNN took a kernel that needed half of the network's time.
 
     Args:
         x: the input; W is even.

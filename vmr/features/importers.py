@@ -56,8 +56,8 @@ def import_features(
         manifests: manifests of the videos, for durations that the annotations lack; may be empty.
 
     Raises:
-        FeatureError: the source cannot be read, or none or too many of its videos are usable (a wrong stride or frame
-            rate shows so, and so do two kinds of features in one source).
+        FeatureError: the source cannot be read, or too few of its videos are usable. A wrong stride or frame rate shows
+            so, and so do two kinds of features in one source.
         ShardError: the disk is full or a folder cannot be written.
     """
     source, fps, stride, window = Path(settings.source), settings.fps, settings.stride, settings.window

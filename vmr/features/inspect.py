@@ -44,9 +44,8 @@ def features_diff(first: Path, second: Path) -> pd.DataFrame:
         second: feature file b.
 
     Returns:
-        One row for every video in either: steps and last second in a and b (empty where absent), mean and smallest
-        cosine between vectors of the same step (of the steps that both have; empty where the lengths of the vectors
-        differ or a video is absent in one).
+        One row for every video in either: steps and last second in both, mean and smallest cosine between vectors of
+        the same step. Cells are empty where a video is absent or vectors have other lengths.
 
     Raises:
         FeatureError: a file is missing, damaged or no feature file.

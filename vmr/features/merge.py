@@ -58,8 +58,8 @@ def merge_features(
         reduction: the PCA (one made elsewhere gives all of its components unless told) and where it projects.
 
     Raises:
-        FeatureError: a shard is missing or was made in another way, a video lies in two shards, a status file is
-            none, or there is nothing to fit the PCA on.
+        FeatureError: a shard is missing or was made otherwise, a video lies in two, a status file is wrong, or no video
+            is there to fit the PCA on.
         DamageError: a shard was altered. Without PCA its features are not read, and are checked by who reads them.
         ShardError: the disk is full or a folder cannot be written.
     """

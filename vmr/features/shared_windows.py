@@ -1,9 +1,9 @@
 """Exact windows of I3D that share what they have in common.
 
 Windows of 64 frames every 8 overlap by 7/8. Inside, the first layers compute the same for all of them; only near its
-two ends does a window differ from its neighbours, since it is padded with zeros there. Up to Mixed_3c, where most of
-the operations are, the interior is therefore computed once for the video (a stream) and only the ends once for each
-window; from there on every window goes through the network by itself.
+two ends does a window differ from its neighbours, since it is padded with zeros there. Most of the operations are up to
+Mixed_3c. There the interior is computed once for the video (a stream) and only the ends once for each window; from
+there on every window goes through the network by itself.
 
 Of the 32 positions of a window that Mixed_3c gives, 4 + 5 are its own. Further on the own part grows to the whole,
 so sharing ends there.

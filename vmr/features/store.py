@@ -104,9 +104,8 @@ def _refuse_another_kind(file: h5py.File, path: Path) -> None:
 class FeatureStore:
     """Features of a dataset or shard, read video by video.
 
-    The file is opened at the first access, so that a store can be handed to a worker process. From then on every
-    access raises `FeatureError` for a file that is missing or of another kind, and `DamageError` for one that was
-    altered so that it cannot be read.
+    The file is opened at the first access, so that a store can be handed to a worker process. Every access raises
+    `FeatureError` for a file that is missing or of another kind, and `DamageError` for an unreadable one.
 
     Args:
         path: a shard or a merged file; external links are followed relative to its own place.

@@ -1,8 +1,8 @@
 """One convolutional pass of I3D over a video of any length, in pieces, in bounded memory.
 
-Every stage of the network keeps the few inputs that its next outputs still need, so a piece costs what its own
-frames cost, and cutting a video elsewhere changes nothing but rounding. Where a frame is repeated, as it is at both
-ends of every video, a stage computes the one output that sees nothing else once.
+Every stage of the network keeps the few inputs that its next outputs need. So a piece costs what its own frames cost,
+and other cuts of the video change nothing but rounding. Where a frame is repeated, as it is at both ends of every
+video, a stage computes the one output that sees nothing else once.
 """
 
 from typing import Any

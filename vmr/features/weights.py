@@ -54,8 +54,8 @@ def load_into(
         module: the network, changed in place.
         path: as for `read_weights`.
         rename: from the keys of the file to those of the network.
-        unused: prefixes of (renamed) keys that no feature comes from, such as the classifier's: the file may have them
-            in any shape or lack them, and what the network has of them stays as it is.
+        unused: prefixes of (renamed) keys that no feature comes from, such as the classifier's. The file may have them
+            in any shape, or not at all; the network keeps its own.
 
     Returns:
         Metadata of the file.

@@ -86,8 +86,8 @@ def stretch_result(
 ) -> StretchResult:
     """Reduce the prediction for one stretch to what is compared with the others.
 
-    Within a stretch a prediction says which step is meant whether the stretch holds the moment or not, so that its
-    scores need the prediction's `evidence` before they can be compared with another stretch's.
+    A prediction names steps whether the stretch holds the moment or not. So its scores need the prediction's `evidence`
+    before they are compared with another stretch's.
 
     A span belongs to the stretch to whose middle its own is nearest; others leave it out, so that moments that
     are cut at the end of a stretch do not compete with the whole ones.

@@ -1,7 +1,7 @@
 """How far a run has come, for a person: jobs of each stage, videos of the shards at work, rates and time left.
 
-Snakemake counts jobs, and one of them may hold a thousand videos for hours. What is inside a job shows in the files
-that it keeps in order to go on after a kill: the parts of a shard, the history of a training.
+Snakemake counts jobs, and one of them may hold a thousand videos for hours. The state of a job shows in the files that
+it keeps for the case of a kill: parts of a shard, history of a training.
 """
 
 from __future__ import annotations

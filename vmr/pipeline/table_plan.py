@@ -115,8 +115,8 @@ class TablePlan:
     def frames_option(self, wildcards: Any) -> str:
         """The frame stores of the job's dataset. Imported features have none.
 
-        No inputs: they are there once their manifests are, and who deletes them then wants neither the videos decoded
-        again for pictures nor a finished report made anew.
+        They are no inputs. Whoever deletes them wants neither videos decoded again for pictures nor a finished report
+        made anew.
         """
         if self.plan.source(wildcards.dataset) in self.plan.imports:
             return ""

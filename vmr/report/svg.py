@@ -1,7 +1,7 @@
 """Small charts as SVG text: lines, bars, maps of cells and intervals. Colours and type come from the page's CSS.
 
-Written here instead of by matplotlib because colours must follow the page into the dark and into print, marks need
-titles that a reader of a screen hears, and twenty charts must not weigh megabytes.
+Written here instead of by matplotlib: colours follow the page into the dark and into print, marks have titles for
+readers of screens, and twenty charts weigh little.
 """
 
 from __future__ import annotations

@@ -57,8 +57,8 @@ def writing(path: Path | str) -> Iterator[None]:
 def numbered_files(paths: Iterable[Path | str]) -> list[Path]:
     """The files that paths name; ``shard_{0..31}.csv`` names 32 of them, both ends included.
 
-    Linux limits an argument to 128 KiB, and Snakemake passes a whole command to the shell as one argument: the names
-    of a thousand shards are too long. An existing file of such a name is taken as it is.
+    Snakemake passes a command as one argument, which Linux limits to 128 KiB: too little for the names of a thousand
+    shards. An existing file of such a name is taken as it is.
 
     Raises:
         ValueError: the first number is larger than the last.

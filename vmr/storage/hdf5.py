@@ -1,8 +1,7 @@
 """Writing HDF5 files on disks that may get full, and reading files that may be damaged.
 
-libhdf5 does not survive a failed write: it cannot close the file, prints tracebacks from its destructors and, in a
-process with threads, crashes (seen with h5py 3.16). So it writes through a file object that reports success and
-remembers the error.
+libhdf5 does not survive a failed write. It cannot close the file, prints tracebacks and, in a process with threads,
+crashes (seen with h5py 3.16). So it writes through a file object that reports success and remembers the error.
 """
 
 from __future__ import annotations

@@ -4,9 +4,9 @@ While a process works on a shard, every finished video has its own small HDF5 fi
 ``{final name}.parts``. At the end they are gathered into the final file, which gets its name by a rename. So a
 killed process loses the current video and nothing else, and no HDF5 file is written in place.
 
-Snakemake deletes the final file before it starts a job again, be it for one sentence more in the annotations. So a
-second name of it, ``{final name}.kept`` (a hard link, which takes no space), lets the job find what it had finished:
-only videos that are new or were changed are done.
+Snakemake deletes the final file before it starts a job again, be it for one sentence more in the annotations. A hard
+link ``{final name}.kept`` lets the job find what it had finished, and takes no space. Only new or changed videos are
+done.
 """
 
 from __future__ import annotations

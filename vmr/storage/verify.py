@@ -68,8 +68,8 @@ class Verified:
 def verify_files(folder: Path) -> Verified:
     """Read every HDF5 file that the workflow has made for a dataset, and compare it with its checksums.
 
-    A process of its own reads them, since libhdf5 does not survive every altered byte: a file over which that process
-    ends is damaged, and another one goes on with the next.
+    A process of its own reads them, since libhdf5 does not survive every altered byte. Where it crashes, the file is
+    damaged, and a new process goes on with the next.
 
     Args:
         folder: such as ``work/charades``.

@@ -31,8 +31,8 @@ def trained_rows(paths: Sequence[Path], *, datasets: Sequence[str]) -> list[Row]
         datasets: the datasets that they may belong to.
 
     Raises:
-        EvaluationError: a file is not such a record, belongs to another dataset, has the seed of another one, or
-            its queries, coverage or settings differ from those that it would be averaged with.
+        EvaluationError: a file is no record of scores, or is of another dataset. Or its seed was there before, or its
+            queries, coverage or settings differ from those of the other seeds.
     """
     records = []
     for path in paths:
