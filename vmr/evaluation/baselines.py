@@ -109,16 +109,14 @@ def compute_baselines(
 
 
 def choose_windows(training: pd.DataFrame, *, grid_steps: int = GRID_STEPS) -> dict[str, tuple[float, float]]:
-    """The window of each criterion that scores best on the training moments.
+    """The window of each criterion that scores best on the training moments, as shares (a, b) of the duration.
 
-    Not in the paper: chosen as the strongest answer that sees neither video nor query. All windows with a and b
-    on a grid of 1 / `grid_steps` are tried; of equally good ones the one with the smaller a, then the smaller b.
+    Not in the paper: chosen as the strongest answer that sees neither video nor query. All windows on a grid of 1 /
+    `grid_steps` are tried; of equally good ones the smaller a counts, then the smaller b. It is the whole video when no
+    row can take part.
 
     Args:
         training: rows of `select_queries`; those of unknown duration, or empty after clamping, do not take part.
-
-    Returns:
-        (a, b) as shares of the duration, for each of `CRITERIA`; the whole video when no row can take part.
     """
     # Of several windows of a sentence the one that is trained on.
     truth = training[["clamped_start_sec", "clamped_end_sec"]].to_numpy(np.float64)
@@ -141,15 +139,11 @@ def choose_windows(training: pd.DataFrame, *, grid_steps: int = GRID_STEPS) -> d
 def window_scores(
     truth: Float[np.ndarray, "Q *W 2"], *, duration_sec: Float[np.ndarray, " Q"], window: tuple[float, float]
 ) -> Float[np.ndarray, "Q M"]:
-    """Scores of each query when [a * duration, b * duration] is the one answer to all of them.
+    """Scores of each query when [a * duration, b * duration] is the one answer to all of them, so that R@5 equals R@1.
 
     Args:
         truth: the moments, in seconds.
         duration_sec: of the videos; NaN (unknown) makes the query wrong.
-        window: (a, b), shares of the duration.
-
-    Returns:
-        One column for each of `METRICS`. There is one span a query, so that R@5 equals R@1.
     """
     moments = truth.reshape(len(truth), -1, 2)
     ious = np.nan_to_num(temporal_iou(np.outer(duration_sec, window)[:, None], moments, hull=True)).max(axis=1)
@@ -162,17 +156,13 @@ def expected_random_scores(
 ) -> Float[np.ndarray, "Q M"]:
     """Expected scores of a random span: two independent uniform points of the video, in order.
 
-    Exact up to quadrature, so that no seed can be lucky: R@1 from `random_hit_probability`, R@n as the chance that
-    one of n independent spans hits, mIoU as the integral of the hit probability over the threshold. The paper
-    prints a random row (Charades-STA test: 8.51 at 0.5 and 3.03 at 0.7) without saying how its spans are drawn;
-    ours gives 10.84 and 3.03 there.
+    Exact up to quadrature, so that no seed can be lucky: R@1 from `random_hit_probability`, R@n as the chance that one
+    of n spans hits, mIoU as the integral of the hit probability over the threshold. The paper prints a random row
+    (Charades-STA test: 8.51 at 0.5 and 3.03 at 0.7) without saying how its spans are drawn; ours gives 10.84 and 3.03.
 
     Args:
         truth: the moments, in seconds; several of a query are scored on a grid of spans.
         duration_sec: of the videos; NaN (unknown) makes the query wrong.
-
-    Returns:
-        One column for each of `METRICS`.
     """
     if truth.ndim == 3:
         values = expected_random_scores(truth[:, 0], duration_sec=duration_sec)
@@ -214,11 +204,8 @@ def random_hit_probability(relative: Float[np.ndarray, "Q 2"], *, threshold: flo
     for x before the span, one for x inside it.
 
     Args:
-        relative: spans as shares of the duration, start <= end; they may leave [0, 1].
+        relative: spans as shares of the duration, start <= end; they may leave [0, 1]. Those without length get 0.
         threshold: in (0, 1].
-
-    Returns:
-        Probabilities; 0 for spans without length.
 
     >>> random_hit_probability(np.array([[0.0, 1.0]]), threshold=0.5).tolist()  # the triangle y - x >= 1/2
     [0.25]

@@ -29,12 +29,10 @@ LEVEL = 0.95
 
 @dataclass(frozen=True, eq=False)
 class VideoSums:
-    """Sums of the scores of each video's queries.
+    """Sums of the scores of each video's queries, by kind of ground truth.
 
     Attributes:
-        video_ids: the V videos, each once.
         covered_mask: True where the video has features (or an answer).
-        sums: sums over the video's queries, values from 0 to the number of queries, by kind of ground truth.
     """
 
     video_ids: tuple[str, ...]
@@ -49,13 +47,7 @@ def sum_by_video(
     video_ids: Sequence[str],
     covered_mask: Bool[np.ndarray, " Q"] | None = None,
 ) -> VideoSums:
-    """Add the scores of queries up by video, videos in the order of first appearance.
-
-    Args:
-        values: what `query_scores` gave, by kind of ground truth.
-        video_ids: the video of every query.
-        covered_mask: True where the video of the query has features; None: everywhere.
-    """
+    """Add the scores of queries up by video, videos in the order of first appearance; no mask: all are covered."""
     codes, videos = pd.factorize(np.asarray(video_ids, dtype=object))
     count = len(videos)
     covered = np.ones(count, dtype=bool)
@@ -83,17 +75,10 @@ def same_videos(one: VideoSums, other: VideoSums) -> bool:
 def resampled_means(
     sums: Float[np.ndarray, "V M"], *, queries: Int[np.ndarray, " V"], seed: int = 0, resamples: int = RESAMPLES
 ) -> Float[np.ndarray, "R M"]:
-    """Mean scores of test sets made of as many videos, drawn with replacement (the cluster bootstrap).
+    """Mean scores of test sets made of as many videos, drawn with replacement (the cluster bootstrap), as shares.
 
-    A drawn video brings all its queries, so that the number of queries differs between draws: each mean is a sum
-    over a count. The same seed draws the same videos, so that differences of two methods are paired.
-
-    Args:
-        sums: sums over the queries of each video.
-        queries: number of queries of each video, at least 1.
-
-    Returns:
-        A mean for each draw, as a share.
+    A drawn video brings all its queries, so each mean is a sum over a count. The same seed draws the same videos, so
+    that differences of two methods are paired. Each video has at least one query.
     """
     draws = _draws(len(queries), seed, resamples)
     means: Float[np.ndarray, "R M"] = (draws @ sums) / (draws @ queries.astype(np.float64))[:, None]
@@ -109,13 +94,10 @@ def intervals(
     level: float = LEVEL,
     metrics: Sequence[str] = METRICS,
 ) -> dict[str, list[float]] | None:
-    """Percentile bootstrap interval of every metric.
+    """Percentile bootstrap interval of every metric, ``[low, high]`` in percent; None with fewer than two videos.
 
     Args:
         sums: sums over the queries of each video; of differences, for an interval of a difference.
-
-    Returns:
-        ``[low, high]`` in percent by name of metric; None with fewer than two videos, which say nothing.
     """
     if len(queries) < 2:
         return None
@@ -133,11 +115,7 @@ def confidence_by_video(
     level: float = LEVEL,
     metrics: Sequence[str] = METRICS,
 ) -> dict[str, Any] | None:
-    """Intervals against every kind of ground truth, and how they were made.
-
-    Returns:
-        Settings, and `intervals` by kind of ground truth; None with fewer than two videos.
-    """
+    """Intervals by kind of ground truth, and how they were made; None with fewer than two videos."""
     if len(videos.video_ids) < 2:
         return None
     settings: dict[str, Any] = {"level": level, "resamples": resamples, "seed": seed, "unit": "video"}
@@ -161,10 +139,8 @@ def covered_scores(videos: VideoSums, covered_mask: Bool[np.ndarray, " V"]) -> d
 def write_video_scores(path: Path, rows: Sequence[VideoSums]) -> None:
     """Write sums by video as CSV: one line for each video of each row (of a table).
 
-    Args:
-        path: the CSV. Columns: row (its number), video_id, queries, covered (1 or 0), and a sum for each kind of
-            ground truth and metric.
-        rows: at least one.
+    Columns are row (its number), video_id, queries, covered (1 or 0), and a sum for each kind of ground truth and
+    metric.
     """
     tables = []
     for number, videos in enumerate(rows):

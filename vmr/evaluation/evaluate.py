@@ -117,14 +117,10 @@ def evaluate_predictions(
 
 
 def select_queries(table: pd.DataFrame, *, splits: list[str], manifests: list[Path], moments: Path) -> pd.DataFrame:
-    """Rows of the table of moments in these splits, with clamped spans and the durations that are known.
+    """Rows of the table in these splits, with clamped spans; `duration_sec` is NaN only where nobody knows it.
 
     Args:
-        splits: names of splits; each must have queries.
         moments: where the table comes from, for the error.
-
-    Returns:
-        The rows with the columns of `clamp_spans`; `duration_sec` is NaN only where nobody knows it.
 
     Raises:
         EvaluationError: a split has no queries.

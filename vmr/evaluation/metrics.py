@@ -94,14 +94,11 @@ def score_sets(
     covered_mask: Bool[np.ndarray, " Q"] | None,
     metrics: Sequence[str] = METRICS,
 ) -> dict[str, Scores | None]:
-    """Averages over all queries and over the covered ones.
+    """Averages over all queries and over the covered ones: ``{"raw": ..., "raw_covered": ...}`` and so on.
 
     Args:
         values: what `query_scores` gave, by kind of ground truth.
         covered_mask: True where the video of the query has features; None when that means nothing (baselines).
-
-    Returns:
-        ``{"raw": ..., "clamped": ..., "raw_covered": ..., "clamped_covered": ...}``, the latter two only with a mask.
     """
     sets = {name: average(own, metrics=metrics) for name, own in values.items()}
     if covered_mask is not None:

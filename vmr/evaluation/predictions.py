@@ -60,14 +60,10 @@ class Predictions:
 
 
 def read_predictions(path: Path | str, *, moments: pd.DataFrame) -> dict[str, Spans]:
-    """Read ranked spans that answer the queries of a table of moments; one bad line refuses the file.
+    """Spans in seconds by query id, best first, of a file of JSON lines; one bad line refuses the file.
 
     Args:
-        path: JSON lines as docs/predictions.md says.
         moments: the table of moments; queries of any of its splits may be answered.
-
-    Returns:
-        Spans in seconds by query id: float64 of shape (n, 2), n >= 0, best first.
 
     Raises:
         EvaluationError: the file is missing or has a bad line, see `parse_predictions`.
@@ -123,13 +119,10 @@ def parse_predictions(path: Path | str, *, finder: QueryFinder) -> Predictions:
 
 
 def refuse_bad_lines(predictions: Predictions, *, kinds: Collection[str] | None = None) -> None:
-    """Raise an error that names each fault once, with the first line that has it, if there are any.
-
-    Args:
-        kinds: only these kinds are refused.
+    """Refuse bad lines, of these kinds where they are named.
 
     Raises:
-        EvaluationError: there is a bad line.
+        EvaluationError: names each fault once, with the first line that has it.
     """
     faults = [fault for fault in faults_of(predictions.bad) if kinds is None or fault.first.kind in kinds]
     if not faults:

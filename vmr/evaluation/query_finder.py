@@ -206,10 +206,9 @@ class QueryFinder:
 
 
 def finder_of_moments(moments: pd.DataFrame) -> QueryFinder:
-    """A finder for a table of moments; the place of a sentence is that of its row among those of video and split.
+    """A finder for a table of moments, by sentence too where it has that column.
 
-    Args:
-        moments: with the columns query_id, video_id and split, and sentence where sentences are to be found.
+    The place of a sentence is that of its row among those of video and split.
     """
     places = moments.groupby(["split", "video_id"], sort=False).cumcount()
     sentences = moments["sentence"] if "sentence" in moments else [""] * len(moments)

@@ -11,11 +11,7 @@ from vmr.names import SIMULATED
 def is_simulated(record: Mapping[str, Any]) -> bool:
     """Whether the features that a record of scores names are simulated.
 
-    The record says so where it was made from a run that knew the features' provenance; the name of the features
-    decides for records of other origin, and older ones.
-
-    Args:
-        record: of scores, as `evaluate_predictions` writes it; or anything else with `features`.
+    The record says so where the provenance of the features was known. Else their name decides.
 
     >>> is_simulated({"features": "simulated_small"}), is_simulated({"features": "i3d", "simulated": True})
     (True, True)
@@ -26,12 +22,7 @@ def is_simulated(record: Mapping[str, Any]) -> bool:
 
 
 def told_by(provenance: object) -> bool:
-    """Whether the provenance of features says, at whatever depth, that they are simulated.
-
-    An import keeps what its source said, and the import of an import keeps that: the mark may lie deep.
-
-    Args:
-        provenance: of a feature file, as the record of a run repeats it.
+    """Whether the provenance of features says, at whatever depth, that they are simulated: imports nest it.
 
     >>> told_by({"extractor": "my_i3d", "source_provenance": {"simulated": True}}), told_by({"extractor": "i3d"})
     (True, False)
@@ -50,9 +41,6 @@ def told_by(provenance: object) -> bool:
 
 def features_title(record: Mapping[str, Any]) -> str:
     """What tables call the features of a record: their name, which never hides that they are simulated.
-
-    Args:
-        record: of scores, see `is_simulated`.
 
     >>> features_title({"features": "my_i3d", "simulated": True}), features_title({"features": "simulated"})
     ('my_i3d (simulated)', 'simulated')

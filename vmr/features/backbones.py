@@ -19,10 +19,8 @@ _STD = (0.225, 0.225, 0.225)
 
 
 def build_backbone(name: str) -> nn.Module:
-    """A backbone of pytorchvideo with random weights and the key names of its published checkpoints.
-
-    Args:
-        name: ``"i3d_r50"`` or ``"slow_r50"``.
+    """A backbone of pytorchvideo, `i3d_r50` or `slow_r50`, with random weights and the keys of its published
+    checkpoints.
     """
     return resnet50(name)
 

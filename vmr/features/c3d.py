@@ -93,11 +93,7 @@ def load_crop_mean(path: Path | str) -> Float[np.ndarray, "16 112 112 3"]:
 
 
 class C3dClips(nn.Module):
-    """Subtract the mean of Sports-1M from clips and put the channels into the order of the network.
-
-    Args:
-        crop_mean: the mean clip (blue, green, red); None for the mean by channel.
-    """
+    """Subtract the mean of Sports-1M and order the channels blue, green, red; no mean clip: the mean by channel."""
 
     mean: Tensor
 

@@ -26,11 +26,8 @@ class WindowPlan:
     """The windows of one video.
 
     Attributes:
-        steps: number of windows, and of feature vectors.
-        window: frames of a window.
         stride: frames between the beginnings of two windows.
         first_frame: frame at which window 0 begins; negative where the first frame is repeated before it.
-        num_frames: frames of the video.
     """
 
     steps: int
@@ -50,12 +47,9 @@ def plan_windows(num_frames: int, *, window: int, stride: int, padding: Padding)
 
     Args:
         num_frames: frames of the video, at least 1.
-        window: frames of a window.
-        stride: frames between the beginnings of two windows.
         padding: ``"edge"``: N = ceil(frames / stride) windows, each centred on the `stride` frames that its step owns.
-            The first and last frame are repeated at the ends. Not in the paper: chosen because no half window is lost,
-            and steps line up with time. ``"valid"``: only windows that lie inside the video, from pytorchvideo's
-            uniform clip sampler; one window when the video is shorter than that.
+            The first and last frame are repeated at the ends. Not in the paper: chosen because no half window is lost.
+            ``"valid"``: only windows inside the video, as pytorchvideo cuts them; one where the video is shorter.
 
     Raises:
         FeatureError: there is no frame.
@@ -82,16 +76,12 @@ def _clips_inside(num_frames: int, *, window: int, stride: int) -> int:
 def step_seconds(
     plan: WindowPlan, *, fps: float, duration_sec: float, padding: Padding
 ) -> tuple[Float64[np.ndarray, "N"], Float64[np.ndarray, "N"]]:
-    """Interval of the video that each step owns; the intervals follow one another without gap.
+    """Start and end in seconds of the interval that each step owns; there are no gaps between them.
 
     Args:
-        fps: frames a second.
         duration_sec: length of the stored frames; the last interval ends there.
-        padding: as in `plan_windows`. With ``"valid"`` a step owns the middle `stride` frames of its window, and
-            the first and last step own the ends of the video too.
-
-    Returns:
-        Beginning and end of each step in seconds.
+        padding: with ``"valid"`` a step owns the middle `stride` frames of its window, the first and last also the
+            ends.
     """
     offset = 0 if padding == "edge" else (plan.window - plan.stride) // 2
     edges = (np.arange(plan.steps + 1, dtype=np.float64) * plan.stride + offset) / fps
@@ -103,10 +93,7 @@ def step_seconds(
 
 
 def padded_sequence(frames: Iterable[Frames], plan: WindowPlan) -> Iterator[Frames]:
-    """The padded sequence of a video, chunk by chunk, `plan.length` frames in all.
-
-    Args:
-        frames: consecutive chunks of the video's frames from frame 0.
+    """The padded sequence of a video, `plan.length` frames in all, from chunks of its frames.
 
     Raises:
         FeatureError: there are fewer frames than the plan expects.
@@ -137,13 +124,7 @@ def padded_sequence(frames: Iterable[Frames], plan: WindowPlan) -> Iterator[Fram
 
 
 def without_gaps(sequence: Iterable[Frames], *, window: int, stride: int) -> Iterator[Frames]:
-    """The frames that some window sees, so that windows far apart lie one behind the other.
-
-    Args:
-        sequence: consecutive chunks of the padded sequence.
-        window: frames of a window.
-        stride: frames between the beginnings of two windows.
-    """
+    """The frames of the padded sequence that some window sees, so that windows far apart lie one behind the other."""
     begin = 0
     for chunk in sequence:
         if window < stride:
@@ -155,15 +136,11 @@ def without_gaps(sequence: Iterable[Frames], *, window: int, stride: int) -> Ite
 
 
 def slabs(sequence: Iterable[Frames], *, length: int, advance: int) -> Iterator[Frames]:
-    """Cut a stream of frames into overlapping pieces, holding one piece at a time.
+    """Cut a stream of frames into overlapping pieces, holding one piece at a time, until one ends with the stream.
 
     Args:
-        sequence: consecutive chunks of frames.
         length: frames of a piece; the last ones may be shorter.
         advance: frames between the beginnings of two pieces, at most `length`.
-
-    Yields:
-        Pieces until one ends with the stream.
     """
     held: list[Frames] = []
     count = 0
@@ -185,15 +162,11 @@ def slabs(sequence: Iterable[Frames], *, length: int, advance: int) -> Iterator[
 
 
 def resize_and_crop(frames: Frames, *, short_side: int | None, size: tuple[int, int] | None, crop: int) -> Frames:
-    """Resize frames (bilinear, antialiased) and cut out their centre.
+    """Resize RGB frames (bilinear, antialiased) and cut a square of edge `crop` out of their centre.
 
     Args:
         short_side: shorter edge after resizing, aspect ratio kept; None when `size` says more.
         size: height and width after resizing, whatever the aspect ratio.
-        crop: edge of the square that is cut out of the middle.
-
-    Returns:
-        Frames of `crop` x `crop`, contiguous.
     """
     _, height, width, _ = frames.shape
     if size is None:
@@ -208,10 +181,5 @@ def resize_and_crop(frames: Frames, *, short_side: int | None, size: tuple[int, 
 
 
 def windows_of(slab: UInt8[Tensor, "T H W 3"], *, window: int, stride: int) -> UInt8[Tensor, "B 3 window H W"]:
-    """The windows of a piece of the padded sequence as a view: no frame is copied.
-
-    Args:
-        window: frames of a window.
-        stride: frames between the beginnings of two windows.
-    """
+    """The windows of a piece of the padded sequence as a view: no frame is copied."""
     return slab.unfold(0, window, stride).permute(0, 3, 4, 1, 2)

@@ -24,11 +24,7 @@ def compared_videos(video_ids: list[str]) -> set[str]:
 def cosine_to_exact_window(
     extractor: Extractor, store: FrameStore, video_id: str, video: VideoFeatures
 ) -> tuple[int, float]:
-    """Compare the vector of the middle step with that of its window by itself.
-
-    Returns:
-        The step, and the cosine.
-    """
+    """Compare the vector of the middle step with that of its window by itself: the step, and the cosine."""
     plan = extractor.plan(store.info(video_id).num_frames)
     step = plan.steps // 2
     begin = plan.first_frame + step * plan.stride

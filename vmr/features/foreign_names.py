@@ -117,7 +117,6 @@ def what_is_held(
     """What a source holds instead of the videos that are looked for, as sentences for a message.
 
     Args:
-        names: names of files or datasets.
         read: whether a name is of a kind that is read.
         others: names of further things there, which are not read.
     """

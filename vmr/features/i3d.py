@@ -119,11 +119,7 @@ def pool_time(
 def fold_batch_norm(model: InceptionI3d) -> InceptionI3d:
     """Fold every batch norm into the convolution before it, in place: the same function in fewer passes.
 
-    Args:
-        model: a network with its final weights, in float32. It is put into evaluation mode.
-
-    Returns:
-        The same object; its keys are no longer those of the port.
+    The network is put into evaluation mode, and its keys are no longer those of the port.
     """
     model.eval()
     for unit in model.modules():

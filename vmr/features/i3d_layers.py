@@ -91,10 +91,7 @@ class SameMaxPool3d(nn.Module):
 class Unit3d(nn.Module):
     """Convolution without bias, batch norm and ReLU; after `fold_batch_norm` a convolution with bias and ReLU.
 
-    Args:
-        kernel: edge of the cubic kernel.
-        stride: step along time, height and width.
-        final: a layer of logits: bias instead of batch norm, no ReLU.
+    A layer of logits (`final`) has a bias instead of batch norm, and no ReLU.
     """
 
     def __init__(

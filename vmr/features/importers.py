@@ -154,10 +154,8 @@ def import_features(
 
 
 def of_another_length(numbers: Mapping[str, int]) -> dict[str, str]:
-    """Videos whose vectors are not as long as those of most videos; of equally many the shorter length is right.
-
-    Returns:
-        By video what is wrong with it.
+    """By video what is wrong with it, where its vectors are not as long as most. Of equally many, the shorter length is
+    right.
 
     >>> of_another_length({"a": 4, "b": 1024, "c": 1024})
     {'a': 'vectors of 4 numbers, those of 2 of 3 videos have 1,024'}
@@ -236,7 +234,10 @@ def times_of_shape(
 def step_times(
     steps: int, *, duration: float, fps: float | None, stride: float | None, window: float | None
 ) -> tuple[Float64[np.ndarray, "N"], Float64[np.ndarray, "N"]]:
-    """Interval of each step of features that were made elsewhere.
+    """Start and end in seconds of each step of features that were made elsewhere, if it begins before the video ends.
+
+    A count may exceed the duration by a step or a tenth; what lies beyond has no seconds of its own. Steps are not
+    stretched to fit: most often a duration was rounded or cut, and the stated rate holds.
 
     >>> start, end = step_times(330, duration=100.0, fps=24.0, stride=8.0, window=None)
     >>> len(start), float(end[-1])
@@ -245,15 +246,7 @@ def step_times(
     Args:
         duration: of the video in seconds; NaN when unknown.
         fps: frames a second that they were made at; None to spread them evenly.
-        stride: frames between two steps.
-        window: frames that a step sees, where only whole windows were used: then it owns the middle `stride` of
-            them, and the first and last step own the ends of the video too, as in `step_seconds`.
-
-    Returns:
-        Beginning and end in seconds of each step that begins before the video ends. The last ones may be lacking: a
-        count may exceed the duration by a step or a tenth of it, and what lies beyond has no seconds of its own. Not
-        stretched to fit, as steps that fall short are not either: most often a duration was rounded or cut, and the
-        stated rate holds. That it does not, the doctor finds where the video is there.
+        window: frames that a step sees, where only whole windows were used, see `step_seconds`.
 
     Raises:
         FeatureError: the count does not fit the duration, or neither duration nor rate is known.

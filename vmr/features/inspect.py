@@ -40,12 +40,9 @@ def features_info(path: Path) -> str:
 def features_diff(first: Path, second: Path) -> pd.DataFrame:
     """Compare two feature files video by video.
 
-    Args:
-        second: feature file b.
-
     Returns:
         One row for every video in either: steps and last second in both, mean and smallest cosine between vectors of
-        the same step. Cells are empty where a video is absent or vectors have other lengths.
+            the same step. Cells are empty where a video is absent or vectors have other lengths.
 
     Raises:
         FeatureError: a file is missing, damaged or no feature file.

@@ -48,13 +48,12 @@ def merge_features(
 ) -> None:
     """Unite the shards of a dataset in one feature file.
 
-    Without PCA nothing is copied: the file holds external links to the shards, relative to its own place. With
-    PCA the projected features are written, and the PCA with them (`pca/mean`, `pca/components`,
-    `pca/explained_variance`, `pca/video_ids`).
+    Without PCA nothing is copied: the file holds external links to the shards, relative to its own place. With PCA the
+    projected features are written, and the PCA with them, in the group `pca`.
 
     Args:
         coverage: CSV to write, one row for every video that the annotations or a shard name.
-        moments: table of moments; its videos of `train_split` are the ones that a PCA is fitted on.
+        moments: table of moments; a PCA is fitted on its videos of `train_split`.
         reduction: the PCA (one made elsewhere gives all of its components unless told) and where it projects.
 
     Raises:

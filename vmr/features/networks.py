@@ -18,10 +18,8 @@ class Network:
     Attributes:
         module: clips of floats (B, 3, T, H, W) -> features (B, D).
         normalise: clips of bytes (B, 3, T, H, W) RGB -> floats.
-        dim: length of the feature vector.
         short_side: shorter edge of the resized frames, or None.
         size: height and width of the resized frames, or None.
-        crop: edge of the central crop.
         description: what a reader of the features should know, for the provenance.
     """
 
@@ -35,10 +33,7 @@ class Network:
 
 
 def build_network(name: ExtractorName, path: Path, *, mean_path: Path | None = None) -> Network:
-    """A network with its weights, their digest and origin in its description.
-
-    Args:
-        mean_path: C3D's mean clip, or None for the mean by channel.
+    """A network with its weights, their digest and origin in its description; C3D may have a mean clip.
 
     Raises:
         FeatureError: weights are missing or belong to another network.

@@ -24,8 +24,8 @@ class Pca:
     """A fitted projection.
 
     Attributes:
-        components: orthonormal rows, by falling variance; the largest entry of each is positive, so that equal
-            samples give equal signs.
+        components: orthonormal rows, by falling variance; the largest entry of each is positive, so that equal samples
+            give equal signs.
         explained_variance: variance of the samples along each component (n - 1 in the denominator).
         total_variance: sum of the variances of all input dimensions.
         samples: number of feature vectors that it was fitted on.
@@ -45,13 +45,9 @@ class Pca:
         return float(self.explained_variance.sum() / self.total_variance) if self.total_variance > 0 else 1.0
 
     def on(self, device: torch.device) -> Callable[[Float[np.ndarray, "N D"]], Float32[np.ndarray, "N K"]]:
-        """The projection of feature vectors, computed on a device in double precision.
+        """The projection as a function of vectors, in double precision on a device, where the matrix lies from now on.
 
-        Args:
-            device: where the matrix lies from now on.
-
-        Returns:
-            A function of vectors; it raises FeatureError where they have another length than the fitted ones.
+        The function raises FeatureError for vectors of another length.
         """
         mean, components = (torch.from_numpy(array).to(device) for array in (self.mean, self.components))
 
@@ -145,11 +141,7 @@ class PcaFitter:
         self.samples = total
 
     def fit(self, components: int) -> Pca:
-        """The leading components.
-
-        Args:
-            components: how many; reduced, with a log line, to what the samples determine (one less than their
-                number) or to the length of the vectors.
+        """The leading components; with a log line no more than the samples determine (one less than their number).
 
         Raises:
             FeatureError: fewer than 2 samples.

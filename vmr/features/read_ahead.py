@@ -33,10 +33,9 @@ _MOST_READERS = 8
 
 @dataclass(frozen=True)
 class Piece:
-    """A piece of a video's padded sequence, on the device or on its way there.
+    """A piece of a video's padded sequence, resized and cropped, on the device or on its way there.
 
     Attributes:
-        slab: resized and cropped frames.
         last: whether it is the video's last one.
         copied: passed when the slab has arrived on the card; None on the CPU.
     """

@@ -65,12 +65,7 @@ def _levels(stages: list[nn.Module], window: int) -> list[_Level]:
 
 
 def can_share(*, window: int, stride: int) -> bool:
-    """Whether sharing is possible and worth it: windows overlap by half or more and have an interior.
-
-    Args:
-        window: frames of a window.
-        stride: frames between two windows.
-    """
+    """Whether sharing is possible and worth it: windows overlap by half or more and have an interior."""
     # 10 positions of 2 frames at each end of the longest edge that is computed, see `_levels`.
     return window % 8 == 0 and window >= 32 and stride % 2 == 0 and 2 * stride <= window
 

@@ -18,12 +18,7 @@ _WORTH_SKIPPING = 4
 
 @dataclass(frozen=True)
 class Still:
-    """A frame (or the outputs at one temporal position) that is repeated.
-
-    Attributes:
-        frame: (B, C, 1, H, W).
-        count: how many times it stands there.
-    """
+    """A frame, or the outputs at one temporal position (B, C, 1, H, W), that stands there `count` times."""
 
     frame: Tensor
     count: int
@@ -39,8 +34,7 @@ Segments = list[Tensor | Still]
 def temporal_reach(stage: nn.Module) -> tuple[int, int, int]:
     """Stride of a stage of I3D along time, and the inputs that output j sees before and behind input j * stride.
 
-    Args:
-        stage: a convolution, a pool or an inception module, whose widest branch has a kernel of 3.
+    Of an inception module the widest branch counts, which has a kernel of 3.
     """
     if isinstance(stage, Unit3d):
         kernel, stride = stage.kernel, stage.stride
@@ -53,11 +47,7 @@ def temporal_reach(stage: nn.Module) -> tuple[int, int, int]:
 
 
 def join_time(parts: list[Tensor]) -> Float[Tensor, "B C T H W"]:
-    """Concatenate along time, channels last: as whole frames, which is a plain copy of memory.
-
-    Args:
-        parts: tensors that differ in T only, in any memory format.
-    """
+    """Concatenate along time, channels last: as whole frames, which is a plain copy of memory."""
     frames = torch.cat([part.permute(0, 2, 3, 4, 1) for part in parts], dim=1)
     return frames.permute(0, 4, 1, 2, 3)
 
@@ -92,11 +82,7 @@ class Stage(Protocol):
 
 
 class StageGroup(nn.Module):
-    """Stages in a row of which only the first reaches over time.
-
-    Args:
-        stages: see `InceptionI3d.stages`.
-    """
+    """Stages in a row of which only the first reaches over time."""
 
     def __init__(self, *stages: nn.Module) -> None:
         super().__init__()
@@ -109,12 +95,7 @@ class StageGroup(nn.Module):
 
 
 class StageStream:
-    """A stage of the network fed piece by piece; every output is computed once.
-
-    Args:
-        stage: a stage of `InceptionI3d.stages`, or a group of them.
-        reach: `temporal_reach` of (the first of) it.
-    """
+    """A stage of `InceptionI3d.stages`, or a group of them, fed piece by piece; every output is computed once."""
 
     def __init__(self, stage: Stage, *, reach: tuple[int, int, int]) -> None:
         self.stage = stage

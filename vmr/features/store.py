@@ -23,12 +23,12 @@ _EXACT_STEP, _EXACT_COSINE = "exact_step", "cosine_to_exact_window"
 
 @dataclass(frozen=True)
 class VideoFeatures:
-    """Features of one video.
+    """Features of one video, one vector a step.
 
     Attributes:
         start_sec: beginning of the interval that each step owns, in seconds.
-        exact_cosine: features of one pass only: a step of which the exact window was computed too, and the cosine
-            between the two vectors. None where this was not done.
+        end_sec: its end.
+        exact_cosine: of one pass: a step, and the cosine between its vector and that of the exact window; else None.
     """
 
     features: Float32[np.ndarray, "..."]  # (N, D); shapes are checked below, with a message for users

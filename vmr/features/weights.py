@@ -14,13 +14,10 @@ log = logging.getLogger(__name__)
 
 
 def read_weights(path: Path | str) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read a file of weights onto the CPU.
+    """Tensors by key of a file of weights, and the metadata of a safetensors file.
 
     Args:
         path: ``.safetensors``, or a checkpoint of torch, see `vmr.assets.torch_weights.load_torch_checkpoint`.
-
-    Returns:
-        Tensors by key, and the metadata of a safetensors file.
 
     Raises:
         FeatureError: the file is missing or damaged.
@@ -48,17 +45,12 @@ def load_into(
     rename: Callable[[str], str] = str,
     unused: tuple[str, ...] = (),
 ) -> dict[str, str]:
-    """Load a file of weights into a network; every parameter that is used must be there with its shape.
+    """Load a file of weights into a network and give its metadata; every parameter that is used must have its shape.
 
     Args:
-        module: the network, changed in place.
-        path: as for `read_weights`.
         rename: from the keys of the file to those of the network.
         unused: prefixes of (renamed) keys that no feature comes from, such as the classifier's. The file may have them
             in any shape, or not at all; the network keeps its own.
-
-    Returns:
-        Metadata of the file.
 
     Raises:
         FeatureError: the file cannot be read, or its keys or shapes are not those of the network.

@@ -42,9 +42,7 @@ class WindowEncoder:
 
     Args:
         run: features of clips of bytes on the device.
-        window: frames of a window.
         apart: frames between the beginnings of two windows in a piece, at most a window.
-        batch_size: windows at once.
         shrink: told a smaller number of windows at once, for the next videos.
     """
 
@@ -90,7 +88,6 @@ class StreamEncoder:
     """I3D over a video in pieces that follow one another without overlap; halved where a card's memory ends.
 
     Args:
-        stream: the pass.
         prepare: clips of bytes as the network's input.
         context: in which all of it runs.
         shrink: called when a piece had to be halved, so that the next videos come in smaller ones.
