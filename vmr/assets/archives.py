@@ -42,23 +42,18 @@ def extract_member(archive: Path | str, member: str, *, output: Path | str, limi
 
 
 def extract_files(archive: Path | str, folder: Path | str, *, suffixes: tuple[str, ...], limit_bytes: int) -> int:
-    """Unpack the files of a zip archive of videos with one of some suffixes, all into one folder.
+    """Unpack the files of a zip archive of videos with one of some suffixes into one folder, and count them.
 
     Files that are there with the declared size are left alone, so that an interrupted call goes on.
 
     Args:
-        archive: a zip file.
-        folder: where the files go; made when missing.
         suffixes: such as ``.mp4``, lower case; other members are skipped.
         limit_bytes: the largest size of one file that is accepted.
 
-    Returns:
-        The number of such files.
-
     Raises:
         AssetError: the archive is damaged, encrypted, or holds links or a path that leads out of a folder; two files
-            have the same name, or no file has one of the suffixes; the files unpack to more than videos of so small
-            an archive can have; or the folder cannot be written.
+            have the same name, or no file has one of the suffixes; the files are suspiciously large; or the folder
+            cannot be written.
     """
     archive, folder = Path(archive), Path(folder)
     with _opened(archive, folder) as file:

@@ -74,16 +74,10 @@ def load_flax_pickle(path: Path | str) -> dict[str, Any]:
 
 
 def i3d_state_dict_from_flax(tree: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Rename and transpose the flax weights of Inception-I3D to those of the widely used PyTorch port.
+    """The flax weights of Inception-I3D as float32 arrays with the keys and shapes of the widely used PyTorch port.
 
-    Sonnet's batch norm has no scale, so ``bn.weight`` is all ones; kernels go from (time, height, width, in,
-    out) to (out, in, time, height, width).
-
-    Args:
-        tree: ``{"params": {...}, "batch_stats": {...}}`` as `load_flax_pickle` returns it.
-
-    Returns:
-        float32 arrays by key, such as ``Mixed_3b.b1a.conv3d.weight`` and ``logits.conv3d.bias``.
+    Sonnet's batch norm has no scale, so ``bn.weight`` is all ones; kernels go from (time, height, width, in, out) to
+    (out, in, time, height, width).
 
     Raises:
         AssetError: a layer is missing or unknown, or its shape does not fit its batch norm.

@@ -33,8 +33,6 @@ class Asset:
     """One file from outside.
 
     Attributes:
-        name: what `config.yaml` and ``vmr assets prepare`` call it.
-        description: one line.
         licence: of the file, as its publisher states it.
         preparation: how the original becomes the file that the stages read.
         page: the publisher's description.

@@ -41,13 +41,11 @@ def export_run(
     The file has no code, only tensors and bytes of files whose digests are known from training.
 
     Args:
-        run: folder with `checkpoint.safetensors` and `run.json`.
         assets: folder of word vectors and weights, under the names that training recorded.
-        vectors: the word vectors, if they are elsewhere.
-        weights: the extractor's weights, if they are elsewhere.
+        vectors, weights: the same, if they are elsewhere.
         mean: C3D's mean clip, if training used one.
         features: the merged feature file, or a PCA: needed for reduced features.
-        most_words: number of words that are taken from the beginning of the file of vectors; all of GloVe 6B.
+        most_words: number of words that are taken from the beginning of the file of vectors.
 
     Raises:
         CheckpointError: the run is incomplete or of a blind method, or a file differs from that of training.

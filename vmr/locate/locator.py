@@ -90,12 +90,12 @@ class Locator:
     ) -> Answer:
         """The moments of a video that a sentence may mean.
 
-        A video of at most twice the steps that the network was made for is averaged to these, as in training; a
-        longer one is looked at in overlapping stretches (`vmr.locate.stretches`).
+        A video of at most twice the network's steps is averaged to these, as in training; a longer one is looked at in
+        overlapping stretches (`vmr.locate.stretches`).
 
         Args:
             video: a file; its name is enough where features are given.
-            progress: called while the features of a new video are made, see `Progress`.
+            progress: called while the features of a new video are made.
 
         Raises:
             VideoError: the file is missing or cannot be decoded.

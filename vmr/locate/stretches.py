@@ -57,10 +57,10 @@ def plan_stretches(steps: int, *, max_steps: int) -> list[Stretch]:
 
 @dataclass(frozen=True)
 class StretchResult:
-    """What is kept of a stretch: a few candidates and its own part of the curves.
+    """What is kept of a stretch: a few candidates, best first, and its own part of the curves.
 
     Attributes:
-        spans: candidates in seconds, best first.
+        spans: in seconds.
         log_evidence: how much speaks for this stretch against others, in logarithms; 0 where scores need no weight.
         curves: the stretch's own steps of each curve of the prediction; all but `inside` sum to 1 over all its steps.
         share: the most probable step inside, the weight of the curves; 1 without P_in.
@@ -87,14 +87,11 @@ def stretch_result(
     """Reduce the prediction for one stretch to what is compared with the others.
 
     A prediction names steps whether the stretch holds the moment or not. So its scores need the prediction's `evidence`
-    before they are compared with another stretch's.
-
-    A span belongs to the stretch to whose middle its own is nearest; others leave it out, so that moments that
-    are cut at the end of a stretch do not compete with the whole ones.
+    before they are compared with another stretch's. A span belongs to the stretch to whose middle its own is nearest;
+    others leave it out, so that moments cut at an end do not compete with whole ones.
 
     Args:
-        prediction: for a batch of stretches or queries.
-        row: number of this one in the batch.
+        row: number of this stretch in the batch.
         start_sec: start of every step of the video in seconds.
         alone: there are no other stretches: scores stay P_start * P_end, as in the tables.
     """

@@ -17,17 +17,15 @@ _SECONDS, _MEMORY, _CPU = "s", "max_rss", "cpu_time"
 
 @dataclass(frozen=True)
 class StageCost:
-    """What the jobs of a rule took.
+    """What the measured jobs of a rule took; None where it was not measured, as memory of very short jobs.
 
     Attributes:
-        rule: its name.
-        jobs: those that were measured.
         seconds: wall-clock of all jobs together.
         longest: wall-clock of the longest, in seconds.
-        cpu_seconds: processor time of all jobs; None where it was not measured.
-        memory_mb: largest resident memory of a job, in MiB; None where the jobs were too short to be measured.
-        gpu_seconds: how long the jobs held cards, all together; None without one.
-        gpu_memory_mb: most memory that a job had in use on its card, in MiB; None without one.
+        cpu_seconds: processor time of all jobs.
+        memory_mb: largest resident memory of a job, in MiB.
+        gpu_seconds: how long the jobs held cards, all together.
+        gpu_memory_mb: most memory that a job had in use on its card, in MiB.
     """
 
     rule: str

@@ -19,18 +19,14 @@ _LINES_THAT_TELL_THE_DIMENSION = 64
 
 
 def read_vectors(path: Path, words: Collection[str]) -> dict[str, Float[np.ndarray, "E"]]:
-    """Vectors of those of `words` that a file has; only they are kept in memory.
+    """float32 vectors of those of `words` that a file has; only they are kept in memory. Of a word twice the first
+    counts.
 
-    A line is ``word number number ...``, separated by single blanks. GloVe 840B also has words with blanks
-    inside, and files in word2vec's text format begin with a line of two counts: both are read right.
+    A line is ``word number number ...``, separated by single blanks. GloVe 840B also has words with blanks inside, and
+    files in word2vec's text format begin with a line of two counts: both are read right.
 
     Args:
         path: the text file, or the same compressed with gzip (by its name: ``.gz``).
-        words: wanted words, as they are spelled in the file.
-
-    Returns:
-        float32 vectors by word, all of one dimension; words that are not in the file are absent. Of a word
-        that the file has twice, the first vector counts.
 
     Raises:
         QueryError: the file is missing, damaged, or not of this format.

@@ -59,10 +59,7 @@ def write_query_store(
 
 
 class QueryStore:
-    """The content of a query store, in memory.
-
-    Args:
-        path: a file written by `write_query_store`.
+    """The content of a query store, in memory, as `write_query_store` took it.
 
     Raises:
         QueryError: the file is missing, damaged, or something else.
@@ -70,8 +67,6 @@ class QueryStore:
 
     Attributes:
         query_ids: ids in the order of the file.
-        words: the vocabulary; ``words[0]`` stands for every unknown word.
-        vectors: one float32 row a word; row 0 is zeros.
         provenance: what made the file, among it name and sha256 of the file of vectors.
     """
 

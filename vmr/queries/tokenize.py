@@ -10,12 +10,9 @@ if TYPE_CHECKING:
 
 
 def tokenize(sentence: str) -> list[str]:
-    """Lower-case tokens of a sentence, punctuation included and white space left out.
+    """Lower-case tokens of a sentence, punctuation included and white space left out; it may have none.
 
     The paper does not name its tokenizer; spaCy's rules for English need no model file.
-
-    Returns:
-        The tokens in order; none for a sentence of white space.
 
     >>> tokenize("A person's  opening the door.")
     ['a', 'person', "'s", 'opening', 'the', 'door', '.']

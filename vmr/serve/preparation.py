@@ -32,9 +32,7 @@ class Job:
     Attributes:
         id: hard to guess, for the pages that ask for its progress.
         state: ``waiting``, ``running``, ``done``, ``failed`` or ``stopped``.
-        what: the current step.
-        done: the part of this step that is done.
-        total: all of this step; 0: unknown.
+        done: the part of the current step that is done, of `total`; 0: unknown.
         error: why the work failed, for visitors.
         asked: number of pages that wait for it.
     """

@@ -16,18 +16,14 @@ _WORDS = ("help", "description")  # arguments that only tell a reader what an op
 
 
 def code_digest(modules: Iterable[str], *, without: Iterable[str] = (), files: Iterable[str] = ()) -> str:
-    """Digest of modules and of every module of `vmr` that they import, at their top or later.
+    """Digest, 16 hexadecimal digits, of modules and of every module of `vmr` that they import, at their top or later.
 
     Snakemake does not see edits inside the package. Rules carry this digest among their parameters, so that a changed
     stage runs again. Comments, layout, docstrings, help texts and the words of errors and log messages do not count.
 
     Args:
-        modules: dotted names of modules or packages, such as ``"vmr.video.probe"``.
         without: modules or packages that are imported but cannot change the result.
         files: folders below the package whose files count by their bytes, such as ``"report/templates"``.
-
-    Returns:
-        16 hexadecimal digits.
 
     Raises:
         ModuleNotFoundError: a name is neither a module nor a package of `vmr`.

@@ -17,8 +17,8 @@ import logging
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -61,14 +61,13 @@ class _Earlier:
 class PartialShard:
     """The finished videos of a shard that is not complete yet. Several threads may add to it.
 
-    One process works on a shard at a time; others wait. Jobs of a cluster outlive the Snakemake that began them, and
-    the job of a second Snakemake would else throw away the parts of the first. ``with`` frees the shard at the end;
-    the finished videos are kept.
+    One process works on a shard at a time; others wait, since jobs of a cluster outlive the Snakemake that began them.
+    ``with`` frees the shard at the end; the finished videos are kept.
 
     Args:
         path: the final HDF5 file.
-        settings: everything that determines the content (configuration, digest of the code, weights). Parts and a
-            final file of other settings are not used.
+        settings: all that determines the content (configuration, digest of the code, weights). Parts and a final file
+            of other settings are not used.
 
     Raises:
         ShardError: the disk is full or the folder cannot be written.
@@ -84,7 +83,8 @@ class PartialShard:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._turn = Turn(self.path)
         key_file = self.folder / "settings.sha256"
-        with self._closed_on_failure(), writing(self.path):
+        with ExitStack() as undo, writing(self.path):
+            undo.callback(self.close)
             if self.folder.exists() and (not key_file.exists() or key_file.read_text() != self._key):
                 shutil.rmtree(self.folder)
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -92,6 +92,7 @@ class PartialShard:
                 leftover.unlink()
             with atomic_path(key_file) as temporary:
                 temporary.write_text(self._key)
+            undo.pop_all()
         self._found: _Earlier | None = None
 
     def __enter__(self) -> Self:
@@ -107,8 +108,8 @@ class PartialShard:
     def finished(self, fingerprints: dict[str, str]) -> list[dict[str, Any]] | None:
         """The rows, if the shard was finished with these settings from these inputs, unaltered and without failures.
 
-        The final file then gets its name again, if Snakemake deleted it. So a run is not repeated that was killed
-        after everything was written, or that Snakemake starts again for unchanged inputs.
+        The final file then gets its name again, if Snakemake deleted it. So a run that was killed late is not repeated,
+        nor one that Snakemake starts again for unchanged inputs.
 
         Args:
             fingerprints: of every video of the shard, see `done`.
@@ -185,9 +186,9 @@ class PartialShard:
 
         Args:
             video_ids: the videos of the shard; every one must have been added.
-            attributes: attributes of the final file; dictionaries and lists are stored as JSON text.
-            fingerprints: marks the file as finished for these inputs, see `finished`; None when some videos failed
-                and a later run should try them again.
+            attributes: of the final file; dictionaries and lists are stored as JSON text.
+            fingerprints: marks the file as finished for these inputs; None when a later run should try failed videos
+                again.
 
         Returns:
             The rows of the videos, in sorted order of their ids.
@@ -198,7 +199,8 @@ class PartialShard:
         rows: dict[str, dict[str, Any]] = {}
         # Among the parts, so that a killed run leaves no half file beside the final one.
         temporary = self.folder / f".final{self.path.suffix}"
-        with writing(self.path), _removed_on_failure(temporary):
+        with writing(self.path), ExitStack() as undo:
+            undo.callback(temporary.unlink, missing_ok=True)  # after a failure; else it has its name
             before = h5py.File(self._earlier.path, "r", locking=False) if self._earlier.rows else nullcontext({})
             with new_hdf5(temporary) as final, before as earlier:
                 for name, value in attributes.items():
@@ -236,14 +238,6 @@ class PartialShard:
         shutil.rmtree(self.folder, ignore_errors=True)
         self.close()
 
-    @contextmanager
-    def _closed_on_failure(self) -> Iterator[None]:
-        try:
-            yield
-        except BaseException:
-            self.close()
-            raise
-
     @property
     def _earlier(self) -> _Earlier:
         """The first result of `_find_earlier`, which reads a whole file of up to gigabytes."""
@@ -275,12 +269,3 @@ def parts_of(path: Path) -> list[float]:
         with suppress(FileNotFoundError):  # the shard is being finished
             times.append(part.stat().st_mtime)
     return times
-
-
-@contextmanager
-def _removed_on_failure(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise

@@ -100,15 +100,12 @@ def render_demo(*, output: Path, settings: RenderSettings, workers: int) -> None
 
 
 def make_scene(index: int, *, split: str, seed: int, duration_sec: float) -> Scene:
-    """Draw the lots of one video: canvas, kinds, boundaries, pictures and sentences.
+    """Draw the lots of one video: canvas, kinds, boundaries, pictures and sentences. Equal arguments give equal scenes.
 
     Args:
         index: number of the video in its split, from 0.
         split: ``"train"`` or ``"test"``.
         duration_sec: mean length.
-
-    Returns:
-        The scene; the same arguments give the same scene.
     """
     # Seeded by text and not by `hash`, which differs from process to process.
     rng = random.Random(f"{seed}:{split}:{index}")

@@ -13,16 +13,11 @@ _SHORTEST_ROOT = 3
 
 
 def content_words(sentence: str) -> list[str]:
-    """Roots of the words of a sentence that can be seen in its moment, each once.
+    """Roots of the words of a sentence that can be seen in its moment, each once; of all its words where there are no
+    such.
 
     Left out are stop words of spaCy and punctuation. The word `person` stays, which most sentences of Charades-STA
     have: it marks moments without telling them apart, as movement does in real videos.
-
-    Args:
-        sentence: any text with a word in it.
-
-    Returns:
-        `root` of the words, in their order; of a sentence that has nothing else all of its words.
 
     >>> content_words("A person opens the door, then another door.")
     ['person', 'open', 'door']

@@ -47,16 +47,13 @@ class SimulatedVideo:
 
 
 def simulate_video(video_id: str, moments: Sequence[Moment], *, duration_sec: float, recipe: Recipe) -> SimulatedVideo:
-    """Simulate the features of one video.
+    """Simulate the features of one video: ceil(duration * fps / stride) steps.
 
     Args:
-        video_id: its id, from which, with the recipe's seed, all of its random numbers come: the result depends on
-            no other video, and not on the order of the moments.
+        video_id: gives, with the recipe's seed, all random numbers: the result depends on no other video, and not on
+            the order of the moments.
         moments: (start, end, sentence), seconds as annotated.
         duration_sec: length of the video, above 0.
-
-    Returns:
-        ceil(duration * fps / stride) steps.
     """
     steps = max(math.ceil(round(duration_sec / (recipe.stride / recipe.fps), 6)), 1)
     hidden = np.zeros((steps, recipe.rank))

@@ -105,15 +105,12 @@ _DEFINITE = {"game of life"}
 def sentences(
     rng: random.Random, kind: str, *, count: int, fast: bool | None, colours: tuple[str, ...], unseen: bool
 ) -> list[str]:
-    """Different sentences about one event, all true of it.
+    """Different sentences about one event, all true of it, in lower case, each ending in a full stop.
 
     Args:
         kind: key of `WORDS`.
         fast: whether the event moves fast (True), slowly (False) or neither (None).
         unseen: also use the wordings that training sentences never have.
-
-    Returns:
-        `count` sentences in lower case, each ending in a full stop.
     """
     words = WORDS[kind]
     subjects = words.subjects + (words.unseen_subjects if unseen else ())

@@ -49,17 +49,14 @@ def make_table(
     """Write the table.
 
     The CSV has the columns `TABLE_COLUMNS`, percentages with two decimals, empty where unknown. Scores are over all
-    queries, against raw ground truth where the column does not say clamped. The Markdown tells the rest: the ablation's
-    effects, intervals over videos, the covered subset, the chosen epochs, and what should be known before the rows are
-    compared. What needs the scores by video (intervals, effects' intervals, the baselines on the covered subset) is
-    left out where the records point to none.
+    queries, against raw ground truth where the column does not say clamped. The Markdown adds the ablation's effects,
+    intervals over videos, the covered subset, the chosen epochs, and notes. What needs scores by video is left out
+    where the records point to none.
 
     Args:
         metrics: metrics.json of every method, seed and split.
         baselines: JSON of `compute_baselines`, one a split.
         published: CSV of published figures; None for a dataset without any.
-        output_csv: the table.
-        output_md: the readable table.
         dataset: its name; metrics of another dataset are refused.
         further: datasets whose splits are in the table too, such as out-of-distribution splits of the same videos.
         title: what the Markdown calls it; by default its name.
