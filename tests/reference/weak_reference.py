@@ -1,7 +1,8 @@
 """What methods that learn from pairs compute, one pair at a time in plain Python and numpy."""
 
 import numpy as np
-from reference.neighbours_reference import Vectors, Weights, linear, sigmoid, softmax, standardised
+from reference.neighbours_reference import Vectors, Weights, linear, relu, sigmoid, softmax, standardised
+from reference.proposals_reference import iou
 
 
 def hinges(scores: list[list[float]], videos: list[int], margin: float) -> float:
@@ -38,3 +39,48 @@ def tga(weights: Weights, features: np.ndarray, words: Vectors) -> tuple[np.ndar
     logits = [float(window @ sentence) for window in windows]
     video = linear(weights, "joint", sum(w * x for w, x in zip(softmax(logits), windows, strict=True)))
     return np.array(logits), sentence, video / np.linalg.norm(video)
+
+
+def chosen(scores: list[float], spans: list[tuple[float, float]], count: int) -> list[int]:
+    """SCN's proposals: the best that is left, then without near ones, unless no more than two would stay."""
+    left, found = list(range(len(scores))), []
+    while left and len(found) < count:
+        best = max(left, key=lambda place: scores[place])
+        found.append(best)
+        left.remove(best)
+        far = [place for place in left if iou(spans[place], spans[best]) < 0.65]
+        left = far if len(far) > 2 else left
+    return found
+
+
+def rank_loss(scores: list[float], nll: list[float]) -> float:
+    """SCN's loss of the scores: the lowest cost has reward 1, the highest 0."""
+    order = sorted(nll, reverse=True)
+    shares = softmax(scores)
+    rewards = [order.index(each) / (len(nll) - 1) for each in nll]
+    return -sum(reward * float(np.log(share)) for reward, share in zip(rewards, shares, strict=True)) / len(nll)
+
+
+def causal_layer(weights: Weights, name: str, xs: Vectors, memory: Vectors | None, heads: int) -> Vectors:
+    """A layer of SCN: each item looks at itself and those before, then at the memory, then through a perceptron."""
+
+    def attend(own: str, x: np.ndarray, others: Vectors) -> np.ndarray:
+        query = linear(weights, f"{own}.query", x)
+        key_values = [linear(weights, f"{own}.key_value", other) for other in others]
+        size = len(query) // heads
+        parts = []
+        for head in range(heads):
+            of = slice(head * size, (head + 1) * size)
+            shares = softmax([float(query[of] @ kv[: len(query)][of]) / size**0.5 for kv in key_values])
+            parts.append(sum(share * kv[len(query) :][of] for share, kv in zip(shares, key_values, strict=True)))
+        return linear(weights, f"{own}.output", np.concatenate(parts))
+
+    def normalised(number: int, x: np.ndarray) -> np.ndarray:
+        scaled = (x - x.mean()) / np.sqrt(x.var() + 1e-5)
+        return scaled * weights[f"{name}.norms.{number}.weight"] + weights[f"{name}.norms.{number}.bias"]
+
+    rows = [normalised(0, x + attend(f"{name}.own", x, xs[: place + 1])) for place, x in enumerate(xs)]
+    if memory is not None:
+        rows = [normalised(1, x + attend(f"{name}.other", x, memory)) for x in rows]
+    inner = [linear(weights, f"{name}.inner.2", relu(linear(weights, f"{name}.inner.0", x))) for x in rows]
+    return [normalised(2, x + y) for x, y in zip(rows, inner, strict=True)]

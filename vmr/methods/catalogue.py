@@ -81,6 +81,18 @@ class TgaSettings(MethodSettings):
     margin: Annotated[float, Field(ge=0, description="Margin of the ranking loss (the authors' code: 0.2).")] = 0.2
 
 
+class ScnSettings(MethodSettings):
+    """SCN."""
+
+    layers: Annotated[int, Field(gt=0, description="Layers of each stack (the authors: 3).")] = 3
+    exploration: Annotated[
+        float, Field(ge=0, le=1, description="Chance of a random proposal in the beginning (the authors: 0.5).")
+    ] = 0.5
+    exploration_steps: Annotated[
+        int, Field(gt=0, description="Training steps after which it is 1/e of that (the authors: 2000).")
+    ] = 2000
+
+
 # What sees only half comes first, then the neighbours by their years, then the paper's own rows.
 METHODS: dict[str, Method] = {
     method.name: method
@@ -167,6 +179,17 @@ METHODS: dict[str, Method] = {
             settings=TgaSettings,
             supervision="pairs",
             look=Look("#8c6d31", "#c7a45b", dash="2 2 6 2", mark="square"),
+        ),
+        Method(
+            name="scn",
+            title="SCN (ours)",
+            paper="Lin et al., AAAI",
+            year=2020,
+            about="proposals from which a sentence with gaps can be completed, learnt from pairs without spans",
+            network="vmr.methods.scn:Scn",
+            settings=ScnSettings,
+            supervision="pairs",
+            look=Look("#5c6bc0", "#98a4e8", dash="1 3", mark="up"),
         ),
         Method(
             name="mha",

@@ -37,6 +37,7 @@ LOSSES = {
     "lgi": ["regression_loss", "attention_loss", "phrases_loss"],
     "drn": ["match_loss", "span_loss", "overlap_loss"],
     "tga": ["pairs_loss"],
+    "scn": ["words_loss", "rank_loss"],
     "ci_mha_query_blind": ["boundary_loss", "segmentation_loss"],
     "ci_mha_video_blind": ["boundary_loss", "segmentation_loss"],
 }
