@@ -181,7 +181,7 @@ class Scn(MomentNetwork[ScnPrediction]):
         shares = spans[..., :1] + place * (spans[..., 1:] - spans[..., :1])
         sampled = (shares * counts).floor().long().clamp_min(0).minimum(counts - 1).flatten(1)
         memory = steps.gather(1, sampled[..., None].expand(-1, -1, steps.shape[2]))
-        memory = self.step_stack(memory.unflatten(1, (_CHOSEN, _SAMPLES)).flatten(0, 1))
+        memory = self.step_stack(memory.reshape(-1, _SAMPLES, memory.shape[2]))
         gapped = torch.where(self._gaps(batch)[..., None], self.gap.to(words.dtype), words)
         sentence = self._sentence(gapped)[:, :-1].repeat_interleave(_CHOSEN, dim=0)
         states = self.word_stack(sentence, memory)

@@ -78,7 +78,7 @@ class _Attention(nn.Module):
 
     def forward(self, x: Tensor, memory: Tensor, mask: Tensor | None) -> Tensor:
         query, key, value = (
-            part.unflatten(2, (self.heads, self.size)).transpose(1, 2)
+            part.view(*part.shape[:2], self.heads, self.size).transpose(1, 2)
             for part in (self.query(x), *self.key_value(memory).chunk(2, dim=2))
         )
         scores = at_least_single(query @ key.transpose(2, 3)) / math.sqrt(self.size)
