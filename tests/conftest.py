@@ -7,9 +7,9 @@ import pytest
 import torch
 from jaxtyping import install_import_hook
 
+torch.set_num_threads(1)  # small tensors are quicker on one thread
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Workers share the cores: threads of each for all of them get in each other's way many times over.
-    torch.set_num_threads(1)
     os.environ["OMP_NUM_THREADS"] = "1"
 
 # Shapes and types in annotations are checked at run time; here, since what is imported before the hook is not checked.

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import torch
 from synthetic import SyntheticData, predict_run, train_run, write_synthetic
 
 from vmr.annotations.moments import read_moments, write_moments
@@ -60,8 +59,6 @@ def made(tmp_path_factory) -> Made:
     first = moments.index[moments["split"] == "test"][0]
     moments.loc[first, "sentence"] = HOSTILE
     write_moments(moments, data.moments)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # small tensors are quicker on one
     runs, metrics = {}, []
     for method in METHODS:
         for seed in (0, 1) if method == "ci_mha" else (0,):
@@ -70,7 +67,6 @@ def made(tmp_path_factory) -> Made:
             _evaluate(run, data)
             runs[method, seed] = run
             metrics.append(run / "metrics_test.json")
-    torch.set_num_threads(threads)
     baselines = folder / "baselines.json"
     compute_baselines(
         moments=data.moments,

@@ -8,7 +8,6 @@ import shutil
 import h5py
 import numpy as np
 import pytest
-import torch
 from clips import render
 from PIL import Image
 from sectioned import sectioned
@@ -36,15 +35,6 @@ def _study(made, output, **more):
     }
     study_cases(**sectioned(ReportSettings, settings | more))
     return json.loads(output.read_text())
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Small tensors are quicker on one thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

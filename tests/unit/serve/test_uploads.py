@@ -181,9 +181,6 @@ def test_what_turns_out_to_be_no_video_makes_no_other_go(tmp_path, probers, othe
     room = len(clip) + len(other) - 1
     uploads = Uploads(tmp_path / "up", Limits(max_uploads_mb=room / 1e6, max_upload_mb=room / 1e6), probers)
 
-    async def whole(content):
-        yield content
-
     def send(content):
         return receive(uploads, whole(content), size=len(content))
 
@@ -201,12 +198,9 @@ def test_a_video_that_was_deleted_from_outside_can_come_again(tmp_path, probers,
     uploads = Uploads(tmp_path / "up", Limits(), probers)
     content = clip.read_bytes()
 
-    async def whole():
-        yield content
-
-    first = receive(uploads, whole(), size=len(content))
+    first = receive(uploads, whole(content), size=len(content))
     shutil.rmtree(uploads.folder)
-    assert receive(uploads, whole(), size=len(content)).id == first.id
+    assert receive(uploads, whole(content), size=len(content)).id == first.id
     assert first.path.read_bytes() == content
 
 
@@ -214,22 +208,19 @@ def test_a_note_that_cannot_be_written_leaves_nothing(tmp_path, probers, clip, m
     uploads = Uploads(tmp_path / "up", Limits(), probers)
     content = clip.read_bytes()
 
-    async def whole():
-        yield content
-
     def full(*arguments):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr("vmr.serve.uploads.write_json", full)
     with pytest.raises(RefusedError, match="disk is full"):
-        receive(uploads, whole(), size=len(content))
+        receive(uploads, whole(content), size=len(content))
     assert list(uploads.folder.glob("*")) == []
     assert uploads.all() == {}
     monkeypatch.undo()
-    known = receive(uploads, whole(), size=len(content))
+    known = receive(uploads, whole(content), size=len(content))
     monkeypatch.setattr("vmr.serve.uploads.write_json", full)
     with pytest.raises(RefusedError, match="disk is full"):
-        receive(uploads, whole(), size=len(content))
+        receive(uploads, whole(content), size=len(content))
     assert list(uploads.all()) == [known.id]
     assert known.path.is_file()
 
@@ -250,6 +241,10 @@ def test_an_upload_that_drips_is_given_up(tmp_path, probers):
 
 def receive(uploads, chunks, *, size=1000, name="a.mp4"):
     return asyncio.run(uploads.receive(name, size, chunks))
+
+
+async def whole(content):
+    yield content
 
 
 async def sent():

@@ -285,8 +285,8 @@ def test_a_state_of_another_run_is_not_gone_on_with(
         monkeypatch.setattr(
             "vmr.video.manifest.video_durations", lambda table, _: dict.fromkeys(table["video_id"], 1.0)
         )
-    if what == "threads":  # The fixture sets them back.
-        torch.set_num_threads(2)
+    if what == "threads":
+        monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     epochs = watched_epochs(monkeypatch)
     run(**({"dropout": 0.4} if what == "settings" else {}))
     assert epochs == ([3] if what == "nothing" else [1, 2, 3])
