@@ -47,7 +47,6 @@ class Table:
     """Content of a CSV.
 
     Attributes:
-        path: the file.
         columns: known columns of its header.
         rows: in the order of the file, without blank ones.
     """

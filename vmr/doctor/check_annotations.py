@@ -25,7 +25,6 @@ def check_annotations(
     """Look at the annotations of a dataset.
 
     Args:
-        moments: the table of moments.
         report: what `parse_annotations` wrote beside it.
         durations: seconds by video id, as from `video_durations`.
         train_split: split that is trained on.

@@ -18,10 +18,8 @@ def check_queries(moments: pd.DataFrame, vectors: Path, *, train_split: str, max
     """Look at the sentences of a dataset.
 
     Args:
-        moments: the table of moments.
         vectors: the file of word vectors; words are looked up where it is there.
         train_split: split that is trained on.
-        max_words: longer sentences are cut.
     """
     words = {text: tokenize(text) for text in dict.fromkeys(moments["sentence"])}
     named = list(zip(moments["query_id"], moments["video_id"], moments["sentence"], strict=True))

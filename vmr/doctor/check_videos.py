@@ -16,7 +16,6 @@ def check_videos(moments: pd.DataFrame, folder: Path) -> list[Finding]:
     """Which annotated videos have no file.
 
     Args:
-        moments: the table of moments.
         folder: where the videos lie.
     """
     wanted = sorted(moments["video_id"].unique())

@@ -39,7 +39,6 @@ def examine(config: Config, name: str, *, work: Path = Path("work")) -> list[Fin
     are imported are read at their source, before or after the import.
 
     Args:
-        config: the configuration.
         name: the dataset.
         work: folder of what the workflow has made.
 

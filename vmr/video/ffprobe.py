@@ -34,7 +34,6 @@ def probe(path: Path | str, *, timeout_sec: float, **options: str) -> dict[str, 
     The process ends with this one, however that ends; when it takes too long, all that it started is killed as well.
 
     Args:
-        path: the file.
         timeout_sec: seconds after which the file is given up.
         options: options of ffprobe beyond ``-show_format -show_streams``.
 

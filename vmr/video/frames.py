@@ -161,7 +161,6 @@ class FrameStore:
         """Read frames in order, in bounded memory; an iterator that is dropped half-way leaves no process behind.
 
         Args:
-            video_id: the video.
             start: first frame.
             stop: the frame after the last one; None or beyond the end: all.
             chunk: frames in one array, except the last array.

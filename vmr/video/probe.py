@@ -85,7 +85,6 @@ def probe_video(path: Path, *, timeout_sec: float) -> dict[str, Any]:
     """Describe one file.
 
     Args:
-        path: the file.
         timeout_sec: seconds before it is given up.
 
     Returns:

@@ -39,7 +39,6 @@ class Picture:
     """What the probe says about a video.
 
     Attributes:
-        path: the file.
         width: in pixels of the file, after rotation.
         height: in pixels of the file, after rotation.
         rotation: degrees by which a player turns the picture.
