@@ -38,6 +38,28 @@ class CiMhaSettings(MethodSettings):
     ] = 1.0
 
 
+class CtrlSettings(MethodSettings):
+    """CTRL."""
+
+    offset_weight: Annotated[
+        float, Field(ge=0, description="Weight of the loss of offsets in steps (the paper's 0.01, in frames).")
+    ] = 0.08
+
+
+class Tan2dSettings(MethodSettings):
+    """2D-TAN."""
+
+    clips: Annotated[int, Field(gt=0, description="Clips that a video is cut into (16 on Charades-STA, else 64).")] = 16
+    kernel: Annotated[
+        int, Field(gt=0, description="Cells on a side that a convolution sees, odd (5; 9 of 64 clips).")
+    ] = 5
+    layers: Annotated[int, Field(gt=0, description="Convolutions over the map (8; 4 of 64 clips).")] = 8
+    query_layers: Annotated[int, Field(gt=0, description="LSTMs of the sentence (the paper: 3).")] = 3
+    lowest_iou: Annotated[
+        float, Field(ge=0, lt=1, description="IoU up to which a candidate should score 0 (the paper: 0.5).")
+    ] = 0.5
+
+
 class VslNetSettings(MethodSettings):
     """VSLNet."""
 
@@ -124,6 +146,16 @@ METHODS: dict[str, Method] = {
             look=Look(*_GREY, dash="5 3 1 3", mark="cross"),
         ),
         Method(
+            name="ctrl",
+            title="CTRL (ours)",
+            paper="Gao et al., ICCV",
+            year=2017,
+            about="sliding windows matched with the sentence, with offsets of their boundaries",
+            network="vmr.methods.ctrl:Ctrl",
+            settings=CtrlSettings,
+            look=Look("#6a4fb0", "#a58ee0", dash="1 3", mark="diamond"),
+        ),
+        Method(
             name="excl",
             title="ExCL (ours)",
             paper="Ghosh et al., NAACL",
@@ -131,6 +163,16 @@ METHODS: dict[str, Method] = {
             about="bi-LSTMs over video and sentence, and one over both for the span",
             network="vmr.methods.excl:Excl",
             look=Look("#d55e00", "#f58338", mark="diamond"),
+        ),
+        Method(
+            name="tan_2d",
+            title="2D-TAN (ours)",
+            paper="Zhang et al., AAAI",
+            year=2020,
+            about="a map of candidates by start and end, and convolutions over it",
+            network="vmr.methods.tan_2d:Tan2d",
+            settings=Tan2dSettings,
+            look=Look("#8a5a00", "#c99a3f", dash="11 3 3 3", mark="up"),
         ),
         Method(
             name="vslnet",

@@ -55,6 +55,11 @@ class Batch:
         return mask_of_videos(self.step_mask, self.video, len(self.features))
 
     @property
+    def video_step_counts(self) -> Int[Tensor, "U"]:
+        """Steps of each video."""
+        return self.video_mask.sum(dim=1)
+
+    @property
     def word_mask(self) -> Bool[Tensor, "B L"]:
         """True at the words of each query."""
         return valid_mask(self.word_counts, self.words.shape[1]).to(self.words.device)

@@ -1,6 +1,6 @@
 """Videos of any length on a grid of fixed length, which has no padding.
 
-Shapes: B videos or queries, N steps, T bins, D features.
+Shapes: B videos or queries, U videos, N steps, T bins, M intervals, D features.
 """
 
 from typing import Literal
@@ -43,3 +43,26 @@ def pooled(
         return found.amax(dim=2)
     counted = (offset < size[..., None])[..., None]
     return found.masked_fill(~counted, 0.0).sum(dim=2) / size[..., None]
+
+
+def interval_means(
+    x: Float[Tensor, "U N D"], step_counts: Int[Tensor, "U"], share: Float[Tensor, "M 2"]
+) -> Float[Tensor, "U M D"]:
+    """Mean of the steps over each interval; a step that lies partly inside counts by that part.
+
+    Args:
+        x: steps of the videos; what stands after the last does not matter.
+        step_counts: steps of each video, at least 1.
+        share: start and end of each interval as shares of the steps, within [0, 1], none empty.
+
+    >>> x = torch.tensor([[[1.0], [2.0], [6.0]]])
+    >>> share = torch.tensor([[0.0, 1 / 3], [0.5, 1.0], [0.0, 1.0]], dtype=torch.float64)
+    >>> interval_means(x, torch.tensor([3]), share)[0, :, 0].tolist()
+    [1.0, 4.666666507720947, 3.0]
+    """
+    # Double precision, so that a share of 1 of any number of steps leaves no rest for the padding.
+    place = share.double() * step_counts.to(x.device)[:, None, None]
+    step = torch.arange(x.shape[1], device=x.device)
+    inside = torch.minimum(place[..., 1:], step + 1) - torch.maximum(place[..., :1], step)
+    weights = inside.clamp_min_(0.0)
+    return (weights / weights.sum(dim=2, keepdim=True)).to(x.dtype) @ x

@@ -1,0 +1,105 @@
+"""Methods that rank candidates, by hand and against slow twins: 2D-TAN and CTRL."""
+
+import numpy as np
+import pytest
+import torch
+from networks import make_batch, make_network, targets_of
+from reference import candidates_reference as reference
+
+from vmr.methods.ctrl import match_loss
+from vmr.methods.ctrl import windows as ctrl_windows
+from vmr.methods.tan_2d import candidates, pooled_candidates
+from vmr.model.batch import PairTargets
+from vmr.model.grid import interval_means
+from vmr.model.prediction import ProposalPrediction
+
+# Among them: one step, one word, fewer steps than parts of the grid.
+STEPS, WORDS = [7, 1, 20], [4, 1, 6]
+SHARE = torch.tensor([[0.3, 0.8], [0.0, 1.0], [0.01, 0.2]], dtype=torch.float64)
+LABELS = torch.zeros(3, 2).long()
+
+
+def found_of(method: str, **own: object):
+    """Prediction, losses and, for each query, what the reference takes."""
+    batch, network = make_batch(STEPS, WORDS), make_network(method, **own)
+    with torch.no_grad():
+        found = network(batch)
+        losses = network.losses(found, targets_of(batch, LABELS, SHARE, method=method))
+    weights = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+    inputs = []
+    for row, (n, m) in enumerate(zip(STEPS, WORDS, strict=True)):
+        unknown = batch.unknown_mask[row, :m, None].numpy()
+        words = np.where(unknown, weights["query_encoder.unknown"], batch.words[row, :m].numpy())
+        inputs.append((weights, batch.features[row, :n].numpy(), list(words)))
+    return found, losses, inputs
+
+
+@pytest.mark.parametrize(("count", "share"), [(3, [0.0, 1.0]), (7, [0.1, 0.13]), (5, [0.21, 0.9])])
+def test_means_over_intervals_are_those_of_the_reference(count: int, share: list[float]) -> None:
+    x = torch.randn(1, 9, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    found = interval_means(x, torch.tensor([count]), torch.tensor([share], dtype=torch.float64))[0, 0]
+    np.testing.assert_allclose(found, reference.mean_between(list(x[0, :count].numpy()), *share), rtol=1e-12)
+
+
+@pytest.mark.parametrize("clips", [1, 5, 20, 64])
+def test_candidates_of_the_map_and_their_maxima(clips: int) -> None:
+    assert candidates(clips) == reference.cells(clips)
+    x = torch.randn(2, clips, 3, generator=torch.Generator().manual_seed(0))
+    expected = torch.stack([x[:, first : last + 1].amax(dim=1) for first, last in candidates(clips)], dim=1)
+    assert torch.equal(pooled_candidates(x), expected)
+
+
+def test_targets_of_the_map_by_hand() -> None:
+    network, batch = make_network("tan_2d", clips=4), make_batch([4], [2])
+    found = network(batch)
+    order = candidates(4)
+    # Moment: the parts 1 and 2 of 4. IoU 0.5 wants 0, 1 wants 1, 2/3 wants 1/3.
+    wanted = {(1, 1): 0.0, (2, 2): 0.0, (1, 2): 1.0, (0, 2): 1 / 3, (1, 3): 1 / 3, (0, 3): 0.0}
+    for value in (0.2, 0.9):
+        score = torch.full((1, len(order)), float(np.log(value / (1 - value))), dtype=torch.float64)
+        prediction = ProposalPrediction(found.share, score, found.valid_mask, found.step_counts, found.steps)
+        targets = targets_of(batch, torch.tensor([[1, 2]]), method="tan_2d")
+        each = [-p * np.log(value) - (1 - p) * np.log(1 - value) for p in (wanted.get(cell, 0.0) for cell in order)]
+        assert float(network.losses(prediction, targets).total) == pytest.approx(np.mean(each))
+
+
+@pytest.mark.parametrize("clips", [4, 18])
+def test_tan_2d_agrees_with_the_reference(clips: int) -> None:
+    own = {"clips": clips, "kernel": 3, "layers": 2, "query_layers": 2}
+    found, losses, inputs = found_of("tan_2d", **own)
+    each = []
+    for row, one in enumerate(inputs):
+        logits = reference.tan_2d(*one, **own)
+        np.testing.assert_allclose(found.score[row], logits, rtol=1e-9)
+        each.append(reference.tan_2d_loss(logits, clips, tuple(SHARE[row].tolist())))
+    assert float(losses.total) == pytest.approx(np.mean(each))
+
+
+def test_ctrl_agrees_with_the_reference() -> None:
+    found, losses, inputs = found_of("ctrl", offset_weight=0.5)
+    np.testing.assert_allclose(ctrl_windows(), reference.windows(), atol=1e-12)
+    vectors = [reference.ctrl(*one) for one in inputs]
+    for row, (windows, sentence) in enumerate(vectors):
+        expected = np.array([reference.ctrl_match(inputs[row][0], window, sentence) for window in windows])
+        np.testing.assert_allclose(found.score[row], expected[:, 0], rtol=1e-8)
+        moved = np.array(reference.windows()) + expected[:, 1:] / STEPS[row]
+        np.testing.assert_allclose(found.share[row], moved, rtol=1e-8)
+    match, offset = reference.ctrl_losses(inputs[0][0], vectors, [tuple(x) for x in SHARE.tolist()], STEPS)
+    assert float(losses.parts["match"]) == pytest.approx(match)
+    assert float(losses.parts["offset"]) == pytest.approx(offset)
+    assert float(losses.total) == pytest.approx(match + 0.5 * offset)
+
+
+def test_match_loss_by_hand() -> None:
+    def pairs(video: list[int]) -> PairTargets:
+        size = len(video)
+        none = torch.zeros(size, 0, dtype=torch.int64)
+        return PairTargets(torch.tensor(video), torch.ones(size, dtype=torch.int64), torch.zeros(size, 1).long(), none)
+
+    # All scores 0: every pair costs ln 2; the own one 1 + 1/2, the other 1/2.
+    assert float(match_loss(torch.zeros(2, 2), pairs([0, 1]))) == pytest.approx(2 * 0.6931, abs=1e-4)
+    score = torch.tensor([[1.0, 9.0], [9.0, 1.0]], requires_grad=True)
+    loss = match_loss(score, pairs([4, 4]))
+    loss.backward()
+    assert loss.item() == pytest.approx(2 * np.log1p(np.exp(-1.0)))
+    assert score.grad is not None and not score.grad.fliplr().diagonal().any()  # one video has no negatives
