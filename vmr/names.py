@@ -4,7 +4,7 @@ from typing import Literal
 
 AnnotationFormat = Literal["auto", "charades_sta", "activitynet_captions", "json", "csv", "eaf"]
 ImportLayout = Literal["hdf5", "npy_folder"]
-Alignment = Literal["attention", "cross", "pad"]
+Alignment = Literal["swap", "attention", "cross", "pad"]
 Mode = Literal["windows", "continuous"]
 Padding = Literal["edge", "valid"]
 Device = Literal["auto", "cpu", "cuda"]

@@ -92,13 +92,15 @@ def fuse(
     weights: Weights, q_hat: list[np.ndarray], v_hat: list[np.ndarray], *, heads: int, alignment: str, method: str
 ) -> list[np.ndarray]:
     """Eqs. 7 to 9."""
+    if alignment == "swap" and method == "mha":
+        return attention(weights, "fusion.steps_to_words", v_hat, q_hat, heads)[0]
     if alignment == "pad":
         # Sec. 2.4: both embeddings have N rows. The words come first, zeros after them.
         rows = (q_hat + [np.zeros_like(q_hat[0])] * len(v_hat))[: len(v_hat)]
         v_q, _ = attention(weights, "fusion.words_to_steps", rows, v_hat, heads)  # Eq. 7
     else:
         by_word, seven = attention(weights, "fusion.words_to_steps", q_hat, v_hat, heads)  # Eq. 7
-        if alignment == "attention":
+        if alignment in ("swap", "attention"):
             back = np.array([[seven[w, t] / seven[:, t].sum() for w in range(len(q_hat))] for t in range(len(v_hat))])
         else:
             _, back = attention(weights, "fusion.steps_to_words", v_hat, q_hat, heads)
@@ -127,7 +129,7 @@ def predict(
         words: (words, E).
         unknown: which words are unknown.
         heads: of every attention.
-        alignment: attention, cross or pad.
+        alignment: swap, attention, cross or pad.
         method: mha, ci_mha_wo_ms or ci_mha.
     """
     vectors = [

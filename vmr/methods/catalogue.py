@@ -31,7 +31,7 @@ class CiMhaSettings(MethodSettings):
     """CI-MHA and its variants."""
 
     alignment: Annotated[
-        Alignment, Field(description="Reading of eqs 7-9: attention, cross or pad (docs/decisions.md).")
+        Alignment, Field(description="Reading of eqs 7-9: swap, attention, cross or pad (docs/ablation.md).")
     ] = "attention"
     segmentation_weight: Annotated[
         float, Field(ge=0, description="Weight of the moment segmentation loss, eqs 15-16.")

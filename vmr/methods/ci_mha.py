@@ -30,7 +30,7 @@ class CiMha(MomentNetwork[BoundaryPrediction]):
         lstm_dropout: after LSTMs.
         alignment: reading of Eqs. 7 to 9, see `vmr.model.fusion`.
         segmentation_weight: weight of the segmentation task in the objective.
-        both_ways: False for MHA, which uses only v^q of Eq. 7; the paper names no other difference.
+        both_ways: False for MHA, which uses only v^q; the paper names no other difference.
         segments: False for CI-MHA w/o MS, which has no segmentation task.
 
     Raises:

@@ -1,14 +1,19 @@
-"""Cross interaction of words and steps: Eqs. 7 to 9, in the three readings that make them add up.
+"""Cross interaction of words and steps: Eqs. 7 to 9, in the four readings that make them add up.
 
-Eq. 7 gives one row a word and Eq. 8 one row a step, yet Eq. 9 puts them side by side. `alignment` says how the
-rows of Eq. 7 become rows of steps:
+As printed, Eq. 7 gives one row a word and Eq. 8 one row a step, yet Eq. 9 puts them side by side. `alignment` says
+which of them is v^q, the only one that MHA has, and how rows of words become rows of steps:
 
-- ``attention``: carried back by Eq. 7's own weights, transposed and normalised over the words;
+- ``swap``: v^q is the "query enriched video feature embedding" that Sec. 2.4 calls it: steps ask, words answer. The
+  other one is carried back as in ``attention``, so that CI-MHA is the same network in both readings;
+- ``attention``: v^q is Eq. 7 as printed: words ask, steps answer. It is carried back by its own weights, transposed
+  and normalised over the words;
 - ``cross``: carried back by the weights of Eq. 8;
 - ``pad``: the literal reading. Both inputs have N rows (Sec. 2.4), the words being followed by rows of zeros.
 
 Shapes: B queries of a batch, U different videos of them, N steps, L words, D width.
 """
+
+from typing import get_args
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -19,14 +24,14 @@ from vmr.model.attention import MultiHeadAttention
 from vmr.model.dropout import Dropout
 from vmr.names import Alignment
 
-ALIGNMENTS: tuple[Alignment, ...] = ("attention", "cross", "pad")
+ALIGNMENTS: tuple[Alignment, ...] = get_args(Alignment)
 
 # Below this a sum of weights is taken for zero: a step that no word looks at gets nothing.
 _SMALLEST_SUM = 1e-30
 
 
 class CrossInteraction(nn.Module):
-    """CI-MHA: attention from words to steps (Eq. 7) and from steps to words (Eq. 8), side by side (Eq. 9).
+    """CI-MHA: attention from words to steps and from steps to words (Eqs. 7 and 8), side by side (Eq. 9).
 
     Args:
         dim: length of the rows of both modalities.
@@ -43,9 +48,10 @@ class CrossInteraction(nn.Module):
             raise ValueError(f"alignment is {alignment!r}; expected one of {', '.join(ALIGNMENTS)}")
         self.alignment = alignment
         self.both_ways = both_ways
-        self.words_to_steps = MultiHeadAttention(dim, heads=heads)
-        self.steps_to_words = MultiHeadAttention(dim, heads=heads) if both_ways or alignment == "cross" else None
-        if self.steps_to_words is not None and not both_ways:
+        asked_by_steps = both_ways or alignment in ("swap", "cross")
+        self.words_to_steps = MultiHeadAttention(dim, heads=heads) if both_ways or alignment != "swap" else None
+        self.steps_to_words = MultiHeadAttention(dim, heads=heads) if asked_by_steps else None
+        if self.steps_to_words is not None and alignment == "cross" and not both_ways:
             # Only its weights are used: projections that no gradient reaches would be stored for nothing.
             self.steps_to_words.output.requires_grad_(False)
         self.dropout = Dropout(dropout)
@@ -71,17 +77,19 @@ class CrossInteraction(nn.Module):
             word_counts: words of each query.
             video: which of the videos each query is about; by default one of each.
         """
-        q_v, cross_weights = self._steps_to_words(steps, words, word_mask, video)
-        if self.alignment == "pad":
-            v_q = self._padded_words_to_steps(words, steps, word_mask, step_mask, word_counts, video)
-        elif self.alignment == "attention":
-            by_word, weights = self.words_to_steps.with_weights(words, steps, step_mask, memory_item=video)  # Eq. 7
-            v_q = carry_back(weights, word_mask).to(by_word.dtype) @ by_word
-        else:
-            assert cross_weights is not None
-            by_word = self.words_to_steps(words, steps, step_mask, memory_item=video)  # Eq. 7
-            v_q = cross_weights.to(by_word.dtype) @ by_word
-        parts = [v_q] if q_v is None else [v_q, q_v]
+        by_step, cross_weights = self._steps_to_words(steps, words, word_mask, video)
+        parts = [] if by_step is None else [by_step]
+        if self.words_to_steps is not None:
+            if self.alignment == "pad":
+                carried = self._padded_words_to_steps(words, steps, word_mask, step_mask, word_counts, video)
+            elif cross_weights is not None:
+                by_word = self.words_to_steps(words, steps, step_mask, memory_item=video)
+                carried = cross_weights.to(by_word.dtype) @ by_word
+            else:
+                by_word, weights = self.words_to_steps.with_weights(words, steps, step_mask, memory_item=video)
+                carried = carry_back(weights, word_mask).to(by_word.dtype) @ by_word
+            # First in every reading: the two halves may stand in any order.
+            parts.insert(0, carried)
         return torch.cat([self.dropout(part) for part in parts], dim=-1)  # Eq. 9
 
     def _steps_to_words(
@@ -91,14 +99,14 @@ class CrossInteraction(nn.Module):
         word_mask: Bool[Tensor, "B L"],
         video: Int[Tensor, "B"] | None,
     ) -> tuple[Float[Tensor, "B N D"] | None, Float[Tensor, "B N L"] | None]:
-        """Results and weights of Eq. 8, each only where it is needed."""
+        """Results and weights of the attention in which steps ask, each only where it is needed."""
         if self.steps_to_words is None:
             return None, None
+        if self.alignment != "cross":
+            return self.steps_to_words(steps, words, word_mask, query_item=video), None
         if not self.both_ways:
             return None, self.steps_to_words.weights(steps, words, word_mask, query_item=video)
-        if self.alignment == "cross":
-            return self.steps_to_words.with_weights(steps, words, word_mask, query_item=video)
-        return self.steps_to_words(steps, words, word_mask, query_item=video), None
+        return self.steps_to_words.with_weights(steps, words, word_mask, query_item=video)
 
     def _padded_words_to_steps(
         self,
@@ -113,6 +121,7 @@ class CrossInteraction(nn.Module):
 
         All rows of zeros get the same result, so that one of them is computed.
         """
+        assert self.words_to_steps is not None
         zeroed = words * word_mask[..., None]
         by_word = self.words_to_steps(F.pad(zeroed, (0, 0, 0, 1)), steps, step_mask, memory_item=video)  # Eq. 7
         row = torch.arange(steps.shape[1], device=steps.device).expand(len(words), -1)
@@ -123,7 +132,7 @@ class CrossInteraction(nn.Module):
 def carry_back(weights: Float[Tensor, "B L N"], word_mask: Bool[Tensor, "B L"]) -> Float[Tensor, "B N L"]:
     """Weights of words for every step, from weights of steps for every word: transposed, sum 1 over the words.
 
-    Not in the paper: the alignment ``attention`` of DESIGN.
+    Not in the paper, which does not say how they become as many rows.
 
     Args:
         weights: non-negative.

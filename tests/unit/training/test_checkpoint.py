@@ -198,7 +198,11 @@ def test_states_are_read_without_running_code(tmp_path: Path) -> None:
 OLD = {"max_steps": 8, "hidden": 8, "query_hidden": 4, "heads": 2, "dropout": 0.2, "lstm_dropout": 0.5}
 
 
-@pytest.mark.parametrize("method", list(METHODS))
+# Later ones have no such checkpoints.
+THEN = [name for name, method in METHODS.items() if (method.variant_of or name) in ("ci_mha", "excl", "vslnet", "lgi")]
+
+
+@pytest.mark.parametrize("method", THEN)
 def test_a_checkpoint_from_before_methods_had_settings_of_their_own_loads(tmp_path: Path, method: str) -> None:
     # All had the same sizes, those that they did not take too; VSLNet's and LGI's own were not said.
     sizes = {"method": method, "video_dim": 6, "word_dim": 5, **OLD, "alignment": "pad", "segmentation_weight": 0.5}
