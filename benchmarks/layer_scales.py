@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from i3d_speed import processor_name
 from torch import Tensor, nn
+from training_epoch import dataset_files
 
 from vmr.data.collate import Collator
-from vmr.data.dataset import DatasetFiles
 from vmr.data.samples import build_samples
 from vmr.data.video_steps import load_videos
 from vmr.features.store import FeatureStore
@@ -83,10 +83,7 @@ def main() -> None:
     )
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "layer_scales.json")
     options = parser.parse_args()
-    files = DatasetFiles(
-        moments=options.work / "annotations" / "moments.csv", features=options.features,
-        queries=options.work / "queries" / "queries.h5",
-    )  # fmt: skip
+    files = dataset_files(options)
     table, _ = files.clamped_moments()
     queries = QueryStore(files.queries)
     with FeatureStore(files.features) as store:

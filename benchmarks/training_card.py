@@ -21,9 +21,9 @@ from typing import Any
 import pandas as pd
 import torch
 from i3d_speed import processor_name
+from training_epoch import dataset_files
 
 from vmr.config.sections import ModelSettings, TrainingSettings
-from vmr.data.dataset import DatasetFiles
 from vmr.machine.devices import choose_device, describe
 from vmr.storage.files import write_json
 from vmr.storage.provenance import library_versions
@@ -35,10 +35,7 @@ _TIMES = ("seconds",)
 def train(options: argparse.Namespace, folder: Path, *, epochs: int) -> pd.DataFrame:
     """One run of CI-MHA as the paper sizes it; its history."""
     train_run(
-        files=DatasetFiles(
-            moments=options.work / "annotations" / "moments.csv", features=options.features,
-            queries=options.work / "queries" / "queries.h5",
-        ), output_dir=folder, method="ci_mha", seed=0,
+        files=dataset_files(options), output_dir=folder, method="ci_mha", seed=0,
         model=ModelSettings(hidden=options.hidden, query_hidden=options.hidden // 2),
         training=TrainingSettings(epochs=epochs, patience=epochs, device=options.device),
     )  # fmt: skip

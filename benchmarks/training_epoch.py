@@ -33,9 +33,10 @@ from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from torch.utils.data import DataLoader, Dataset
 
-from vmr.annotations.moments import clamp_spans, read_moments, validation_videos, video_durations
+from vmr.annotations.moments import validation_videos
 from vmr.config.sections import ModelSettings
 from vmr.data.collate import Collator, training_batches
+from vmr.data.dataset import DatasetFiles
 from vmr.data.samples import Samples, build_samples
 from vmr.data.video_steps import VideoSteps, load_videos, pool_steps
 from vmr.features.store import FeatureStore
@@ -107,6 +108,15 @@ class PackedLSTM(nn.Module):
         """States, zeros after the end of a sequence."""
         packed = pack_padded_sequence(x, counts, batch_first=True, enforce_sorted=False)
         return pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=x.shape[1])[0]
+
+
+def dataset_files(options: argparse.Namespace) -> DatasetFiles:
+    """Where the workflow puts a dataset's files: in the folder `--work`; the features are `--features`."""
+    return DatasetFiles(
+        moments=options.work / "annotations" / "moments.csv",
+        features=options.features,
+        queries=options.work / "queries" / "queries.h5",
+    )
 
 
 def with_usual_layers(module: nn.Module) -> nn.Module:
@@ -249,15 +259,15 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     device = choose_device(options.device)
     precision = resolve_precision("auto", device, width=options.hidden)
-    table = read_moments(options.work / "annotations" / "moments.csv")
-    table = clamp_spans(table, video_durations(table, None))
+    files = dataset_files(options)
+    table, _ = files.clamped_moments()
     held_out = validation_videos(table.loc[table["split"] == "train", "video_id"], fraction=0.1)
     train = table[(table["split"] == "train") & ~table["video_id"].isin(held_out)]
-    queries = QueryStore(options.work / "queries" / "queries.h5")
+    queries = QueryStore(files.queries)
     test = table[table["split"] == "test"]
     # Every third video: about 1,200 queries of Charades-STA.
     test = test[test["video_id"].isin(sorted(test["video_id"].unique())[::3])]
-    with FeatureStore(options.features) as store:
+    with FeatureStore(files.features) as store:
         asked = load_videos(store, test["video_id"], max_steps=options.max_steps, device=device)
         begin = time.perf_counter()
         videos = load_videos(

@@ -22,13 +22,12 @@ import torch
 from i3d_speed import processor_name
 from torch import nn
 from torch.utils.data import DataLoader
-from training_epoch import Items, batch_of, with_usual_layers
+from training_epoch import Items, batch_of, dataset_files, with_usual_layers
 
-from vmr.annotations.moments import clamp_spans, read_moments, validation_videos, video_durations
+from vmr.annotations.moments import validation_videos
 from vmr.config import Settings, read_config
 from vmr.config.sections import ModelSettings, TrainingSettings
 from vmr.data.collate import Collator
-from vmr.data.dataset import DatasetFiles
 from vmr.data.samples import build_samples
 from vmr.data.video_steps import load_videos
 from vmr.features.store import FeatureStore
@@ -56,12 +55,12 @@ def straightforward(options: argparse.Namespace, seed: int) -> dict[str, float]:
     """Scores of the best epoch of the common loop."""
     settings = settings_of(options.work.name)
     model, training = settings.model, settings.training
-    table = read_moments(options.work / "annotations" / "moments.csv")
-    table = clamp_spans(table, video_durations(table, None))
+    files = dataset_files(options)
+    table, _ = files.clamped_moments()
     table = table[table["split"] == "train"]
     held_out = table["video_id"].isin(validation_videos(table["video_id"], fraction=training.validation_fraction))
-    queries = QueryStore(options.work / "queries" / "queries.h5")
-    with FeatureStore(options.features) as store:
+    queries = QueryStore(files.queries)
+    with FeatureStore(files.features) as store:
         videos = load_videos(store, table["video_id"], max_steps=model.max_steps)
         dim = store.dim
     train, chooser = (build_samples(table[rows], videos, queries, drop_empty=True) for rows in (~held_out, held_out))
@@ -109,10 +108,7 @@ def trained(options: argparse.Namespace, name: str, seed: int, **changed: Any) -
     asked = {key: value for key, value in flat.items() if key != "method"}
     if not (folder / "run.json").is_file():
         train_run(
-            files=DatasetFiles(
-                moments=options.work / "annotations" / "moments.csv", features=options.features,
-                queries=options.work / "queries" / "queries.h5",
-            ), output_dir=folder, seed=seed, method=method,
+            files=dataset_files(options), output_dir=folder, seed=seed, method=method,
             model=ModelSettings.model_validate(_of(ModelSettings, asked)),
             training=TrainingSettings.model_validate(_of(TrainingSettings, asked)),
             own=type(of_method).model_validate(_of(type(of_method), asked)),

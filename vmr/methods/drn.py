@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vmr.model.batch import Batch, Targets
-from vmr.model.encoders import QueryEncoder, VideoEncoder, last_states
+from vmr.model.encoders import QueryEncoder, VideoEncoder
 from vmr.model.grid import pooled
 from vmr.model.losses import Losses
 from vmr.model.masks import at_least_single, masked_softmax
@@ -96,8 +96,8 @@ class Drn(MomentNetwork[DrnPrediction]):
     def forward(self, batch: Batch) -> DrnPrediction:
         """A span and its scores for each of the 56 places."""
         words = self.query_encoder(batch.words, batch.unknown_mask, batch.word_counts)
-        commands = self.commands(words, last_states(words, batch.word_counts), batch)
-        parts = pooled(batch.features, batch.video_mask.sum(dim=1), PARTS, "max")
+        commands = self.commands(words, batch)
+        parts = pooled(batch.features, batch.video_step_counts, PARTS, "max")
         steps = self.video_encoder(parts).index_select(0, batch.video)
         match, distances, overlap = [], [], []
         for level, x in enumerate(self.pyramid(steps, commands)):
@@ -163,22 +163,16 @@ class Commands(nn.Module):
         self.levels = nn.ModuleList(nn.Linear(hidden, dim) for _ in _STRIDES)
         self.weight = nn.Linear(dim, 1)
 
-    def forward(
-        self, words: Float[Tensor, "B L Q"], ends: Float[Tensor, "B Q"], batch: Batch
-    ) -> list[Float[Tensor, "B Q"]]:
+    def forward(self, words: Float[Tensor, "B L Q"], batch: Batch) -> list[Float[Tensor, "B Q"]]:
         """A sum of the words for each level.
 
         Args:
             words: encoded.
-            ends: what both directions say at their ends; forwards of the last word, backwards of the first.
             batch: of the words.
         """
-        half = ends.shape[-1] // 2
         row = torch.arange(len(words), device=words.device)
-        last = words[row, batch.word_counts.to(words.device) - 1, half:]
-        # The whole states of the first and of the last word.
-        query = torch.cat([words[:, 0, :half], ends[:, half:], ends[:, :half], last], dim=1)
-        shared = self.shared(query).relu()
+        last = words[row, batch.word_counts.to(words.device) - 1]
+        shared = self.shared(torch.cat([words[:, 0], last], dim=1)).relu()
         found = []
         for level in self.levels:
             logits = self.weight(level(shared)[:, None] * words).squeeze(-1)
@@ -259,11 +253,14 @@ def true_distances(share: Float[Tensor, "B 2"]) -> tuple[Float[Tensor, "B M 2"],
     """
     place = _places(share)
     distances = torch.stack([place - share[:, :1] * PARTS, share[:, 1:] * PARTS - place], dim=2)
-    level = torch.repeat_interleave(torch.tensor([PARTS // stride for stride in _STRIDES])).to(share.device)
-    ranges = torch.tensor(_RANGES, dtype=share.dtype, device=share.device)[level]
+    # Made where they are used: a step that is recorded on a card may copy nothing to it.
+    low, high = (
+        torch.cat([place.new_full((PARTS // stride,), bound) for stride, bound in zip(_STRIDES, bounds, strict=True)])
+        for bounds in zip(*_RANGES, strict=True)
+    )
     longer = distances.amax(dim=2)
     inside = (distances > 0).all(dim=2)
-    return distances, inside & (longer >= ranges[:, 0]) & (longer <= ranges[:, 1])
+    return distances, inside & (longer >= low) & (longer <= high)
 
 
 def distance_loss(found: Float[Tensor, "... 2"], true: Float[Tensor, "... 2"]) -> Float[Tensor, "..."]:

@@ -5,16 +5,16 @@ H width, W words of the vocabulary.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vmr.methods.scn_layers import Stack, choose, ending_shares, rank_loss, rank_rewards, sinusoids
+from vmr.methods.scn_layers import Stack, choose, ending_shares, rank_loss, rank_rewards
 from vmr.model.batch import Batch, PairTargets
-from vmr.model.encoders import VideoEncoder, WordVectors
+from vmr.model.encoders import VideoEncoder, WordVectors, sinusoids
 from vmr.model.losses import Losses
 from vmr.model.masks import at_least_single
 from vmr.model.network import MomentNetwork
@@ -113,9 +113,8 @@ class Scn(MomentNetwork[ScnPrediction]):
         chosen, real = choose(score, share, valid, count=_CHOSEN, random=self._random(score))
         spans = share.gather(1, chosen[..., None].expand(-1, -1, 2))
         nll, known = self._completed(batch, own, words, spans)
-        return ScnPrediction(
-            **vars(found)
-            | {"chosen_score": score.gather(1, chosen).sigmoid(), "chosen_mask": real & known[:, None], "nll": nll}
+        return replace(
+            found, chosen_score=score.gather(1, chosen).sigmoid(), chosen_mask=real & known[:, None], nll=nll
         )
 
     def losses(self, prediction: ScnPrediction, targets: PairTargets) -> Losses:
@@ -142,7 +141,7 @@ class Scn(MomentNetwork[ScnPrediction]):
         projected = self.word_projection(words)
         begin = self.begin.to(projected.dtype).expand(len(words), 1, -1)
         both = torch.cat([begin, projected], dim=1)
-        return both + sinusoids(both.shape[1], both.shape[2], like=both)
+        return both + sinusoids(both.shape[1], both.shape[2], device=both.device).to(both.dtype)
 
     def _random(self, score: Float[Tensor, "B M"]) -> Float[Tensor, "K B M"] | None:
         """Numbers to choose by in training, minus infinity where the best is to be taken; None in evaluation."""

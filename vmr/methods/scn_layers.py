@@ -88,20 +88,6 @@ class _Attention(nn.Module):
         return result
 
 
-def sinusoids(length: int, hidden: int, *, like: Tensor) -> Float[Tensor, "T H"]:
-    """Sines and cosines of the places, as in "Attention is all you need".
-
-    Args:
-        length: how many places.
-        hidden: width.
-        like: a tensor of the device and type wanted.
-    """
-    place = torch.arange(length, device=like.device, dtype=torch.float32)[:, None]
-    half = -(-hidden // 2)
-    angle = place * torch.exp(torch.arange(half, device=like.device) * (-math.log(10_000.0) / max(half - 1, 1)))
-    return torch.cat([angle.sin(), angle.cos()], dim=1)[:, :hidden].to(like.dtype)
-
-
 def ending_shares(step_counts: Int[Tensor, "B"], steps: int, widths: int) -> Float[Tensor, "B M 2"]:
     """Proposals that end after each step and are 1, 2, ... of `widths` parts of the video long; some begin before it.
 

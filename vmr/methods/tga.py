@@ -70,7 +70,7 @@ class Tga(MomentNetwork[TgaPrediction]):
 
     def forward(self, batch: Batch) -> TgaPrediction:
         """The windows of each query's video, and how well each sentence goes with each video."""
-        counts = batch.video_mask.sum(dim=1)
+        counts = batch.video_step_counts
         means = torch.cat([pooled(batch.features, counts, kind, "mean") for kind in self.kinds], dim=1)
         windows = self.video_encoder(means).index_select(0, batch.video)
         sentence = F.normalize(

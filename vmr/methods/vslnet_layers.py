@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vmr.model.attention import MultiHeadAttention
 from vmr.model.dropout import Dropout
+from vmr.model.encoders import sinusoids
 from vmr.model.masks import masked_softmax
 
 
@@ -150,17 +151,3 @@ class WeightedPooling(nn.Module):
         """
         weights = masked_softmax(self.score(x).squeeze(-1), mask, dim=1)
         return (weights.to(x.dtype)[:, None] @ x).squeeze(1)
-
-
-def sinusoids(length: int, dim: int, *, device: torch.device | str = "cpu") -> Float[Tensor, "T H"]:
-    """Sines and cosines of the position at wavelengths from 2 pi to 20,000 pi ("Attention is all you need"); float64.
-
-    Args:
-        length: positions.
-        dim: numbers a position; the first half are sines.
-        device: where they are made.
-    """
-    half = (dim + 1) // 2
-    speed = torch.exp(-math.log(10_000.0) * torch.arange(half, device=device, dtype=torch.float64) / max(half - 1, 1))
-    angle = torch.arange(length, device=device)[:, None] * speed
-    return torch.cat([angle.sin(), angle.cos()], dim=1)[:, :dim]

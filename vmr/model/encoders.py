@@ -3,6 +3,7 @@
 Shapes: B batch, N steps, L words, D features, E word vector.
 """
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -291,3 +292,17 @@ class PositionalEncoding(nn.Module):
         if steps > len(self.embedding):
             raise ValueError(f"a video of {steps} steps; this model was made for {len(self.embedding)} at most")
         return self.embedding[:steps]
+
+
+def sinusoids(length: int, dim: int, *, device: torch.device | str = "cpu") -> Float[Tensor, "T H"]:
+    """Sines and cosines of the position at wavelengths from 2 pi to 20,000 pi ("Attention is all you need"); float64.
+
+    Args:
+        length: positions.
+        dim: numbers a position; the first half are sines.
+        device: where they are made.
+    """
+    half = (dim + 1) // 2
+    speed = torch.exp(-math.log(10_000.0) * torch.arange(half, device=device, dtype=torch.float64) / max(half - 1, 1))
+    angle = torch.arange(length, device=device)[:, None] * speed
+    return torch.cat([angle.sin(), angle.cos()], dim=1)[:, :dim]

@@ -7,7 +7,6 @@ from reference import drn_reference as reference
 
 from vmr.methods.catalogue import METHODS
 from vmr.methods.drn import distance_loss, true_distances
-from vmr.model.encoders import last_states
 
 STEPS, WORDS = [7, 1, 20], [4, 1, 6]
 
@@ -44,7 +43,7 @@ def test_losses_and_commands_agree_with_the_reference(overlap_from: float) -> No
         found = network(batch)
         loss = network.losses(found, targets_of(batch, torch.zeros(3, 2).long(), share, method="drn"))
         words = network.query_encoder(batch.words, batch.unknown_mask, batch.word_counts)
-        commands = network.commands(words, last_states(words, batch.word_counts), batch)
+        commands = network.commands(words, batch)
     weights = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
     queries = []
     for row, count in enumerate(WORDS):
