@@ -22,8 +22,9 @@ from vmr.settings.section import Section
 from vmr.storage.code_digest import code_digest
 
 _GREY = ("#767b84", "#969ca6")
-_DRN_DROPPING = ("query_encoder", "video_encoder")
-_DRN_SPANS = (*_DRN_DROPPING, "commands", "pyramid", "match", "span_tower", "distances", "level_scale")
+_DROPPING = ("query_encoder", "video_encoder")
+_MLVI_PROPOSALS = (*_DROPPING, "gate", "convolutions", "anchor")
+_DRN_SPANS = (*_DROPPING, "commands", "pyramid", "match", "span_tower", "distances", "level_scale")
 _CI_MHA, _CI_MHA_PAPER = "vmr.methods.ci_mha:CiMha", "Yu et al., SIGIR"
 
 
@@ -84,6 +85,17 @@ class LgiSettings(MethodSettings):
     phrase_overlap: Annotated[float, Field(ge=0, description="Lambda of the distinct query attention (0.3, 0.2).")] = (
         0.3
     )
+
+
+class MlviSettings(MethodSettings):
+    """MLVI."""
+
+    layers: Annotated[int, Field(gt=0, description="Convolutions over the steps, at doubling distances.")] = 4
+    proposals: Annotated[int, Field(gt=0, description="Proposals of a query that retrieval ranks.")] = 100
+    margin: Annotated[float, Field(gt=0, description="Margin of the ranking loss (the authors: 0.2).")] = 0.2
+    caption_weight: Annotated[
+        float, Field(ge=0, description="Weight of captioning beside ranking (the authors: 20 beside 40).")
+    ] = 0.5
 
 
 class DrnSettings(MethodSettings):
@@ -165,6 +177,21 @@ METHODS: dict[str, Method] = {
             look=Look("#d55e00", "#f58338", mark="diamond"),
         ),
         Method(
+            name="mlvi",
+            title="MLVI (ours)",
+            paper="Xu et al., AAAI",
+            year=2019,
+            about="anchors that the sentence guides, then retrieval of proposals that learns to caption",
+            network="vmr.methods.mlvi:Mlvi",
+            settings=MlviSettings,
+            stages=(
+                Stage("proposals", share=0.5, trained=_MLVI_PROPOSALS),
+                Stage("retrieval", share=0.5, trained=("retrieval",), evaluated=_DROPPING),
+            ),
+            negatives=8,
+            look=Look("#a8324a", "#e57f92", dash="4 2 1 2", mark="square"),
+        ),
+        Method(
             name="tan_2d",
             title="2D-TAN (ours)",
             paper="Zhang et al., AAAI",
@@ -206,7 +233,7 @@ METHODS: dict[str, Method] = {
             # The authors: 10 of 50 epochs, then 1/100 and 1/10,000 of the rate; here most of them go to the first.
             stages=(
                 Stage("spans", share=0.6, trained=_DRN_SPANS),
-                Stage("overlap", share=0.2, rate_factor=0.01, trained=("overlap",), evaluated=_DRN_DROPPING),
+                Stage("overlap", share=0.2, rate_factor=0.01, trained=("overlap",), evaluated=_DROPPING),
                 Stage("all", share=0.2, rate_factor=0.0001),
             ),
             look=Look("#7a5195", "#b58fd1", dash="6 2", mark="circle"),

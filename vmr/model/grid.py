@@ -46,14 +46,15 @@ def pooled(
 
 
 def interval_means(
-    x: Float[Tensor, "U N D"], step_counts: Int[Tensor, "U"], share: Float[Tensor, "M 2"]
+    x: Float[Tensor, "U N D"], step_counts: Int[Tensor, "U"], share: Float[Tensor, "... M 2"]
 ) -> Float[Tensor, "U M D"]:
     """Mean of the steps over each interval; a step that lies partly inside counts by that part.
 
     Args:
         x: steps of the videos; what stands after the last does not matter.
         step_counts: steps of each video, at least 1.
-        share: start and end of each interval as shares of the steps, within [0, 1], none empty.
+        share: start and end of each interval as shares of the steps, within [0, 1], none empty; of all videos (M 2),
+            or of each its own (U M 2).
 
     >>> x = torch.tensor([[[1.0], [2.0], [6.0]]])
     >>> share = torch.tensor([[0.0, 1 / 3], [0.5, 1.0], [0.0, 1.0]], dtype=torch.float64)
