@@ -12,6 +12,8 @@ from vmr.methods.catalogue import METHODS
 from vmr.model.batch import Batch, PairTargets, Targets
 from vmr.model.prediction import Prediction
 
+# Query-blind methods are the networks of others; one of them stands for all.
+ONE_OF_EACH = {name: own for name, own in METHODS.items() if own.exchanged != "query" or name == "ci_mha_query_blind"}
 SIZES = {
     "video_dim": 10, "word_dim": 5, "vocabulary": 9, "max_steps": 20, "hidden": 8, "query_hidden": 4, "heads": 2,
     "dropout": 0.2, "lstm_dropout": 0.5,

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-from dataclasses import fields
+from collections.abc import Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, Field, WithJsonSchema, create_model
 
 from vmr.errors import ConfigError
-from vmr.methods.entry import Look, Method, MethodSettings, Stage
+from vmr.methods.entry import BLOCKS, Look, Method, MethodSettings, Stage
 from vmr.names import Alignment
 from vmr.settings.checks import nearest
 from vmr.settings.section import Section
@@ -127,23 +128,31 @@ class ScnSettings(MethodSettings):
     ] = 2000
 
 
-# What sees only half comes first, then the neighbours by their years, then the paper's own rows.
-METHODS: dict[str, Method] = {
-    method.name: method
-    for method in (
-        Method(
-            name="ci_mha_query_blind",
-            title="Query-blind CI-MHA",
-            paper=_CI_MHA_PAPER,
-            year=2021,
-            about="CI-MHA with the query of another sample: what the video alone gives away",
-            network=_CI_MHA,
-            settings=CiMhaSettings,
-            variant_of="ci_mha",
-            lacks="query",
-            exchanged="query",
-            look=Look(*_GREY, dash="9 4", mark="cross"),
-        ),
+def _query_blind(method: Method) -> Method:
+    """The same network with the query of another sample."""
+    title = method.title.removesuffix(" (ours)")
+    return replace(
+        method,
+        name=f"{method.name}_query_blind",
+        title=f"Query-blind {title}",
+        about=f"{title} with the query of another sample: what the video alone gives away",
+        variant_of=method.name,
+        lacks="query",
+        exchanged="query",
+        look=replace(method.look, dash="9 4", mark="cross"),
+    )
+
+
+def _by_block(entries: Sequence[Method]) -> dict[str, Method]:
+    """The entries and a query-blind self of each in the order of tables: by block, in a block as they come."""
+    blind = [_query_blind(method) for method in entries if not method.exchanged]
+    ordered = sorted([*blind, *entries], key=lambda method: BLOCKS.index(method.block))
+    return {method.name: method for method in ordered}
+
+
+# Neighbours by their years, then the paper's own rows.
+METHODS = _by_block(
+    (
         Method(
             name="ci_mha_video_blind",
             title="Video-blind CI-MHA",
@@ -164,6 +173,7 @@ METHODS: dict[str, Method] = {
             year=2017,
             about="sliding windows matched with the sentence, with offsets of their boundaries",
             network="vmr.methods.ctrl:Ctrl",
+            kind="proposals",
             settings=CtrlSettings,
             look=Look("#6a4fb0", "#a58ee0", dash="1 3", mark="diamond"),
         ),
@@ -183,6 +193,7 @@ METHODS: dict[str, Method] = {
             year=2019,
             about="anchors that the sentence guides, then retrieval of proposals that learns to caption",
             network="vmr.methods.mlvi:Mlvi",
+            kind="proposals",
             settings=MlviSettings,
             stages=(
                 Stage("proposals", share=0.5, trained=_MLVI_PROPOSALS),
@@ -198,6 +209,7 @@ METHODS: dict[str, Method] = {
             year=2020,
             about="a map of candidates by start and end, and convolutions over it",
             network="vmr.methods.tan_2d:Tan2d",
+            kind="proposals",
             settings=Tan2dSettings,
             look=Look("#8a5a00", "#c99a3f", dash="11 3 3 3", mark="up"),
         ),
@@ -297,7 +309,7 @@ METHODS: dict[str, Method] = {
             look=Look("#0072b2", "#4aa8e8"),
         ),
     )
-}
+)
 
 
 def method_named(name: str) -> Method:
@@ -359,7 +371,7 @@ else:
 def method_settings(name: str, sections: Section) -> MethodSettings:
     """The settings of a method; what its section does not say, a variant takes from the method that it varies.
 
-    A learning rate is a method's alone.
+    A learning rate is a method's alone; a blind method has that of the network that it blinds.
 
     Args:
         name: of the method.
@@ -369,14 +381,15 @@ def method_settings(name: str, sections: Section) -> MethodSettings:
     own = getattr(sections, name, None)
     values = own.model_dump(exclude_unset=True) if own else {}
     if method.variant_of:
-        values = getattr(sections, method.variant_of).model_dump(exclude={"learning_rate"}) | values
+        above = method_settings(method.variant_of, sections)
+        values = above.model_dump(exclude=None if method.exchanged else {"learning_rate"}) | values
     return method.settings.model_validate(values)
 
 
 def method_digest(name: str) -> str:
     """Digest of what a method is trained by: the code of its network, and its entry less what is only shown."""
     method = METHODS[name]
-    shown = {"title", "paper", "year", "about", "look", "settings", "variant_of", "lacks", "one_span"}
+    shown = {"title", "paper", "year", "about", "look", "kind", "settings", "variant_of", "lacks", "one_span"}
     facts = [getattr(method, field.name) for field in fields(Method) if field.name not in shown]
     module = method.network.partition(":")[0]
     spec = None if module.startswith("vmr.") else importlib.util.find_spec(module)
@@ -385,7 +398,11 @@ def method_digest(name: str) -> str:
 
 
 def methods_table() -> str:
-    """The README's table of methods."""
-    lines = [["method", "in tables", "paper", "what it is"], ["---"] * 4]
-    lines += [[f"`{name}`", own.title, f"{own.paper} {own.year}", own.about] for name, own in METHODS.items()]
+    """The README's table of methods; every one has a query-blind self, which needs no line."""
+    lines = [["method", "in tables", "paper", "block", "what it is"], ["---"] * 5]
+    lines += [
+        [f"`{name}`", own.title, f"{own.paper} {own.year}", own.block, own.about]
+        for name, own in METHODS.items()
+        if own.exchanged != "query"
+    ]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)

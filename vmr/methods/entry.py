@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field
 
@@ -13,6 +13,10 @@ from vmr.settings.section import Section
 Exchanged = Literal["query", "video"]  # the input that a blind method gets from another sample
 Supervision = Literal["spans", "pairs"]  # what training may look at: moments, or only which sentence goes with a video
 Mark = Literal["circle", "square", "diamond", "up", "down", "cross", "plus"]
+# How a method comes to its spans when it learns from them.
+Kind = Literal["reinforcement", "proposals", "span regression and boundaries"]
+# Of tables and pictures, in their order: what learns from pairs alone stands beside what sees nothing.
+BLOCKS: tuple[str, ...] = ("baselines", "weakly supervised", *get_args(Kind))
 
 
 class MethodSettings(Section):
@@ -72,6 +76,7 @@ class Method:
         year: of the paper.
         about: what it is, as a few words for the README.
         network: MODULE:CLASS of its network. The module is imported when a network is built.
+        kind: how it comes to its spans.
         look: in pictures.
         settings: its own section of the configuration.
         variant_of: the method whose section it takes (without the learning rate) where its own says nothing.
@@ -91,6 +96,7 @@ class Method:
     about: str
     network: str
     look: Look
+    kind: Kind = "span regression and boundaries"
     settings: type[MethodSettings] = MethodSettings
     variant_of: str = ""
     lacks: str = ""
@@ -100,3 +106,10 @@ class Method:
     supervision: Supervision = "spans"
     negatives: int = 0
     one_span: bool = False
+
+    @property
+    def block(self) -> str:
+        """Where it stands in tables and pictures, one of `BLOCKS`."""
+        if self.exchanged:
+            return "baselines"
+        return "weakly supervised" if self.supervision == "pairs" else self.kind

@@ -98,7 +98,7 @@ def test_it_trains_and_appears_everywhere(data: SyntheticData, tmp_path: Path) -
     shown = plain(answer)
     assert len(shown["moments"]) >= 1 and set(shown["curve"]) == {"start_sec", "end_sec", "inside"}
 
-    assert "| `toy` | Toy | nobody 2026 | runs of parts |" in methods_table()
+    assert "| `toy` | Toy | nobody 2026 | span regression and boundaries | runs of parts |" in methods_table()
     sections = sections_model().model_validate({"toy": {"bins": 3}})
     assert method_settings("toy", sections).bins == 3
     assert method_digest("toy") != method_digest("weak_toy")

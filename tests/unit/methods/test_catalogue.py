@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 
 from vmr.errors import ConfigError
-from vmr.methods.catalogue import METHODS, method_digest, method_named, methods_table
+from vmr.methods.catalogue import (
+    METHODS,
+    method_digest,
+    method_named,
+    method_settings,
+    methods_table,
+    sections_model,
+)
+from vmr.methods.entry import BLOCKS
 
 ROOT = Path(__file__).parents[3]
 
@@ -22,6 +30,34 @@ def test_entries_are_whole() -> None:
         assert (not method.variant_of) == (not method.lacks)
         assert not method.variant_of or METHODS[method.variant_of].settings is method.settings
         assert (method.exchanged is not None) == method.name.endswith("_blind")
+
+
+def test_methods_stand_by_blocks_and_each_has_a_query_blind_self() -> None:
+    blocks = [BLOCKS.index(method.block) for method in METHODS.values()]
+    assert blocks == sorted(blocks) and list(METHODS)[-1] == "ci_mha"
+    named = {name: METHODS[name].block for name in ("ci_mha_video_blind", "tga", "tan_2d", "drn", "tga_query_blind")}
+    assert list(named.values()) == [
+        *("baselines", "weakly supervised", "proposals", "span regression and boundaries", "baselines"),
+    ]
+    for name, method in METHODS.items():
+        if not method.exchanged:
+            blind = METHODS[f"{name}_query_blind"]
+            assert (blind.exchanged, blind.variant_of) == ("query", name)
+            assert (blind.network, blind.stages, blind.arguments) == (method.network, method.stages, method.arguments)
+
+
+def test_a_blind_self_has_the_settings_and_the_rate_of_its_method() -> None:
+    own = {
+        "ci_mha": {"alignment": "pad", "learning_rate": 0.5},
+        "mha": {"segmentation_weight": 2.0},
+        "drn": {"overlap_from": 0.8},
+    }
+    sections = sections_model().model_validate(own)
+    assert method_settings("drn_query_blind", sections).overlap_from == 0.8
+    blind = method_settings("mha_query_blind", sections)
+    assert (blind.alignment, blind.segmentation_weight, blind.learning_rate) == ("pad", 2.0, None)
+    assert method_settings("mha", sections).learning_rate is None
+    assert method_settings("ci_mha_query_blind", sections).learning_rate == 0.5
 
 
 def test_the_readme_has_the_table_of_methods() -> None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from networks import SIZES, make_batch, make_network, outputs, single, take, targets_of
+from networks import ONE_OF_EACH, SIZES, make_batch, make_network, outputs, single, take, targets_of
 from torch import Tensor
 from toy_methods import TOYS
 
@@ -15,7 +15,7 @@ from vmr.model.fusion import ALIGNMENTS
 
 # The readings of Eqs. 7 to 9 are other computations, so each counts as a network.
 # Those that live in tests only are held to the same.
-ALL = METHODS | TOYS
+ALL = ONE_OF_EACH | TOYS
 NETWORKS = [
     (name, {"alignment": alignment})
     for name, method in ALL.items()

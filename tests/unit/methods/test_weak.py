@@ -8,16 +8,15 @@ import pandas as pd
 import pytest
 import safetensors.torch
 import torch
-from networks import make_batch, make_network, targets_of
+from networks import ONE_OF_EACH, make_batch, make_network, targets_of
 from reference import weak_reference as reference
 from synthetic import train_run, write_synthetic
 
 from vmr.annotations.moments import read_moments, write_moments
-from vmr.methods.catalogue import METHODS
 from vmr.model.losses import ranking_loss
 
 STEPS, WORDS = [7, 1, 20], [4, 1, 6]
-WEAK = [name for name, method in METHODS.items() if method.supervision == "pairs"]
+WEAK = [name for name, method in ONE_OF_EACH.items() if method.supervision == "pairs"]
 SMALL = {"hidden": 8, "query_hidden": 4, "heads": 2, "batch_size": 16, "epochs": 2, "device": "cpu"}
 
 

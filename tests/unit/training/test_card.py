@@ -5,9 +5,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from networks import ONE_OF_EACH
 from synthetic import train_run
 
-from vmr.methods.catalogue import METHODS
 from vmr.training import loop, step
 
 SMALL = {"hidden": 16, "query_hidden": 8, "heads": 2, "epochs": 4, "patience": 4, "batch_size": 8, "device": "cuda"}
@@ -22,7 +22,7 @@ def history(data, folder: Path, **changed) -> pd.DataFrame:
     return pd.read_csv(folder / "history.csv")[METRICS]
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ONE_OF_EACH)
 def test_recorded_steps_train_as_others_do(data, tmp_path, monkeypatch, method):
     replays = []
     replay = step._Recording.replay

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from networks import ONE_OF_EACH
 from synthetic import predict_run, train_run, write_features, write_synthetic
 
 from vmr.annotations.moments import read_moments, validation_videos
 from vmr.errors import CheckpointError, EvaluationError
 from vmr.features.store import FeatureStore
 from vmr.methods.build import build_network
-from vmr.methods.catalogue import METHODS
 from vmr.queries.embed import embed_queries
 from vmr.queries.store import QueryStore
 from vmr.training.checkpoint import (
@@ -199,7 +199,9 @@ OLD = {"max_steps": 8, "hidden": 8, "query_hidden": 4, "heads": 2, "dropout": 0.
 
 
 # Later ones have no such checkpoints.
-THEN = [name for name, method in METHODS.items() if (method.variant_of or name) in ("ci_mha", "excl", "vslnet", "lgi")]
+THEN = [
+    name for name, method in ONE_OF_EACH.items() if (method.variant_of or name) in ("ci_mha", "excl", "vslnet", "lgi")
+]
 
 
 @pytest.mark.parametrize("method", THEN)
