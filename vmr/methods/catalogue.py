@@ -95,8 +95,24 @@ class MlviSettings(MethodSettings):
     proposals: Annotated[int, Field(gt=0, description="Proposals of a query that retrieval ranks.")] = 100
     margin: Annotated[float, Field(gt=0, description="Margin of the ranking loss (the authors: 0.2).")] = 0.2
     caption_weight: Annotated[
-        float, Field(ge=0, description="Weight of captioning beside ranking (the authors: 20 beside 40).")
-    ] = 0.5
+        float, Field(ge=0, description="Weight of captioning beside ranking (what the authors' code trains).")
+    ] = 0.01
+
+
+class TripNetSettings(MethodSettings):
+    """TripNet."""
+
+    resizes: Annotated[bool, Field(description="Whether moves also change the window's length (the paper: never).")] = (
+        False
+    )
+    window: Annotated[
+        float, Field(gt=0.05, le=1, description="Share of the video that the window is long at first.")
+    ] = 0.27
+    rollouts: Annotated[int, Field(gt=0, description="Rollouts of each query in a training step.")] = 8
+    discount: Annotated[float, Field(ge=0, le=1, description="Of later rewards.")] = 0.9
+    step_cost: Annotated[float, Field(ge=0, description="Taken from the reward of every move.")] = 0.01
+    entropy_weight: Annotated[float, Field(ge=0, description="Weight of the policy's entropy.")] = 0.01
+    value_weight: Annotated[float, Field(ge=0, description="Weight of the error of expected rewards.")] = 0.5
 
 
 class DrnSettings(MethodSettings):
@@ -212,6 +228,18 @@ METHODS = _by_block(
             kind="proposals",
             settings=Tan2dSettings,
             look=Look("#8a5a00", "#c99a3f", dash="11 3 3 3", mark="up"),
+        ),
+        Method(
+            name="tripnet",
+            title="TripNet (ours)",
+            paper="Hahn et al., BMVC",
+            year=2020,
+            about="a window that a policy moves over the video until it stops, learnt from rewards",
+            network="vmr.methods.tripnet:TripNet",
+            kind="reinforcement",
+            settings=TripNetSettings,
+            one_span=True,
+            look=Look("#2f7d6b", "#6cc4ae", dash="8 2 2 2 2 2", mark="plus"),
         ),
         Method(
             name="vslnet",

@@ -59,7 +59,8 @@ class Mlvi(MomentNetwork[MlviPrediction]):
     14 seconds and so the whole moment; features here see 3, so convolutions follow at distances of 1, 2, 4, 8 steps.
     All anchors count, those that match half and the others half, where the authors draw 32 of either. Wrong pairs
     are `negatives` of the batch, not all of it, and one other proposal of the same video (reading). The hinge is a
-    mean (their code trains its sum). Proposals rank by both parts, see `forward`; the authors rank by the second.
+    mean, where their code trains the sum; the caption weighs beside it what it weighs there. Proposals rank by both
+    parts, see `forward`; the authors rank by the second.
 
     Args:
         video_dim: length of the features of a step.
@@ -73,7 +74,7 @@ class Mlvi(MomentNetwork[MlviPrediction]):
         layers: convolutions (reading: 4).
         proposals: how many are ranked, K (reading: 100; the authors take 1,000 of 3,456).
         margin: of the ranking loss, by which both parts of a score are compared, too.
-        caption_weight: weight of captioning beside the ranking loss (the authors: 20 and 40).
+        caption_weight: of captioning beside the mean hinge (the authors: 20 beside the sum of 1,984 hinges).
     """
 
     video_encoder: VideoEncoder

@@ -61,9 +61,22 @@ def interval_means(
     >>> interval_means(x, torch.tensor([3]), share)[0, :, 0].tolist()
     [1.0, 4.666666507720947, 3.0]
     """
+    return interval_weights(step_counts.to(x.device), x.shape[1], share).to(x.dtype) @ x
+
+
+def interval_weights(
+    step_counts: Int[Tensor, "U"], steps: int, share: Float[Tensor, "... M 2"]
+) -> Float[Tensor, "U M N"]:
+    """The weight of each step in the mean over an interval; see `interval_means`.
+
+    Args:
+        step_counts: steps of each video, at least 1.
+        steps: of the longest, N.
+        share: start and end of each interval.
+    """
     # Double precision, so that a share of 1 of any number of steps leaves no rest for the padding.
-    place = share.double() * step_counts.to(x.device)[:, None, None]
-    step = torch.arange(x.shape[1], device=x.device)
+    place = share.double() * step_counts[:, None, None]
+    step = torch.arange(steps, device=place.device)
     inside = torch.minimum(place[..., 1:], step + 1) - torch.maximum(place[..., :1], step)
     weights = inside.clamp_min_(0.0)
-    return (weights / weights.sum(dim=2, keepdim=True)).to(x.dtype) @ x
+    return weights / weights.sum(dim=2, keepdim=True)

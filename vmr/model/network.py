@@ -28,10 +28,13 @@ class MomentNetwork(nn.Module, ABC, Generic[P]):
     Attributes:
         video_encoder: the first layer on the features, which standardises them.
         recordable: False where a step of training cannot be recorded on a card, since its work depends on the data.
+        exact_gradient: False where the gradient is that of chances, estimated by draws (policy gradients), and so not
+            the derivative of the loss.
     """
 
     video_encoder: FeatureScale
     recordable: ClassVar[bool] = True
+    exact_gradient: ClassVar[bool] = True
 
     def fit_features(self, videos: Iterable[Float[Tensor, "_ D"]]) -> None:
         """Take mean and scale of the features from the training videos, see `FeatureScale.fit`."""

@@ -37,6 +37,7 @@ LOSSES = {
     "vslnet": ["boundary_loss", "highlight_loss"],
     "lgi": ["regression_loss", "attention_loss", "phrases_loss"],
     "drn": ["match_loss", "span_loss", "overlap_loss"],
+    "tripnet": ["missed_loss", "policy_loss", "value_loss", "entropy_loss"],
     "mlvi": ["match_loss", "offset_loss", "retrieval_loss", "words_loss"],
     "tga": ["pairs_loss"],
     "scn": ["words_loss", "rank_loss"],
