@@ -71,6 +71,7 @@ bench-features: setup ## decoding, frame store, a window, a video, a shard, memo
 	@$(BIN)/python benchmarks/decoding.py $(VIDEOS)/3MSZA.mp4
 	@$(BIN)/python benchmarks/extraction.py --video $(VIDEOS)/3MSZA.mp4
 	@$(BIN)/python benchmarks/frame_store.py $(VIDEOS)/3MSZA.mp4 $(VIDEOS)/v_ZNVhz7ctTq0.mp4
+	@$(BIN)/python benchmarks/frames_of_others.py $(foreach name,3MSZA v_ZNVhz7ctTq0 nasa_13013,$(VIDEOS)/$(name).mp4)
 	@$(BIN)/python benchmarks/memory.py
 	@$(BIN)/python benchmarks/summary.py
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vmr.names import FrameChoice
 from vmr.video.probe import probe_video
 from vmr.video.processes import DecordServer
 from vmr.video.reader import DecodedVideo, Picture, decode_video
@@ -49,13 +50,17 @@ def render(path: Path, *options: object, fps: str = "24", frames: int | None = N
     return path
 
 
-def decode(decord: DecordServer, path: Path, *, short_side: int = HEIGHT) -> tuple[DecodedVideo, np.ndarray]:
+def decode(
+    decord: DecordServer, path: Path, *, short_side: int = HEIGHT, choice: FrameChoice = "shown"
+) -> tuple[DecodedVideo, np.ndarray]:
     """Result of decoding and the frames kept, (n, H, W, 3)."""
     row = probe_video(path, timeout_sec=20)
     assert row["status"] == "ok", row["reason"]
     picture = Picture(path, row["width"], row["height"], row["rotation"], row["duration_sec"])
     target = path.with_suffix(".kept")
-    decoded = decode_video(decord, picture, target=target, fps=STEPS, short_side=short_side, timeout_sec=20)
+    decoded = decode_video(
+        decord, picture, target=target, fps=STEPS, frame_choice=choice, short_side=short_side, timeout_sec=20
+    )
     stream = target.read_bytes()
     chunks = decoded_frames(lambda a, b: stream[a:b], size=len(stream), width=decoded.width, height=decoded.height)
     frames = np.concatenate(list(chunks))

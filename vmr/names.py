@@ -1,6 +1,7 @@
 """Names that the configuration, the command line and the stages share."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 AnnotationFormat = Literal["auto", "charades_sta", "activitynet_captions", "json", "csv", "eaf"]
 ImportLayout = Literal["hdf5", "npy_folder"]
@@ -10,6 +11,7 @@ Padding = Literal["edge", "valid"]
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "float32", "bfloat16"]
 Selection = Literal["validation", "test"]
+FrameChoice = Literal["nearest", "shown"]
 
 # How kinds of features that are no features of videos begin; tables are labelled by it.
 SIMULATED = "simulated"
@@ -27,3 +29,12 @@ VIDEO_EXTENSIONS = (
     ".obu", ".vc1", ".mjpeg", ".mjpg", ".dnxhd", ".gif",
     ".wav", ".mp3", ".m4a", ".ogg", ".flac", ".w64", ".aac", ".ac3", ".eac3", ".aiff", ".aif", ".au", ".caf", ".amr",
 )  # fmt: skip
+
+
+def frame_choice_of(provenance: Mapping[str, Any]) -> FrameChoice:
+    """How the frames of a frame store, or under some features, were chosen; files from before do not name it.
+
+    >>> frame_choice_of({"frame_choice": "nearest"}), frame_choice_of({"frame_choice": "the last frame presented at"})
+    ('nearest', 'shown')
+    """
+    return "nearest" if provenance.get("frame_choice") == "nearest" else "shown"

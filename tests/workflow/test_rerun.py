@@ -55,6 +55,7 @@ NOTHING: set[str] = set()
 # Setting (as in config.yaml, below a dataset's `overrides`): another value, and what must rerun.
 SETTINGS = {
     "video.fps": (12.0, DECODE),
+    "video.frame_choice": ("shown", DECODE),
     "video.short_side": (224, DECODE),
     "video.probe_timeout_sec": (61.0, PROBE),
     "video.decode_timeout_sec": (121.0, DECODE),

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from vmr.config.feature_sections import MOST_FPS, FeatureSettings, of_assets
 from vmr.config.moved import moved
 from vmr.methods.catalogue import MethodName, MethodSections, family
-from vmr.names import Device, Precision, Selection
+from vmr.names import Device, FrameChoice, Precision, Selection
 from vmr.settings.section import Positive, Probability, Section, Seed, Share
 
 SHORTEST_SIDE = 112  # pixels that the smallest network looks at
@@ -27,6 +27,10 @@ class VideoSettings(Section):
             description="Frames a second, chosen by presentation time stamp (the paper, section 2.2).",
         ),
     ] = 24.0
+    frame_choice: Annotated[
+        FrameChoice,
+        Field(description="nearest: each frame at its nearest step, as ffmpeg's fps=24; shown: not before it is due."),
+    ] = "nearest"
     short_side: Annotated[
         int, Field(ge=2, le=2160, description="Pixels of the shorter side in the frame store; networks need 112.")
     ] = 256

@@ -24,6 +24,7 @@ from vmr.features.store import VideoFeatures
 from vmr.locate.model_file import ModelFile
 from vmr.locate.scratch import scratch_folder
 from vmr.machine.devices import choose_device
+from vmr.names import frame_choice_of
 from vmr.pipeline.stages import STAGES
 from vmr.storage.code_digest import code_digest
 from vmr.storage.files import atomic_path, sha256_file
@@ -113,7 +114,12 @@ class VideoFeaturizer:
             manifest=folder / "probed.csv",
             output=folder / "frames.h5",
             decoded_manifest=folder / "decoded.csv",
-            settings=VideoSettings(fps=made["fps"], short_side=made["short_side"], max_failed_share=1.0),
+            settings=VideoSettings(
+                fps=made["fps"],
+                frame_choice=frame_choice_of(made),
+                short_side=made["short_side"],
+                max_failed_share=1.0,
+            ),
             progress=lambda done, total: progress("decoding", done, total),
         )
         decoded = read_manifest([folder / "decoded.csv"]).iloc[0]

@@ -16,6 +16,7 @@ import torch
 from vmr.errors import CheckpointError
 from vmr.methods.build import network_with_weights
 from vmr.model.network import MomentNetwork
+from vmr.names import frame_choice_of
 from vmr.storage.files import atomic_path, writing
 
 log = logging.getLogger(__name__)
@@ -89,7 +90,12 @@ def feature_kind(provenance: Mapping[str, Any], *, dim: int) -> dict[str, Any]:
         if isinstance(value, Mapping):
             value = {key: value[key] for key in _NESTED_KIND if key in value}
         kind[name] = value
-    return kind
+    return _with_choice(kind, provenance)
+
+
+def _with_choice(kind: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, Any]:
+    """The kind with the choice of frames, where we decoded them; of imported features nobody told us."""
+    return {**kind, "frame_choice": frame_choice_of(told)} if kind.get("frames") else dict(kind)
 
 
 def check_features(path: Path, info: Mapping[str, Any], provenance: Mapping[str, Any], *, dim: int) -> None:
@@ -98,7 +104,8 @@ def check_features(path: Path, info: Mapping[str, Any], provenance: Mapping[str,
     Raises:
         CheckpointError: names what differs.
     """
-    trained, found = info["feature_kind"], feature_kind(provenance, dim=dim)
+    trained = _with_choice(info["feature_kind"], info["feature_kind"])
+    found = feature_kind(provenance, dim=dim)
     # What an older checkpoint does not record cannot be compared.
     different = [name for name in found if name in trained and found[name] != trained[name]]
     if different:

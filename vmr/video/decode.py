@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from vmr.config.sections import VideoSettings
 from vmr.errors import ShardError, VideoError
+from vmr.names import FrameChoice
 from vmr.storage.files import writing
 from vmr.storage.provenance import library_versions
 from vmr.storage.shard import PartialShard
@@ -53,7 +54,8 @@ def decode_frames(
         output: the frame store to write; an empty one when no video is there.
         decoded_manifest: the manifest to write: the same rows with `decoder`, `decoded_frames` and `note`, the status
             after decoding, and the duration of the frames where it is longer than the declared one.
-        settings: rate and size of the frames, the time limit (for each of the two decoders) and how many may fail.
+        settings: rate, choice and size of the frames, the time limit (for each of the two decoders) and how many may
+            fail.
         workers: videos decoded at the same time, at least 1; each takes a decoder and an encoder of one thread.
         code_digest: digest of the code, for the provenance; parts made by other code are thrown away.
         progress: told of how many frames of a video are kept so far, and of how many there will be.
@@ -69,7 +71,7 @@ def decode_frames(
         "short_side": settings.short_side,
         "encoder": ENCODER,
         "scaling": SCALING,
-        "frame_choice": "the last frame presented at or before i / fps after the beginning of the file's timeline",
+        "frame_choice": settings.frame_choice,
     }
     rows = [_plain(row) for row in read_manifest([manifest]).astype(object).to_dict("records")]
     with PartialShard(output, settings=made) as shard:
@@ -88,6 +90,7 @@ def decode_frames(
             check_encoder()
         task = _Task(
             fps=settings.fps,
+            frame_choice=settings.frame_choice,
             short_side=settings.short_side,
             timeout_sec=settings.decode_timeout_sec,
             shard=shard,
@@ -116,6 +119,7 @@ def decode_frames(
 @dataclass(frozen=True)
 class _Task:
     fps: float
+    frame_choice: FrameChoice
     short_side: int
     timeout_sec: float
     shard: PartialShard
@@ -222,6 +226,7 @@ def _decode(row: dict[str, Any], task: _Task, decord: DecordServer, target: Path
             picture,
             target=target,
             fps=task.fps,
+            frame_choice=task.frame_choice,
             short_side=task.short_side,
             timeout_sec=task.timeout_sec * max(1.0, picture.duration_sec / 60),
             progress=task.progress,

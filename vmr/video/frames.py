@@ -33,7 +33,7 @@ class FrameInfo:
         num_frames: frames kept.
         width: of a frame, in pixels.
         height: of a frame, in pixels.
-        fps: frames a second: frame i is what a player shows i / fps seconds after the beginning.
+        fps: frames a second: frame i stands for i / fps seconds after the beginning.
         duration_sec: seconds that the frames cover.
         start_sec: where the beginning lies on the clock of the source file (0 for nearly all videos); for
             information only, since annotations and frames both count from the beginning.

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from vmr.errors import VideoError
+from vmr.names import FrameChoice
 from vmr.video.containers import SAFE_INPUT
 from vmr.video.processes import DecordServer, Pipeline, last_words
 from vmr.video.stream import RESIZING, StreamScan, command_line, encoded_output, input_node
@@ -124,19 +125,22 @@ def decode_video(
     *,
     target: Path,
     fps: float,
+    frame_choice: FrameChoice,
     short_side: int,
     timeout_sec: float,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> DecodedVideo:
     """Decode a video to `fps` frames a second and encode them into `target`.
 
-    Frame i is the last one whose presentation time is at or before i / fps after the beginning of the timeline.
+    Frame i is the last one that is not late for i / fps seconds after the beginning of the timeline, by the rule of
+    `Timeline.late_sec`.
 
     Args:
         decord: the process that decodes.
         picture: the file and its probed facts.
         target: file for the encoded stream.
         fps: frames a second to keep.
+        frame_choice: how late a frame may be.
         short_side: of the kept frames, in pixels.
         timeout_sec: seconds for each of the two decoders.
         progress: told of how many frames are kept so far, and of how many there will be.
@@ -152,7 +156,7 @@ def decode_video(
             f"the time stamps run to {timeline.end_sec:.1f} s, but the file declares {picture.duration_sec:.1f} s"
         )
     size = stretched_size(picture, timeline, short_side=short_side)
-    job = _Job(picture, timeline, target, fps, size, progress)
+    job = _Job(picture, timeline, target, fps, frame_choice, size, progress)
     note = timeline.doubt
     if not note:
         try:
@@ -172,6 +176,7 @@ class _Job:
     timeline: Timeline
     target: Path
     fps: float
+    choice: FrameChoice
     size: tuple[int, int]
     progress: Callable[[int, int], None]
 
@@ -224,10 +229,17 @@ def hands_over_native(picture: Picture, size: tuple[int, int]) -> bool:
 
 
 def decord_plan(
-    picture: Picture, timeline: Timeline, *, fps: float, size: tuple[int, int], timeout_sec: float, threads: int = 1
+    picture: Picture,
+    timeline: Timeline,
+    *,
+    fps: float,
+    choice: FrameChoice,
+    size: tuple[int, int],
+    timeout_sec: float,
+    threads: int = 1,
 ) -> tuple[dict[str, Any], tuple[int, int]]:
     """What decord is to do (see `vmr.video.decord_server`), and width and height of the frames that it gives."""
-    indices = timeline.frame_indices(fps)
+    indices = timeline.frame_indices(fps, choice)
     native = hands_over_native(picture, size)
     given = (picture.width, picture.height) if native else size
     plan = {
@@ -244,7 +256,9 @@ def decord_plan(
 
 
 def _decode_with_decord(job: _Job, decord: DecordServer, *, timeout_sec: float) -> int:
-    plan, (width, height) = decord_plan(job.picture, job.timeline, fps=job.fps, size=job.size, timeout_sec=timeout_sec)
+    plan, (width, height) = decord_plan(
+        job.picture, job.timeline, fps=job.fps, choice=job.choice, size=job.size, timeout_sec=timeout_sec
+    )
     steps = sum(plan["repeats"])
     source = {"format": "rawvideo", "pix_fmt": "rgb24", "s": f"{width}x{height}", "framerate": job.fps}
     encode = job.encode(input_node("pipe:0", **source).video, num_frames=steps)
@@ -259,11 +273,10 @@ def _decode_with_decord(job: _Job, decord: DecordServer, *, timeout_sec: float) 
 
 def _decode_with_ffmpeg(job: _Job, *, timeout_sec: float) -> tuple[int, str]:
     timeline = job.timeline
-    # The `fps` filter rounds time stamps up to the next step, so that a step shows the last frame at or before it.
+    # The `fps` filter rounds time stamps up to the next step, so that a step shows the last frame that is not too late.
     origin = f"{timeline.origin_sec * 1e6:.0f}" if timeline.has_times else "STARTPTS"
-    shifted = f"PTS-({origin})-{timeline.rounding_sec * 1e6:.0f}"
-    if timeline.frame_sec:
-        shifted = f"N*{timeline.frame_sec * 1e6!r}"
+    counted = f"N*{timeline.frame_sec * 1e6!r}" if timeline.frame_sec else f"PTS-({origin})"
+    shifted = f"{counted}-({timeline.late_sec(job.fps, job.choice) * 1e6:.0f})"
     # Without reinit_filter=0, a picture that changes its size would make the `fps` filter count from zero again.
     options = {"threads": 1, "reinit_filter": 0, **SAFE_INPUT}
     if not timeline.mirrored:
@@ -271,8 +284,10 @@ def _decode_with_ffmpeg(job: _Job, *, timeout_sec: float) -> tuple[int, str]:
     frames = input_node(f"file:{job.picture.path.absolute()}", **options)
     frames = frames[str(timeline.stream_index)].filter("showinfo", checksum=0)
     frames = frames.filter("settb", "1/1000000").filter("setpts", shifted)
-    if timeline.last_duration_sec > 1 / job.fps:
-        frames = frames.filter("tpad", stop_mode="clone", stop_duration=timeline.last_duration_sec)
+    # The filter ends with the shifted time of the last frame's end, or with its beginning where nothing says an end.
+    lasting = timeline.last_duration_sec + (1 / job.fps if job.choice == "nearest" else 0)
+    if lasting > 1 / job.fps:
+        frames = frames.filter("tpad", stop_mode="clone", stop_duration=lasting)
     frames = frames.filter("fps", job.fps, round="up", start_time=0)
     for name, arguments in () if timeline.mirrored else _TURNS.get(job.picture.rotation, ()):
         frames = frames.filter(name, **arguments)

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vmr.errors import VideoError
+from vmr.names import FrameChoice
 from vmr.video.ffprobe import (
     choose_stream,
     is_mirrored,
@@ -35,6 +36,8 @@ _WITHOUT_INDEX = ("mpegts", "mpeg")
 _MAX_BACKWARDS_SEC = 0.5
 # What damaged clocks declare beyond this (a frame of 34 years) would take more memory for its steps than there is.
 MAX_HOURS = 48
+# A tie is a tie whatever floats, and the whole microseconds in which ffmpeg counts, make of it.
+_TIE_SEC = 1e-6
 _PACKETS = "packet=stream_index,pts,dts,duration,flags"
 
 
@@ -76,20 +79,31 @@ class Timeline:
         """Number of steps of 1 / `fps` seconds that cover the video; at least 1."""
         return steps_in(self.end_sec, fps)
 
-    def frame_indices(self, fps: float) -> npt.NDArray[np.int64]:
-        """Index of the frame on display at each step: the last one whose time is at or before i / fps.
+    def late_sec(self, fps: float, choice: FrameChoice) -> float:
+        """By how much a frame's time may be later than a step that shows it.
 
-        A time that is later by no more than `rounding_sec` counts as at the step.
+        Args:
+            fps: steps a second.
+            choice: ``shown``: by what its stamp may have been rounded; ``nearest``: by half a step, less than that of
+                the next step, which is what ffmpeg's filter `fps` does: each frame goes to the step nearest to it.
+        """
+        # A tie goes to the later step: at half a step exactly, a frame is too late for the earlier one.
+        return self.rounding_sec if choice == "shown" else 0.5 / fps - _TIE_SEC
+
+    def frame_indices(self, fps: float, choice: FrameChoice) -> npt.NDArray[np.int64]:
+        """Index of the frame at each step: the last one that is not later than i / fps by more than `late_sec`.
+
         Before the first frame of a video that begins after its sound, the first frame is taken.
 
         Args:
             fps: steps a second.
+            choice: see `late_sec`.
 
         Returns:
             Indices in presentation order, ascending, shape (steps,).
         """
         step_sec = np.arange(self.num_steps(fps)) / fps
-        shown = np.searchsorted(self.times_sec, step_sec + self.rounding_sec, side="right") - 1
+        shown = np.searchsorted(self.times_sec, step_sec + self.late_sec(fps, choice), side="right") - 1
         return np.maximum(shown, 0).astype(np.int64)
 
 

@@ -110,6 +110,19 @@ def test_what_tells_kinds_of_features_apart(tmp_path: Path, there: dict, here: d
     check_features(tmp_path, {"feature_kind": old}, {"extractor": "x", **here}, dim=8)
 
 
+def test_frames_chosen_otherwise_are_another_kind_and_unnamed_ones_were_shown(tmp_path: Path) -> None:
+    ours = {"extractor": "i3d", "frames": {"short_side": 256}}
+    sentence = "the last frame presented at or before i / fps after the beginning of the file's timeline"
+    old = {"feature_kind": {"dim": 8, **ours}}  # of a checkpoint from before
+    for told in (ours, ours | {"frame_choice": sentence}, ours | {"frame_choice": "shown"}):
+        check_features(tmp_path, old, told, dim=8)
+        check_features(tmp_path, {"feature_kind": feature_kind(told, dim=8)}, ours, dim=8)
+    with pytest.raises(CheckpointError, match="frame_choice: shown there, nearest here"):
+        check_features(tmp_path, old, ours | {"frame_choice": "nearest"}, dim=8)
+    # Nobody says how the frames of imported features were chosen.
+    check_features(tmp_path, {"feature_kind": {"dim": 8, "extractor": "mine"}}, {"extractor": "mine"}, dim=8)
+
+
 def test_features_of_another_kind_are_not_predicted_on(data, checkpoint: Path, tmp_path: Path) -> None:
     with FeatureStore(data.features) as store:
         videos = {

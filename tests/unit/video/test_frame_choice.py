@@ -1,16 +1,17 @@
 """The frame on display at each step is chosen, whatever the rate, container, codec and clock, by both decoders.
 
 Every frame carries its number. Where a file is cut so that its own frames say what is to be shown, ffprobe's decoder,
-frame by frame, is the reference; elsewhere the exact times of the frames are.
+frame by frame, is the reference; elsewhere the exact times of the frames are. Of the choice `nearest` it is ffmpeg.
 """
 
 from fractions import Fraction
 
 import numpy as np
 import pytest
-from clips import STEPS, decode, packets, presented, shown
+from clips import HEIGHT, STEPS, WIDTH, decode, packets, presented, shown
 
 from vmr.video.probe import probe_video
+from vmr.video.timeline import read_timeline
 
 RATES = ["6", "12", "15000/1001", "981/50", "24000/1001", "24", "25", "30000/1001", "30", "60"]
 # A group of pictures every half a second: a decoder that loses one is found out.
@@ -148,6 +149,44 @@ def test_a_gap_in_the_time_stamps(decord, render_clip, read_numbers, decoder):
     _, frames = decode(decord, render_clip("clip.mp4", *gap, *X264, frames=40))
     times = [Fraction(number, 30) + (number >= 20) for number in range(40)]
     assert read_numbers(frames) == shown(times, range(40), 56)
+
+
+# Frame n at n * (n + 1) / 300 s, so that gaps grow from 6.7 to 167 ms.
+VARIABLE = ["-vf", "settb=1/3000,setpts=N*(N+1)*10", "-vsync", "vfr", "-enc_time_base", "1/3000"]
+
+
+@pytest.mark.parametrize("container", ["mp4", "mkv", "ts"])
+@pytest.mark.parametrize("fps", ["15", "24", "25", "30000/1001", "30", "48", "50", "60", "variable"])
+def test_the_nearest_frame_is_that_of_ffmpegs_filter(
+    decord, render_clip, run_ffmpeg, read_numbers, decoder, fps, container
+):
+    variable = fps == "variable"
+    path = render_clip(
+        f"clip.{container}", *(VARIABLE if variable else []), *X264, fps="24" if variable else fps, frames=24
+    )
+    raw = run_ffmpeg("-i", path, "-vf", "fps=24", "-vsync", "passthrough", "-f", "rawvideo", "-pix_fmt", "rgb24", "-")
+    theirs = read_numbers(np.frombuffer(raw, np.uint8).reshape(-1, HEIGHT, WIDTH, 3))
+    decoded, frames = decode(decord, path, choice="nearest")
+    ours = read_numbers(frames)
+    assert decoded.decoder == ("decord" if decoder == "first" and container != "ts" else "ffmpeg")
+    # ffmpeg leaves out a last step that lies beyond the end by more than half, and knows no end of a last frame here.
+    assert len(ours) - len(theirs) in (range(5) if variable else range(2)) and "could be filled" not in decoded.note
+    assert ours[: len(theirs)] == theirs
+    if fps in ("30", "60"):  # so the test can tell the two apart
+        assert theirs != expected(fps, len(theirs), count=24)
+
+
+@pytest.mark.parametrize("name", ["3MSZA.mp4", "nasa_13013.mp4", "video_90.mov"])
+def test_the_nearest_frames_of_real_videos(shared_data, run_ffmpeg, name):
+    path = shared_data / "videos" / name
+
+    def checksums(*options):
+        said = run_ffmpeg("-i", path, "-map", "0:v:0", *options, "-vsync", "passthrough", "-f", "framemd5", "-")
+        return [line.split(b",")[-1] for line in said.splitlines() if not line.startswith(b"#")]
+
+    every, theirs = checksums(), checksums("-vf", "fps=24")
+    chosen = read_timeline(path, timeout_sec=20).frame_indices(STEPS, "nearest")
+    assert [every[index] for index in chosen[: len(theirs)]] == theirs
 
 
 @pytest.mark.parametrize("begin", [0.7, 0.85])  # at a frame, and between two

@@ -17,13 +17,17 @@ def test_frames_are_ordered_by_presentation_time():
     assert (timeline.stream_index, timeline.doubt) == (2, "")
     assert timeline.end_sec == pytest.approx(0.16)
     # 25 fps to 24: the steps are at 0, 41.7, 83.3 and 125 ms.
-    assert timeline.frame_indices(24).tolist() == [0, 1, 2, 3]
+    assert timeline.frame_indices(24, "shown").tolist() == [0, 1, 2, 3]
 
 
 def test_a_time_stamp_rounded_up_by_the_container_is_still_in_time():
     # 1/24 s written as 42 ms; 43 ms would be a later frame.
-    assert timeline_of_packets(packets(0, 42), stream=STREAM, origin_sec=0.0).frame_indices(24).tolist()[:2] == [0, 1]
-    assert timeline_of_packets(packets(0, 43), stream=STREAM, origin_sec=0.0).frame_indices(24).tolist()[:2] == [0, 0]
+    assert timeline_of_packets(packets(0, 42), stream=STREAM, origin_sec=0.0).frame_indices(24, "shown").tolist()[
+        :2
+    ] == [0, 1]
+    assert timeline_of_packets(packets(0, 43), stream=STREAM, origin_sec=0.0).frame_indices(24, "shown").tolist()[
+        :2
+    ] == [0, 0]
 
 
 def test_milliseconds_are_recognized_in_finer_ticks_and_exact_stamps_stay_exact():
@@ -37,7 +41,8 @@ def test_milliseconds_are_recognized_in_finer_ticks_and_exact_stamps_stay_exact(
     ]:
         stream = STREAM | {"time_base": f"1/{scale}"}
         assert (
-            timeline_of_packets(packets(*stamps), stream=stream, origin_sec=0.0).frame_indices(24)[:4].tolist() == shown
+            timeline_of_packets(packets(*stamps), stream=stream, origin_sec=0.0).frame_indices(24, "shown")[:4].tolist()
+            == shown
         )
 
 
@@ -48,7 +53,7 @@ def test_a_clock_of_years_is_refused_before_memory_is_taken():
 
 def test_steps_before_the_first_frame_show_it():
     timeline = timeline_of_packets(packets(1500, 1540), stream=STREAM, origin_sec=1.4)
-    assert timeline.frame_indices(24).tolist() == [0, 0, 0, 0, 1]
+    assert timeline.frame_indices(24, "shown").tolist() == [0, 0, 0, 0, 1]
 
 
 @pytest.mark.parametrize(
