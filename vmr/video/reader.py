@@ -275,7 +275,10 @@ def _decode_with_ffmpeg(job: _Job, *, timeout_sec: float) -> tuple[int, str]:
     timeline = job.timeline
     # The `fps` filter rounds time stamps up to the next step, so that a step shows the last frame that is not too late.
     origin = f"{timeline.origin_sec * 1e6:.0f}" if timeline.has_times else "STARTPTS"
-    counted = f"N*{timeline.frame_sec * 1e6!r}" if timeline.frame_sec else f"PTS-({origin})"
+    counted = f"PTS-({origin})"
+    if timeline.counted_frames:
+        begin_us, frame_us = timeline.times_sec[0] * 1e6, timeline.frame_sec * 1e6
+        counted = f"if(lt(N,{timeline.counted_frames}),{begin_us:.0f}+N*{frame_us!r},{counted})"
     shifted = f"{counted}-({timeline.late_sec(job.fps, job.choice) * 1e6:.0f})"
     # Without reinit_filter=0, a picture that changes its size would make the `fps` filter count from zero again.
     options = {"threads": 1, "reinit_filter": 0, **SAFE_INPUT}
@@ -302,7 +305,7 @@ def _decode_with_ffmpeg(job: _Job, *, timeout_sec: float) -> tuple[int, str]:
         pipeline.add_command(command_line(encode.global_args("-copyts"), "info"))
         kept, log = job.keep(pipeline)
     times = [float(found) for found in _FRAME_LINE.findall(log) if found != b"NOPTS"]
-    if timeline.frame_sec:
+    if timeline.counted_frames == len(timeline.times_sec):
         times = [number * timeline.frame_sec for number, _ in enumerate(_FRAME_LINE.findall(log))]
     if not times:
         raise VideoError(f"no frame can be decoded: {last_words(log)}")

@@ -55,8 +55,9 @@ class Timeline:
         container_end_sec: when the file, sound included, ends by the container's word; 0 when it says nothing.
         has_times: whether the packets carry presentation times; where they do not (AVI with reordered frames), the
             times here are those of decoding, and the first frame shown begins the timeline.
-        frame_sec: how long each frame lasts when the packets carry no times at all (a bare stream), so that frames can
-            only be counted; else 0.
+        counted_frames: frames at the beginning that carry no time: all of a bare stream, and in Matroska those before
+            zero, which its reader hides. They are counted, `frame_sec` apart.
+        frame_sec: how long each of the counted frames lasts; 0 where there are none.
         mirrored: whether the picture is to be mirrored, and perhaps turned, by its display matrix.
         pixel_aspect: width of a pixel over its height, before any turn.
         doubt: why the packets do not say for certain which decoded frame is which; empty when they do.
@@ -70,6 +71,7 @@ class Timeline:
     origin_sec: float
     container_end_sec: float
     has_times: bool
+    counted_frames: int
     frame_sec: float
     mirrored: bool
     pixel_aspect: float
@@ -192,19 +194,24 @@ def timeline_of_packets(
         doubts.append("its container has no index")
     if len(shown) < len(packets):
         doubts.append("an edit list hides some frames")
-    has_times = all("pts" in packet for packet in shown)
+    ticks = np.array([packet.get("pts", packet.get("dts", np.nan)) for packet in shown], dtype=np.float64)
+    counted, frame_sec = 0, 0.0
+    if np.isnan(ticks).all():
+        counted, frame_sec = len(shown), shown[0].get("duration", 0) * tick_sec
+        if frame_sec <= 0:
+            raise VideoError("the packets have neither time stamps nor a rate: nothing says when a frame is shown")
+    # A key frame at zero with hidden frames behind it begins a group that was cut open: nobody can decode those.
+    elif container.startswith("matroska") and np.isnan(ticks[0]):
+        counted, frame_sec = _count_back(ticks, tick_sec=tick_sec)
+        doubts.append(f"it begins {counted} frames before zero on its clock")
+        origin_sec = min(origin_sec, float(ticks.min()) * tick_sec)
+    has_times = not np.isnan(ticks).any() and (counted > 0 or all("pts" in packet for packet in shown))
     if not has_times:
         doubts.append("presentation time stamps are missing")
     mirrored = is_mirrored(stream)
     if mirrored:
         doubts.append("the picture is to be mirrored")
     doubts.append(rotation_doubt(stream))
-    ticks = np.array([packet.get("pts", packet.get("dts", np.nan)) for packet in shown], dtype=np.float64)
-    frame_sec = 0.0
-    if np.isnan(ticks).all():
-        frame_sec = shown[0].get("duration", 0) * tick_sec
-        if frame_sec <= 0:
-            raise VideoError("the packets have neither time stamps nor a rate: nothing says when a frame is shown")
     for number in np.flatnonzero(np.isnan(ticks)):
         ticks[number] = ticks[number - 1] + shown[number - 1].get("duration", 0) if number else 0.0
     order = np.argsort(ticks, kind="stable")
@@ -229,11 +236,26 @@ def timeline_of_packets(
         origin_sec=origin_sec,
         container_end_sec=container_end_sec,
         has_times=has_times,
+        counted_frames=counted,
         frame_sec=frame_sec,
         mirrored=mirrored,
         pixel_aspect=pixel_aspect(stream),
         doubt="; ".join(filter(None, doubts)),
     )
+
+
+def _count_back(ticks: npt.NDArray[np.float64], *, tick_sec: float) -> tuple[int, float]:
+    """Give packets of Matroska without a stamp, which lie before zero, times that lead up to the first stamp.
+
+    Returns:
+        Number of such frames, and the seconds between them: the mean of as many gaps behind the first stamp.
+    """
+    hidden = np.isnan(ticks)
+    count, known = int(hidden.sum()), np.sort(ticks[~hidden])
+    behind = min(count, len(known) - 1)
+    gap = (known[behind] - known[0]) / behind if behind else 0.0
+    ticks[hidden] = known[0] - gap * np.arange(count, 0, -1)
+    return count, float(gap) * tick_sec
 
 
 def _refuse_reset_clock(packets: list[dict[str, Any]], *, tick_sec: float) -> None:

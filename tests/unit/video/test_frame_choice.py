@@ -189,6 +189,20 @@ def test_the_nearest_frames_of_real_videos(shared_data, run_ffmpeg, name):
     assert [every[index] for index in chosen[: len(theirs)]] == theirs
 
 
+@pytest.mark.parametrize("begin_ms", [30, 500])  # one frame, and a quarter of them, before zero
+@pytest.mark.parametrize("options", [[*X264, "-bf", 0], X264])
+def test_matroska_that_begins_before_zero(decord, render_clip, read_numbers, options, begin_ms):
+    """Its reader hides the stamps below zero; the frames follow each other as they did in the clip all the same."""
+    path = render_clip("clip.mkv", *options, "-output_ts_offset", -begin_ms / 1000, "-avoid_negative_ts", "disabled")
+    before = [number for number in range(48) if round(number * 1000 / 24) < begin_ms]
+    timeline = read_timeline(path, timeout_sec=20)
+    assert (timeline.counted_frames, timeline.has_times) == (len(before), True)
+    assert timeline.times_sec == pytest.approx([number / 24 for number in range(48)], abs=0.0015)
+    decoded, frames = decode(decord, path)
+    assert read_numbers(frames) == list(range(48))
+    assert "before zero on its clock" in decoded.note and "could be filled" not in decoded.note
+
+
 @pytest.mark.parametrize("begin", [0.7, 0.85])  # at a frame, and between two
 @pytest.mark.parametrize("options", [X264, OPEN_X264, OPEN_X265])
 def test_edit_lists(decord, render_clip, run_ffmpeg, read_numbers, options, begin):
