@@ -19,8 +19,11 @@ from vmr.errors import ConfigError, VmrError
 class _Commands(TyperGroup):
     """Prints our own errors, and what the system refuses, as one clear line.
 
-    Everything else is a bug and keeps its traceback.
+    Everything else is a bug and keeps its traceback. A file whose name begins with a dash is no option.
     """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, [f"./{arg}" if _has_dash(arg) else arg for arg in args])
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -42,6 +45,18 @@ class _Commands(TyperGroup):
                 err=True,
             )
             raise typer.Exit(1) from error
+
+
+def _has_dash(arg: str) -> bool:
+    return arg.startswith("-") and bool(Path(arg).suffix) and is_file(arg)
+
+
+def is_file(thing: str) -> bool:
+    """Whether an argument names a file; a sentence may be longer than any name of a file."""
+    try:
+        return Path(thing).is_file()
+    except OSError:
+        return False
 
 
 def _group(help_text: str) -> typer.Typer:

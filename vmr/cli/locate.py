@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vmr.cli.groups import Output, app, refuse_inputs
+from vmr.cli.groups import Output, app, is_file, refuse_inputs
 from vmr.errors import ConfigError, FeatureError, VideoError
 from vmr.names import Device
 
@@ -110,20 +110,13 @@ def locate(
         raise typer.Exit(1)
 
 
-def _is_file(thing: str) -> bool:
-    try:
-        return Path(thing).is_file()
-    except OSError:  # a sentence may be longer than any name of a file
-        return False
-
-
 def _videos_and_queries(things: list[str], *, any_name: bool) -> tuple[list[Path], list[str]]:
     """Leading arguments that name videos, and the sentences after them."""
     from vmr.names import VIDEO_EXTENSIONS
 
     count = 0
     for thing in things:
-        if not (_is_file(thing) or Path(thing).suffix.lower() in VIDEO_EXTENSIONS or (any_name and not count)):
+        if not (is_file(thing) or Path(thing).suffix.lower() in VIDEO_EXTENSIONS or (any_name and not count)):
             break
         count += 1
     if not count:

@@ -46,6 +46,16 @@ def test_text_for_people(locate):
     assert lines[2] == "  words without a meaning to this model: xyzzy"
 
 
+@pytest.mark.parametrize("before", [[], ["--"]])
+def test_a_video_whose_name_begins_with_a_dash(made, tmp_path, monkeypatch, before):
+    data, folder = made
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "-abc.mp4").write_bytes(b"")
+    options = ["--model", str(folder / "model.safetensors"), "--features", str(data.features)]
+    result = CliRunner().invoke(app, ["locate", *options, *before, "-abc.mp4", "the wave appears"])
+    assert "no features for the video -abc.mp4" in result.output  # it was taken for a video
+
+
 def test_a_picture_and_clips(made, locate, tmp_path):
     _, folder = made
     plot, clip = tmp_path / "out.png", tmp_path / "new" / "out.mp4"
