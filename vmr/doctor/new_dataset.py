@@ -22,6 +22,7 @@ from vmr.errors import AnnotationError, ConfigError, VideoError
 from vmr.methods.catalogue import family
 from vmr.storage.files import atomic_path
 from vmr.video.ffprobe import require_program
+from vmr.video.listing import files_below
 from vmr.video.manifest import find_videos, why_missing
 from vmr.video.probe import probe_video
 from vmr.video_ids import extension_of
@@ -182,10 +183,10 @@ def _no_video(folder: Path, wanted: Sequence[str]) -> str:
 
 
 def _files(folder: Path) -> dict[str, str]:
-    """Names of the video files, by path."""
+    """Names of the video files below the folder, by path."""
     if not folder.is_dir():
         raise VideoError(f"{folder}: there is no such folder; the folder of the video files was expected.")
-    return {str(path): path.name for path in sorted(folder.iterdir()) if extension_of(path.name)}
+    return {str(folder / file): file for file, _ in sorted(files_below(folder)) if extension_of(file)}
 
 
 def _listed(what: str, entries: Sequence[str]) -> list[str]:

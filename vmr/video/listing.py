@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from vmr.errors import VideoError
@@ -14,6 +14,9 @@ from vmr.names import VIDEO_EXTENSIONS
 from vmr.storage.files import atomic_path
 from vmr.storage.shard import shard_of
 from vmr.video_ids import extension_of, stem_of
+
+# Folders below that of the videos are looked into: `train/kitchen/a.mp4` has two; links can make loops of them.
+_DEPTH = 4
 
 
 def folder_fingerprints(
@@ -68,19 +71,38 @@ def not_listed(folder: Path | str, error: OSError) -> VideoError:
     )
 
 
+def files_below(folder: Path | str) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Files of a folder and of its subfolders, hidden ones aside: their paths below it, and entries.
+
+    Raises:
+        VideoError: the folder cannot be listed. A subfolder that cannot (`lost+found`) counts as empty.
+    """
+    level = [("", os.fspath(folder))]
+    for depth in range(_DEPTH + 1):
+        below = []
+        for name, path in level:
+            try:
+                with os.scandir(path) as entries:
+                    for entry in entries:
+                        if entry.is_file():
+                            yield name + entry.name, entry
+                        elif not entry.name.startswith(".") and entry.is_dir():
+                            below.append((f"{name}{entry.name}/", entry.path))
+            except FileNotFoundError:
+                pass
+            except OSError as error:
+                if not depth:
+                    raise not_listed(folder, error) from error
+        level = below
+
+
 def _held(folder: Path | str, extensions: tuple[str, ...]) -> dict[str, str]:
-    """Size and modification time of each file, by its name; in names that are not UTF-8, surrogates."""
+    """Size and modification time of each file, by its path below; in names that are not UTF-8, surrogates."""
     held = {}
-    try:
-        with os.scandir(folder) as files:
-            for file in files:
-                if file.name.lower().endswith(extensions) and file.is_file():
-                    status = file.stat()
-                    held[file.name] = f"{status.st_size} {status.st_mtime_ns}"
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        raise not_listed(folder, error) from error
+    for name, file in files_below(folder):
+        if name.lower().endswith(extensions):
+            status = file.stat()
+            held[name] = f"{status.st_size} {status.st_mtime_ns}"
     return held
 
 

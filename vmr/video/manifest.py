@@ -16,7 +16,7 @@ from vmr.errors import VideoError
 from vmr.names import VIDEO_EXTENSIONS
 from vmr.storage.files import atomic_path, writing
 from vmr.storage.records import read_table
-from vmr.video.listing import not_listed
+from vmr.video.listing import files_below
 from vmr.video_ids import VideoNames, extension_of, plain_name, stem_of
 
 logger = logging.getLogger(__name__)
@@ -93,34 +93,25 @@ def find_videos(folder: Path | str, video_ids: Iterable[str]) -> dict[str, Path]
     """Find the file of each video by the rule of `vmr.video_ids`, with one of `VIDEO_EXTENSIONS` in whatever case.
 
     Args:
-        folder: where the videos lie; it need not exist. Listed once, since a look-up for each of thousands of ids and
-            extensions is slow on network file systems.
+        folder: where the videos lie, perhaps in subfolders; it need not exist. Listed once, since a look-up for each of
+            thousands of ids and extensions is slow on network file systems.
         video_ids: the ids wanted.
 
     Returns:
-        The files found; of several for one id the first in the order of `VIDEO_EXTENSIONS`, with a warning.
+        The files found; of several for one id in one folder the first in the order of `VIDEO_EXTENSIONS`, with a
+        warning; of several in different folders the one that lies less deep, and none of those that lie equally deep.
 
     Raises:
         VideoError: the folder cannot be listed.
     """
-    candidates: dict[str, list[tuple[int, str, Path]]] = {}
-    named: dict[str, Path] = {}
-    for path in _listed(folder):
-        extension = extension_of(path.name)
-        if extension:
-            entry = (VIDEO_EXTENSIONS.index(extension), path.name, path)
-            candidates.setdefault(stem_of(path.name), []).append(entry)
-            named[f"{stem_of(path.name)}{extension}"] = path
+    candidates = _candidates(folder)
     found: dict[str, Path] = {}
     for video_id in dict.fromkeys(video_ids):
-        plain = plain_name(video_id)
-        if plain in named:  # its extension is part of the id
-            found[video_id] = named[plain]
-        elif files := sorted(candidates.get(plain, ())):
-            found[video_id] = files[0][2]
+        files = _nearest_files(candidates, video_id)
+        if files and len({file.rpartition("/")[0] for file in files}) == 1:
+            found[video_id] = Path(folder, files[0])
             if len(files) > 1:
-                others = ", ".join(name for _, name, _ in files[1:])
-                logger.warning("%s: %s is taken; %s left aside", video_id, found[video_id].name, others)
+                logger.warning("%s: %s is taken; %s left aside", video_id, files[0], ", ".join(files[1:]))
     return found
 
 
@@ -131,39 +122,42 @@ def why_missing(folder: Path | str, video_ids: Iterable[str]) -> dict[str, str]:
         VideoError: the folder cannot be listed.
     """
     wanted = list(video_ids)
-    paths = _listed(folder) if wanted else []
-    others = {stem: path.name for path in reversed(paths) for stem in {path.name, _stem(path.name)}}
-    below: dict[str, list[str]] = {}
-    for path in paths:
-        if path.is_dir():
-            for inner in _listed(path):
-                if extension_of(inner.name):
-                    below.setdefault(stem_of(inner.name), []).append(f"{path.name}/{inner.name}")
-    names = VideoNames([stem_of(path.name) for path in paths if extension_of(path.name)])
+    files = sorted((file for file, _ in files_below(folder)), reverse=True) if wanted else []
+    others = {name: file for file in files for name in (plain_name(file), _stem(file))}
+    candidates = _candidates(folder) if wanted else {}
+    names = VideoNames(stem_of(file) for file in files if extension_of(file))
     reasons = {}
     for video_id in wanted:
-        other = others.get(unicodedata.normalize("NFC", video_id))
-        if other and not (Path(folder) / other).is_dir():
+        if several := _nearest_files(candidates, video_id):
+            reasons[video_id] = f" ({' and '.join(several[:3])} are there: keep one, or give them different names)"
+        elif other := others.get(unicodedata.normalize("NFC", video_id)):
             end = Path(other).suffix or "a name without extension"
             reasons[video_id] = f" ({other} is there, but {end} is no extension that is read: rename it)"
-        elif found := below.get(stem_of(video_id)):
-            reasons[video_id] = f" (is it {' or '.join(found[:3])}? Files of subfolders are not read: move it)"
         else:
             reasons[video_id] = names.nearest(video_id)
     return reasons
 
 
-def _listed(folder: Path | str) -> list[Path]:
-    folder = Path(folder)
-    try:
-        return sorted(folder.iterdir()) if folder.is_dir() else []
-    except OSError as error:
-        raise not_listed(folder, error) from error
+def _candidates(folder: Path | str) -> dict[str, list[str]]:
+    """Video files below a folder, by their stem and by their plain name; the less deep first, then by extension."""
+    files = [file for file, _ in files_below(folder) if extension_of(file)]
+    files.sort(key=lambda file: (file.count("/"), VIDEO_EXTENSIONS.index(extension_of(file)), file))
+    candidates: dict[str, list[str]] = {}
+    for file in files:
+        stem = stem_of(file)
+        for name in (stem, stem + extension_of(file)):
+            candidates.setdefault(name, []).append(file)
+    return candidates
 
 
-def _stem(name: str) -> str:
+def _nearest_files(candidates: dict[str, list[str]], video_id: str) -> list[str]:
+    files = candidates.get(plain_name(video_id), [])
+    return [file for file in files if file.count("/") == files[0].count("/")]
+
+
+def _stem(file: str) -> str:
     """Name in composed letters without whatever extension."""
-    return unicodedata.normalize("NFC", Path(name).stem)
+    return Path(plain_name(file)).stem
 
 
 def _read_one(path: Path) -> pd.DataFrame:

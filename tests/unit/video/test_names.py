@@ -14,7 +14,7 @@ from vmr.video_ids import VideoNames, settle
 
 def files(folder, *names):
     for name in names:
-        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(b"film")
     return folder
 
@@ -68,15 +68,35 @@ def test_composed_and_decomposed_letters_are_the_same(tmp_path, on_disk, written
 
 def test_files_of_cameras_are_found_and_others_are_named(tmp_path):
     (tmp_path / "v").mkdir()
-    folder = files(
-        tmp_path / "v", "GX1.LRV", "c.qt", "o.mpe", "r.m2t", "M1.MOD", "odd.xyz", "bare", "Kitchen_07.mp4", "sub/s.mp4"
-    )
-    ids = ids_of(tmp_path, "GX1.LRV", "c.qt", "o.mpe", "r.m2t", "M1.MOD", "odd", "bare", "kitchen-7", "s", "none")
+    folder = files(tmp_path / "v", "GX1.LRV", "c.qt", "o.mpe", "r.m2t", "M1.MOD", "odd.xyz", "bare", "Kitchen_07.mp4")
+    ids = ids_of(tmp_path, "GX1.LRV", "c.qt", "o.mpe", "r.m2t", "M1.MOD", "odd", "bare", "kitchen-7", "none")
     assert set(find_videos(folder, ids)) == {"GX1", "c", "o", "r", "M1"}
-    reasons = why_missing(folder, ["odd", "bare", "kitchen-7", "s", "none"])
+    reasons = why_missing(folder, ["odd", "bare", "kitchen-7", "none"])
     assert "odd.xyz is there, but .xyz is no extension that is read: rename it" in reasons["odd"]
     assert "bare is there" in reasons["bare"] and "is it Kitchen_07?" in reasons["kitchen-7"]
-    assert "is it sub/s.mp4?" in reasons["s"] and reasons["none"] == ""
+    assert reasons["none"] == ""
+
+
+def test_files_of_subfolders_are_found_where_their_names_are_unique(tmp_path):
+    (tmp_path / "v").mkdir()
+    folder = files(
+        tmp_path / "v", "a.mp4", "low/a.mp4", "train/day 1/b.MP4", "x/c.mp4", "y/c.mp4", ".cache/d.mp4", "x/e.xyz"
+    )
+    wanted = ids_of(tmp_path, "a.mp4", "train/b.mp4", "c.mp4", "d.mp4", "e")
+    assert find_videos(folder, wanted) == {"a": folder / "a.mp4", "b": folder / "train/day 1/b.MP4"}
+    reasons = why_missing(folder, ["c", "d", "e"])
+    assert reasons["c"] == " (x/c.mp4 and y/c.mp4 are there: keep one, or give them different names)"
+    assert reasons["d"] == "" and "x/e.xyz is there" in reasons["e"]
+    before = folder_fingerprints(folder, shards=1)
+    (folder / "train/day 1/b.MP4").write_bytes(b"another")
+    assert folder_fingerprints(folder, shards=1) != before
+
+
+def test_a_loop_of_links_among_subfolders_ends(tmp_path):
+    (tmp_path / "v").mkdir()
+    folder = files(tmp_path / "v", "sub/a.mp4")
+    (folder / "sub" / "again").symlink_to(folder)
+    assert find_videos(folder, ["a"]) == {"a": folder / "sub/a.mp4"}
 
 
 def test_a_shard_is_made_anew_when_one_of_two_files_of_a_stem_changes(tmp_path):

@@ -251,7 +251,7 @@ def test_a_folder_that_cannot_be_listed_is_named(tmp_path, monkeypatch):
     def refuse(_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "iterdir", refuse)
+    monkeypatch.setattr("vmr.video.listing.os.scandir", refuse)
     with pytest.raises(VideoError, match=r"a folder of videos was expected, it cannot be listed \(Permission denied\)"):
         probe_all(tmp_path, tmp_path, ["a"])
 
