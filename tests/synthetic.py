@@ -115,9 +115,9 @@ def write_glove(path: Path, vectors: dict[str, np.ndarray]) -> None:
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def predict_run(*, device: str = "cpu", **values) -> None:
+def predict_run(*, device: str = "cpu", **values) -> dict[str, np.ndarray]:
     """Predict as the stage does, with the settings of its section given flat."""
-    vmr.training.predict.predict_run(device=device, **sectioned(EvaluationSettings, values, name="evaluation"))
+    return vmr.training.predict.predict_run(device=device, **sectioned(EvaluationSettings, values, name="evaluation"))
 
 
 def train_run(*, method: str = "ci_mha", seed: int = 0, **values) -> None:

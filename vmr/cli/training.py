@@ -104,7 +104,7 @@ def evaluate_run(
     from vmr.evaluation.evaluate import evaluate_predictions
     from vmr.training.predict import predict_run
 
-    predict_run(
+    candidates = predict_run(
         checkpoint=run / "checkpoint.safetensors",
         files=files,
         splits=splits,
@@ -122,4 +122,5 @@ def evaluate_run(
         video_scores=video_scores,
         run=run / "run.json",
         labels={"dataset": dataset, "features": features_label},
+        candidates=candidates,
     )

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float
 
 from vmr.annotations.moments import clamp_spans, read_moments
 from vmr.errors import EvaluationError
 from vmr.evaluation.bootstrap import confidence_by_video, sum_by_video, write_video_scores
-from vmr.evaluation.metrics import query_scores, score_sets, truth_spans
+from vmr.evaluation.metrics import Scores, average, best_of, query_scores, score_sets, truth_spans
 from vmr.evaluation.predictions import read_predictions
 from vmr.evaluation.simulated import is_simulated, told_by
 from vmr.storage.code_digest import code_digest
@@ -25,8 +26,8 @@ from vmr.video.manifest import known_durations
 
 _LOG = logging.getLogger(__name__)
 _RUN_FACTS = (
-    "trained", "chosen_epoch", "epochs_run", "reason", "settings", "counts", "coverage", "device", "precision",
-    "seconds", "versions",
+    "trained", "chosen_epoch", "chosen_scores", "by_spans", "epochs_run", "reason", "settings", "counts", "coverage",
+    "device", "precision", "seconds", "versions",
 )  # fmt: skip
 _CODE = ("vmr.evaluation.evaluate",)
 
@@ -42,6 +43,7 @@ def evaluate_predictions(
     video_scores: Path,
     run: Path | None = None,
     labels: Mapping[str, Any] | None = None,
+    candidates: Mapping[str, Float[np.ndarray, "M 2"]] | None = None,
 ) -> None:
     """Write metrics.json: scores against raw and clamped ground truth, over all and over the covered queries.
 
@@ -55,6 +57,7 @@ def evaluate_predictions(
         run: `run.json` of the training run, whose method, seed, choice of epoch and so on are taken over, and
             whether its features were simulated.
         labels: dataset, method, features, alignment, seed, selection: what the table calls these scores.
+        candidates: by video id the spans in seconds among which the method chooses; without any there is no oracle.
 
     Raises:
         EvaluationError: the predictions are not usable (see `read_predictions`), a split has no queries, or
@@ -93,7 +96,7 @@ def evaluate_predictions(
         "past_end": int((queries["start_sec"] >= queries["duration_sec"]).sum()),
         "trained": bool(run_facts.get("trained", True)),
         "train_split": (run_facts.get("settings") or {}).get("train_split"),
-        "scores": score_sets(values, covered_mask=covered_mask),
+        "scores": score_sets(values, covered_mask=covered_mask) | _oracle(queries, candidates or {}),
         "confidence": confidence_by_video(videos, seed=0),
         "video_scores": os.path.relpath(video_scores, output.parent),
         "run": {name: run_facts[name] for name in _RUN_FACTS if name in run_facts} or None,
@@ -114,6 +117,21 @@ def evaluate_predictions(
     )
     if len(answered) > metrics["answered"]:
         _LOG.info("%d answers to queries of other splits were left aside", len(answered) - metrics["answered"])
+
+
+def _oracle(queries: pd.DataFrame, candidates: Mapping[str, Float[np.ndarray, "M 2"]]) -> dict[str, Scores | None]:
+    """Scores, against raw ground truth, of answers that are always the best candidate, as `oracle`; nothing without.
+
+    Queries about videos without candidates count as wrong, as in the scores beside it.
+    """
+    if not candidates:
+        return {}
+    truth = truth_spans(queries)["raw"]
+    best = [
+        best_of(candidates[video_id], own) if video_id in candidates else None
+        for video_id, own in zip(queries["video_id"], truth, strict=True)
+    ]
+    return {"oracle": average(query_scores(best, truth=truth))}
 
 
 def select_queries(table: pd.DataFrame, *, splits: list[str], manifests: list[Path], moments: Path) -> pd.DataFrame:

@@ -65,6 +65,21 @@ def query_scores(
     return np.stack([*columns, ious[:, 0]], axis=1).astype(np.float64)
 
 
+def best_of(candidates: Float[np.ndarray, "M 2"], truth: Float[np.ndarray, "*W 2"]) -> Float[np.ndarray, "1 2"]:
+    """The candidate that fits one of a query's moments best, as its only answer; of equal ones the first.
+
+    Args:
+        candidates: spans in seconds, at least one.
+        truth: the moment in seconds, or several, NaN where there are fewer.
+
+    >>> best_of(np.array([[0.0, 5.0], [4.0, 10.0]]), np.array([5.0, 10.0])).tolist()
+    [[4.0, 10.0]]
+    """
+    ious = np.nan_to_num(temporal_iou(candidates[:, None], truth.reshape(1, -1, 2), hull=True)).max(axis=1)
+    best = int(ious.argmax())
+    return candidates[best : best + 1]
+
+
 def average(values: Float[np.ndarray, "Q M"], *, metrics: Sequence[str] = METRICS) -> Scores | None:
     """Mean over queries in percent, by name of metric; None when there is no query."""
     if not len(values):

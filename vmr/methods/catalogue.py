@@ -190,6 +190,7 @@ METHODS = _by_block(
             about="sliding windows matched with the sentence, with offsets of their boundaries",
             network="vmr.methods.ctrl:Ctrl",
             kind="proposals",
+            offsets=True,
             settings=CtrlSettings,
             look=Look("#6a4fb0", "#a58ee0", dash="1 3", mark="diamond"),
         ),
@@ -210,6 +211,7 @@ METHODS = _by_block(
             about="anchors that the sentence guides, then retrieval of proposals that learns to caption",
             network="vmr.methods.mlvi:Mlvi",
             kind="proposals",
+            offsets=True,
             settings=MlviSettings,
             stages=(
                 Stage("proposals", share=0.5, trained=_MLVI_PROPOSALS),
@@ -417,7 +419,9 @@ def method_settings(name: str, sections: Section) -> MethodSettings:
 def method_digest(name: str) -> str:
     """Digest of what a method is trained by: the code of its network, and its entry less what is only shown."""
     method = METHODS[name]
-    shown = {"title", "paper", "year", "about", "look", "kind", "settings", "variant_of", "lacks", "one_span"}
+    shown = {
+        *("title", "paper", "year", "about", "look", "kind", "settings", "variant_of", "lacks", "offsets", "one_span"),
+    }
     facts = [getattr(method, field.name) for field in fields(Method) if field.name not in shown]
     module = method.network.partition(":")[0]
     spec = None if module.startswith("vmr.") else importlib.util.find_spec(module)

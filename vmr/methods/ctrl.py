@@ -6,13 +6,13 @@ Shapes: B queries of a batch, U different videos of them, N steps, M windows, H 
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vmr.model.batch import Batch, PairTargets, Targets
 from vmr.model.encoders import QueryEncoder, VideoEncoder, last_states
-from vmr.model.grid import interval_means
+from vmr.model.grid import everywhere, interval_means
 from vmr.model.losses import Losses
 from vmr.model.masks import at_least_single
 from vmr.model.network import MomentNetwork
@@ -106,6 +106,12 @@ class Ctrl(MomentNetwork[CtrlPrediction]):
             windows=at_least_single(windows),
             sentence=at_least_single(sentence),
         )
+
+    def candidates(
+        self, step_counts: Int[Tensor, "B"], steps: int
+    ) -> tuple[Float[Tensor, "B M 2"], Bool[Tensor, "B M"]]:
+        """The windows before they are moved."""
+        return everywhere(self.shares, step_counts)
 
     def matched(
         self, windows: Float[Tensor, "*#B H"], sentence: Float[Tensor, "*#B H"]

@@ -86,6 +86,7 @@ class Method:
         exchanged: the input that it gets from another sample, for blind methods.
         supervision: what its training may look at.
         negatives: queries about other videos that are drawn for each query of a batch.
+        offsets: whether it moves the candidates among which it chooses, so that it can exceed their oracle.
         one_span: whether it answers with a single span, so that its R@5 is its R@1.
     """
 
@@ -105,6 +106,7 @@ class Method:
     exchanged: Exchanged | None = None
     supervision: Supervision = "spans"
     negatives: int = 0
+    offsets: bool = False
     one_span: bool = False
 
     @property

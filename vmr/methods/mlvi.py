@@ -136,6 +136,12 @@ class Mlvi(MomentNetwork[MlviPrediction]):
             clips=clips, word_gates=gates, word_counts=batch.word_counts,
         )  # fmt: skip
 
+    def candidates(
+        self, step_counts: Int[Tensor, "B"], steps: int
+    ) -> tuple[Float[Tensor, "B A 2"], Bool[Tensor, "B A"]]:
+        """The anchors before they are moved."""
+        return anchor_shares(step_counts, steps, self.scales.to(step_counts.device), like=step_counts.double())
+
     def _guided(self, batch: Batch) -> Float[Tensor, "B N H"]:
         """Steps that know their neighbours and the query."""
         encoded = self.query_encoder(batch.words, batch.unknown_mask, batch.word_counts)

@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -16,7 +16,7 @@ from vmr.methods.scn_layers import Stack, choose, ending_shares, rank_loss, rank
 from vmr.model.batch import Batch, PairTargets
 from vmr.model.encoders import VideoEncoder, WordVectors, sinusoids
 from vmr.model.losses import Losses
-from vmr.model.masks import at_least_single
+from vmr.model.masks import at_least_single, valid_mask
 from vmr.model.network import MomentNetwork
 from vmr.model.prediction import ProposalPrediction
 
@@ -100,10 +100,8 @@ class Scn(MomentNetwork[ScnPrediction]):
         query_mask = torch.cat([batch.word_mask[:, :1], batch.word_mask], dim=1)
         # Both stacks look back only, so that nothing after the end is seen.
         score = at_least_single(self.width_scores(self.step_stack(own, query, query_mask))).flatten(1)
-        counts = batch.step_counts.to(score.device)
-        share = ending_shares(counts, own.shape[1], _WIDTHS).to(score.dtype)
-        inside = batch.step_mask.repeat_interleave(_WIDTHS, dim=1)
-        valid = (share[..., 0] > -1e-6) & inside
+        share, valid = self.candidates(batch.step_counts.to(score.device), own.shape[1])
+        share = share.to(score.dtype)
         found = ScnPrediction(
             share=share, score=score, valid_mask=valid, step_counts=batch.step_counts, steps=own.shape[1],
             chosen_score=None, chosen_mask=None, nll=None,
@@ -116,6 +114,14 @@ class Scn(MomentNetwork[ScnPrediction]):
         return replace(
             found, chosen_score=score.gather(1, chosen).sigmoid(), chosen_mask=real & known[:, None], nll=nll
         )
+
+    def candidates(
+        self, step_counts: Int[Tensor, "B"], steps: int
+    ) -> tuple[Float[Tensor, "B M 2"], Bool[Tensor, "B M"]]:
+        """The proposals; those that begin before the video or end after it do not count."""
+        share = ending_shares(step_counts, steps, _WIDTHS)
+        inside = valid_mask(step_counts, steps).repeat_interleave(_WIDTHS, dim=1)
+        return share, (share[..., 0] > -1e-6) & inside
 
     def losses(self, prediction: ScnPrediction, targets: PairTargets) -> Losses:
         """`words`: the negative log-likelihood of the words, mean over chosen proposals; `rank`: of the scores."""

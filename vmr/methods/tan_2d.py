@@ -4,13 +4,13 @@ Shapes: B queries of a batch, U different videos of them, N steps, T clips of th
 """
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vmr.model.batch import Batch, Targets
 from vmr.model.encoders import QueryEncoder, VideoEncoder, last_states
-from vmr.model.grid import pooled
+from vmr.model.grid import everywhere, pooled
 from vmr.model.losses import Losses
 from vmr.model.masks import at_least_single
 from vmr.model.network import MomentNetwork
@@ -102,13 +102,20 @@ class Tan2d(MomentNetwork[ProposalPrediction]):
         fused = F.normalize(found * sentence[:, None], dim=2)
         context = self._context(fused)
         score = at_least_single(self.score(context).squeeze(-1))
+        share, valid = self.candidates(batch.step_counts, batch.features.shape[1])
         return ProposalPrediction(
-            share=self.shares.to(score.dtype).expand(len(score), -1, -1),
+            share=share.to(score.dtype),
             score=score,
-            valid_mask=torch.ones_like(score, dtype=torch.bool),
+            valid_mask=valid,
             step_counts=batch.step_counts,
             steps=batch.features.shape[1],
         )
+
+    def candidates(
+        self, step_counts: Int[Tensor, "B"], steps: int
+    ) -> tuple[Float[Tensor, "B M 2"], Bool[Tensor, "B M"]]:
+        """The cells of the map."""
+        return everywhere(self.shares, step_counts)
 
     def _context(self, fused: Float[Tensor, "B M H"]) -> Float[Tensor, "B M H"]:
         """Candidates that know their neighbours in the map; cells that are none stay zeros."""

@@ -6,14 +6,14 @@ Shapes: B queries of a batch, M windows, L words, H width.
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vmr.model.batch import Batch, PairTargets
 from vmr.model.dropout import Dropout
 from vmr.model.encoders import VideoEncoder, WordVectors
-from vmr.model.grid import pooled
+from vmr.model.grid import everywhere, pooled
 from vmr.model.losses import Losses, ranking_loss
 from vmr.model.masks import at_least_single
 from vmr.model.network import MomentNetwork
@@ -79,14 +79,21 @@ class Tga(MomentNetwork[TgaPrediction]):
         score = (at_least_single(windows) * sentence[:, None]).sum(dim=2)
         summed = torch.einsum("bm,bmh->bh", score.softmax(dim=1).to(windows.dtype), windows)
         video = F.normalize(at_least_single(self.joint(summed)), dim=1)
+        share, valid = self.candidates(batch.step_counts.to(score.device), batch.features.shape[1])
         return TgaPrediction(
-            share=window_shares(self.kinds, like=score).expand(len(score), -1, -1),
+            share=share.to(score.dtype),
             score=score,
-            valid_mask=torch.ones_like(score, dtype=torch.bool),
+            valid_mask=valid,
             step_counts=batch.step_counts,
             steps=batch.features.shape[1],
             pairs=sentence @ video.t(),
         )
+
+    def candidates(
+        self, step_counts: Int[Tensor, "B"], steps: int
+    ) -> tuple[Float[Tensor, "B M 2"], Bool[Tensor, "B M"]]:
+        """The windows."""
+        return everywhere(window_shares(self.kinds, like=step_counts.double()), step_counts)
 
     def losses(self, prediction: TgaPrediction, targets: PairTargets) -> Losses:
         """`pairs`: the hinge between true pairs and wrong ones of the batch, see `ranking_loss`."""

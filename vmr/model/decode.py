@@ -157,13 +157,8 @@ def rank_proposals(
         top: most spans a query, K.
         nms_threshold: spans whose temporal IoU with a better chosen one is larger are left out.
     """
-    last = (step_counts - 1)[:, None]
-    end = end_sec.gather(1, last)
-    place = share.to(start_sec.dtype).clamp(0.0, 1.0).flatten(1) * step_counts[:, None]
-    step = torch.minimum(place.floor().long(), last)
-    begin = start_sec.gather(1, step)
-    following = torch.where(step < last, start_sec.gather(1, torch.minimum(step + 1, last)), end)
-    spans = (begin + (place - step) * (following - begin)).view(share.shape)
+    spans = seconds_of(share, step_counts, start_sec, end_sec)
+    end = end_sec.gather(1, (step_counts - 1)[:, None])
     scores = score.to(start_sec.dtype).masked_fill(~valid_mask | (spans[..., 1] <= spans[..., 0]), -math.inf)
     nothing = (scores == -math.inf).all(dim=1, keepdim=True)
     whole = torch.cat([start_sec[:, :1], end], dim=1)[:, None]
@@ -174,6 +169,28 @@ def rank_proposals(
         spans, scores = _taken(spans, order), scores.gather(1, order)
     where, best = _best(scores, spans, top=top, nms_threshold=nms_threshold)
     return RankedSpans(steps=None, span_sec=_taken(spans, where), score=best, valid_mask=best != -math.inf)
+
+
+def seconds_of(
+    share: Float[Tensor, "B M 2"],
+    step_counts: Int[Tensor, "B"],
+    start_sec: Float[Tensor, "B N"],
+    end_sec: Float[Tensor, "B N"],
+) -> Float[Tensor, "B M 2"]:
+    """Shares of the steps as seconds; they are cut to [0, 1] first.
+
+    Args:
+        share: start and end as shares of the steps.
+        step_counts: steps of each video.
+        start_sec: start of every step in seconds, ascending; 0 after the last.
+        end_sec: end of every step in seconds, likewise.
+    """
+    last = (step_counts - 1)[:, None]
+    place = share.to(start_sec.dtype).clamp(0.0, 1.0).flatten(1) * step_counts[:, None]
+    step = torch.minimum(place.floor().long(), last)
+    begin = start_sec.gather(1, step)
+    following = torch.where(step < last, start_sec.gather(1, torch.minimum(step + 1, last)), end_sec.gather(1, last))
+    return (begin + (place - step) * (following - begin)).view(share.shape)
 
 
 def single_spans(

@@ -6,7 +6,7 @@ Shapes: B videos or queries, U videos, N steps, T bins, M intervals, D features.
 from typing import Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
@@ -43,6 +43,19 @@ def pooled(
         return found.amax(dim=2)
     counted = (offset < size[..., None])[..., None]
     return found.masked_fill(~counted, 0.0).sum(dim=2) / size[..., None]
+
+
+def everywhere(
+    share: Float[Tensor, "M 2"], step_counts: Int[Tensor, "B"]
+) -> tuple[Float[Tensor, "B M 2"], Bool[Tensor, "B M"]]:
+    """The same candidates for every video, all of which count.
+
+    Args:
+        share: start and end of each as shares of the video.
+        step_counts: steps of each video.
+    """
+    found = share.expand(len(step_counts), -1, -1)
+    return found, torch.ones_like(found[..., 0], dtype=torch.bool)
 
 
 def interval_means(

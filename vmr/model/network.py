@@ -1,6 +1,6 @@
 """What training, validation and prediction ask of a network, whatever the method.
 
-Shapes: D features.
+Shapes: B videos, N steps, M candidates, D features.
 """
 
 from abc import ABC, abstractmethod
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from vmr.model.batch import Batch
@@ -47,6 +47,22 @@ class MomentNetwork(nn.Module, ABC, Generic[P]):
         Raises:
             ValueError: a video is longer than the network was made for.
         """
+
+    def candidates(
+        self, step_counts: Int[Tensor, "B"], steps: int
+    ) -> tuple[Float[Tensor, "B M 2"], Bool[Tensor, "B M"]] | None:
+        """Spans among which it chooses, whatever the query, and which of them count; None where spans are free.
+
+        They are what the oracle beside its row is computed from. Spans that are moved afterwards are meant unmoved.
+
+        Args:
+            step_counts: steps of each video.
+            steps: N, of the longest one.
+
+        Returns:
+            Starts and ends as shares of the video, and True at those that count.
+        """
+        return None
 
     @abstractmethod
     def losses(self, prediction: P, targets: Any) -> Losses:

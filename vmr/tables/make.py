@@ -32,6 +32,7 @@ TABLE_COLUMNS = [
     *(f"{column}_std" for column in SCORE_COLUMNS),
     *("seeds", "queries", "coverage"),
     *FURTHER_COLUMNS,
+    *("block", *(f"oracle_{column}" for column in SCORE_COLUMNS)),
 ]
 
 
@@ -96,11 +97,11 @@ def gather_rows(
             f"in {simulated.members[0]['path']}. Leave out the published file."
         )
     check_queries(computed)
-    return [*printed, *_ordered(computed)]
+    return [*sorted(printed, key=lambda row: row.published_block), *_ordered(computed)]
 
 
 def _ordered(rows: list[Row]) -> list[Row]:
-    """Split by split, in the order they came; in each the baselines, then the methods as the paper lists them."""
+    """Split by split, in the order they came; in each constant answers, then methods by block as in the catalogue."""
     splits = list(dict.fromkeys(row.split for row in rows))
 
     def rank(row: Row) -> tuple[int, bool, int]:
@@ -114,7 +115,9 @@ def _cells(row: Row) -> list[str]:
     spread = [_number(row.std.get(metric)) for metric in SCORE_COLUMNS.values()]
     counts = ["" if count is None else str(count) for count in (row.seeds, row.queries)]
     further = [_number(row.sets.get(truth, {}).get(metric)) for truth, metric in FURTHER_COLUMNS.values()]
-    return [row.method, row.features, row.source, row.split, *scores, *spread, *counts, _number(row.coverage), *further]
+    oracle = [_number(row.sets.get("oracle", {}).get(metric)) for metric in SCORE_COLUMNS.values()]
+    named = [row.method, row.features, row.source, row.split]
+    return [*named, *scores, *spread, *counts, _number(row.coverage), *further, row.block, *oracle]
 
 
 def _number(value: float | None) -> str:

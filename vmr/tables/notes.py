@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from vmr.evaluation.metrics import recall_name
 from vmr.tables.rows import SCORE_COLUMNS, Row
 
+_GAP = recall_name(1, 0.5)  # by which the best of two kinds of supervision are chosen
 SIMULATED_NOTE = (
     "**Simulated features**: no video was seen. What sentences say was planted, weakly, in numbers as long as "
     "features of real videos. The rows compare methods with each other; they say nothing about real videos and "
@@ -39,11 +40,12 @@ def table_notes(rows: Sequence[Row]) -> str:
         )
     if any(row.entry and row.entry.exchanged for row in unfair):
         notes.append(
-            "Blind rows are CI-MHA trained and tested with the query (or the features) of another sample: what the "
-            "other input gives away to a network that is trained alike. The step from them to CI-MHA is what the "
-            "hidden input adds to it."
+            "Blind rows are networks trained and tested with the query (or the features) of another sample: what the "
+            "other input gives away to a network that is trained alike. The step from them to the method of the same "
+            "name is what the hidden input adds to it."
         )
         notes += _windows_ahead(rows)
+    notes += [*_oracles(unfair), *_weak(unfair, baselines)]
     single = dict.fromkeys(row.method.removesuffix(" (ours)") for row in unfair if row.entry and row.entry.one_span)
     notes += [f"{name} answers with one span a query, so that its R@5 is its R@1." for name in single]
     for split in dict.fromkeys(row.split for row in unfair):
@@ -93,6 +95,72 @@ def table_notes(rows: Sequence[Row]) -> str:
         )
     notes += [f"{row.method} ({row.source}): {row.note}." for row in published if row.note and row not in random]
     return "## Notes\n\n" + "\n".join(f"- {note}" for note in notes) if notes else ""
+
+
+def _oracles(trained: Sequence[Row]) -> list[str]:
+    """What the column of oracles is, and which rows can exceed theirs."""
+    offering = [row for row in trained if "oracle" in row.sets]
+    if not offering:
+        return []
+    text = (
+        "Oracle: R@1 at 0.7, 0.5 and 0.3 of a method that always answered with the best of its candidates, on the same "
+        "queries; a row cannot exceed it."
+    )
+    moving = dict.fromkeys(row.method.removesuffix(" (ours)") for row in offering if row.entry and row.entry.offsets)
+    if moving:
+        text += f" In brackets: {_and(list(moving))} {_verb(moving, 'moves its', 'move their')} candidates, and can."
+    return [text]
+
+
+def _weak(trained: Sequence[Row], baselines: Sequence[Row]) -> list[str]:
+    """By which epochs methods that see no span are scored, and how far they are below those that do."""
+    weak = [row for row in trained if row.entry and row.block == "weakly supervised"]
+    notes = [
+        f"{row.method} ({row.features}, {row.split}) learns from pairs of video and sentence; its epochs are those of "
+        f"the lowest loss on validation videos.{_by_spans(row)}"
+        for row in weak
+    ]
+    for split, features in dict.fromkeys((row.split, row.features) for row in weak):
+        own = [row for row in trained if (row.split, row.features) == (split, features) and row.entry]
+        best = {
+            kind: max(rows, key=lambda row: row.scores[_GAP] or 0.0)
+            for kind, rows in (
+                ("weak", [row for row in own if row.block == "weakly supervised"]),
+                ("seeing", [row for row in own if row.block not in ("weakly supervised", "baselines")]),
+            )
+            if rows
+        }
+        if len(best) < 2:
+            continue
+        gaps = [
+            f"{(best['seeing'].scores[metric] or 0.0) - (best['weak'].scores[metric] or 0.0):.2f} at {name}"
+            for name, metric in SCORE_COLUMNS.items()
+        ]
+        text = (
+            f"On {split} ({features}) the best row without spans, {best['weak'].method}, is below the best of those "
+            f"that learn from them, {best['seeing'].method} (both by R1@0.5), by {_and(gaps)}"
+        )
+        window = _best_window(baselines, _GAP, split=split)
+        if window is not None:
+            text += f"; at R1@0.5 it has {plain_number(best['weak'].scores[_GAP])}, the constant window {window:.2f}"
+        notes.append(f"{text}.")
+    return notes
+
+
+def _by_spans(row: Row) -> str:
+    """What the epoch of highest validation mIoU would have been, seed by seed; nothing where no record says."""
+    found = []
+    for member in row.members:
+        run = member.get("run") or {}
+        other, own = run.get("by_spans"), run.get("chosen_scores") or {}
+        if other:
+            there = f", {own['mIoU']:.2f} at epoch {run['chosen_epoch']}" if "mIoU" in own else ""
+            found.append(f"epoch {other['epoch']} (seed {member['seed']}: mIoU {other['mIoU']:.2f}{there})")
+    return f" By their mIoU, which needs spans, it would have been {_and(found)}." if found else ""
+
+
+def _verb(names: Collection[str], one: str, several: str) -> str:
+    return one if len(names) == 1 else several
 
 
 def _beaten(baselines: Sequence[Row], published: Sequence[Row]) -> list[str]:

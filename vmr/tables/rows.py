@@ -14,7 +14,7 @@ from vmr.evaluation.bootstrap import VideoSums, read_video_scores
 from vmr.evaluation.metrics import METRICS, THRESHOLDS, recall_name
 from vmr.evaluation.simulated import is_simulated
 from vmr.methods.catalogue import METHODS
-from vmr.methods.entry import Method
+from vmr.methods.entry import BLOCKS, Method
 from vmr.storage import records
 
 SCORE_COLUMNS = {
@@ -24,7 +24,8 @@ SCORE_COLUMNS = {
     "mIoU": "mIoU",
 }
 R5_COLUMNS = {f"R5@{threshold}": recall_name(5, threshold) for threshold in reversed(THRESHOLDS)}
-PUBLISHED_COLUMNS = ["method", "features", "source", "split", *SCORE_COLUMNS, "note"]
+_PUBLISHED_NEEDED = ["method", "features", "source", "split", *SCORE_COLUMNS, "note"]
+PUBLISHED_COLUMNS = [*_PUBLISHED_NEEDED[:-1], *R5_COLUMNS, "block", "note"]
 # The window that is best at IoU 0.5 and the one that is best on average; the others are told below the table.
 HEADLINE_CRITERIA = (recall_name(1, 0.5), "mIoU")
 _FROM_METRICS = {metric: column for column, metric in SCORE_COLUMNS.items()}
@@ -45,6 +46,7 @@ class Row:
     queries: int | None = None
     coverage: float | None = None
     note: str = ""
+    published_block: str = ""  # of a published row, where it should not stand among the others
     headline: bool = True  # False: only told below the table
     criteria: tuple[str, ...] = ()  # what a constant window was chosen by
     window: str = ""
@@ -57,6 +59,15 @@ class Row:
     simulated: bool = False  # its features are no features of videos
 
     @property
+    def block(self) -> str:
+        """Under which head it stands in tables and pictures."""
+        if self.kind == "published":
+            return f"published, {self.published_block}" if self.published_block else "published"
+        if self.kind == "baseline":
+            return "baselines"
+        return self.entry.block if self.entry else "other systems"
+
+    @property
     def entry(self) -> Method | None:
         """What the catalogue says of a trained method; None for other rows, and for other systems' predictions."""
         return METHODS.get(str(self.members[0]["method"])) if self.kind == "trained" else None
@@ -66,7 +77,8 @@ def published_rows(path: Path) -> list[Row]:
     """Rows of a CSV of published figures, as printed.
 
     Args:
-        path: CSV with the columns `PUBLISHED_COLUMNS`; an empty score was not printed.
+        path: CSV with the columns `PUBLISHED_COLUMNS`, of which R@5 and the block may be missing; an empty score was
+            not printed.
 
     Raises:
         EvaluationError: the file is missing, has other columns, or a score is not a percentage.
@@ -77,17 +89,22 @@ def published_rows(path: Path) -> list[Row]:
             records = list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise EvaluationError(f"{path}: the published figures cannot be read ({error}).") from error
-    if reader.fieldnames != PUBLISHED_COLUMNS:
-        raise EvaluationError(
-            f"{path}: expected the columns {','.join(PUBLISHED_COLUMNS)}, found {','.join(reader.fieldnames or [])}."
-        )
+    columns = list(reader.fieldnames or [])
+    if not set(_PUBLISHED_NEEDED) <= set(columns) <= set(PUBLISHED_COLUMNS) or len(set(columns)) < len(columns):
+        raise EvaluationError(f"{path}: expected the columns {','.join(PUBLISHED_COLUMNS)}, found {','.join(columns)}.")
     rows = []
     for number, record in enumerate(records, start=2):
         if None in record or None in record.values():
-            raise EvaluationError(f"{path}: row {number} has not {len(PUBLISHED_COLUMNS)} fields; quote commas.")
-        scores = {
+            raise EvaluationError(f"{path}: row {number} has not {len(columns)} fields; quote commas.")
+        if record.get("block", "") not in ("", *BLOCKS):
+            raise EvaluationError(
+                f"{path}: row {number}: expected nothing or one of {', '.join(BLOCKS)} as block, found "
+                f"{record['block']!r}."
+            )
+        known = {
             metric: _percentage(record[column], where=f"{path}: row {number}: {column}")
-            for column, metric in SCORE_COLUMNS.items()
+            for column, metric in (SCORE_COLUMNS | R5_COLUMNS).items()
+            if column in columns
         }
         rows.append(
             Row(
@@ -96,8 +113,10 @@ def published_rows(path: Path) -> list[Row]:
                 source=record["source"],
                 split=record["split"],
                 kind="published",
-                scores=scores,
+                scores={metric: known[metric] for metric in SCORE_COLUMNS.values()},
+                sets={"raw": known},
                 note=record["note"],
+                published_block=record.get("block", ""),
                 simulated=is_simulated(record),
             )
         )

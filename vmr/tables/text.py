@@ -35,7 +35,7 @@ def table_text(rows: Sequence[Row], *, dataset: str) -> str:
         effects_section(rows),
         _intervals(computed),
         _coverage(computed),
-        _clamped(computed),
+        _clamped(rows),
         _covered(computed),
         _windows(computed),
         _epochs(computed),
@@ -71,18 +71,33 @@ def _main_table(rows: Sequence[Row]) -> str:
         if row.kind != "published"
         for metric in _METRICS
     }
-    lines = []
+    lines, head = [], ("", "")
+    oracles = any("oracle" in row.sets for row in rows)
     for row in rows:
+        split = "" if row.kind == "published" else row.split
+        if (split, row.block) != head:
+            head = split, row.block
+            lines.append([f"*{row.block.capitalize()}*", "", "", split, *[""] * (len(_NAMES) + oracles + 3)])
         cells = []
         for metric in _METRICS:
             text = _score(row.scores.get(metric), row.std.get(metric))
             is_best = row.kind != "published" and _rounded(row.scores[metric]) == best[row.split, metric]
             cells.append(f"**{text}**" if is_best else text)
         counts = ["" if row.seeds is None else str(row.seeds), "" if row.queries is None else f"{row.queries:,}"]
+        if oracles:
+            cells.append(oracle_text(row))
         coverage = "" if row.coverage is None else f"{row.coverage:.2f}"
         lines.append([row.method, row.features, row.source, row.split, *cells, *counts, coverage])
-    header = ["Method", "Features", "Source", "Split", *_NAMES, "Seeds", "Queries", "Coverage"]
+    header = ["Method", "Features", "Source", "Split", *_NAMES, *["Oracle"] * oracles, "Seeds", "Queries", "Coverage"]
     return markdown_table(header, lines, numbers_from=4)
+
+
+def oracle_text(row: Row) -> str:
+    """R@1 at 0.7, 0.5 and 0.3 of the best candidates of a row; nothing where its spans are free."""
+    own = row.sets.get("oracle", {})
+    found = [own.get(metric) for metric in _METRICS if metric != "mIoU"]
+    text = " / ".join(f"{value:.1f}" for value in found if value is not None)
+    return f"({text})" if text and row.entry and row.entry.offsets else text
 
 
 def _coverage(rows: Sequence[Row]) -> str:
@@ -108,12 +123,23 @@ def _coverage(rows: Sequence[Row]) -> str:
 
 
 def _clamped(rows: Sequence[Row]) -> str:
-    shown = [row for row in rows if row.headline]
+    printed = [
+        row
+        for row in rows
+        if row.kind == "published" and any(row.sets["raw"].get(metric) is not None for metric in _R5)
+    ]
+    shown = [row for row in rows if row.headline and row.kind != "published"]
     if not shown:
         return ""
     lines = [
-        [row.method, row.features, row.split, *_set(row, "raw", _R5), *_set(row, "clamped", [*_METRICS, *_R5])]
-        for row in shown
+        [
+            f"{row.method}, published" if row.kind == "published" else row.method,
+            row.features,
+            row.split,
+            *_set(row, "raw", _R5),
+            *_set(row, "clamped", [*_METRICS, *_R5]),
+        ]
+        for row in [*printed, *shown]
     ]
     header = ["Method", "Features", "Split", *_R5_NAMES, *(f"{name} clamped" for name in [*_NAMES, *_R5_NAMES])]
     return (

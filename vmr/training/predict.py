@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+from jaxtyping import Float
 from tqdm import tqdm
 
 from vmr.config.sections import EvaluationSettings
@@ -23,6 +26,7 @@ from vmr.features.store import FeatureStore
 from vmr.machine.devices import choose_device
 from vmr.machine.precision import resolve_precision
 from vmr.methods.catalogue import METHODS
+from vmr.model.decode import seconds_of
 from vmr.model.network import MomentNetwork
 from vmr.names import Device
 from vmr.queries.store import QueryStore
@@ -60,7 +64,7 @@ def predict_run(
     output: Path,
     evaluation: EvaluationSettings,
     device: Device,
-) -> None:
+) -> dict[str, Float[np.ndarray, "M 2"]]:
     """Write ranked spans of every query whose video has features, one JSON object a line.
 
     A blind method sees a query or a video of another query of the split, the same one every time; of one to train on
@@ -73,6 +77,9 @@ def predict_run(
         output: the file to write; its lines are in the order of the table of moments.
         evaluation: how spans are ranked, and in which precision.
         device: auto, cpu or cuda.
+
+    Returns:
+        See `candidate_spans`.
 
     Raises:
         CheckpointError: the checkpoint is damaged, or was trained on other features or word vectors.
@@ -113,6 +120,23 @@ def predict_run(
             bar.update(len(rows))
     with atomic_path(output) as temporary:
         temporary.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+    return candidate_spans(run)
+
+
+@torch.inference_mode()
+def candidate_spans(run: OpenRun) -> dict[str, Float[np.ndarray, "M 2"]]:
+    """Spans in seconds that the network chooses among, by video id; nothing where its spans are free."""
+    found = {}
+    for video_id, video in dict(zip(run.samples.video_ids, run.samples.video.tolist(), strict=True)).items():
+        count = run.collator.videos.counts[video : video + 1].to(run.collator.device)
+        offered = run.model.candidates(count, int(count))
+        if offered is None:
+            return {}
+        share, valid = offered
+        start_sec, end_sec = (torch.from_numpy(own).to(share)[None] for own in run.collator.videos.times(video))
+        spans = seconds_of(share, count, start_sec, end_sec)[valid]
+        found[video_id] = spans.cpu().numpy().astype(np.float64)
+    return found
 
 
 def open_run(

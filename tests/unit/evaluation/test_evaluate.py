@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -81,6 +82,17 @@ def test_raw_and_clamped_truth_by_hand(tmp_path):
     scores = _evaluate(tmp_path)["scores"]
     assert (scores["raw"]["mIoU"], scores["clamped"]["mIoU"]) == (50, 100)
     assert (scores["raw"]["R@1,IoU=0.7"], scores["clamped"]["R@1,IoU=0.7"]) == (0, 100)
+
+
+def test_an_oracle_answers_with_the_best_candidate_and_is_wrong_without_any(tmp_path):
+    spans = {"a": (2, 8), "b": (0, 4), "c": (0, 4)}
+    _write(tmp_path, [(name, name, "test", span, 10) for name, span in spans.items()], {})
+    candidates = {"a": np.array([[0.0, 10.0], [2.0, 6.0]]), "b": np.array([[0.0, 10.0]])}
+    oracle = _evaluate(tmp_path, candidates=candidates)["scores"]["oracle"]
+    # IoUs 2/3 (the other has 0.6), 0.4 and 0.
+    assert oracle["mIoU"] == pytest.approx(100 * (2 / 3 + 0.4) / 3)
+    assert [oracle[f"R@1,IoU={threshold}"] for threshold in (0.3, 0.5, 0.7)] == pytest.approx([200 / 3, 100 / 3, 0])
+    assert "oracle" not in _evaluate(tmp_path)["scores"]
 
 
 def test_the_manifest_gives_durations_that_the_annotations_lack(tmp_path):

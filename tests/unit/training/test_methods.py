@@ -79,13 +79,20 @@ def test_from_training_to_scores(data, tmp_path: Path, method: str) -> None:
     assert run["method"] == method
     assert run["alignment"] == ("attention" if "alignment" in METHODS[method].settings.model_fields else None)
     assert load_checkpoint(tmp_path / "checkpoint.safetensors")[1]["sizes"]["method"] == method
+    candidates = predict_run(
+        checkpoint=tmp_path / "checkpoint.safetensors", **data.inputs(), splits=["test"], output=tmp_path / "p.jsonl"
+    )
     evaluate_predictions(
         predictions=tmp_path / "p.jsonl", moments=data.moments, manifests=[], splits=["test"], split_name="test",
         output=tmp_path / "m.json", run=tmp_path / "run.json", labels={"dataset": "synthetic", "features": "i3d"},
-        video_scores=tmp_path / "v.csv",
+        video_scores=tmp_path / "v.csv", candidates=candidates,
     )  # fmt: skip
     scores = json.loads((tmp_path / "m.json").read_text())
     assert (scores["method"], scores["covered"]) == (method, 18)
+    assert ("oracle" in scores["scores"]) is bool(candidates)
+    for answer in answers if candidates and not METHODS[method].offsets else ():
+        nearest = np.abs(candidates[answer["video_id"]][:, None] - np.array(answer["spans"])[:, :2]).max(axis=2)
+        assert nearest.min(axis=0).max() < 1e-4
     if METHODS[method].one_span:
         assert scores["scores"]["raw"]["R@5,IoU=0.5"] == scores["scores"]["raw"]["R@1,IoU=0.5"]
 
