@@ -49,17 +49,11 @@ _MILLISECONDS = re.compile(rf"{_NUMBER}\s*m(?:illi)?s(?:ec(?:ond)?s?)?", re.ASCI
 
 @dataclass(frozen=True)
 class Column:
-    """What a column holds.
+    """What a column holds."""
 
-    Attributes:
-        name: a key of `COLUMNS`.
-        rank: 0 for a name of `COLUMNS`, more for one that is taken only where there is no such column.
-        unit: s, ms, min or frames.
-    """
-
-    name: str
-    rank: int
-    unit: str = "s"
+    name: str  # a key of `COLUMNS`
+    rank: int  # 0 for a name of `COLUMNS`, more for one that is taken only where there is no such column
+    unit: str = "s"  # s, ms, min or frames
 
 
 def column(written: str) -> Column | None:

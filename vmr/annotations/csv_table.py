@@ -24,17 +24,11 @@ _SEPARATOR = re.compile(r"sep=(.)\r?\n", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Row:
-    """A row below the header.
+    """A row below the header."""
 
-    Attributes:
-        line: number of its first line, from 1.
-        values: by known column.
-        fault: why the row cannot be used, or nothing.
-    """
-
-    line: int
-    values: dict[str, str]
-    fault: str = ""
+    line: int  # number of its first line, from 1
+    values: dict[str, str]  # by known column
+    fault: str = ""  # why the row cannot be used, or nothing
 
     @property
     def video_id(self) -> str:
@@ -44,16 +38,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """Content of a CSV.
-
-    Attributes:
-        columns: known columns of its header.
-        rows: in the order of the file, without blank ones.
-    """
+    """Content of a CSV."""
 
     path: Path
-    columns: Mapping[str, Column]
-    rows: list[Row] = field(default_factory=list)
+    columns: Mapping[str, Column]  # known columns of its header
+    rows: list[Row] = field(default_factory=list)  # in the order of the file, without blank ones
 
     def time(self, row: Row, name: str) -> float:
         """Seconds of a cell, see `parse_time`.

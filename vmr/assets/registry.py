@@ -17,50 +17,31 @@ _MEBIBYTE = 2**20
 
 @dataclass(frozen=True)
 class PackageFile:
-    """A file inside an installed package that carries nothing but data.
+    """A file inside an installed package that carries nothing but data."""
 
-    Attributes:
-        path: relative to the folder that packages are installed in.
-        sha256: of the file.
-    """
-
-    path: str
-    sha256: str
+    path: str  # relative to the folder that packages are installed in
+    sha256: str  # of the file
 
 
 @dataclass(frozen=True)
 class Asset:
-    """One file from outside.
-
-    Attributes:
-        licence: of the file, as its publisher states it.
-        preparation: how the original becomes the file that the stages read.
-        page: the publisher's description.
-        addresses: of the original, tried in this order; empty for an embedded asset.
-        file_name: name of the original in the cache.
-        size_bytes: of the original; None where unknown.
-        sha256: of the original; None where unknown: then the hash of the first download is recorded beside it.
-        requirement: the package that carries an embedded asset, with its version.
-        package_files: files that are read from that package.
-        prepared_sha256: of the prepared file, where it is the same everywhere.
-        members: files of an archive that are used.
-        member_limit_bytes: the largest size of an unpacked member that is accepted.
-    """
+    """One file from outside."""
 
     name: str
     description: str
-    licence: str
-    preparation: Preparation
-    page: str = ""
-    addresses: tuple[str, ...] = ()
-    file_name: str = ""
-    size_bytes: int | None = None
+    licence: str  # of the file, as its publisher states it
+    preparation: Preparation  # how the original becomes the file that the stages read
+    page: str = ""  # the publisher's description
+    addresses: tuple[str, ...] = ()  # of the original, tried in this order; empty for an embedded asset
+    file_name: str = ""  # name of the original in the cache
+    size_bytes: int | None = None  # of the original; None where unknown
+    # of the original; None where unknown: then the hash of the first download is recorded beside it
     sha256: str | None = None
-    requirement: str | None = None
-    package_files: dict[str, PackageFile] = field(default_factory=dict)
-    prepared_sha256: str | None = None
-    members: tuple[str, ...] = ()
-    member_limit_bytes: int = 100 * _MEBIBYTE
+    requirement: str | None = None  # the package that carries an embedded asset, with its version
+    package_files: dict[str, PackageFile] = field(default_factory=dict)  # files that are read from that package
+    prepared_sha256: str | None = None  # of the prepared file, where it is the same everywhere
+    members: tuple[str, ...] = ()  # files of an archive that are used
+    member_limit_bytes: int = 100 * _MEBIBYTE  # the largest size of an unpacked member that is accepted
 
     @property
     def embedded(self) -> bool:

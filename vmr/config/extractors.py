@@ -6,14 +6,10 @@ from typing import TYPE_CHECKING, Literal
 
 @dataclass(frozen=True)
 class ExtractorEntry:
-    """One extractor.
+    """One extractor."""
 
-    Attributes:
-        about: what its section in the configuration is called.
-        modules: code that it alone runs. The first has `prepared(name, path, mean_path)`, which gives its network.
-    """
-
-    about: str
+    about: str  # what its section in the configuration is called
+    # code that it alone runs. The first has `prepared(name, path, mean_path)`, which gives its network.
     modules: tuple[str, ...]
 
 

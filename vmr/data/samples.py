@@ -17,32 +17,20 @@ from vmr.queries.store import QueryStore
 
 @dataclass(frozen=True)
 class Samples:
-    """Queries with features, in the order of the table of moments.
+    """Queries with features, in the order of the table of moments."""
 
-    Attributes:
-        query_ids: their ids.
-        splits: their splits.
-        video_ids: ids of their videos.
-        video: numbers of their videos in the `VideoSteps`.
-        tokens: indices into the vocabulary, padded with 0.
-        word_counts: words of each.
-        labels: first and last step of the moment, inclusive.
-        span_sec: the moment in seconds, clamped to the video.
-        share: the moment as shares of the time from the start of the video's first step to the end of its last.
-        dropped: queries that were left out because nothing of their moment is inside the video.
-        shown_video: numbers of the videos whose features are shown instead of their own; None: their own.
-    """
-
-    query_ids: list[str]
-    splits: list[str]
-    video_ids: list[str]
-    video: Int[Tensor, "Q"]
-    tokens: Int[Tensor, "Q L"]
-    word_counts: Int[Tensor, "Q"]
-    labels: Int[Tensor, "Q 2"]
-    span_sec: Float[Tensor, "Q 2"]
+    query_ids: list[str]  # their ids
+    splits: list[str]  # their splits
+    video_ids: list[str]  # ids of their videos
+    video: Int[Tensor, "Q"]  # numbers of their videos in the `VideoSteps`
+    tokens: Int[Tensor, "Q L"]  # indices into the vocabulary, padded with 0
+    word_counts: Int[Tensor, "Q"]  # words of each
+    labels: Int[Tensor, "Q 2"]  # first and last step of the moment, inclusive
+    span_sec: Float[Tensor, "Q 2"]  # the moment in seconds, clamped to the video
+    # the moment as shares of the time from the start of the video's first step to the end of its last
     share: Float[Tensor, "Q 2"]
-    dropped: list[str]
+    dropped: list[str]  # queries that were left out because nothing of their moment is inside the video
+    # numbers of the videos whose features are shown instead of their own; None: their own
     shown_video: Int[Tensor, "Q"] | None = None
 
     def __len__(self) -> int:

@@ -32,24 +32,15 @@ class VideoSteps:
 
     Videos differ in length, so that rows laid end to end take less memory than one padded tensor, and a batch
     is padded to its own longest video only.
-
-    Attributes:
-        index: number of each video, by id.
-        rows: features, one row a step, all videos; the last row is zeros and serves as padding.
-        offsets: first row of each video.
-        counts: steps of each video.
-        start_sec: start of every row in seconds; 0 for the padding row.
-        end_sec: end of every row in seconds; 0 for the padding row.
-        digest: of ids and features, as read from the store (in hexadecimal).
     """
 
-    index: dict[str, int]
-    rows: Float[Tensor, "R D"]
-    offsets: Int[Tensor, "V"]
-    counts: Int[Tensor, "V"]
-    start_sec: Float[Tensor, "R"]
-    end_sec: Float[Tensor, "R"]
-    digest: str
+    index: dict[str, int]  # number of each video, by id
+    rows: Float[Tensor, "R D"]  # features, one row a step, all videos; the last row is zeros and serves as padding
+    offsets: Int[Tensor, "V"]  # first row of each video
+    counts: Int[Tensor, "V"]  # steps of each video
+    start_sec: Float[Tensor, "R"]  # start of every row in seconds; 0 for the padding row
+    end_sec: Float[Tensor, "R"]  # end of every row in seconds; 0 for the padding row
+    digest: str  # of ids and features, as read from the store (in hexadecimal)
 
     def steps_of(self, video: int) -> Float[Tensor, "N D"]:
         """The features of a video, one row a step."""

@@ -22,27 +22,19 @@ _FITS = 0.05  # a count of steps fits a duration and rate when it is off by less
 
 @dataclass(frozen=True)
 class HeldFeatures:
-    """Features as the checks see them.
+    """Features as the checks see them."""
 
-    Attributes:
-        name: of the features, for messages.
-        open: gives a reader: the array of a video as it lies there, None for a video without; FeatureError for one
-            that is no array.
-        check_length: refuses a shape (steps, numbers), the first argument, that does not fit a video, the second, by a
-            FeatureError.
-        advice: what to do about videos that have none.
-        fps: rate at which imported features are said to have been made, with stride; None when not said.
-        stride: frames between two steps.
-        window: frames that a step sees, where only whole windows were used; else None.
-    """
-
-    name: str
+    name: str  # of the features, for messages
+    # gives a reader: the array of a video as it lies there, None for a video without; FeatureError for one that is no
+    # array
     open: Callable[[], AbstractContextManager[Callable[[str], Float[np.ndarray, "..."] | None]]]
+    # refuses a shape (steps, numbers), the first argument, that does not fit a video, the second, by a FeatureError
     check_length: Callable[[tuple[int, ...], str], None]
-    advice: str
+    advice: str  # what to do about videos that have none
+    # rate at which imported features are said to have been made, with stride; None when not said
     fps: float | None = None
-    stride: float | None = None
-    window: float | None = None
+    stride: float | None = None  # frames between two steps
+    window: float | None = None  # frames that a step sees, where only whole windows were used; else None
 
 
 @dataclass

@@ -13,21 +13,13 @@ Level = Literal["ok", "note", "wrong", "skipped"]
 
 @dataclass(frozen=True)
 class Finding:
-    """The result of one check.
+    """The result of one check."""
 
-    Attributes:
-        check: what was looked for.
-        level: ok; note (worth knowing, training may go on); wrong; or skipped (nothing to look at yet).
-        count: how many were found.
-        examples: the first of them; for a skipped check, why.
-        advice: what to do.
-    """
-
-    check: str
-    level: Level
-    count: int = 0
-    examples: tuple[str, ...] = ()
-    advice: str = ""
+    check: str  # what was looked for
+    level: Level  # ok; note (worth knowing, training may go on); wrong; or skipped (nothing to look at yet)
+    count: int = 0  # how many were found
+    examples: tuple[str, ...] = ()  # the first of them; for a skipped check, why
+    advice: str = ""  # what to do
 
 
 def found(check: str, examples: Sequence[str], advice: str, *, level: Level = "wrong") -> Finding:

@@ -29,15 +29,11 @@ LEVEL = 0.95
 
 @dataclass(frozen=True, eq=False)
 class VideoSums:
-    """Sums of the scores of each video's queries, by kind of ground truth.
-
-    Attributes:
-        covered_mask: True where the video has features (or an answer).
-    """
+    """Sums of the scores of each video's queries, by kind of ground truth."""
 
     video_ids: tuple[str, ...]
     queries: Int[np.ndarray, " V"]
-    covered_mask: Bool[np.ndarray, " V"]
+    covered_mask: Bool[np.ndarray, " V"]  # True where the video has features (or an answer)
     sums: dict[str, Float[np.ndarray, "V M"]]
 
 

@@ -26,21 +26,13 @@ _NAME = re.compile(r"[A-Za-z0-9_+-]+")
 
 @dataclass(frozen=True)
 class GroundTruth:
-    """The queries to score, and what lines of predictions may name.
+    """The queries to score, and what lines of predictions may name."""
 
-    Attributes:
-        queries: the columns of `clamp_spans` for every query that is scored.
-        finder: knows these and the moments without length, which are not scored.
-        facts: what was read: file, format, split, and numbers of queries, for the record.
-        malformed: entries of the annotations that cannot be used.
-        bad_durations: rows of the files of durations that cannot be used.
-    """
-
-    queries: pd.DataFrame
-    finder: QueryFinder
-    facts: list[dict[str, Any]]
-    malformed: list[Problem]
-    bad_durations: list[Problem]
+    queries: pd.DataFrame  # the columns of `clamp_spans` for every query that is scored
+    finder: QueryFinder  # knows these and the moments without length, which are not scored
+    facts: list[dict[str, Any]]  # what was read: file, format, split, and numbers of queries, for the record
+    malformed: list[Problem]  # entries of the annotations that cannot be used
+    bad_durations: list[Problem]  # rows of the files of durations that cannot be used
 
 
 def load_ground_truth(

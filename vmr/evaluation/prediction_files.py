@@ -24,17 +24,11 @@ _SCORES = ("score", "proposal_score")
 
 @dataclass(frozen=True)
 class Entry:
-    """One answer of a file.
+    """One answer of a file."""
 
-    Attributes:
-        where: ``FILE:line``, or ``FILE: entry n`` from 1, or ``FILE: key``.
-        value: the JSON value; an object where the file is right.
-        reason: why there is none, or nothing.
-    """
-
-    where: str
-    value: Any
-    reason: str = ""
+    where: str  # ``FILE:line``, or ``FILE: entry n`` from 1, or ``FILE: key``
+    value: Any  # the JSON value; an object where the file is right
+    reason: str = ""  # why there is none, or nothing
 
 
 def read_entries(path: Path) -> Iterator[Entry]:

@@ -37,21 +37,15 @@ class BadLine:
 
 @dataclass
 class Predictions:
-    """Answers, and what became of the lines.
+    """Answers, and what became of the lines."""
 
-    Attributes:
-        answers: spans in seconds by query id: float64 of shape (n, 2), n >= 0, best first.
-        by_score: the first ten by score, where their order in the file is another.
-        lines: records: lines that are not blank, or entries of a list or dictionary.
-        bad: lines that are not used.
-        not_scored: answers to moments without length, which nobody can find.
-    """
-
+    # spans in seconds by query id: float64 of shape (n, 2), n >= 0, best first
     answers: dict[str, Spans] = field(default_factory=dict)
+    # the first ten by score, where their order in the file is another
     by_score: dict[str, Spans] = field(default_factory=dict)
-    lines: int = 0
-    bad: list[BadLine] = field(default_factory=list)
-    not_scored: int = 0
+    lines: int = 0  # records: lines that are not blank, or entries of a list or dictionary
+    bad: list[BadLine] = field(default_factory=list)  # lines that are not used
+    not_scored: int = 0  # answers to moments without length, which nobody can find
 
     def counts(self) -> dict[str, int]:
         """Number of bad lines of each kind."""

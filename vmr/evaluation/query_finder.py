@@ -31,24 +31,16 @@ class BadRecordError(Exception):
 
 @dataclass(frozen=True)
 class KnownQuery:
-    """A query that a line may answer.
+    """A query that a line may answer."""
 
-    Attributes:
-        query_id: unique among all queries.
-        key: its id within its annotation file, such as the line number.
-        index: its place among the sentences of its video in its annotation file, from 0.
-        is_scored: False for moments that end where they start or before: nobody can find them.
-        is_named: whether the annotation file itself gives the key, which is its place there otherwise.
-    """
-
-    query_id: str
-    key: str
+    query_id: str  # unique among all queries
+    key: str  # its id within its annotation file, such as the line number
     video_id: str
     split: str
-    index: int
+    index: int  # its place among the sentences of its video in its annotation file, from 0
     sentence: str
-    is_scored: bool = True
-    is_named: bool = False
+    is_scored: bool = True  # False for moments that end where they start or before: nobody can find them
+    is_named: bool = False  # whether the annotation file itself gives the key, which is its place there otherwise
 
 
 _VIDEO = ("video_id", "vid", "video", "video_name")

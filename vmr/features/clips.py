@@ -23,17 +23,12 @@ Frames = UInt8[np.ndarray, "_T _H _W 3"]  # underscores: each use has its own si
 
 @dataclass(frozen=True)
 class WindowPlan:
-    """The windows of one video.
-
-    Attributes:
-        stride: frames between the beginnings of two windows.
-        first_frame: frame at which window 0 begins; negative where the first frame is repeated before it.
-    """
+    """The windows of one video."""
 
     steps: int
     window: int
-    stride: int
-    first_frame: int
+    stride: int  # frames between the beginnings of two windows
+    first_frame: int  # frame at which window 0 begins; negative where the first frame is repeated before it
     num_frames: int
 
     @property

@@ -20,19 +20,12 @@ _LOOKED_AT = 50  # videos whose names are looked for to tell the pattern
 
 @dataclass(frozen=True)
 class Pattern:
-    """The setting `pattern`, such as ``features/{id}_rgb.npz/rgb``, in its parts.
+    """The setting `pattern`, such as ``features/{id}_rgb.npz/rgb``, in its parts."""
 
-    Attributes:
-        folder: what stands before the part with the id, ending with a slash, or nothing.
-        before: what stands before the id in its part.
-        after: what stands behind it there.
-        inside: the file in a folder of the video, or the array in its file or group; or nothing.
-    """
-
-    folder: str = ""
-    before: str = ""
-    after: str = ""
-    inside: str = ""
+    folder: str = ""  # what stands before the part with the id, ending with a slash, or nothing
+    before: str = ""  # what stands before the id in its part
+    after: str = ""  # what stands behind it there
+    inside: str = ""  # the file in a folder of the video, or the array in its file or group; or nothing
 
     @classmethod
     def of(cls, text: str) -> Pattern:

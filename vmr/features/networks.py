@@ -13,23 +13,15 @@ from vmr.storage.files import sha256_file
 
 @dataclass(frozen=True)
 class Network:
-    """A network with what belongs in front of it.
+    """A network with what belongs in front of it."""
 
-    Attributes:
-        module: clips of floats (B, 3, T, H, W) -> features (B, D).
-        normalise: clips of bytes (B, 3, T, H, W) RGB -> floats.
-        short_side: shorter edge of the resized frames, or None.
-        size: height and width of the resized frames, or None.
-        description: what a reader of the features should know, for the provenance.
-    """
-
-    module: nn.Module
-    normalise: nn.Module
+    module: nn.Module  # clips of floats (B, 3, T, H, W) -> features (B, D)
+    normalise: nn.Module  # clips of bytes (B, 3, T, H, W) RGB -> floats
     dim: int
-    short_side: int | None
-    size: tuple[int, int] | None
+    short_side: int | None  # shorter edge of the resized frames, or None
+    size: tuple[int, int] | None  # height and width of the resized frames, or None
     crop: int
-    description: dict[str, Any]
+    description: dict[str, Any]  # what a reader of the features should know, for the provenance
 
 
 def build_network(name: ExtractorName, path: Path, *, mean_path: Path | None = None) -> Network:

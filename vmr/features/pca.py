@@ -21,21 +21,16 @@ _ARRAYS = ("mean", "components", "explained_variance")
 
 @dataclass(frozen=True)
 class Pca:
-    """A fitted projection.
-
-    Attributes:
-        components: orthonormal rows, by falling variance; the largest entry of each is positive, so that equal samples
-            give equal signs.
-        explained_variance: variance of the samples along each component (n - 1 in the denominator).
-        total_variance: sum of the variances of all input dimensions.
-        samples: number of feature vectors that it was fitted on.
-    """
+    """A fitted projection."""
 
     mean: Float64[np.ndarray, "D"]
+    # orthonormal rows, by falling variance; the largest entry of each is positive, so that equal samples give equal
+    # signs
     components: Float64[np.ndarray, "K D"]
+    # variance of the samples along each component (n - 1 in the denominator)
     explained_variance: Float64[np.ndarray, "K"]
-    total_variance: float
-    samples: int
+    total_variance: float  # sum of the variances of all input dimensions
+    samples: int  # number of feature vectors that it was fitted on
 
     @property
     def explained_share(self) -> float:

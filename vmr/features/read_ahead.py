@@ -33,19 +33,14 @@ _MOST_READERS = 8
 
 @dataclass(frozen=True)
 class Piece:
-    """A piece of a video's padded sequence, resized and cropped, on the device or on its way there.
-
-    Attributes:
-        last: whether it is the video's last one.
-        copied: passed when the slab has arrived on the card; None on the CPU.
-    """
+    """A piece of a video's padded sequence, resized and cropped, on the device or on its way there."""
 
     video_id: str
     info: FrameInfo
     plan: WindowPlan
     slab: UInt8[Tensor, "T H W 3"]
-    last: bool
-    copied: torch.cuda.Event | None
+    last: bool  # whether it is the video's last one
+    copied: torch.cuda.Event | None  # passed when the slab has arrived on the card; None on the CPU
 
     def frames(self) -> UInt8[Tensor, "T H W 3"]:
         """The frames; work that is queued on the card from now on finds them there."""

@@ -23,17 +23,12 @@ _EXACT_STEP, _EXACT_COSINE = "exact_step", "cosine_to_exact_window"
 
 @dataclass(frozen=True)
 class VideoFeatures:
-    """Features of one video, one vector a step.
-
-    Attributes:
-        start_sec: beginning of the interval that each step owns, in seconds.
-        end_sec: its end.
-        exact_cosine: of one pass: a step, and the cosine between its vector and that of the exact window; else None.
-    """
+    """Features of one video, one vector a step."""
 
     features: Float32[np.ndarray, "..."]  # (N, D); shapes are checked below, with a message for users
-    start_sec: Float64[np.ndarray, "..."]
-    end_sec: Float64[np.ndarray, "..."]
+    start_sec: Float64[np.ndarray, "..."]  # beginning of the interval that each step owns, in seconds
+    end_sec: Float64[np.ndarray, "..."]  # its end
+    # of one pass: a step, and the cosine between its vector and that of the exact window; else None
     exact_cosine: tuple[int, float] | None = None
 
     def __post_init__(self) -> None:

@@ -11,30 +11,23 @@ from jaxtyping import Float
 
 @dataclass(frozen=True)
 class Moment:
-    """A moment of a video that a query may mean.
-
-    Attributes:
-        score: the larger the better, such as P_start * P_end; for long videos made comparable between stretches
-            (`vmr.locate.stretches`). Do not compare scores of different queries or videos.
-    """
+    """A moment of a video that a query may mean."""
 
     start_sec: float
     end_sec: float
+    # the larger the better, such as P_start * P_end; for long videos made comparable between stretches
+    # (`vmr.locate.stretches`). Do not compare scores of different queries or videos.
     score: float
 
 
 @dataclass(frozen=True)
 class Curve:
-    """What the network says of every step.
+    """What the network says of every step."""
 
-    Attributes:
-        start_sec: start of each step in seconds.
-        shares: values for the steps by name, as the method has them: `inside` is the probability that the step lies
-            inside the moment; others, such as `start` and `end`, sum to 1 over the steps.
-    """
-
-    start_sec: Float[np.ndarray, N]
+    start_sec: Float[np.ndarray, N]  # start of each step in seconds
     end_sec: Float[np.ndarray, N]
+    # values for the steps by name, as the method has them: `inside` is the probability that the step lies inside the
+    # moment; others, such as `start` and `end`, sum to 1 over the steps
     shares: dict[str, Float[np.ndarray, N]]
 
     def plain(self, *, digits: int = 4) -> dict[str, list[float]]:
@@ -45,23 +38,16 @@ class Curve:
 
 @dataclass(frozen=True)
 class Answer:
-    """The moments of a video that a query may mean, best first.
-
-    Attributes:
-        duration_sec: seconds of the video that the network saw.
-        stretches: number of stretches that a long video was cut into; 1: none.
-        unknown_words: words of the query without a vector.
-        left_out_words: words beyond the limit of the network.
-    """
+    """The moments of a video that a query may mean, best first."""
 
     video: str
     query: str
-    duration_sec: float
+    duration_sec: float  # seconds of the video that the network saw
     moments: list[Moment]
     curve: Curve
-    stretches: int = 1
-    unknown_words: list[str] = field(default_factory=list)
-    left_out_words: list[str] = field(default_factory=list)
+    stretches: int = 1  # number of stretches that a long video was cut into; 1: none
+    unknown_words: list[str] = field(default_factory=list)  # words of the query without a vector
+    left_out_words: list[str] = field(default_factory=list)  # words beyond the limit of the network
 
     def plain(self, *, curve: bool = False) -> dict[str, Any]:
         """Plain values, for JSON; with the long curve only where `curve` is True."""

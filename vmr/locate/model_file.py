@@ -28,22 +28,17 @@ _PCA = "pca/"
 
 @dataclass(frozen=True)
 class ModelFile:
-    """The content of an exported model.
-
-    Attributes:
-        network: in evaluation mode, on the CPU.
-        info: the description: method, sizes, `feature_kind`, `features` (the provenance of the features that it was
-            trained on), `queries`, versions.
-        files: bytes of the extractor's files by role (``weights``, ``mean``); empty where features were imported.
-        pca: ``mean`` and ``components`` of the projection of features; empty without one.
-    """
+    """The content of an exported model."""
 
     path: Path
-    network: MomentNetwork[Any]
+    network: MomentNetwork[Any]  # in evaluation mode, on the CPU
     words: WordTable
+    # the description: method, sizes, `feature_kind`, `features` (the provenance of the features that it was trained
+    # on), `queries`, versions
     info: dict[str, Any]
+    # bytes of the extractor's files by role (``weights``, ``mean``); empty where features were imported
     files: dict[str, bytes]
-    pca: dict[str, Tensor]
+    pca: dict[str, Tensor]  # ``mean`` and ``components`` of the projection of features; empty without one
 
     @property
     def max_steps(self) -> int:

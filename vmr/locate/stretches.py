@@ -24,17 +24,12 @@ _CANDIDATES = 10
 
 @dataclass(frozen=True)
 class Stretch:
-    """Steps that are looked at together.
-
-    Attributes:
-        own_begin: first of the steps that belong to this stretch alone: those nearer to its middle than to another's.
-        own_end: the step after the last of them.
-    """
+    """Steps that are looked at together."""
 
     begin: int
     end: int
-    own_begin: int
-    own_end: int
+    own_begin: int  # first of the steps that belong to this stretch alone: those nearer to its middle than to another's
+    own_end: int  # the step after the last of them
 
 
 def plan_stretches(steps: int, *, max_steps: int) -> list[Stretch]:
@@ -57,20 +52,14 @@ def plan_stretches(steps: int, *, max_steps: int) -> list[Stretch]:
 
 @dataclass(frozen=True)
 class StretchResult:
-    """What is kept of a stretch: a few candidates, best first, and its own part of the curves.
+    """What is kept of a stretch: a few candidates, best first, and its own part of the curves."""
 
-    Attributes:
-        spans: in seconds.
-        log_evidence: how much speaks for this stretch against others, in logarithms; 0 where scores need no weight.
-        curves: the stretch's own steps of each curve of the prediction; all but `inside` sum to 1 over all its steps.
-        share: the most probable step inside, the weight of the curves; 1 without P_in.
-    """
-
-    spans: Float[np.ndarray, "C 2"]
+    spans: Float[np.ndarray, "C 2"]  # in seconds
     scores: Float[np.ndarray, "C"]
-    log_evidence: float
+    log_evidence: float  # how much speaks for this stretch against others, in logarithms; 0 where scores need no weight
+    # the stretch's own steps of each curve of the prediction; all but `inside` sum to 1 over all its steps
     curves: dict[str, Float[np.ndarray, "O"]]
-    share: float
+    share: float  # the most probable step inside, the weight of the curves; 1 without P_in
 
 
 def stretch_result(

@@ -14,18 +14,12 @@ from vmr.queries.tokenize import tokenize
 
 @dataclass(frozen=True)
 class Sentence:
-    """A sentence for the network.
-
-    Attributes:
-        vectors: one row a word; zeros for unknown words.
-        unknown: True where a word has no vector.
-        left_out: words beyond the limit of the network.
-    """
+    """A sentence for the network."""
 
     words: list[str]
-    vectors: Float32[np.ndarray, "L E"]
-    unknown: list[bool]
-    left_out: list[str]
+    vectors: Float32[np.ndarray, "L E"]  # one row a word; zeros for unknown words
+    unknown: list[bool]  # True where a word has no vector
+    left_out: list[str]  # words beyond the limit of the network
 
     @property
     def unknown_words(self) -> list[str]:

@@ -17,25 +17,16 @@ _SECONDS, _MEMORY, _CPU = "s", "max_rss", "cpu_time"
 
 @dataclass(frozen=True)
 class StageCost:
-    """What the measured jobs of a rule took; None where it was not measured, as memory of very short jobs.
-
-    Attributes:
-        seconds: wall-clock of all jobs together.
-        longest: wall-clock of the longest, in seconds.
-        cpu_seconds: processor time of all jobs.
-        memory_mb: largest resident memory of a job, in MiB.
-        gpu_seconds: how long the jobs held cards, all together.
-        gpu_memory_mb: most memory that a job had in use on its card, in MiB.
-    """
+    """What the measured jobs of a rule took; None where it was not measured, as memory of very short jobs."""
 
     rule: str
     jobs: int
-    seconds: float
-    longest: float
-    cpu_seconds: float | None
-    memory_mb: float | None
-    gpu_seconds: float | None = None
-    gpu_memory_mb: float | None = None
+    seconds: float  # wall-clock of all jobs together
+    longest: float  # wall-clock of the longest, in seconds
+    cpu_seconds: float | None  # processor time of all jobs
+    memory_mb: float | None  # largest resident memory of a job, in MiB
+    gpu_seconds: float | None = None  # how long the jobs held cards, all together
+    gpu_memory_mb: float | None = None  # most memory that a job had in use on its card, in MiB
 
 
 def stage_costs(benchmarks: Sequence[Path], *, logs: Sequence[Path] = ()) -> list[StageCost]:

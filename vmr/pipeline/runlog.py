@@ -18,44 +18,28 @@ _ENDED = re.compile(r"^(?:Complete log\(s\)|Exiting because a job execution fail
 
 @dataclass
 class Job:
-    """A job that was started, or handed to a scheduler.
-
-    Attributes:
-        logs: log files, the stage's own first.
-        benchmark: file of what it took; empty where its rule has none.
-        began: when it was started last.
-        ended: when it ended; None while it runs.
-        failed: whether its last attempt failed.
-    """
+    """A job that was started, or handed to a scheduler."""
 
     rule: str
     inputs: list[str] = field(default_factory=list)
     outputs: list[str] = field(default_factory=list)
-    logs: list[str] = field(default_factory=list)
-    benchmark: str = ""
+    logs: list[str] = field(default_factory=list)  # log files, the stage's own first
+    benchmark: str = ""  # file of what it took; empty where its rule has none
     wildcards: dict[str, str] = field(default_factory=dict)
-    began: datetime | None = None
-    ended: datetime | None = None
-    failed: bool = False
+    began: datetime | None = None  # when it was started last
+    ended: datetime | None = None  # when it ended; None while it runs
+    failed: bool = False  # whether its last attempt failed
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run of Snakemake.
+    """A run of Snakemake."""
 
-    Attributes:
-        planned: number of jobs of each rule, in the order of the plan.
-        jobs: those that were started, by Snakemake's number.
-        over: whether the run has ended; a killed one does not say so.
-        host: where Snakemake ran; empty where it did not say so.
-        touched: whether it took everything as made (``--touch``) and ran nothing.
-    """
-
-    planned: dict[str, int]
-    jobs: dict[str, Job]
-    over: bool
-    host: str
-    touched: bool
+    planned: dict[str, int]  # number of jobs of each rule, in the order of the plan
+    jobs: dict[str, Job]  # those that were started, by Snakemake's number
+    over: bool  # whether the run has ended; a killed one does not say so
+    host: str  # where Snakemake ran; empty where it did not say so
+    touched: bool  # whether it took everything as made (``--touch``) and ran nothing
 
 
 def read_run_log(text: str) -> Run:

@@ -15,17 +15,12 @@ CONFIG = ("vmr.config", "vmr.settings", "vmr.methods.catalogue", "vmr.methods.en
 
 @dataclass(frozen=True)
 class Stage:
-    """What a stage runs.
+    """What a stage runs."""
 
-    Attributes:
-        modules: those that it starts at; what they import is found by itself, what runs as a process is named here.
-        without: imported modules that cannot change the result.
-        files: folders of the package with files that are read and are no code.
-    """
-
+    # those that it starts at; what they import is found by itself, what runs as a process is named here
     modules: tuple[str, ...]
-    without: tuple[str, ...] = CONFIG
-    files: tuple[str, ...] = ()
+    without: tuple[str, ...] = CONFIG  # imported modules that cannot change the result
+    files: tuple[str, ...] = ()  # folders of the package with files that are read and are no code
 
     def digest(self) -> str:
         """Digest of the stage's code, see `vmr.storage.code_digest.code_digest`."""

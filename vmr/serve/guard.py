@@ -31,19 +31,12 @@ _BOUND = {
 
 @dataclass(frozen=True)
 class Access:
-    """The names of the server, and the token that visitors need.
+    """The names of the server, and the token that visitors need."""
 
-    Attributes:
-        hosts: names by which visitors may call it.
-        any_address: whether they may also use any numeric address.
-        token: that visitors must show; None where only this machine reaches the server.
-        cookie: name of the cookie that replaces the token.
-    """
-
-    hosts: frozenset[str]
-    any_address: bool = False
-    token: str | None = None
-    cookie: str = "vmr"
+    hosts: frozenset[str]  # names by which visitors may call it
+    any_address: bool = False  # whether they may also use any numeric address
+    token: str | None = None  # that visitors must show; None where only this machine reaches the server
+    cookie: str = "vmr"  # name of the cookie that replaces the token
 
     def knows(self, host: str) -> bool:
         """Whether a `Host` header names this server.

@@ -49,17 +49,13 @@ _ID_DIGITS = 24
 
 @dataclass(frozen=True)
 class Video:
-    """A video of the page.
-
-    Attributes:
-        uploaded: whether it may be deleted from the page.
-    """
+    """A video of the page."""
 
     id: str
     name: str
     path: Path
     size: int
-    uploaded: bool = False
+    uploaded: bool = False  # whether it may be deleted from the page
 
     @property
     def media_type(self) -> str:

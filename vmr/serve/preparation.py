@@ -27,24 +27,17 @@ _END_SEC = 10.0
 
 @dataclass
 class Job:
-    """The work on the features of one video.
-
-    Attributes:
-        id: hard to guess, for the pages that ask for its progress.
-        state: ``waiting``, ``running``, ``done``, ``failed`` or ``stopped``.
-        done: the part of the current step that is done, of `total`; 0: unknown.
-        error: why the work failed, for visitors.
-        asked: number of pages that wait for it.
-    """
+    """The work on the features of one video."""
 
     video: Video
+    # hard to guess, for the pages that ask for its progress
     id: str = field(default_factory=lambda: secrets.token_hex(12))
-    state: str = "waiting"
+    state: str = "waiting"  # ``waiting``, ``running``, ``done``, ``failed`` or ``stopped``
     what: str = "waiting"
-    done: int = 0
+    done: int = 0  # the part of the current step that is done, of `total`; 0: unknown
     total: int = 0
-    error: str = ""
-    asked: int = 1
+    error: str = ""  # why the work failed, for visitors
+    asked: int = 1  # number of pages that wait for it
 
 
 class _StoppedError(Exception):

@@ -31,38 +31,23 @@ _CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE, signal
 
 @dataclass(frozen=True)
 class Checked:
-    """What was found in one file.
+    """What was found in one file."""
 
-    Attributes:
-        damage: what is wrong with it; None for nothing.
-        sealed: whether it has checksums; files without are only opened.
-        links: files that it links to.
-        unread: why it could not be looked into, which says nothing of what it holds; None where it was.
-    """
-
-    damage: str | None
-    sealed: bool = True
-    links: frozenset[Path] = frozenset()
-    unread: str | None = None
+    damage: str | None  # what is wrong with it; None for nothing
+    sealed: bool = True  # whether it has checksums; files without are only opened
+    links: frozenset[Path] = frozenset()  # files that it links to
+    unread: str | None = None  # why it could not be looked into, which says nothing of what it holds; None where it was
 
 
 @dataclass
 class Verified:
-    """What became of the files of a dataset.
+    """What became of the files of a dataset."""
 
-    Attributes:
-        files: number of files that were read.
-        size_bytes: of all of them.
-        damaged: the bad ones, and what is wrong with each.
-        unsealed: files without checksums, which were only opened.
-        unread: files and folders of which nothing is known, and why.
-    """
-
-    files: int = 0
-    size_bytes: int = 0
-    damaged: dict[Path, str] = field(default_factory=dict)
-    unsealed: list[Path] = field(default_factory=list)
-    unread: dict[Path, str] = field(default_factory=dict)
+    files: int = 0  # number of files that were read
+    size_bytes: int = 0  # of all of them
+    damaged: dict[Path, str] = field(default_factory=dict)  # the bad ones, and what is wrong with each
+    unsealed: list[Path] = field(default_factory=list)  # files without checksums, which were only opened
+    unread: dict[Path, str] = field(default_factory=dict)  # files and folders of which nothing is known, and why
 
 
 def verify_files(folder: Path) -> Verified:

@@ -37,18 +37,12 @@ _TIMEOUT_SEC = 120.0
 
 @dataclass(frozen=True)
 class Scene:
-    """One video before it is rendered.
-
-    Attributes:
-        duration_sec: exact length, a whole number of frames.
-        graph: filter graph of ffmpeg whose output ``[video]`` is the whole video.
-        moments: (start, end, sentence) with seconds from the beginning.
-    """
+    """One video before it is rendered."""
 
     video_id: str
-    duration_sec: float
-    graph: str
-    moments: tuple[tuple[float, float, str], ...]
+    duration_sec: float  # exact length, a whole number of frames
+    graph: str  # filter graph of ffmpeg whose output ``[video]`` is the whole video
+    moments: tuple[tuple[float, float, str], ...]  # (start, end, sentence) with seconds from the beginning
 
 
 def render_demo(*, output: Path, settings: RenderSettings, workers: int) -> None:

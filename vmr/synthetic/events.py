@@ -44,17 +44,11 @@ class Canvas:
 
 @dataclass(frozen=True)
 class Picture:
-    """What one event looks like.
+    """What one event looks like."""
 
-    Attributes:
-        graph: filter graph without inputs, unbounded in time, at the rate of the canvas.
-        fast: how it moves; None where nothing moves.
-        colours: names of the colours that are seen best, possibly none.
-    """
-
-    graph: str
-    fast: bool | None
-    colours: tuple[str, ...] = ()
+    graph: str  # filter graph without inputs, unbounded in time, at the rate of the canvas
+    fast: bool | None  # how it moves; None where nothing moves
+    colours: tuple[str, ...] = ()  # names of the colours that are seen best, possibly none
 
 
 def _contrasting(rng: random.Random) -> list[str]:

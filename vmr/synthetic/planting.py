@@ -31,19 +31,12 @@ _Noise = Float64[np.ndarray, "N R"]
 
 @dataclass(frozen=True)
 class SimulatedVideo:
-    """Features of one video and where its moments were planted.
+    """Features of one video and where its moments were planted."""
 
-    Attributes:
-        features: one vector a step, half precision.
-        planted_sec: start and end of each moment as planted, in the order of the moments given.
-        distractor_sec: start and end of each distractor.
-        noise: the level of the video's hidden noise.
-    """
-
-    features: Float16[np.ndarray, "N D"]
-    planted_sec: list[Span]
-    distractor_sec: list[Span]
-    noise: float
+    features: Float16[np.ndarray, "N D"]  # one vector a step, half precision
+    planted_sec: list[Span]  # start and end of each moment as planted, in the order of the moments given
+    distractor_sec: list[Span]  # start and end of each distractor
+    noise: float  # the level of the video's hidden noise
 
 
 def simulate_video(video_id: str, moments: Sequence[Moment], *, duration_sec: float, recipe: Recipe) -> SimulatedVideo:

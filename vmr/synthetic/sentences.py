@@ -8,15 +8,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Words:
-    """The wordings of one kind; those in the `unseen` fields appear in the test split only.
+    """The wordings of one kind; those in the `unseen` fields appear in the test split only."""
 
-    Attributes:
-        subjects: noun phrases in the singular, without an article; ``{colour}`` stands for one or two colours.
-        verbs: (third person singular, -ing form) pairs.
-    """
-
+    # noun phrases in the singular, without an article; ``{colour}`` stands for one or two colours
     subjects: tuple[str, ...]
-    verbs: tuple[tuple[str, str], ...]
+    verbs: tuple[tuple[str, str], ...]  # (third person singular, -ing form) pairs
     unseen_subjects: tuple[str, ...]
     unseen_verbs: tuple[tuple[str, str], ...]
 

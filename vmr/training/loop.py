@@ -50,34 +50,21 @@ _SCALAR_GROUPS = dict.fromkeys((PATIENCE_LOSS, "R@1,IoU=0.5", "R@1,IoU=0.7", CRI
 
 @dataclass(frozen=True)
 class LoopSettings:
-    """How to train.
+    """How to train."""
 
-    Attributes:
-        seed: of dropout and the order of samples.
-        epochs: at most so many.
-        patience: stop after so many epochs in which neither the criterion nor the validation loss got better.
-        batch_size: queries a step.
-        learning_rate: of Adam.
-        gradient_clip: largest norm of the gradient.
-        precision: of matrix products.
-        exchanged: the input that each sample gets from another one (`vmr.data.blind`), anew in every epoch.
-        supervision: what losses may look at. With ``pairs`` the validation loss chooses the epoch, and not mIoU, which
-            needs spans.
-        negatives: queries about other videos for each query of a batch.
-        stages: one after the other, each with an optimizer and a patience of its own.
-    """
-
-    seed: int
-    epochs: int = 100
-    patience: int = 20
-    batch_size: int = 100
-    learning_rate: float = 1e-4
-    gradient_clip: float = 1.0
-    precision: Precision = "float32"
+    seed: int  # of dropout and the order of samples
+    epochs: int = 100  # at most so many
+    patience: int = 20  # stop after so many epochs in which neither the criterion nor the validation loss got better
+    batch_size: int = 100  # queries a step
+    learning_rate: float = 1e-4  # of Adam
+    gradient_clip: float = 1.0  # largest norm of the gradient
+    precision: Precision = "float32"  # of matrix products
+    # the input that each sample gets from another one (`vmr.data.blind`), anew in every epoch
     exchanged: Exchanged | None = None
+    # what losses may look at. With ``pairs`` the validation loss chooses the epoch, and not mIoU, which needs spans.
     supervision: Supervision = "spans"
-    negatives: int = 0
-    stages: tuple[Stage, ...] = (Stage(),)
+    negatives: int = 0  # queries about other videos for each query of a batch
+    stages: tuple[Stage, ...] = (Stage(),)  # one after the other, each with an optimizer and a patience of its own
 
     @property
     def chosen_by(self) -> str:
@@ -87,30 +74,19 @@ class LoopSettings:
 
 @dataclass
 class Progress:
-    """How far a run is.
+    """How far a run is."""
 
-    Attributes:
-        epoch: finished epochs.
-        best_epoch: the best one of the stage, from 1; 0 before the first.
-        best_score: its score: `CRITERION` in percent, or minus the loss where the loss chooses.
-        best_weights: its weights, on the CPU. They are saved with the rest of the state, so that weights which another
-            run left in the folder cannot be taken for them.
-        lowest_loss: the lowest `PATIENCE_LOSS` so far.
-        last_gain: the last epoch in which one of the two got better.
-        history: one row an epoch.
-        stage: number of the stage, from 0.
-        stage_began: epochs that were finished when it began.
-    """
-
-    epoch: int = 0
-    best_epoch: int = 0
-    best_score: float = -math.inf
+    epoch: int = 0  # finished epochs
+    best_epoch: int = 0  # the best one of the stage, from 1; 0 before the first
+    best_score: float = -math.inf  # its score: `CRITERION` in percent, or minus the loss where the loss chooses
+    # its weights, on the CPU. They are saved with the rest of the state, so that weights which another run left in the
+    # folder cannot be taken for them.
     best_weights: dict[str, Tensor] = field(default_factory=dict)
-    lowest_loss: float = math.inf
-    last_gain: int = 0
-    history: list[dict[str, Any]] = field(default_factory=list)
-    stage: int = 0
-    stage_began: int = 0
+    lowest_loss: float = math.inf  # the lowest `PATIENCE_LOSS` so far
+    last_gain: int = 0  # the last epoch in which one of the two got better
+    history: list[dict[str, Any]] = field(default_factory=list)  # one row an epoch
+    stage: int = 0  # number of the stage, from 0
+    stage_began: int = 0  # epochs that were finished when it began
 
 
 def fit(

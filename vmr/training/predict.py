@@ -39,21 +39,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class OpenRun:
-    """A checkpoint that is ready to answer.
+    """A checkpoint that is ready to answer."""
 
-    Attributes:
-        model: its network.
-        collator: makes batches of the samples.
-        samples: queries whose videos have features.
-        rows: numbers of the samples that were asked for.
-        hidden: width of the network.
-    """
-
-    model: MomentNetwork[Any]
-    collator: Collator
-    samples: Samples
-    rows: list[int]
-    hidden: int
+    model: MomentNetwork[Any]  # its network
+    collator: Collator  # makes batches of the samples
+    samples: Samples  # queries whose videos have features
+    rows: list[int]  # numbers of the samples that were asked for
+    hidden: int  # width of the network
 
 
 def predict_run(

@@ -27,23 +27,15 @@ _WRITE_BYTES = 8 << 20
 
 @dataclass(frozen=True)
 class FrameInfo:
-    """What is kept of a video.
+    """What is kept of a video."""
 
-    Attributes:
-        num_frames: frames kept.
-        width: of a frame, in pixels.
-        height: of a frame, in pixels.
-        fps: frames a second: frame i stands for i / fps seconds after the beginning.
-        duration_sec: seconds that the frames cover.
-        start_sec: where the beginning lies on the clock of the source file (0 for nearly all videos); for
-            information only, since annotations and frames both count from the beginning.
-    """
-
-    num_frames: int
-    width: int
-    height: int
-    fps: float
-    duration_sec: float
+    num_frames: int  # frames kept
+    width: int  # of a frame, in pixels
+    height: int  # of a frame, in pixels
+    fps: float  # frames a second: frame i stands for i / fps seconds after the beginning
+    duration_sec: float  # seconds that the frames cover
+    # where the beginning lies on the clock of the source file (0 for nearly all videos); for information only, since
+    # annotations and frames both count from the beginning
     start_sec: float
 
 

@@ -37,43 +37,26 @@ _TURNS: dict[int, tuple[tuple[str, dict[str, str]], ...]] = {
 
 @dataclass(frozen=True)
 class Picture:
-    """What the probe says about a video.
-
-    Attributes:
-        width: in pixels of the file, after rotation.
-        height: in pixels of the file, after rotation.
-        rotation: degrees by which a player turns the picture.
-        duration_sec: from the beginning of the file's timeline to the end of the video.
-    """
+    """What the probe says about a video."""
 
     path: Path
-    width: int
-    height: int
-    rotation: int
-    duration_sec: float
+    width: int  # in pixels of the file, after rotation
+    height: int  # in pixels of the file, after rotation
+    rotation: int  # degrees by which a player turns the picture
+    duration_sec: float  # from the beginning of the file's timeline to the end of the video
 
 
 @dataclass(frozen=True)
 class DecodedVideo:
-    """Result of decoding: how many frames were kept, of which size, and by whom.
+    """Result of decoding: how many frames were kept, of which size, and by whom."""
 
-    Attributes:
-        num_frames: frames kept.
-        width: of a frame, in pixels.
-        height: of a frame, in pixels.
-        duration_sec: seconds that the frames cover.
-        video_sec: how long the video is: as declared, or what the frames cover where that is longer.
-        decoder: ``decord`` or ``ffmpeg``.
-        note: what is unusual about the video.
-    """
-
-    num_frames: int
-    width: int
-    height: int
-    duration_sec: float
-    video_sec: float
-    decoder: str
-    note: str
+    num_frames: int  # frames kept
+    width: int  # of a frame, in pixels
+    height: int  # of a frame, in pixels
+    duration_sec: float  # seconds that the frames cover
+    video_sec: float  # how long the video is: as declared, or what the frames cover where that is longer
+    decoder: str  # ``decord`` or ``ffmpeg``
+    note: str  # what is unusual about the video
 
 
 def kept_size(width: int, height: int, *, short_side: int, pixel_aspect: float = 1.0) -> tuple[int, int]:

@@ -43,39 +43,26 @@ _PACKETS = "packet=stream_index,pts,dts,duration,flags"
 
 @dataclass(frozen=True)
 class Timeline:
-    """When the frames of one video stream are shown, as its packets say (nothing is decoded for this).
+    """When the frames of one video stream are shown, as its packets say (nothing is decoded for this)."""
 
-    Attributes:
-        stream_index: number of the stream in the file.
-        times_sec: presentation times in seconds from the beginning of the file's timeline, ascending, shape (frames,).
-        end_sec: when the last frame ends.
-        last_duration_sec: how long the last frame is shown.
-        rounding_sec: by how much a time stamp may be late because it was rounded, here or in an earlier container.
-        origin_sec: the beginning of the timeline on the file's own clock.
-        container_end_sec: when the file, sound included, ends by the container's word; 0 when it says nothing.
-        has_times: whether the packets carry presentation times; where they do not (AVI with reordered frames), the
-            times here are those of decoding, and the first frame shown begins the timeline.
-        counted_frames: frames at the beginning that carry no time: all of a bare stream, and in Matroska those before
-            zero, which its reader hides. They are counted, `frame_sec` apart.
-        frame_sec: how long each of the counted frames lasts; 0 where there are none.
-        mirrored: whether the picture is to be mirrored, and perhaps turned, by its display matrix.
-        pixel_aspect: width of a pixel over its height, before any turn.
-        doubt: why the packets do not say for certain which decoded frame is which; empty when they do.
-    """
-
-    stream_index: int
+    stream_index: int  # number of the stream in the file
+    # presentation times in seconds from the beginning of the file's timeline, ascending, shape (frames,)
     times_sec: npt.NDArray[np.float64]
-    end_sec: float
-    last_duration_sec: float
-    rounding_sec: float
-    origin_sec: float
-    container_end_sec: float
+    end_sec: float  # when the last frame ends
+    last_duration_sec: float  # how long the last frame is shown
+    rounding_sec: float  # by how much a time stamp may be late because it was rounded, here or in an earlier container
+    origin_sec: float  # the beginning of the timeline on the file's own clock
+    container_end_sec: float  # when the file, sound included, ends by the container's word; 0 when it says nothing
+    # whether the packets carry presentation times; where they do not (AVI with reordered frames), the times here are
+    # those of decoding, and the first frame shown begins the timeline
     has_times: bool
+    # frames at the beginning that carry no time: all of a bare stream, and in Matroska those before zero, which its
+    # reader hides. They are counted, `frame_sec` apart.
     counted_frames: int
-    frame_sec: float
-    mirrored: bool
-    pixel_aspect: float
-    doubt: str
+    frame_sec: float  # how long each of the counted frames lasts; 0 where there are none
+    mirrored: bool  # whether the picture is to be mirrored, and perhaps turned, by its display matrix
+    pixel_aspect: float  # width of a pixel over its height, before any turn
+    doubt: str  # why the packets do not say for certain which decoded frame is which; empty when they do
 
     def num_steps(self, fps: float) -> int:
         """Number of steps of 1 / `fps` seconds that cover the video; at least 1."""
