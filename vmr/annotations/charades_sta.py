@@ -24,13 +24,10 @@ class Durations:
 
 
 def parse_charades_sta(path: Path | str) -> ParsedFile:
-    """Read one file in the format of Charades-STA (Gao et al., 2017).
+    """Read one file in the format of Charades-STA (Gao et al., 2017); queries are keyed by line number from 1.
 
     Args:
         path: text in UTF-8, with or without byte order mark, lines ended in any way; blank lines do not count.
-
-    Returns:
-        The queries, keyed by line number from 1; spans in seconds.
 
     Raises:
         AnnotationError: the file is missing or has no well-formed line.
@@ -52,10 +49,8 @@ def parse_charades_sta(path: Path | str) -> ParsedFile:
 
 
 def read_durations(paths: list[Path]) -> Durations:
-    """Read durations from CSV files with columns `id` and `length` (seconds), such as Charades_v1_train.csv.
-
-    Args:
-        paths: the files; other columns are ignored.
+    """Read durations from CSV files with columns `id` and `length` (seconds), such as Charades_v1_train.csv; other
+    columns are ignored.
 
     Returns:
         Seconds by video id (the first one given counts), and the rows that are malformed or contradict it.

@@ -31,7 +31,6 @@ def write_moments(moments: pd.DataFrame, path: Path | str) -> None:
 
     Args:
         moments: a table with at least `MOMENT_COLUMNS`; spans in seconds, raw, with start < end.
-        path: the CSV to write.
 
     Raises:
         ShardError: the disk is full or the folder cannot be written.
@@ -45,9 +44,6 @@ def write_moments(moments: pd.DataFrame, path: Path | str) -> None:
 
 def read_moments(path: Path | str) -> pd.DataFrame:
     """Read a table of moments.
-
-    Args:
-        path: a CSV written by `write_moments`.
 
     Returns:
         `MOMENT_COLUMNS`, and `WINDOWS` where the file has it; ids, split and sentence as `str` (also ``"007"``
@@ -77,7 +73,6 @@ def moments_table(queries: Iterable[tuple[str, str, Query]], seconds: Mapping[st
 
     Args:
         queries: split, prefix of the id, and query.
-        seconds: durations by video id.
     """
     rows = [
         (
@@ -143,10 +138,6 @@ def clamp_spans(moments: pd.DataFrame, durations: Mapping[str, float]) -> pd.Dat
     A span that begins after the end of its video becomes empty (start = end = duration); whoever trains on spans
     drops and counts those. A video of unknown duration keeps its spans.
 
-    Args:
-        moments: the table of moments, spans in seconds.
-        durations: seconds by video id, as from `video_durations`.
-
     Returns:
         A copy with the two columns added, and the column `clamped_windows` where there is `windows`; the raw ones are
         as they were.
@@ -171,7 +162,6 @@ def validation_videos(video_ids: Iterable[str], *, fraction: float = 0.1, salt: 
     random generator, and because whole videos must be held out, not single queries.
 
     Args:
-        video_ids: ids of the training videos; duplicates count once.
         fraction: share to hold out, in [0, 1).
         salt: another number gives another choice.
 

@@ -40,12 +40,10 @@ def parse_annotations(
     """Parse the annotations of a dataset and check the counts against the known ones.
 
     Args:
-        annotation_format: one of `FORMATS`.
         annotations: files by split; several files of a split are read one after the other. A CSV, and JSON that says
             which sentence belongs to which split, may be named for several.
         durations: CSV files with columns `id` and `length` in seconds; may be empty. The annotations' own
             durations come first.
-        output: the table of moments to write.
         report: the JSON to write: counts, degenerate and malformed lines with file and line, comparison.
         expected: known counts by split: lines, queries (kept), videos (named in well-formed lines), videos_kept
             (with a query kept), degenerate, malformed, past_end (well-formed lines that end after their video). A

@@ -52,7 +52,6 @@ def read_file(
     """Content of one file by split, with videos named as the file names them.
 
     Args:
-        annotation_format: one of `FORMATS`.
         splits: the splits that it is named for; none: those that it holds, or `name`.
         name: of the split of a file that holds none; empty: the file's own name.
         train_split: of these, the one that is trained on.

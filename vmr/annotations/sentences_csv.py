@@ -27,11 +27,6 @@ def parse_sentences_csv(
     With a column `split`, a split gets the rows that name it. Without, a single split gets all rows; of two, the one
     that is not trained on gets a fifth of the videos, those with the smallest hashes of their ids.
 
-    Args:
-        path: see `read_table`.
-        splits: the splits that the file is named for.
-        train_split: the one that is trained on.
-
     Returns:
         The queries of each split, keyed by `query_id` where there is that column, else by line number from 1 (the
         header's); spans in seconds.

@@ -22,7 +22,6 @@ def past_ends(moments: pd.DataFrame, durations: Mapping[str, float], *, what: st
 
     Args:
         moments: rows of the table of moments, of one split.
-        durations: seconds by video id; those that are known.
         what: what the text calls the moments.
 
     >>> rows = pd.DataFrame({"video_id": ["a"], "query_id": ["q"], "start_sec": [500.0], "end_sec": [1500.0]})

@@ -26,9 +26,7 @@ def extract_member(archive: Path | str, member: str, *, output: Path | str, limi
     """Unpack one file of a zip archive to `output`, atomically; nothing else of it touches the disk.
 
     Args:
-        archive: a zip file.
         member: name of the file, with or without its folders; the archive must have exactly one.
-        output: the file to write.
         limit_bytes: the largest size that is accepted, whatever the archive declares.
 
     Raises:

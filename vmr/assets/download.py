@@ -65,9 +65,6 @@ def download(
 
     Args:
         addresses: https addresses of the same file, tried in order (plain http only to this machine).
-        destination: the file to write.
-        sha256: expected hash, hexadecimal; None where unknown.
-        size_bytes: expected size; None where unknown.
         attempts: for each address, counted anew after an attempt that received bytes.
         wait_sec: before the second attempt; doubles each time.
         timeout_sec: longest time without a byte from the server.

@@ -13,10 +13,6 @@ from vmr.storage.files import sha256_file
 def package_file(asset: Asset, key: str) -> Path:
     """Path of a file of an embedded asset, whose hash was checked.
 
-    Args:
-        asset: an embedded asset.
-        key: of `Asset.package_files`.
-
     Raises:
         AssetError: the file is not installed, or has another hash.
     """

@@ -31,9 +31,7 @@ def prepare_asset(name: str, *, output: Path | str, cache: Path | str) -> None:
     the file as published.
 
     Args:
-        name: of `ASSETS`.
         output: the file to write. Its name chooses among several files of an archive.
-        cache: folder that keeps downloads.
 
     Raises:
         AssetError: the asset is unknown, cannot be obtained, or has unexpected content.
@@ -60,11 +58,6 @@ def fetch_videos(name: str, *, folder: Path | str, cache: Path | str) -> None:
     """Download an archive of videos and unpack it into a new folder; a second call continues an interrupted one.
 
     The folder gets its name when all videos are there. An existing folder belongs to the user and is refused.
-
-    Args:
-        name: of `ASSETS`, an archive of videos.
-        folder: where the videos go.
-        cache: folder that keeps downloads.
 
     Raises:
         AssetError: there is no such archive, it cannot be obtained, or it is damaged or hostile.

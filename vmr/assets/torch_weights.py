@@ -89,10 +89,6 @@ def plain_key(key: str) -> str:
 def i3d_weights(tensors: Mapping[str, Tensor], *, path: Path | str) -> dict[str, Tensor]:
     """Weights of I3D under the keys of the widely used PyTorch port, as float32, without the batch counters.
 
-    Args:
-        tensors: a checkpoint of that port.
-        path: named in errors.
-
     Raises:
         AssetError: these are not weights of I3D for RGB.
     """
@@ -109,7 +105,6 @@ def c3d_weights(tensors: Mapping[str, Tensor], *, path: Path | str) -> dict[str,
 
     Args:
         tensors: a checkpoint with plain names or those of mmaction2 (``conv1a.conv.weight``, ``conv3a.conv.weight``).
-        path: named in errors.
 
     Raises:
         AssetError: a layer is missing, unknown, or of another shape than in C3D.

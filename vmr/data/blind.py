@@ -23,20 +23,13 @@ EVALUATION_SEED = (20210711, 0)
 def exchange_input(
     samples: Samples, what: Exchanged, *, seed: Sequence[int], besides: Samples | None = None
 ) -> Samples:
-    """The same samples, each with the query or the features of another one; labels and times stay its own.
+    """The same samples, each with the query or the features of another one; labels and times stay its own. `besides`
+    may give where the samples have too few.
 
     - ``query``: each sample gets the words of another, of another video unless more than half of the samples
       belong to one. All queries are used once; a single sample gets one of `besides`.
     - ``video``: each video gets the features of another, all queries to it the same ones. They are fitted to its
       own number of steps (`vmr.data.collate.Collator`), so that its duration stays known.
-
-    Args:
-        samples: at least two of them (``query``), or of two videos (``video``), with those of `besides`; see
-            `others_there`.
-        what: the input that is exchanged.
-        seed: numbers that the exchange is a function of.
-        besides: samples whose videos may be shown too, or whose words a single sample may get; few validation videos
-            need some to be exchanged for.
 
     Raises:
         QueryError: there is no other sample to take the query from.
@@ -67,11 +60,6 @@ def exchange_input(
 def exchange_by_split(samples: Samples, what: Exchanged, *, besides: Samples | None) -> Samples:
     """The exchange of an evaluation: each split by itself, so that splits answer together as they do alone.
 
-    Args:
-        samples: of one or several splits.
-        what: the input that is exchanged.
-        besides: samples that splits of a single video may get it from.
-
     Returns:
         The samples in the same order, without those of splits that have nothing to be exchanged for.
     """
@@ -96,13 +84,7 @@ def exchange_by_split(samples: Samples, what: Exchanged, *, besides: Samples | N
 
 
 def others_there(samples: Samples, what: Exchanged, *, besides: Samples | None = None) -> bool:
-    """Whether an input of these samples can be exchanged at all, see `exchange_input`.
-
-    Args:
-        samples: any number of them.
-        what: the input that is to be exchanged.
-        besides: further samples, for the same.
-    """
+    """Whether an input of these samples can be exchanged at all, see `exchange_input`."""
     if what == "query":
         return len(samples) + (0 if besides is None else len(besides)) > 1
     return len(_videos(samples, besides)) > 1
@@ -117,10 +99,6 @@ def other_queries(video: Int[np.ndarray, "Q"], random: np.random.Generator) -> I
 
     The samples are laid out video by video, in random order, and moved on by the size of the largest video, so
     that none lands in its own video as long as no video has more than half of all.
-
-    Args:
-        video: number of the video of each sample.
-        random: where chance comes from.
 
     Raises:
         QueryError: there is one sample only.

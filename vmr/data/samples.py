@@ -58,9 +58,6 @@ def build_samples(moments: pd.DataFrame, videos: VideoSteps, queries: QueryStore
     """Look up tokens and labels of the moments whose videos have features.
 
     Args:
-        moments: rows of the table of moments with clamped spans (`vmr.annotations.moments.clamp_spans`).
-        videos: the features; moments of other videos are left out.
-        queries: the tokens.
         drop_empty: leave out (and list) moments that are empty after clamping; False keeps them, for prediction.
 
     Raises:

@@ -65,11 +65,8 @@ def load_videos(
     """Read the videos that the store has; others are left out (they count as not covered).
 
     Args:
-        store: the features of a dataset.
-        video_ids: wanted videos.
         max_steps: longer videos are averaged to so many equal time intervals.
         dtype: of the rows in memory, float32 or float16; features too large for float16 are kept in float32.
-        device: where the rows lie.
         memory_bytes: larger tables go to a memory-mapped file instead; None: half of the memory that is free.
         scratch: folder of that file, which has no name and is gone with the process.
 
@@ -161,11 +158,6 @@ def _read(
 
 class _ScratchFile:
     """Rows in a memory-mapped file without a name: nothing is left behind by a killed process.
-
-    Args:
-        folder: where the file lies.
-        shape: most rows there can be, and their length.
-        dtype: of the numbers.
 
     Raises:
         ShardError: the folder cannot be written to.

@@ -26,11 +26,7 @@ def check_annotations(
 
     Args:
         report: what `parse_annotations` wrote beside it.
-        durations: seconds by video id, as from `video_durations`.
-        train_split: split that is trained on.
-        test_splits: splits that are scored.
         to_be_probed: videos will tell their durations, but have not been asked yet.
-        unusable: videos that are missing or broken, which other checks tell of.
     """
     splits = report["splits"].values()
     malformed = [f"{line['where']}: {line['reason']}" for split in splits for line in split["malformed"]]

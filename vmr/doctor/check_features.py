@@ -62,8 +62,6 @@ def check_features(
     """Read the features of every video and judge them.
 
     Args:
-        held: the features.
-        video_ids: annotated videos.
         rates: frame rate and duration in seconds of the videos that have been probed.
         to_be_probed: videos will tell their durations, but have not been asked yet.
     """

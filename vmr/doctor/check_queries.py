@@ -19,7 +19,6 @@ def check_queries(moments: pd.DataFrame, vectors: Path, *, train_split: str, max
 
     Args:
         vectors: the file of word vectors; words are looked up where it is there.
-        train_split: split that is trained on.
     """
     words = {text: tokenize(text) for text in dict.fromkeys(moments["sentence"])}
     named = list(zip(moments["query_id"], moments["video_id"], moments["sentence"], strict=True))

@@ -13,11 +13,7 @@ _LENGTH_SEC, _LENGTH_SHARE = 2.0, 0.1
 
 
 def check_videos(moments: pd.DataFrame, folder: Path) -> list[Finding]:
-    """Which annotated videos have no file.
-
-    Args:
-        folder: where the videos lie.
-    """
+    """Which annotated videos have no file."""
     wanted = sorted(moments["video_id"].unique())
     there = find_videos(folder, wanted)
     missing = [video_id for video_id in wanted if video_id not in there]
@@ -32,13 +28,7 @@ def check_videos(moments: pd.DataFrame, folder: Path) -> list[Finding]:
 
 
 def check_manifest(manifest: pd.DataFrame | None, annotated: Mapping[str, float], *, fps: float) -> list[Finding]:
-    """What probing and decoding said of the videos.
-
-    Args:
-        manifest: rows of the videos that have been probed or decoded; None when none has.
-        annotated: durations that the annotations tell, seconds by video id.
-        fps: frames a second of the frame store.
-    """
+    """What probing and decoding said of the videos, None where neither was done."""
     names = ("videos: broken", "videos: length against duration", "videos: frame rate")
     if manifest is None:
         return [skipped(name, "no video has been probed") for name in names]

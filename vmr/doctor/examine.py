@@ -38,10 +38,6 @@ def examine(config: Config, name: str, *, work: Path = Path("work")) -> list[Fin
     Annotations are read anew from the files; videos, manifests and features as far as they are there. Features that
     are imported are read at their source, before or after the import.
 
-    Args:
-        name: the dataset.
-        work: folder of what the workflow has made.
-
     Raises:
         ConfigError: there is no such dataset.
         AnnotationError: its annotations are missing or cannot be read.

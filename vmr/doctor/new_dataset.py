@@ -51,16 +51,9 @@ def add_dataset(
     """Look at own data and write its section into the configuration; the rest of the file stays as it is.
 
     Args:
-        name: of the dataset, in paths and commands.
-        videos: folder of the video files.
         sentences: CSV, see `vmr.annotations.sentences_csv`; divided by its column `split`, which must then have
             `train`, else by videos into `train` and `test`.
-        config: the YAML file.
-        title: name in tables; default: `name`.
         quick: write the settings of the demo as overrides.
-
-    Returns:
-        What was found, and what to do next.
 
     Raises:
         ConfigError: the name cannot be used, or the file cannot be changed so.

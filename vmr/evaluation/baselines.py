@@ -51,10 +51,8 @@ def compute_baselines(
     same window share a row. Queries of videos whose duration nobody knows count as wrong.
 
     Args:
-        train_split: where the windows are chosen.
         video_scores: CSV of sums by video to write, in the order of the JSON's rows. The table takes intervals from it,
             and scores on the videos that a trained method covers.
-        seed: of the bootstrap; the baselines themselves are computed without drawing.
 
     Raises:
         EvaluationError: a split has no queries.
@@ -139,11 +137,8 @@ def choose_windows(training: pd.DataFrame, *, grid_steps: int = GRID_STEPS) -> d
 def window_scores(
     truth: Float[np.ndarray, "Q *W 2"], *, duration_sec: Float[np.ndarray, " Q"], window: tuple[float, float]
 ) -> Float[np.ndarray, "Q M"]:
-    """Scores of each query when [a * duration, b * duration] is the one answer to all of them, so that R@5 equals R@1.
-
-    Args:
-        truth: the moments, in seconds.
-        duration_sec: of the videos; NaN (unknown) makes the query wrong.
+    """Scores of each query when [a * duration, b * duration] is the one answer to all, so that R@5 equals R@1. Queries
+    of unknown (NaN) duration are wrong.
     """
     moments = truth.reshape(len(truth), -1, 2)
     ious = np.nan_to_num(temporal_iou(np.outer(duration_sec, window)[:, None], moments, hull=True)).max(axis=1)
@@ -162,7 +157,6 @@ def expected_random_scores(
 
     Args:
         truth: the moments, in seconds; several of a query are scored on a grid of spans.
-        duration_sec: of the videos; NaN (unknown) makes the query wrong.
     """
     if truth.ndim == 3:
         values = expected_random_scores(truth[:, 0], duration_sec=duration_sec)
@@ -184,11 +178,7 @@ def expected_random_scores(
 
 
 def _on_a_grid(relative: Float[np.ndarray, "W 2"], *, points: int = 200) -> Float[np.ndarray, " M"]:
-    """Expected scores of a random span against several moments, within about 1 / `points`.
-
-    Args:
-        relative: the moments as shares of the duration, NaN where there is none.
-    """
+    """Expected scores of a random span against several moments, within about 1 / `points`."""
     start, end = np.triu_indices(points)
     weights = np.where(start == end, 1.0, 2.0) / points**2
     spans = (np.stack([start, end], axis=1) + 0.5) / points

@@ -92,8 +92,7 @@ def intervals(
 ) -> dict[str, list[float]] | None:
     """Percentile bootstrap interval of every metric, ``[low, high]`` in percent; None with fewer than two videos.
 
-    Args:
-        sums: sums over the queries of each video; of differences, for an interval of a difference.
+    Sums of differences give the interval of a difference.
     """
     if len(queries) < 2:
         return None

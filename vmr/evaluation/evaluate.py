@@ -52,7 +52,6 @@ def evaluate_predictions(
 
     Args:
         predictions: `predictions.jsonl`; answers to queries of other splits are left aside.
-        splits: splits that are scored together; a video in two of them counts with the queries of both.
         video_scores: the CSV of sums by video to write, from which tables draw their intervals.
         run: `run.json` of the training run, whose method, seed, choice of epoch and so on are taken over, and
             whether its features were simulated.
@@ -136,9 +135,6 @@ def _oracle(queries: pd.DataFrame, candidates: Mapping[str, Float[np.ndarray, "M
 
 def select_queries(table: pd.DataFrame, *, splits: list[str], manifests: list[Path], moments: Path) -> pd.DataFrame:
     """Rows of the table in these splits, with clamped spans; `duration_sec` is NaN only where nobody knows it.
-
-    Args:
-        moments: where the table comes from, for the error.
 
     Raises:
         EvaluationError: a split has no queries.

@@ -51,7 +51,6 @@ def load_ground_truth(
 
     Args:
         annotations: paths, or ``split=path``.
-        annotation_format: one of `FORMATS`; auto tells it file by file.
         durations: CSV files with columns `id` and `length` (seconds), for videos whose annotations give none.
         splits: the splits of a table of moments or a CSV that are scored; may be empty where it holds only one.
 

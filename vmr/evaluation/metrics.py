@@ -68,10 +68,6 @@ def query_scores(
 def best_of(candidates: Float[np.ndarray, "M 2"], truth: Float[np.ndarray, "*W 2"]) -> Float[np.ndarray, "1 2"]:
     """The candidate that fits one of a query's moments best, as its only answer; of equal ones the first.
 
-    Args:
-        candidates: spans in seconds, at least one.
-        truth: the moment in seconds, or several, NaN where there are fewer.
-
     >>> best_of(np.array([[0.0, 5.0], [4.0, 10.0]]), np.array([5.0, 10.0])).tolist()
     [[4.0, 10.0]]
     """

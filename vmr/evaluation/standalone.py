@@ -46,17 +46,11 @@ def evaluate_file(
     Needs the annotations and nothing else of the pipeline. A query that is not answered is wrong.
 
     Args:
-        predictions: JSON lines, or a JSON list or dictionary; may be packed by gzip.
-        annotations: annotation files, or ``split=file``.
-        annotation_format: one of `vmr.evaluation.ground_truth.FORMATS`.
         durations: CSV files with columns `id` and `length` (seconds); only clamped ground truth needs durations.
         splits: splits to score; may be empty, see `load_ground_truth`.
         skip_bad_lines: leave bad lines out, log and count them, instead of refusing the file. Lines that contradict
             the annotations still refuse it: then others most likely answer the wrong query.
         output: JSON to write: counts, scores, intervals, and what was read.
-
-    Returns:
-        The same as a text for reading, ending with a line break.
 
     Raises:
         EvaluationError: a line of the predictions cannot be used, or the queries are not clear.

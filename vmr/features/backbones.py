@@ -31,11 +31,7 @@ def head_prefix(model: Any) -> str:
 
 
 class Backbone(nn.Module):
-    """Features of a ResNet of pytorchvideo: the head's pooled activations before its classifier.
-
-    Args:
-        model: as `build_backbone` gives it. Its head's dropout and projection are not applied.
-    """
+    """Features of a ResNet of pytorchvideo: the head's pooled activations before its dropout and its classifier."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()

@@ -59,11 +59,7 @@ class C3d(nn.Module):
         return {name: module for name, module in self.named_children() if name != "fc6"}
 
     def forward(self, clips: Float[Tensor, "B 3 16 112 112"]) -> Float[Tensor, "B 4096"]:
-        """Activations of fc6 after its ReLU, in float32: the vector that the authors' feature extraction gave.
-
-        Args:
-            clips: 16 frames of 112x112, channels and mean as `C3dClips` prepares them.
-        """
+        """Activations of fc6 after its ReLU, in float32: the vector that the authors' feature extraction gave."""
         x = clips
         for name, stage in self.stages().items():
             x = stage(x)

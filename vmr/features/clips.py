@@ -41,7 +41,6 @@ def plan_windows(num_frames: int, *, window: int, stride: int, padding: Padding)
     """Lay windows over a video.
 
     Args:
-        num_frames: frames of the video, at least 1.
         padding: ``"edge"``: N = ceil(frames / stride) windows, each centred on the `stride` frames that its step owns.
             The first and last frame are repeated at the ends. Not in the paper: chosen because no half window is lost.
             ``"valid"``: only windows inside the video, as pytorchvideo cuts them; one where the video is shorter.

@@ -182,9 +182,6 @@ def _extract_all(
 def video_features(features: Tensor, piece: Piece, *, padding: Padding) -> VideoFeatures:
     """Features of a video with the seconds of their steps.
 
-    Args:
-        padding: of the extractor.
-
     Raises:
         FeatureError: there are more or fewer steps than were planned, or a number is not finite.
     """

@@ -28,9 +28,6 @@ log = logging.getLogger(__name__)
 class Extractor:
     """A network, how windows are laid over a video, and where and in which precision it runs.
 
-    Args:
-        settings: its section; a device or precision that it leaves open is chosen before.
-
     Raises:
         FeatureError: the network cannot see such windows, or has no such mode.
     """
@@ -162,7 +159,6 @@ def build_extractor(name: ExtractorName, settings: ExtractorSettings, *, device:
 
     Args:
         settings: its section; `weights` is the path of a file here.
-        device: where it runs, which the section may leave open.
 
     Raises:
         FeatureError: weights are missing or belong to another network, or options contradict.

@@ -28,11 +28,7 @@ ARRAY_ERRORS = (
 
 
 def array_in_file(path: Path, inside: str) -> object:
-    """What the file of a video holds.
-
-    Args:
-        path: a file with one of `SUFFIXES`.
-        inside: the name of the array, where the file has several; else nothing.
+    """What the file of a video holds: the array named `inside`, where the file has several.
 
     Raises:
         FeatureError: it holds several, or no array that may be read.

@@ -51,11 +51,7 @@ class Pattern:
 
 
 class HeldNames:
-    """Finds the name that stands for a video: by its id, with or without `v_`, however the id is written.
-
-    Args:
-        names: by what stands for the id in each of them.
-    """
+    """Finds the name that stands for a video: by its id, with or without `v_`, however the id is written."""
 
     def __init__(self, names: dict[str, str]) -> None:
         self.names = names

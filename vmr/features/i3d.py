@@ -33,11 +33,7 @@ _CHANNELS = {
 
 
 class InceptionI3d(nn.Module):
-    """Inception-I3D for RGB clips.
-
-    Args:
-        num_classes: classes of the layer of logits (400 for Kinetics-400).
-    """
+    """Inception-I3D for RGB clips; Kinetics-400 has 400 classes."""
 
     def __init__(self, *, num_classes: int = 400) -> None:
         super().__init__()
@@ -67,13 +63,11 @@ class InceptionI3d(nn.Module):
         return video
 
     def forward(self, video: Float[Tensor, "B 3 T H W"]) -> Float[Tensor, "B 1024"]:
-        """Feature vector of each clip: the mean over the outputs of the final average pool, 2x7x7 with stride 1.
+        """Feature vector of each clip: the mean over the final average pool's outputs, 2x7x7 with stride 1, at a larger
+        crop too.
 
         Args:
             video: RGB in [-1, 1]; 224x224 and 64 frames in the published setting, at least 9 frames.
-
-        Returns:
-            One vector a clip. A crop other than 224 is averaged over all its positions.
         """
         return pool_time(pool_space(self.trunk(video)), window_positions=-(-video.shape[2] // TEMPORAL_STRIDE))[:, 0]
 
@@ -99,7 +93,6 @@ def pool_time(
     Args:
         positions: outputs of `pool_space`, one for 8 frames.
         window_positions: positions of a window, at least 2.
-        stride_positions: positions between the beginnings of two windows.
 
     Raises:
         ValueError: a window has fewer than 2 positions (9 frames), which the final pool needs.

@@ -16,9 +16,6 @@ Sides = tuple[int, int]
 def same_padding(size: int, *, kernel: int, stride: int) -> tuple[int, int]:
     """Elements that TensorFlow's SAME padding puts before and behind an axis.
 
-    Args:
-        size: length of the axis, at least 1.
-
     >>> same_padding(224, kernel=7, stride=2)
     (2, 3)
     >>> same_padding(28, kernel=3, stride=1)

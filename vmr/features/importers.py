@@ -50,9 +50,7 @@ def import_features(
     """Take features made elsewhere into a feature file like our own; half precision stays what it is.
 
     Args:
-        settings: what is imported and how its steps lie, see `vmr.features.foreign_sources` and `step_times`.
         coverage: CSV to write: video_id, status (ok, missing, bad), reason, steps.
-        moments: table of moments: its videos are looked for.
         manifests: manifests of the videos, for durations that the annotations lack; may be empty.
 
     Raises:

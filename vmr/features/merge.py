@@ -53,7 +53,6 @@ def merge_features(
 
     Args:
         coverage: CSV to write, one row for every video that the annotations or a shard name.
-        moments: table of moments; a PCA is fitted on its videos of `train_split`.
         reduction: the PCA (one made elsewhere gives all of its components unless told) and where it projects.
 
     Raises:

@@ -148,7 +148,6 @@ class _Ahead:
     long videos are shared among the cores as well as many short ones.
 
     Args:
-        todo: the videos in the order in which they will be asked for.
         most: stretches at work or waiting to be taken.
     """
 

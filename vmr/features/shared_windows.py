@@ -74,7 +74,6 @@ class SharedWindows:
     """Features of all windows of one video, fed piece by piece.
 
     Args:
-        window: frames of a window.
         stride: frames between two windows; see `can_share`.
     """
 

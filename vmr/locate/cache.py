@@ -34,7 +34,6 @@ class FeatureCache:
     """Feature files by content. The user may delete all of it at any time.
 
     Args:
-        folder: of the cache; made when a file is kept.
         recipe: everything that the features depend on besides the video.
     """
 

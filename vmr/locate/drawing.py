@@ -67,11 +67,7 @@ def plot_answers(answers: Sequence[Answer], path: Path) -> None:
 
 def cut_clip(video: Path, start_sec: float, end_sec: float, path: Path) -> None:
     """Cut a moment out of a video, from the stream that features are made of; encoded again, to cut at exact frames.
-
-    Args:
-        start_sec: start in seconds from the beginning of the video.
-        end_sec: end in seconds.
-        path: the file to write; its suffix chooses the container (.mp4, .mkv, .mov).
+    The suffix chooses the container (.mp4, .mkv, .mov).
 
     Raises:
         VideoError: ffmpeg is missing or fails.

@@ -42,7 +42,6 @@ def export_run(
 
     Args:
         assets: folder of word vectors and weights, under the names that training recorded.
-        vectors, weights: the same, if they are elsewhere.
         mean: C3D's mean clip, if training used one.
         features: the merged feature file, or a PCA: needed for reduced features.
         most_words: number of words that are taken from the beginning of the file of vectors.

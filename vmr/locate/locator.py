@@ -36,7 +36,6 @@ class Locator:
     """Answers queries about videos with an exported model. Safe to use from several threads.
 
     Args:
-        model: an exported model, see `read_model`.
         cache: folder of features of earlier videos; None for `default_cache()`.
         features: a merged file of the workflow or an import, in which features are found by the video's name
             without extension; None to make them.

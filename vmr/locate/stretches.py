@@ -80,8 +80,6 @@ def stretch_result(
     others leave it out, so that moments cut at an end do not compete with whole ones.
 
     Args:
-        row: number of this stretch in the batch.
-        start_sec: start of every step of the video in seconds.
         alone: there are no other stretches: scores stay P_start * P_end, as in the tables.
     """
     seconds = [torch.from_numpy(array[stretch.begin : stretch.end].copy())[None] for array in (start_sec, end_sec)]
@@ -118,13 +116,7 @@ def merge(
     top: int,
     nms_threshold: float,
 ) -> tuple[list[Moment], Curve]:
-    """The best candidates of all stretches, without near copies of better ones, and the curves joined.
-
-    Args:
-        results: in the order of the stretches.
-        start_sec: start of every step of the video in seconds.
-        nms_threshold: moments that overlap a better one by more are left out.
-    """
+    """The best candidates of all stretches, without near copies of better ones, and the curves joined."""
     evidence = np.array([result.log_evidence for result in results])
     weights = np.exp(evidence - np.logaddexp.reduce(evidence)) if len(results) > 1 and evidence.any() else evidence + 1
     spans = np.concatenate([result.spans for result in results])

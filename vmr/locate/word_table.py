@@ -28,12 +28,7 @@ class Sentence:
 
 
 class WordTable:
-    """Words and their vectors, and the rule that splits a sentence into words.
-
-    Args:
-        words: spelled as the tokenizer gives them.
-        vectors: one row a word.
-    """
+    """Words and their vectors, and the rule that splits a sentence into words."""
 
     def __init__(self, words: Sequence[str], vectors: Float32[np.ndarray, "W E"], *, max_words: int) -> None:
         self.words, self.vectors, self.max_words = list(words), vectors, max_words

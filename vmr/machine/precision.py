@@ -32,8 +32,6 @@ def resolve_precision(precision: names.Precision, device: torch.device, *, width
     """The precision of matrix products: ``auto`` is bfloat16 where it is native and faster.
 
     Args:
-        precision: what is asked for.
-        device: of the run.
         width: of the network: of all its layers but the first, which reads the features.
     """
     if precision != "auto":

@@ -18,11 +18,7 @@ _WHAT_SHORT = ("R", "U", "O", "P")
 
 
 def failed_jobs(text: str) -> list[Job]:
-    """The jobs that failed and were not done again with success.
-
-    Args:
-        text: what Snakemake logged, from its own log file.
-    """
+    """The jobs that failed and were not done again with success."""
     return [job for job in read_run_log(text).jobs.values() if job.failed]
 
 
@@ -30,7 +26,6 @@ def options_of(arguments: Sequence[str], targets: Collection[str]) -> list[str]:
     """The options of a command of Snakemake that hold for one of its jobs too: profile, configuration, folder, cores.
 
     Args:
-        arguments: of the command, without its name.
         targets: those of its words that are targets; they are left out, as is all else that says what to run or to
             force.
 
@@ -59,11 +54,7 @@ def options_of(arguments: Sequence[str], targets: Collection[str]) -> list[str]:
 
 
 def summary(text: str, *, folder: Path, options: Sequence[str]) -> str:
-    """Lines to print after a run with failures; empty when no job failed.
-
-    Args:
-        options: of the command that is proposed, see `options_of`.
-    """
+    """Lines to print after a run with failures; empty when no job failed."""
     jobs = failed_jobs(text)
     if not jobs:
         return ""

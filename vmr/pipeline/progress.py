@@ -23,10 +23,6 @@ from vmr.storage.shard import parts_of
 def progress(folder: Path, *, now: datetime | None = None) -> str:
     """Lines that tell of the latest run in a working directory.
 
-    Args:
-        folder: of Snakemake, with ``.snakemake`` in it.
-        now: local time; default: the clock's.
-
     Raises:
         ConfigError: nothing was run there yet.
     """

@@ -43,11 +43,7 @@ class Run:
 
 
 def read_run_log(text: str) -> Run:
-    """The run that a log tells of; an empty one for any other text.
-
-    Args:
-        text: of one of the files in ``.snakemake/log``.
-    """
+    """The run that a log tells of; an empty one for any other text."""
     jobs: dict[str, Job] = {}
     for event in _EVENT.finditer(text):
         time = datetime.strptime(event["time"], "%a %b %d %H:%M:%S %Y") if event["time"] else None

@@ -40,9 +40,6 @@ class TablePlan:
         Snakemake takes a result as given whose inputs cannot be made: a wrong name in the configuration would go
         unnoticed.
 
-        Args:
-            targets: what Snakemake is asked for.
-
         Raises:
             ConfigError: names each setting and file.
         """

@@ -28,7 +28,6 @@ def embed_queries(*, moments: Path, vectors: Path, output: Path, report: Path, m
 
     Args:
         vectors: a GloVe text file, plain or ``.gz``.
-        output: the query store (HDF5) to write.
         report: JSON to write: queries, tokens, words, unknown words and truncated queries of every split.
         max_words: longer sentences are cut to so many tokens, and counted (the paper: 25).
 

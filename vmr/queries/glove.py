@@ -25,9 +25,6 @@ def read_vectors(path: Path, words: Collection[str]) -> dict[str, Float[np.ndarr
     A line is ``word number number ...``, separated by single blanks. GloVe 840B also has words with blanks inside, and
     files in word2vec's text format begin with a line of two counts: both are read right.
 
-    Args:
-        path: the text file, or the same compressed with gzip (by its name: ``.gz``).
-
     Raises:
         QueryError: the file is missing, damaged, or not of this format.
     """

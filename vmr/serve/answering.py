@@ -20,12 +20,7 @@ _MOST_STEPS = 1000
 
 
 class Answering:
-    """Puts questions to a locator.
-
-    Args:
-        locator: gives the answers.
-        most: largest number of waiting questions.
-    """
+    """Puts questions to a locator."""
 
     def __init__(self, locator: Locator, *, most: int) -> None:
         self._locator, self._most, self._waiting = locator, most, 0

@@ -39,11 +39,6 @@ _FACTS = ("duration_sec", "width", "height", "codec", "reason")
 class Page:
     """Everything behind the page.
 
-    Args:
-        locator: gives the answers.
-        folder: videos to offer, or None.
-        uploads: folder for uploaded videos.
-
     Raises:
         ConfigError: the folder does not exist.
         ShardError: ffprobe is not installed.
@@ -158,12 +153,7 @@ class Page:
 
 
 def build_app(page: Page, access: Access) -> ASGIApp:
-    """The application; it closes the page when it ends.
-
-    Args:
-        page: answers the requests.
-        access: who may ask.
-    """
+    """The application; it closes the page when it ends."""
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:

@@ -53,11 +53,7 @@ class Access:
 
 
 def access_for(host: str, *, port: int, token: str | None, names: Iterable[str] = ()) -> Access:
-    """Access to a server that listens on a host's address.
-
-    Args:
-        names: more names by which visitors may call it.
-    """
+    """Access to a server that listens on a host's address."""
     more = {name.lower() for name in names}
     if is_loopback(host):
         return Access(frozenset({"localhost", "127.0.0.1", "::1", host.lower(), *more}), False, token, f"vmr-{port}")

@@ -84,9 +84,6 @@ def shown_name(name: str) -> str:
 class FolderVideos:
     """The videos of a folder and its subfolders, scanned again every few seconds. Safe to use from threads.
 
-    Args:
-        folder: the folder, or None for no videos.
-
     Raises:
         ConfigError: the folder does not exist.
     """

@@ -45,11 +45,7 @@ class Limits(Section):
 
 
 class RefusedError(Exception):
-    """A refused request, with a message for the visitor.
-
-    Args:
-        retry_sec: seconds after which the same request may succeed.
-    """
+    """A refused request, with a message for the visitor."""
 
     def __init__(self, status: int, message: str, *, retry_sec: int | None = None) -> None:
         super().__init__(message)
@@ -67,10 +63,6 @@ def megabytes(size: int) -> str:
 
 def for_visitors(error: object, path: Path, name: str) -> str:
     """The message of an error without paths on the server.
-
-    Args:
-        path: the video that it names.
-        name: the visitors' name of this video.
 
     >>> for_visitors("/data/a b.mp4: cannot be read, /home/me/.cache/vmr/x.h5: full", Path("/data/a b.mp4"), "b.mp4")
     'b.mp4: cannot be read, x.h5: full'

@@ -49,7 +49,6 @@ class Preparation:
 
     Args:
         make: makes and keeps the features of a file, and reports its progress.
-        most: largest number of waiting videos.
     """
 
     def __init__(self, make: Callable[[Path, Progress], object], *, most: int) -> None:

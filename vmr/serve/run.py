@@ -49,7 +49,6 @@ def serve(
         port: 0 for any free port.
         token: that visitors must show; a random one where it is needed and not given.
         names: more names by which visitors may call the server.
-        cache: folder of features and uploads; None for `default_cache()`.
         features: existing features, see `Locator`.
 
     Raises:

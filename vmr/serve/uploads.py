@@ -38,7 +38,6 @@ class Uploads:
     """The folder of uploads. Safe to use from threads; several servers may share a folder.
 
     Args:
-        folder: made when a file is stored.
         forget: called with a file before its deletion.
         busy: whether a video is in use and must stay.
     """
@@ -80,8 +79,6 @@ class Uploads:
 
         Args:
             name: of the visitor's file; it is only shown, and its ending is checked.
-            size: announced bytes.
-            chunks: the content.
 
         Raises:
             RefusedError: the file is too large, of another kind, or broken.

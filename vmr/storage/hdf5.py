@@ -39,9 +39,6 @@ def new_hdf5(path: Path | str) -> Iterator[h5py.File]:
 def reading(path: Path | str, what: str) -> Iterator[None]:
     """Turn errors of h5py over a damaged file into one clear error, which no stage blames on a video.
 
-    Args:
-        what: is read, for the message.
-
     Raises:
         DamageError: the file cannot be read.
     """

@@ -23,10 +23,6 @@ def try_lock(path: Path, *, create: bool = False) -> int | None:
 
     Links are not followed. A file of another user is locked too, if it may be read.
 
-    Args:
-        path: the file or folder.
-        create: whether a file that is missing is made.
-
     Raises:
         NoLocksError: the file system has no locks.
         OSError: the file cannot be opened.
@@ -61,12 +57,10 @@ def _open(path: Path, *, create: bool) -> int:
 
 
 class Turn:
-    """The turn of this process at a file; another process that wants it waits until this one has closed it or ended.
+    """The turn of this process at a file in an existing folder; another process that wants it waits until this one has
+    closed it or ended.
 
     The lock is a file ``.{name}.lock`` in the same folder. Without locks on the file system there is only a warning.
-
-    Args:
-        path: the file. Its folder must exist.
 
     Raises:
         OSError: the folder cannot be written.

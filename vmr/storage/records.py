@@ -18,10 +18,7 @@ def read_table(
     """Read a CSV with known columns, each cell as text: the id "007" stays what it is, and so does the word "null".
 
     Args:
-        what: what it should be, such as "table of moments".
         columns: columns that it must have; others are kept too.
-        again: what to do where it is not.
-        error: the kind of error to raise.
 
     Raises:
         VmrError: of the kind `error`: the file is missing, cannot be read, or lacks a column.
@@ -45,10 +42,7 @@ def read_record(
     """Read a JSON object.
 
     Args:
-        what: what it should be, such as "record of a training run".
         needed: keys that it must have.
-        again: what to do where it is not.
-        error: the kind of error to raise.
 
     Raises:
         VmrError: of the kind `error`: the file is missing, is not a JSON object, or lacks a key.

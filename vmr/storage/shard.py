@@ -65,7 +65,6 @@ class PartialShard:
     ``with`` frees the shard at the end; the finished videos are kept.
 
     Args:
-        path: the final HDF5 file.
         settings: all that determines the content (configuration, digest of the code, weights). Parts and a final file
             of other settings are not used.
 

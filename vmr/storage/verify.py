@@ -56,9 +56,6 @@ def verify_files(folder: Path) -> Verified:
     A process of its own reads them, since libhdf5 does not survive every altered byte. Where it crashes, the file is
     damaged, and a new process goes on with the next.
 
-    Args:
-        folder: such as ``work/charades``.
-
     Raises:
         ConfigError: there is no such folder.
         DamageError: the process that reads was ended from outside, so that nothing is known of a file.

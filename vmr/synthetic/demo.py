@@ -56,7 +56,6 @@ def render_demo(*, output: Path, settings: RenderSettings, workers: int) -> None
 
     Args:
         output: folder; its earlier demo is replaced.
-        settings: how many videos, how long, and the seed.
         workers: videos rendered at the same time, at least 1.
 
     Raises:
@@ -94,13 +93,7 @@ def render_demo(*, output: Path, settings: RenderSettings, workers: int) -> None
 
 
 def make_scene(index: int, *, split: str, seed: int, duration_sec: float) -> Scene:
-    """Draw the lots of one video: canvas, kinds, boundaries, pictures and sentences. Equal arguments give equal scenes.
-
-    Args:
-        index: number of the video in its split, from 0.
-        split: ``"train"`` or ``"test"``.
-        duration_sec: mean length.
-    """
+    """Draw one video: canvas, kinds, boundaries, pictures and sentences. Equal arguments give equal scenes."""
     # Seeded by text and not by `hash`, which differs from process to process.
     rng = random.Random(f"{seed}:{split}:{index}")
     width, height = _SIZES[index % len(_SIZES)]

@@ -45,8 +45,6 @@ def simulate_video(video_id: str, moments: Sequence[Moment], *, duration_sec: fl
     Args:
         video_id: gives, with the recipe's seed, all random numbers: the result depends on no other video, and not on
             the order of the moments.
-        moments: (start, end, sentence), seconds as annotated.
-        duration_sec: length of the video, above 0.
     """
     steps = max(math.ceil(round(duration_sec / (recipe.stride / recipe.fps), 6)), 1)
     hidden = np.zeros((steps, recipe.rank))

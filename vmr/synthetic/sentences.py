@@ -104,7 +104,6 @@ def sentences(
     """Different sentences about one event, all true of it, in lower case, each ending in a full stop.
 
     Args:
-        kind: key of `WORDS`.
         fast: whether the event moves fast (True), slowly (False) or neither (None).
         unseen: also use the wordings that training sentences never have.
     """

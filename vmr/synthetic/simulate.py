@@ -35,11 +35,7 @@ def simulate_features(
     one dataset a video in half precision, with the recipe in the attribute ``provenance``: what the import takes.
 
     Args:
-        moments: table of moments of the real dataset.
-        annotations: text file to write for each split to take.
         durations: CSV to write: id, length (seconds).
-        features: HDF5 to write.
-        recipe: of how many videos, and what the features are made of.
 
     Raises:
         AnnotationError: a split has no moments or fewer videos than are asked for, or a video's duration is unknown.
@@ -97,10 +93,6 @@ def simulate_features(
 
 def choose_videos(table: pd.DataFrame, *, split: str, number: int | None, source: Path) -> set[str]:
     """The videos of a split with the smallest hashes of their ids: the same whatever the order of the files.
-
-    Args:
-        number: how many; None for all.
-        source: where the table comes from, for the error.
 
     Raises:
         AnnotationError: there are fewer, or none at all.

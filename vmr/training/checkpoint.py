@@ -41,8 +41,6 @@ def save_checkpoint(
     """Write weights and description atomically.
 
     Args:
-        path: the safetensors file.
-        model: the network.
         sizes: the arguments of `build_network` that it was made with, the method among them.
         info: settings, `feature_kind`, query provenance and whatever else describes the run; as JSON.
 
@@ -78,12 +76,7 @@ def load_checkpoint(path: Path, *, device: torch.device | str = "cpu") -> tuple[
 
 
 def feature_kind(provenance: Mapping[str, Any], *, dim: int) -> dict[str, Any]:
-    """The part of features' provenance that must be the same for a checkpoint to make sense of them.
-
-    Args:
-        provenance: of a feature store.
-        dim: length of a feature.
-    """
+    """The part of features' provenance that must be the same for a checkpoint to make sense of them."""
     kind: dict[str, Any] = {"dim": dim}
     for name in _FEATURE_KIND:
         value = provenance.get(name)
@@ -150,12 +143,7 @@ def save_state(path: Path, state: Mapping[str, Any]) -> None:
 
 
 def load_state(path: Path, *, fingerprint: str) -> dict[str, Any] | None:
-    """The state of an unfinished run with the same settings, inputs and code; None where there is none.
-
-    Args:
-        path: as written by `save_state`.
-        fingerprint: of settings, inputs and code; a state with another one does not count.
-    """
+    """The state of an unfinished run with the same settings, inputs and code; None where there is none."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:

@@ -106,11 +106,7 @@ def fit(
 
     Args:
         model: the network, initialised.
-        collator: makes its batches.
-        train: samples to train on, at least one.
         selection: samples by which the best epoch is chosen; None: the last epoch is taken.
-        settings: how to train.
-        folder: of the run: state, history, TensorBoard.
         fingerprint: of settings, inputs and code; a state left by a run with another one is not used.
 
     Raises:

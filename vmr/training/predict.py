@@ -63,12 +63,7 @@ def predict_run(
     where there is no other. Queries for which there is none at all get no answer.
 
     Args:
-        checkpoint: of a run.
-        files: what is answered about.
-        splits: which splits' queries.
         output: the file to write; its lines are in the order of the table of moments.
-        evaluation: how spans are ranked, and in which precision.
-        device: auto, cpu or cuda.
 
     Returns:
         See `candidate_spans`.
@@ -143,10 +138,6 @@ def open_run(
     """Load a checkpoint and what it answers about.
 
     Args:
-        checkpoint: of a run.
-        files: what is answered about.
-        splits: which splits' queries.
-        device: auto, cpu or cuda.
         scratch: folder for features that do not fit into memory.
         query_ids: only these queries; a blind method gets for them what it gets among all queries of the splits.
 

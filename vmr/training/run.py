@@ -62,14 +62,9 @@ def train_run(
     not trained: its checkpoint has the initial weights, and `run.json` says so.
 
     Args:
-        files: what is trained on.
-        output_dir: folder of the run.
-        method: its name in the catalogue.
-        seed: of initial weights, dropout and order of samples.
         model: sizes of the network; those that it does not take change nothing.
         training: how to train. With ``selection="test"`` nothing is held out, and the record says so.
         own: settings that only this method has; None for its defaults.
-        train_split: the split to train on.
         test_splits: the splits that choose the epoch with ``selection="test"``.
         accept_wrong: go on where the training moments are in another unit than seconds.
 

@@ -21,12 +21,8 @@ class TrainingStep:
     (benchmarks/training_card.py). Collators round shapes up on a card, so that few different ones come.
 
     Args:
-        model: the network, in training mode when steps are made.
         optimizer: of the parameters that are trained; on a card one that can be recorded. The others must want no
             gradient: only trained ones enter the norm.
-        gradient_clip: largest norm of the gradient.
-        precision: of matrix products.
-        stage: name of the stage of training.
     """
 
     def __init__(

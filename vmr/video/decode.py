@@ -50,12 +50,9 @@ def decode_frames(
     """Decode the videos of a shard into the frame store; a killed run goes on where it was.
 
     Args:
-        manifest: the shard's manifest.
         output: the frame store to write; an empty one when no video is there.
         decoded_manifest: the manifest to write: the same rows with `decoder`, `decoded_frames` and `note`, the status
             after decoding, and the duration of the frames where it is longer than the declared one.
-        settings: rate, choice and size of the frames, the time limit (for each of the two decoders) and how many may
-            fail.
         workers: videos decoded at the same time, at least 1; each takes a decoder and an encoder of one thread.
         code_digest: digest of the code, for the provenance; parts made by other code are thrown away.
         progress: told of how many frames of a video are kept so far, and of how many there will be.

@@ -34,7 +34,6 @@ def probe(path: Path | str, *, timeout_sec: float, **options: str) -> dict[str, 
     The process ends with this one, however that ends; when it takes too long, all that it started is killed as well.
 
     Args:
-        timeout_sec: seconds after which the file is given up.
         options: options of ffprobe beyond ``-show_format -show_streams``.
 
     Raises:
@@ -92,13 +91,8 @@ def moving_streams(streams: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def choose_stream(streams: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """Choose the video stream that players show: the first one marked default, else the first, never a cover picture.
-
-    Args:
-        streams: streams as ffprobe describes them.
-
-    Returns:
-        The stream, or None when there is no moving picture.
+    """The stream with moving pictures that players show: the first one marked default, else the first, never a cover
+    picture; None where there is none.
     """
     videos = moving_streams(streams)
     default = [stream for stream in videos if stream.get("disposition", {}).get("default")]

@@ -42,9 +42,6 @@ class FrameInfo:
 class FrameStore:
     """A frame store, opened read-only and without locks, so that many processes may read it at once.
 
-    Args:
-        path: the HDF5 file written by `decode_frames`.
-
     Raises:
         ShardError: the file is missing or is no frame store.
         DamageError: it was altered so that this cannot be told.
@@ -153,7 +150,6 @@ class FrameStore:
         """Read frames in order, in bounded memory; an iterator that is dropped half-way leaves no process behind.
 
         Args:
-            start: first frame.
             stop: the frame after the last one; None or beyond the end: all.
             chunk: frames in one array, except the last array.
 
@@ -240,11 +236,6 @@ class FrameStore:
 
 def write_video(part: h5py.File, stream: IO[bytes], info: FrameInfo) -> None:
     """Put the encoded frames of a video into its part of a shard, in bounded memory.
-
-    Args:
-        part: the HDF5 file of this video, as `PartialShard.add` hands it over.
-        stream: the encoded frames, a file open for reading.
-        info: their facts.
 
     Raises:
         ShardError: the stream holds another number of frames.

@@ -22,18 +22,14 @@ _DEPTH = 4
 def folder_fingerprints(
     folder: Path | str, *, shards: int, extensions: tuple[str, ...] = VIDEO_EXTENSIONS
 ) -> list[str]:
-    """Digest of the names, sizes and modification times of the files of each shard of a folder.
+    """Digest, 16 hexadecimal digits, of the names, sizes and modification times of the files of each shard of a folder.
 
     A rule that carries its shard's digest among its parameters runs again when a video of that shard was added,
     replaced or removed, and only then. One look at the folder, no file is opened.
 
     Args:
         folder: the folder of videos; a missing one counts as empty.
-        shards: number of shards of the dataset.
         extensions: ends of the names, in small letters, of the files that count.
-
-    Returns:
-        `shards` strings of 16 hexadecimal digits.
 
     Raises:
         VideoError: the folder cannot be listed.
@@ -51,9 +47,7 @@ def changed_shards(folder: Path | str, listing: Path | str, *, shards: int) -> l
     """For each shard the word ``listed`` where its files are those of the listing, else their digest now.
 
     Args:
-        folder: the folder of videos.
         listing: as written by `write_listing`; a folder that is missing with it is about to be fetched.
-        shards: number of shards of the dataset.
     """
     now = folder_fingerprints(folder, shards=shards)
     try:

@@ -50,8 +50,6 @@ def write_manifest(rows: Iterable[dict[str, Any]], path: Path | str, *, columns:
 
     Args:
         rows: dictionaries by column; what a row lacks stays empty.
-        path: the CSV.
-        columns: `MANIFEST_COLUMNS` or `DECODED_COLUMNS`.
 
     Raises:
         ShardError: the disk is full or the folder cannot be written.
@@ -63,9 +61,6 @@ def write_manifest(rows: Iterable[dict[str, Any]], path: Path | str, *, columns:
 
 def read_manifest(paths: Iterable[Path | str]) -> pd.DataFrame:
     """Read the manifests of one or more shards as one table.
-
-    Args:
-        paths: CSVs written by `write_manifest`.
 
     Returns:
         One row a video. Text columns are `str`, durations, start and rate float64 (NaN: unknown), counts
@@ -95,7 +90,6 @@ def find_videos(folder: Path | str, video_ids: Iterable[str]) -> dict[str, Path]
     Args:
         folder: where the videos lie, perhaps in subfolders; it need not exist. Listed once, since a look-up for each of
             thousands of ids and extensions is slow on network file systems.
-        video_ids: the ids wanted.
 
     Returns:
         The files found; of several for one id in one folder the first in the order of `VIDEO_EXTENSIONS`, with a

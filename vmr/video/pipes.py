@@ -30,10 +30,8 @@ def confine() -> None:
 
 
 def enlarge_pipe(descriptor: int) -> None:
-    """Let a pipe hold a few frames instead of 64 KiB, so that its two ends do not wait for each other in step.
-
-    Args:
-        descriptor: an open end; nothing happens where the system has no such setting.
+    """Let a pipe hold a few frames instead of 64 KiB, so that its two ends do not wait for each other, where the system
+    allows it.
     """
     with contextlib.suppress(AttributeError, OSError):
         fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, _BYTES)

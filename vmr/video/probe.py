@@ -36,11 +36,8 @@ def probe_videos(*, moments: Path, videos: Path, shard: int, shards: int, output
     """Probe the videos of a shard that the annotations name, and write the manifest.
 
     Args:
-        moments: the table of moments, which names the videos.
         videos: the folder with the files; videos that are not there get the status `missing`.
         shard: number of the shard, from 0.
-        shards: how many there are.
-        output: the manifest to write.
         timeout_sec: seconds for one video; one that takes longer gets the status `bad`.
 
     Raises:
@@ -83,9 +80,6 @@ def probe_videos(*, moments: Path, videos: Path, shard: int, shards: int, output
 
 def probe_video(path: Path, *, timeout_sec: float) -> dict[str, Any]:
     """Describe one file.
-
-    Args:
-        timeout_sec: seconds before it is given up.
 
     Returns:
         The columns of a manifest row except the id; status `ok`, or `bad` with the reason.

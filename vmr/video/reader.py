@@ -64,7 +64,6 @@ def kept_size(width: int, height: int, *, short_side: int, pixel_aspect: float =
 
     Args:
         width: of the picture, in its own pixels.
-        height: of the picture.
         short_side: in pixels to keep, which are square.
         pixel_aspect: width of one of its own pixels over their height.
 
@@ -119,14 +118,7 @@ def decode_video(
     `Timeline.late_sec`.
 
     Args:
-        decord: the process that decodes.
-        picture: the file and its probed facts.
-        target: file for the encoded stream.
-        fps: frames a second to keep.
-        frame_choice: how late a frame may be.
-        short_side: of the kept frames, in pixels.
         timeout_sec: seconds for each of the two decoders.
-        progress: told of how many frames are kept so far, and of how many there will be.
 
     Raises:
         VideoError: neither decoder gives frames.

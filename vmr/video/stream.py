@@ -56,9 +56,7 @@ def encoded_output(frames: Any, *, width: int, height: int, num_frames: int, fps
     """Node of ffmpeg-python that resizes RGB frames and encodes them into the compact stream, on standard output.
 
     Args:
-        frames: node whose frames, in RGB, are to be kept.
         width: of the kept frames, even.
-        height: of the kept frames, even.
         num_frames: at most so many frames.
         fps: their rate; only ffmpeg's bookkeeping uses it, the stream itself keeps no times.
     """
@@ -143,8 +141,6 @@ def decoded_frames(
     Args:
         read_bytes: gives the bytes from one offset to another; called from another thread, one call at a time.
         size: length of the stream in bytes.
-        width: of the frames.
-        height: of the frames.
         skip: frames at the beginning that are not wanted.
         count: frames that are wanted after these; None: all.
         chunk: frames that are handed on at once.

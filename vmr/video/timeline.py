@@ -72,7 +72,6 @@ class Timeline:
         """By how much a frame's time may be later than a step that shows it.
 
         Args:
-            fps: steps a second.
             choice: ``shown``: by what its stamp may have been rounded; ``nearest``: by half a step, less than that of
                 the next step, which is what ffmpeg's filter `fps` does: each frame goes to the step nearest to it.
         """
@@ -83,10 +82,6 @@ class Timeline:
         """Index of the frame at each step: the last one that is not later than i / fps by more than `late_sec`.
 
         Before the first frame of a video that begins after its sound, the first frame is taken.
-
-        Args:
-            fps: steps a second.
-            choice: see `late_sec`.
 
         Returns:
             Indices in presentation order, ascending, shape (steps,).
@@ -160,11 +155,7 @@ def timeline_of_packets(
 
     Args:
         packets: as ffprobe lists them, in the order of the file; those that an edit list discards are marked D.
-        stream: as ffprobe describes it.
-        origin_sec: where the file's timeline begins on its own clock.
         container_end_sec: when the file ends by the container's word, from the beginning of its timeline.
-        container: its name, as ffprobe gives it.
-        doubt: one that is known already.
 
     Raises:
         VideoError: there is no packet to show, nothing says when, it lasts beyond `MAX_HOURS`, or its clock is reset
