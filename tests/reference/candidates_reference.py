@@ -1,4 +1,4 @@
-"""2D-TAN and CTRL in plain numpy, one query, one candidate and one cell at a time.
+"""2D-TAN, CTRL, MAN and MLLC in plain numpy, one query, one candidate and one cell at a time.
 
 Written from the description alone; only the names of weights are shared. `words` are vectors, unknown ones replaced.
 """
@@ -121,3 +121,106 @@ def ctrl_losses(
                 wanted = np.subtract(moments[i], windows()[chosen[i]]) * counts[i]
                 offset.append(np.abs(np.array(moved) - wanted).sum())
     return match / size, float(np.mean(offset))
+
+
+def man(
+    weights: Weights, features: np.ndarray, words: Vectors, *, parts: int, iterations: int
+) -> tuple[list[tuple[float, float]], np.ndarray]:
+    """Moved candidates, and logits and offsets (three numbers) of each; the finest level first."""
+    states, _ = bi_lstm(weights, "query_encoder.lstm.lstm", words)
+    mean = np.mean([np.tanh(linear(weights, "filters", state)) for state in states], axis=0)
+    inputs, n = standardised(weights, features), len(features)
+    row = []
+    for b in range(parts):
+        first = b * n // parts
+        steps = inputs[first : max((b + 1) * n // parts, first + 1)]
+        row.append(linear(weights, "video_encoder.projection", np.mean(steps, axis=0)) * mean)
+    nodes, spans, level = [], [], 0
+    while True:
+        kernel, bias = (weights[f"levels.{level}.{name}"] for name in ("weight", "bias"))
+        beside = [np.zeros_like(row[0]), *row, np.zeros_like(row[0])]
+        row = [relu(bias + sum(kernel[:, :, k] @ beside[i + k] for k in range(3))) for i in range(len(row))]
+        nodes += row
+        spans += [(i / len(row), (i + 1) / len(row)) for i in range(len(row))]
+        if len(row) == 1:
+            break
+        row, level = [np.maximum(row[i], row[i + 1]) for i in range(0, len(row), 2)], level + 1
+    edges, now = np.eye(len(nodes)), nodes
+    for l in range(iterations):  # noqa: E741
+        for i, one in enumerate(now):
+            relation = [float(linear(weights, f"graph.relations.{l}", one) @ other) for other in now]
+            roots = np.array([number / (abs(number) + 1e-4) ** 0.5 for number in relation])
+            roots = roots if not roots.any() else unit(roots)
+            edges[i] = np.tanh(edges[i] + roots)
+        sums = [sum(weight * node for weight, node in zip(row, nodes, strict=True)) for row in edges]
+        now = [relu(linear(weights, f"graph.outputs.{l}", x)) for x in sums]
+    found = np.array([linear(weights, "output", x) for x in now])
+    found[:, 1:] = np.tanh(found[:, 1:])
+    moved = []
+    for (start, end), (_, shift, longer) in zip(spans, found, strict=True):
+        centre, length = (start + end) / 2 + shift * (end - start), (end - start) * np.exp(longer)
+        moved.append((centre - length / 2, centre + length / 2))
+    return moved, found
+
+
+def man_losses(found: np.ndarray, parts: int, moment: tuple[float, float]) -> tuple[float, float]:
+    """Of scores and offsets of one query."""
+    spans = [
+        (i / size, (i + 1) / size) for size in (parts >> k for k in range(parts.bit_length())) for i in range(size)
+    ]
+    overlaps = [iou(span, moment) for span in spans]
+    match, offset, best = [], [], int(np.argmax(overlaps))
+    for i, ((start, end), (logit, *moved)) in enumerate(zip(spans, found, strict=True)):
+        p = 1 / (1 + np.exp(-logit))
+        if overlaps[i] <= 0.5 and i != best:
+            match.append(-np.log(1 - p))
+            continue
+        match.append(-np.log(p))
+        length = end - start
+        wanted = (sum(moment) - start - end) / 2 / length, np.log((moment[1] - moment[0]) / length)
+        errors = np.abs(np.subtract(moved, wanted))
+        offset.append(np.where(errors < 1, errors**2 / 2, errors - 0.5).sum())
+    return float(np.mean(match)), float(np.mean(offset))
+
+
+def runs(clips: int) -> list[tuple[int, int]]:
+    """MLLC's moments: first clip, and the one after the last; by length."""
+    return [(first, first + length) for length in range(1, clips + 1) for first in range(clips - length + 1)]
+
+
+def mllc_rows(weights: Weights, features: np.ndarray, clips: int) -> list[np.ndarray]:
+    """What describes each moment or context."""
+    inputs, n, means = standardised(weights, features), len(features), []
+    for b in range(clips):
+        first = b * n // clips
+        means.append(np.mean(inputs[first : max((b + 1) * n // clips, first + 1)], axis=0))
+    found = []
+    for first, last in runs(clips):
+        found.append(np.append(unit(np.mean(means[first:last], axis=0)), [first / clips, (last - 1) / clips]))
+    return found
+
+
+def mllc(weights: Weights, features: np.ndarray, words: Vectors, *, clips: int) -> list[float]:
+    """Score of each moment: that with its best context."""
+    _, sentence = bi_lstm(weights, "query_encoder.lstm.lstm", words)
+    sentence = linear(weights, "of_sentence", sentence)
+    rows, scores = mllc_rows(weights, features, clips), []
+    for moment in rows:
+        each = []
+        for context in rows:
+            both = linear(weights, "of_moment", moment) + linear(weights, "of_context", context)
+            hidden = relu(linear(weights, "matched", unit(both * sentence)))
+            each.append(float(linear(weights, "score", hidden)[0]))
+        scores.append(max(each))
+    return scores
+
+
+def mllc_losses(
+    scores: list[float], others: list[float], clips: int, moment: tuple[float, float], *, margin: float, near: float
+) -> tuple[float, float]:
+    """Of other moments of the video, all that count; and of the same moment of another video, whose scores follow."""
+    overlaps = [iou((first / clips, last / clips), moment) for first, last in runs(clips)]
+    best = int(np.argmax(overlaps))
+    far = [score for i, score in enumerate(scores) if overlaps[i] <= near and i != best]
+    hinges = [max(0.0, margin - scores[best] + score) for score in far]
+    return float(np.mean(hinges)) if hinges else 0.0, max(0.0, margin - scores[best] + others[best])

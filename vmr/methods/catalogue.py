@@ -62,6 +62,31 @@ class Tan2dSettings(MethodSettings):
     ] = 0.5
 
 
+class MllcSettings(MethodSettings):
+    """MLLC."""
+
+    clips: Annotated[
+        int, Field(gt=0, description="Clips that a video is cut into (the paper: 6); 8 make 36 moments, 1,296 pairs.")
+    ] = 8
+    margin: Annotated[float, Field(ge=0, description="Margin of the ranking loss.")] = 0.1
+    other_video: Annotated[
+        float, Field(ge=0, le=1, description="Share of the loss that compares with other videos.")
+    ] = 0.2
+    near_iou: Annotated[
+        float, Field(ge=0, le=1, description="Temporal IoU above which a moment of the video is no negative.")
+    ] = 0.5
+
+
+class ManSettings(MethodSettings):
+    """MAN."""
+
+    parts: Annotated[
+        int, Field(gt=0, description="Parts of the video in the finest level, a power of two (16: 31 candidates).")
+    ] = 16
+    iterations: Annotated[int, Field(gt=0, description="Iterations of the graph between candidates.")] = 3
+    offset_weight: Annotated[float, Field(ge=0, description="Weight of the loss of offsets, in lengths.")] = 1.0
+
+
 class VslNetSettings(MethodSettings):
     """VSLNet."""
 
@@ -195,6 +220,18 @@ METHODS = _by_block(
             look=Look("#6a4fb0", "#a58ee0", dash="1 3", mark="diamond"),
         ),
         Method(
+            name="mllc",
+            title="MLLC (ours)",
+            paper="Hendricks et al., EMNLP",
+            year=2018,
+            about="moments scored with the context that suits them best",
+            network="vmr.methods.mllc:Mllc",
+            kind="proposals",
+            settings=MllcSettings,
+            negatives=1,
+            look=Look("#4d6b8a", "#93b1d0", dash="8 2 2 2", mark="square"),
+        ),
+        Method(
             name="excl",
             title="ExCL (ours)",
             paper="Ghosh et al., NAACL",
@@ -219,6 +256,18 @@ METHODS = _by_block(
             ),
             negatives=8,
             look=Look("#a8324a", "#e57f92", dash="4 2 1 2", mark="square"),
+        ),
+        Method(
+            name="man",
+            title="MAN (ours)",
+            paper="Zhang et al., CVPR",
+            year=2019,
+            about="a pyramid of candidates that the sentence filters, and a graph between them",
+            network="vmr.methods.man:Man",
+            kind="proposals",
+            offsets=True,
+            settings=ManSettings,
+            look=Look("#2f7d4f", "#6fc08d", dash="4 2 1 2", mark="diamond"),
         ),
         Method(
             name="tan_2d",

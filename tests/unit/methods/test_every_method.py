@@ -12,6 +12,7 @@ from vmr.methods.build import build_network
 from vmr.methods.catalogue import METHODS
 from vmr.model.batch import Batch
 from vmr.model.fusion import ALIGNMENTS
+from vmr.model.prediction import ProposalPrediction
 
 # The readings of Eqs. 7 to 9 are other computations, so each counts as a network.
 # Those that live in tests only are held to the same.
@@ -133,7 +134,8 @@ def test_overfits_four_samples(method: str, own: dict) -> None:
     edges = torch.arange(13.0).expand(4, -1)
     best = network.eval()(batch).ranked(edges[:, :-1] * batch.step_mask, edges[:, 1:] * batch.step_mask).span_sec[:, 0]
     if METHODS[method].supervision == "spans" and network.exact_gradient:
-        torch.testing.assert_close(best, (labels + torch.tensor([0, 1])).float(), rtol=0, atol=0.3)
+        clips = getattr(METHODS[method].settings(), "clips", 20)  # a grid's ends are at most half a clip away
+        torch.testing.assert_close(best, (labels + torch.tensor([0, 1])).float(), rtol=0, atol=6 / clips)
 
 
 @every_network
@@ -145,7 +147,9 @@ def test_bfloat16_stays_near(method: str, own: dict) -> None:
             rough = network(batch)
     for name, curve in rough.curves().items():
         assert curve.dtype == torch.float32
-        torch.testing.assert_close(curve, exact.curves()[name], rtol=0.1, atol=0.05)
+        far = ~torch.isclose(curve, exact.curves()[name], rtol=0.1, atol=0.05)
+        # The curve of proposals jumps where the end of a span crosses the middle of a step.
+        assert far.float().mean() <= (0.1 if isinstance(rough, ProposalPrediction) else 0.0)
     found, expected = (
         each.ranked(torch.arange(9.0).expand(2, -1), torch.arange(9.0).expand(2, -1) + 1) for each in (rough, exact)
     )

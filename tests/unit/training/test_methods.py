@@ -36,6 +36,8 @@ LOSSES = {
     "excl": ["boundary_loss"],
     "vslnet": ["boundary_loss", "highlight_loss"],
     "lgi": ["regression_loss", "attention_loss", "phrases_loss"],
+    "man": ["match_loss", "offset_loss"],
+    "mllc": ["moment_loss", "video_loss"],
     "drn": ["match_loss", "span_loss", "overlap_loss"],
     "tripnet": ["missed_loss", "policy_loss", "value_loss", "entropy_loss"],
     "mlvi": ["match_loss", "offset_loss", "retrieval_loss", "words_loss"],
