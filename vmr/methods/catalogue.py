@@ -327,7 +327,7 @@ METHODS = _by_block(
                 Stage("overlap", share=0.2, rate_factor=0.01, trained=("overlap",), evaluated=_DROPPING),
                 Stage("all", share=0.2, rate_factor=0.0001),
             ),
-            look=Look("#7a5195", "#b58fd1", dash="6 2", mark="circle"),
+            look=Look("#c2187a", "#f26bb5", dash="6 2", mark="circle"),
         ),
         Method(
             name="tga",
@@ -338,7 +338,7 @@ METHODS = _by_block(
             network="vmr.methods.tga:Tga",
             settings=TgaSettings,
             supervision="pairs",
-            look=Look("#8c6d31", "#c7a45b", dash="2 2 6 2", mark="square"),
+            look=Look("#5f7a1f", "#a6c25a", dash="2 2 6 2", mark="square"),
         ),
         Method(
             name="scn",
@@ -349,7 +349,7 @@ METHODS = _by_block(
             network="vmr.methods.scn:Scn",
             settings=ScnSettings,
             supervision="pairs",
-            look=Look("#5c6bc0", "#98a4e8", dash="1 3", mark="up"),
+            look=Look("#9a8f00", "#d6cb45", dash="3 2 1 2", mark="up"),
         ),
         Method(
             name="mha",
@@ -421,6 +421,11 @@ def family(name: str, *, blind: bool) -> list[str]:
 def title_of(name: str) -> str:
     """A method's name in tables; an unknown one keeps its own."""
     return METHODS[name].title if name in METHODS else name
+
+
+def block_of(name: str) -> str:
+    """The block that a method stands in; unknown ones are other systems."""
+    return METHODS[name].block if name in METHODS else "other systems"
 
 
 def place_of(name: str) -> int:

@@ -38,6 +38,7 @@ class Chart:
     Attributes:
         header: of the table of its numbers; empty for no table.
         note: below the chart.
+        method: whose it is alone; empty for charts of several.
     """
 
     title: str
@@ -45,6 +46,7 @@ class Chart:
     header: Sequence[str] = ()
     rows: Sequence[Sequence[str]] = ()
     note: str = ""
+    method: str = ""
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,7 @@ def iou_charts(group: Group) -> list[Chart]:
             [f"{i / IOU_BINS:.2f}–{(i + 1) / IOU_BINS:.2f}", f"{share:.1f}"] for i, share in enumerate(shares)
         ]
         note = f"No overlap {zeros:.1f} % · median {median:.1f} % · mean {mean:.1f} %"
-        charts.append(Chart(title_of(method), svg, ["IoU", "queries (%)"], rows, note))
+        charts.append(Chart(title_of(method), svg, ["IoU", "queries (%)"], rows, note, method))
     return charts
 
 
@@ -147,7 +149,7 @@ def _binned_chart(group: Group, name: str, bins: Bins) -> Chart:
     methods = len(scores)
     lines = []
     for i, (method, own) in enumerate(scores.items()):
-        shift = (i - (methods - 1) / 2) * min(0.12, 0.5 / methods)
+        shift = (i - (methods - 1) / 2) * min(0.12, 0.7 / methods)
         points = [(at + shift, None if score is None else score.value) for at, score in enumerate(own)]
         ranges = [
             None if score is None or score.low is None or score.high is None else (score.low, score.high)
@@ -221,5 +223,5 @@ def bias_charts(group: Group) -> list[Chart]:
             x=Axis("start (share of the video)", 0, 1, ticks, ["0", ".25", ".5", ".75", "1"]),
             y=Axis("end", 0, 1, ticks, ["0", ".25", ".5", ".75", "1"]),
         )
-        charts.append(Chart(title, svg, note=note))
+        charts.append(Chart(title, svg, note=note, method="" if name == "truth" else name))
     return charts

@@ -13,7 +13,7 @@ import pandas as pd
 
 from vmr.errors import EvaluationError
 from vmr.evaluation.simulated import is_simulated
-from vmr.methods.catalogue import title_of
+from vmr.methods.catalogue import block_of, place_of, title_of
 from vmr.pipeline.costs import stage_costs
 from vmr.report.case_view import CURVE_SCALE, case_views
 from vmr.report.charts import bias_charts, iou_charts, recall_chart, recall_charts
@@ -32,6 +32,7 @@ from vmr.tables.make import gather_rows
 log = logging.getLogger(__name__)
 
 MAX_BYTES = 15_000_000
+MOST_CHOSEN = 6  # curves at once that a reader can tell apart
 # What the pictures may take; the rest is charts, curves and tables.
 _PICTURE_BYTES = 9_000_000
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -78,14 +79,21 @@ def make_report(
         for i, study in enumerate(studies)
         for view in case_views(study, group=_name(study, groups), number_of_group=i)
     ]
-    methods = list(dict.fromkeys(method for group in groups for method in group.runs))
+    chosen = chosen_methods(groups)
     content = {
         "dataset": dataset,
         "title": title,
         "simulated": any(is_simulated(run.metrics) for group in groups for run in _runs(group)),
         "untrained": any(not run.metrics.get("trained", True) for group in groups for run in _runs(group)),
         "one_seed": all(len(runs) == 1 for group in groups for runs in group.runs.values()),
-        "methods": [{"key": method, "title": title_of(method), "swatch": swatch(f"m-{method}")} for method in methods],
+        "most_chosen": MOST_CHOSEN,
+        "blocks": {
+            block: [
+                {"key": name, "title": title_of(name), "swatch": swatch(f"m-{name}"), "chosen": name in chosen}
+                for name in names
+            ]
+            for block, names in _by_block(groups).items()
+        },
         "summaries": [_summary(group) for group in groups],
         "table": table_view(rows),
         "score_charts": score_charts(rows),
@@ -115,6 +123,30 @@ def make_report(
     with atomic_path(output) as temporary:
         temporary.write_text(text, encoding="utf-8")
     log.info("%s: %.2f MB, %d case studies", output, size / 1e6, len(views))
+
+
+def chosen_methods(groups: Sequence[Group]) -> list[str]:
+    """The methods whose curves are seen at first, `MOST_CHOSEN` at most; readers choose others.
+
+    The last method of the table, the best of each block by R@1 at 0.5, then the best of the others.
+    """
+    found = {}
+    for names in _by_block(groups).values():
+        recall = {
+            name: np.mean([group.hits(name, 0.5).mean() for group in groups if name in group.runs]) for name in names
+        }
+        for place, name in enumerate(sorted(names, key=lambda name: -recall[name])):
+            found[name] = (place, -recall[name])
+    last = max(found, key=place_of, default="")
+    return sorted(found, key=lambda name: (name != last, *found[name]))[:MOST_CHOSEN]
+
+
+def _by_block(groups: Sequence[Group]) -> dict[str, list[str]]:
+    """The methods of all groups by the block that they stand in, in the order of the table."""
+    found: dict[str, list[str]] = {}
+    for name in sorted({name for group in groups for name in group.runs}, key=place_of):
+        found.setdefault(block_of(name), []).append(name)
+    return found
 
 
 def drop_pictures(studies: Sequence[dict[str, Any]], *, limit: int) -> int:

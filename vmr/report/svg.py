@@ -189,15 +189,20 @@ def bar_chart(
     return plot.text()
 
 
-def interval_chart(
-    rows: Sequence[tuple[str, str, float, tuple[float, float] | None]], *, x: Axis, title: str, description: str
-) -> str:
-    """A value a row, with its interval: name, class, value, low and high."""
+# Name, class, value, low and high; no value: a head above the rows that follow.
+IntervalRow = tuple[str, str, float | None, tuple[float, float] | None]
+
+
+def interval_chart(rows: Sequence[IntervalRow], *, x: Axis, title: str, description: str) -> str:
+    """A value a row, with its interval, under heads."""
     pitch = 24
     height = _TOP + _BOTTOM + pitch * len(rows)
     plot = Plot(x, Axis("", -0.5, len(rows) - 0.5, []), title, description, width=300, height=height, left=124)
     for i, (name, key, value, limits) in enumerate(rows):
         at = _TOP + pitch * (i + 0.5)
+        if value is None:
+            plot.parts.append(f'<text class="row head" x="0" y="{at + 7:g}">{escape(name)}</text>')
+            continue
         interval = "" if limits is None else f" [{limits[0]:.1f}, {limits[1]:.1f}]"
         plot.parts.append(f'<text class="row end" x="117" y="{at + 4:g}">{escape(name)}</text>')
         plot.parts.append(f'<path class="grid" d="M124 {at:g}H{300 - _RIGHT}"/>')

@@ -14,8 +14,9 @@ from vmr.evaluation.bootstrap import intervals
 from vmr.evaluation.metrics import recall_name
 from vmr.methods.catalogue import METHODS
 from vmr.report.charts import Chart, Window
-from vmr.report.svg import Axis, interval_chart, nice_ticks
+from vmr.report.svg import Axis, IntervalRow, interval_chart, nice_ticks
 from vmr.tables.rows import SCORE_COLUMNS, Row
+from vmr.tables.text import oracle_text
 
 _LINKS = (
     *("reference", "link", "image_link", "image_reference", "short_reference", "short_image_ref"),
@@ -35,8 +36,13 @@ class Cell:
 
 @dataclass(frozen=True)
 class TableRow:
-    """A row of the table."""
+    """A row of the table.
 
+    Attributes:
+        head: of the block that it stands in.
+    """
+
+    head: str
     kind: str
     method: str
     key: str
@@ -44,6 +50,7 @@ class TableRow:
     source: str
     split: str
     cells: Sequence[Cell]
+    oracle: str
     seeds: str
     queries: str
     coverage: str
@@ -51,10 +58,15 @@ class TableRow:
 
 @dataclass(frozen=True)
 class TableView:
-    """The table: columns of scores, and rows by split."""
+    """The table: columns of scores, and rows by split and block."""
 
     columns: Sequence[str]
     rows: Sequence[TableRow]
+
+    @property
+    def oracles(self) -> bool:
+        """Whether any row chooses among candidates, so that there is a column of the best of them."""
+        return any(row.oracle for row in self.rows)
 
 
 def table_view(rows: Sequence[Row]) -> TableView:
@@ -66,7 +78,8 @@ def table_view(rows: Sequence[Row]) -> TableView:
         for metric in SCORE_COLUMNS.values()
         if row.kind != "published"
     }
-    return TableView(list(SCORE_COLUMNS), [_row(row, best) for row in shown])
+    several = len({row.split for row in shown if row.kind != "published"}) > 1
+    return TableView(list(SCORE_COLUMNS), [_row(row, best, several=several) for row in shown])
 
 
 def score_charts(rows: Sequence[Row]) -> list[tuple[str, list[Chart]]]:
@@ -125,7 +138,7 @@ def _intervals(row: Row) -> dict[str, list[float]]:
     return (intervals(row.videos.sums["raw"], queries=row.videos.queries) if row.videos else None) or {}
 
 
-def _row(row: Row, best: dict[tuple[str, str], float]) -> TableRow:
+def _row(row: Row, best: dict[tuple[str, str], float], *, several: bool) -> TableRow:
     found = _intervals(row)
     cells = []
     for metric in SCORE_COLUMNS.values():
@@ -139,6 +152,7 @@ def _row(row: Row, best: dict[tuple[str, str], float]) -> TableRow:
             )
         )
     return TableRow(
+        head=row.block.capitalize() + (f", {row.split}" if several and row.kind != "published" else ""),
         kind=row.kind,
         method=row.method,
         key=_key(row, ""),
@@ -146,6 +160,7 @@ def _row(row: Row, best: dict[tuple[str, str], float]) -> TableRow:
         source=row.source,
         split=row.split,
         cells=cells,
+        oracle=oracle_text(row),
         seeds="" if row.seeds is None else str(row.seeds),
         queries="" if row.queries is None else f"{row.queries:,}",
         coverage="" if row.coverage is None else f"{row.coverage:.1f}",
@@ -155,18 +170,22 @@ def _row(row: Row, best: dict[tuple[str, str], float]) -> TableRow:
 def _score_chart(rows: Sequence[Row], split: str, column: str) -> Chart:
     metric = SCORE_COLUMNS[column]
     several = len({row.features for row in rows if row.kind == "trained" and row.split == split}) > 1
-    marks = []
+    marks: list[IntervalRow] = []
+    head = ""
     for row in rows:
         value = row.scores.get(metric)
         if row.split != split or row.kind == "published" or not row.headline or value is None:
             continue
+        if row.block != head:
+            head = row.block
+            marks.append((head.capitalize(), "", None, None))
         limits = _intervals(row).get(metric)
         name = f"{row.method}, {row.features}" if several and row.kind == "trained" else row.method
         name = name.replace("Best constant window", "Window")
         marks.append((name, _key(row, "m-window"), value, (limits[0], limits[1]) if limits else None))
-    high = max([value for _, _, value, _ in marks] + [limits[1] for *_, limits in marks if limits])
+    high = max([value for _, _, value, _ in marks if value is not None] + [limits[1] for *_, limits in marks if limits])
     high = min(100.0, 1.05 * high) or 1.0
-    described = "; ".join(f"{name} {value:.1f}" for name, _, value, _ in marks)
+    described = "; ".join(f"{name} {value:.1f}" for name, _, value, _ in marks if value is not None)
     svg = interval_chart(
         marks,
         x=Axis(f"{column} (%)", 0.0, high, nice_ticks(0, high, count=5)),

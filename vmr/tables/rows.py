@@ -13,7 +13,7 @@ from vmr.errors import EvaluationError
 from vmr.evaluation.bootstrap import VideoSums, read_video_scores
 from vmr.evaluation.metrics import METRICS, THRESHOLDS, recall_name
 from vmr.evaluation.simulated import is_simulated
-from vmr.methods.catalogue import METHODS
+from vmr.methods.catalogue import METHODS, block_of
 from vmr.methods.entry import BLOCKS, Method
 from vmr.storage import records
 
@@ -65,7 +65,7 @@ class Row:
             return f"published, {self.published_block}" if self.published_block else "published"
         if self.kind == "baseline":
             return "baselines"
-        return self.entry.block if self.entry else "other systems"
+        return block_of(str(self.members[0]["method"]))
 
     @property
     def entry(self) -> Method | None:

@@ -2,12 +2,14 @@
 
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+from playwright.sync_api import sync_playwright
 
 from vmr.errors import EvaluationError
 from vmr.report import page
@@ -159,6 +161,50 @@ def test_the_best_method_is_that_of_the_recall_that_is_named():
     )
     summary = page._summary(group)
     assert (summary["best"], summary["recall"]) == ("CI-MHA", 75.0)
+
+
+def test_six_methods_are_chosen_the_paper_s_own_and_the_best_of_each_block_first():
+    recall = {
+        "drn_query_blind": 0.3, "ci_mha_query_blind": 0.2, "tga": 0.1, "scn": 0.4, "ctrl": 0.5, "tan_2d": 0.6,
+        "lgi": 0.7, "drn": 0.9, "ci_mha": 0.8,
+    }  # fmt: skip
+    group = SimpleNamespace(
+        runs=recall, hits=lambda name, threshold: np.full(3, recall[name] if threshold == 0.5 else 0)
+    )
+    # Best of the blocks: DRN, 2D-TAN, SCN, query-blind DRN; the best of the others: CTRL (LGI is third in its block).
+    chosen = page.chosen_methods([group])
+    assert chosen == ["ci_mha", "drn", "tan_2d", "scn", "drn_query_blind", "ctrl"]
+
+
+@pytest.mark.xdist_group("browser")
+def test_readers_choose_which_curves_are_strong(made, tmp_path, monkeypatch):
+    chromium = shutil.which("chromium") or pytest.skip("chromium is not installed")
+    monkeypatch.setattr(page, "MOST_CHOSEN", 2)
+    _make(made, tmp_path, cases=[_case_file(tmp_path / "cases.json", made)])
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        shown = browser.new_page()
+        shown.goto(f"file://{tmp_path}/toy_report.html")
+
+        def state(name):
+            line = shown.locator(f"#overlap .chart g.m-{name}").evaluate("own => getComputedStyle(own).opacity")
+            return line, shown.locator(f"#overlap figure[data-method={name}]").is_visible()
+
+        def box(name, section="overlap"):
+            return shown.locator(f"#{section} input[value={name}]")
+
+        # The last method and the best of the other block, so not LGI.
+        assert [state(name) for name in ("ci_mha", "ci_mha_query_blind", "lgi")] == [("1", True)] * 2 + [
+            ("0.14", False)
+        ]
+        assert not shown.locator("#cases .lanes [data-method=lgi]").first.is_visible()
+        assert box("lgi").is_disabled() and "2 of 3 methods chosen" in shown.locator("#overlap .note.many").inner_text()
+        box("ci_mha_query_blind", "kinds").uncheck()  # in another section: the choice is one for all
+        assert state("ci_mha_query_blind") == ("0.14", False) and not box("lgi").is_disabled()
+        box("lgi").check()
+        assert state("lgi") == ("1", True) and shown.locator("#cases .lanes [data-method=lgi]").first.is_visible()
+        assert box("ci_mha_query_blind").is_disabled()
+        browser.close()
 
 
 def test_failed_videos_are_counted_by_reason(text):
