@@ -172,7 +172,7 @@ def training_batches(
 
     Args:
         step_counts: steps of the video of every sample.
-        batch_size: samples a batch; the last one of a stretch may be smaller.
+        batch_size: samples a batch; one of the last stretch may be smaller, whose place in it is drawn.
         epoch: number of the epoch.
     """
     generator = np.random.default_rng([seed, epoch])
@@ -182,7 +182,11 @@ def training_batches(
     for begin in range(0, len(order), stretch):
         part = order[begin : begin + stretch]
         part = part[np.argsort(-(-step_counts[part] // _LENGTH_UNIT), kind="stable")]
-        batches.extend(part[at : at + batch_size] for at in range(0, len(part), batch_size))
+        cuts = np.arange(batch_size, len(part), batch_size)
+        if short := len(part) % batch_size:
+            # Always at the end, it would always hold the longest videos.
+            cuts[generator.integers(len(cuts) + 1) :] += short - batch_size
+        batches.extend(np.split(part, cuts))
     return [batches[number] for number in generator.permutation(len(batches))]
 
 

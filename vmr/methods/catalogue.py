@@ -34,7 +34,7 @@ class CiMhaSettings(MethodSettings):
 
     alignment: Annotated[
         Alignment, Field(description="Reading of eqs 7-9: swap, attention, cross or pad (docs/ablation.md).")
-    ] = "attention"
+    ] = "swap"
     segmentation_weight: Annotated[
         float, Field(ge=0, description="Weight of the moment segmentation loss, eqs 15-16.")
     ] = 1.0

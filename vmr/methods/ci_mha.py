@@ -75,7 +75,7 @@ class CiMha(MomentNetwork[BoundaryPrediction]):
         q = self.query_interaction(q_0, word_mask)  # Eq. 3
         v_0 = self.video_encoder(batch.features)  # Eq. 1
         v = self.video_interaction(v_0, batch.video_mask)  # Eq. 4
-        v_hat = self.video_projection(v) + self.positions(batch.features.shape[1])  # Eq. 5
+        v_hat = self.positions(self.video_projection(v))  # Eq. 5
         q_hat = self.query_projection(q)  # Eq. 6
         fused = self.fusion(
             q_hat, v_hat, word_mask=word_mask, step_mask=step_mask, word_counts=batch.word_counts, video=batch.video

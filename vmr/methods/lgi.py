@@ -39,7 +39,7 @@ class Lgi(MomentNetwork[SpanPrediction]):
         query_hidden: length of the states of each direction of the sentence's LSTM (the authors: 256).
         heads: heads of the non-local blocks (the authors: 4 on Charades-STA, 1 on ActivityNet Captions).
         dropout: of the standardised features, and nowhere else.
-        lstm_dropout: between the sentence's LSTMs (the authors: 0.5) and after them (the authors: none).
+        lstm_dropout: between the sentence's LSTMs (the authors: 0.5); none after them, as the authors.
         phrases: semantic phrases of a query (the paper: 3 on Charades-STA, 5 on ActivityNet Captions).
         kernel: steps that a convolution of the local context sees (the paper: 15).
         global_blocks: non-local blocks (the authors: 2 on Charades-STA, 1 on ActivityNet Captions).
@@ -67,7 +67,7 @@ class Lgi(MomentNetwork[SpanPrediction]):
         super().__init__()
         self.phrase_overlap = phrase_overlap
         query_dim = 2 * query_hidden
-        self.query_encoder = QueryEncoder(word_dim, hidden=query_hidden, dropout=lstm_dropout, layers=2)
+        self.query_encoder = QueryEncoder(word_dim, hidden=query_hidden, layers=2, between=lstm_dropout)
         self.video_encoder = VideoEncoder(video_dim, hidden=hidden, dropout=dropout)
         self.positions = PositionalEncoding(max_steps, hidden)
         self.phrases = PhraseAttention(query_dim, phrases=phrases)
@@ -85,7 +85,7 @@ class Lgi(MomentNetwork[SpanPrediction]):
         step_mask, word_mask = batch.step_mask, batch.word_mask
         encoded = self.query_encoder(batch.words, batch.unknown_mask, batch.word_counts)
         phrases, weights = self.phrases(encoded, last_states(encoded, batch.word_counts), word_mask)
-        steps = torch.relu(self.video_encoder(batch.features)) + self.positions(batch.features.shape[1])
+        steps = self.positions(torch.relu(self.video_encoder(batch.features)))
         local = self.local_context(self.fusion(steps, phrases, batch.video), step_mask)
         share = at_least_single(self.phrase_weight(phrases).squeeze(-1)).softmax(dim=1).to(local.dtype)
         context = torch.einsum("bp,bpnh->bnh", share, local)

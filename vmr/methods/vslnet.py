@@ -35,7 +35,7 @@ class VslNet(MomentNetwork[BoundaryPrediction]):
         dropout: of the inputs, in the encoder, after the context-query attention and in perceptrons.
         kernel: steps that a convolution of the encoder sees (the paper: 7).
         layers: convolutions of the encoder (the paper: 4).
-        highlight_weight: of the highlighting loss; the authors' 5, whose boundary loss is not halved.
+        highlight_weight: of the highlighting loss (the authors: 5).
         extension: share of the moment's length by which the foreground is longer on each side; the authors' 0.1.
     """
 
@@ -92,13 +92,13 @@ class VslNet(MomentNetwork[BoundaryPrediction]):
         )
 
     def losses(self, prediction: BoundaryPrediction, targets: Targets) -> Losses:
-        """`boundary`, of which half counts (the mean of start and end), and `highlight` by `highlight_weight`."""
+        """`boundary` (start and end added, as the authors do) and `highlight` by `highlight_weight`."""
         assert prediction.inside is not None
         boundary = boundaries_loss(prediction, targets.labels)
         foreground = extended_labels(targets.labels, targets.step_counts, ratio=self.extension)
         step_mask = valid_mask(targets.step_counts, prediction.inside.shape[1]).to(prediction.inside.device)
         highlight = segmentation_loss(prediction.inside, foreground, step_mask)
         return Losses(
-            total=0.5 * boundary + self.highlight_weight * highlight,
+            total=boundary + self.highlight_weight * highlight,
             parts={"boundary": boundary, "highlight": highlight},
         )

@@ -123,12 +123,15 @@ class QueryEncoder(WordVectors):
         word_dim: length of the word vectors.
         hidden: length of the states of each direction.
         dropout: probability of dropping one of the results.
-        layers: LSTMs one upon the other, with the same dropout between them.
+        layers: LSTMs one upon the other.
+        between: probability of dropping a number between two of them.
     """
 
-    def __init__(self, word_dim: int, *, hidden: int, dropout: float, layers: int = 1) -> None:
+    def __init__(
+        self, word_dim: int, *, hidden: int, dropout: float = 0.0, layers: int = 1, between: float = 0.0
+    ) -> None:
         super().__init__(word_dim)
-        self.lstm = BiLSTM(word_dim, hidden, layers=layers, dropout=dropout)
+        self.lstm = BiLSTM(word_dim, hidden, layers=layers, dropout=between)
         self.dropout = Dropout(dropout)
 
     def forward(
@@ -281,17 +284,19 @@ class PositionalEncoding(nn.Module):
     def __init__(self, max_steps: int, dim: int) -> None:
         super().__init__()
         self.embedding = nn.Parameter(torch.empty(max_steps, dim))
-        nn.init.normal_(self.embedding, std=0.02)
+        # BERT normalises after the sum of vectors drawn alike. What these are added to is of size 1 already.
+        nn.init.normal_(self.embedding, std=0.1)
 
-    def forward(self, steps: int) -> Float[Tensor, "N D"]:
-        """The vectors of the first `steps` positions.
+    def forward(self, x: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
+        """The steps, the vector of its position added to each.
 
         Raises:
-            ValueError: there are not as many.
+            ValueError: there are more than positions.
         """
+        steps = x.shape[1]
         if steps > len(self.embedding):
             raise ValueError(f"a video of {steps} steps; this model was made for {len(self.embedding)} at most")
-        return self.embedding[:steps]
+        return x + self.embedding[:steps]
 
 
 def sinusoids(length: int, dim: int, *, device: torch.device | str = "cpu") -> Float[Tensor, "T H"]:

@@ -192,6 +192,8 @@ def test_training_batches_cover_all_and_group_by_length() -> None:
     assert sorted(np.concatenate(batches).tolist()) == list(range(1003))
     spread = [counts[batch].max() - counts[batch].min() for batch in batches]
     assert np.mean(spread) < 25  # Lengths count in units of 4; drawn at random, about 90.
+    (short,) = [batch for batch in batches if len(batch) < 20]
+    assert len(short) == 1003 % 20
     again = training_batches(counts, batch_size=20, seed=3, epoch=1)
     assert all(np.array_equal(a, b) for a, b in zip(batches, again, strict=True))
     for other in (
@@ -199,6 +201,15 @@ def test_training_batches_cover_all_and_group_by_length() -> None:
         training_batches(counts, batch_size=20, seed=4, epoch=1),
     ):
         assert not np.array_equal(np.concatenate(batches), np.concatenate(other))
+
+
+def test_the_short_batch_is_not_always_of_the_longest_or_shortest_videos() -> None:
+    counts = np.arange(0, 4 * 70, 4)
+    short = [
+        min(training_batches(counts, batch_size=20, seed=0, epoch=epoch), key=len).tolist() for epoch in range(1, 41)
+    ]
+    assert {len(batch) for batch in short} == {10}
+    assert {min(batch) for batch in short} == {0, 20, 40, 60}
 
 
 def test_ordered_batches_cover_all() -> None:

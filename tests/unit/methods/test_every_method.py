@@ -23,6 +23,7 @@ NETWORKS = [
     for alignment in (ALIGNMENTS if "alignment" in method.settings.model_fields and not method.exchanged else ())
 ] + [(name, {}) for name, method in ALL.items() if "alignment" not in method.settings.model_fields]
 every_network = pytest.mark.parametrize(("method", "own"), NETWORKS)
+WIDE = {"hidden": 64, "query_hidden": 32, "heads": 4}
 LABELS = torch.tensor([[1, 2], [3, 8]])
 
 
@@ -156,6 +157,31 @@ def test_bfloat16_stays_near(method: str, own: dict) -> None:
     assert METHODS[method].one_span is (found.steps is None and bool((found.score == 1).all()))
     if METHODS[method].one_span:
         torch.testing.assert_close(found.span_sec, expected.span_sec, rtol=0.1, atol=0.5)
+
+
+@pytest.mark.parametrize("method", ALL)
+def test_new_networks_tell_steps_apart(method: str) -> None:
+    # Steps whose rows began alike kept MHA on a plateau (docs/ablation.md).
+    torch.manual_seed(0)
+    batch, network = single(make_batch([16] * 9, [8] * 9)), build_network(method=method, **SIZES | WIDE).eval()
+    # Words of sentences have much in common, as in real ones.
+    batch.words.mul_(0.2).add_(0.5 * torch.randn(SIZES["word_dim"]))
+    network.fit_features(list(batch.features))
+    differing: dict[str, float] = {}
+
+    def size(x: Tensor) -> float:
+        return float(x.detach().square().mean().sqrt())
+
+    def watch(name: str, taken: tuple, rows: object) -> None:
+        if name == "positions":
+            differing[name] = size(rows - taken[0]) / size(taken[0])
+        elif isinstance(rows, Tensor) and rows.ndim > 2 and rows.shape[-2] == 16 and rows.shape[-1] > 1:
+            differing[name] = size(rows - rows.mean(dim=-2, keepdim=True)) / size(rows)
+
+    for name, module in network.named_children():
+        module.register_forward_hook(lambda _, taken, rows, name=name: watch(name, taken, rows))
+    network(batch)
+    assert all(share > 0.05 for share in differing.values()), differing
 
 
 def test_impossible_inputs_are_refused() -> None:

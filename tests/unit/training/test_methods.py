@@ -79,7 +79,7 @@ def test_from_training_to_scores(data, tmp_path: Path, method: str) -> None:
     assert history[["loss", "validation_loss", *LOSSES[method]]].notna().all(axis=None)
     run = json.loads((tmp_path / "run.json").read_text())
     assert run["method"] == method
-    assert run["alignment"] == ("attention" if "alignment" in METHODS[method].settings.model_fields else None)
+    assert run["alignment"] == ("swap" if "alignment" in METHODS[method].settings.model_fields else None)
     assert load_checkpoint(tmp_path / "checkpoint.safetensors")[1]["sizes"]["method"] == method
     candidates = predict_run(
         checkpoint=tmp_path / "checkpoint.safetensors", **data.inputs(), splits=["test"], output=tmp_path / "p.jsonl"
