@@ -103,7 +103,6 @@ class Mlvi(MomentNetwork[MlviPrediction]):
         self.query_encoder = QueryEncoder(word_dim, hidden=query_hidden, dropout=lstm_dropout)
         self.video_encoder = VideoEncoder(video_dim, hidden=hidden, dropout=dropout)
         self.gate = nn.Linear(2 * query_hidden, hidden)
-        nn.init.ones_(self.gate.bias)  # Gates near 0 would leave little of the steps beside the next layers' biases.
         self.convolutions = nn.ModuleList(
             nn.Conv1d(hidden, hidden, 3, padding=2**layer, dilation=2**layer) for layer in range(layers)
         )

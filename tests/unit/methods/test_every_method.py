@@ -175,7 +175,7 @@ def test_new_networks_tell_steps_apart(method: str) -> None:
     def watch(name: str, taken: tuple, rows: object) -> None:
         if name == "positions":
             differing[name] = size(rows - taken[0]) / size(taken[0])
-        elif isinstance(rows, Tensor) and rows.ndim > 2 and rows.shape[-2] == 16 and rows.shape[-1] > 1:
+        elif isinstance(rows, Tensor) and rows.ndim > 2 and rows.shape[-2] == 16 and rows.shape[-1] >= 32:  # no scores
             differing[name] = size(rows - rows.mean(dim=-2, keepdim=True)) / size(rows)
 
     for name, module in network.named_children():
