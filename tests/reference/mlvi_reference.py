@@ -68,7 +68,8 @@ def read(weights: Weights, words: Vectors, clip: np.ndarray) -> tuple[float, Vec
 
 def clip(weights: Weights, features: np.ndarray, span: Span) -> np.ndarray:
     steps = [linear(weights, "retrieval.projection", x) for x in standardised(weights, features)]
-    return mean_between(steps, *cut(span))
+    # A span beside the video has the nearest part of it.
+    return mean_between(steps, min(max(span[0], 0.0), 1 - 1e-6), min(max(span[1], 1e-6), 1.0))
 
 
 def caption(weights: Weights, states: Vectors, tokens: list[int]) -> float:

@@ -136,7 +136,7 @@ class TripNetSettings(MethodSettings):
     rollouts: Annotated[int, Field(gt=0, description="Rollouts of each query in a training step.")] = 8
     discount: Annotated[float, Field(ge=0, le=1, description="Of later rewards.")] = 0.9
     step_cost: Annotated[float, Field(ge=0, description="Taken from the reward of every move.")] = 0.01
-    entropy_weight: Annotated[float, Field(ge=0, description="Weight of the policy's entropy.")] = 0.01
+    entropy_weight: Annotated[float, Field(ge=0, description="Weight of the policy's entropy.")] = 0.05
     value_weight: Annotated[float, Field(ge=0, description="Weight of the error of expected rewards.")] = 0.5
 
 

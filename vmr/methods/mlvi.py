@@ -174,7 +174,7 @@ class Mlvi(MomentNetwork[MlviPrediction]):
         return Losses(total=total, parts={"match": match, "offset": offset, "retrieval": retrieval, "words": words})
 
     def training_loss(self, batch: Batch, targets: Targets, *, stage: str) -> Losses:
-        """All losses; the total is that of the stage's part, or of both where the stage is another."""
+        """All losses; the total has those of the stage alone."""
         found = super().training_loss(batch, targets, stage=stage)
         if stage == "proposals":
             return Losses(total=found.parts["match"] + found.parts["offset"], parts=found.parts)

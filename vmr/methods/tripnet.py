@@ -95,7 +95,7 @@ class TripNet(MomentNetwork[TripPrediction]):
         rollouts: of each query in a training step, K.
         discount: of later rewards (reading: 0.9).
         step_cost: taken from the reward of every move (reading: 0.01).
-        entropy_weight: of the policy's entropy, which keeps it from choosing too early (reading: 0.01).
+        entropy_weight: of the policy's entropy, which keeps it from choosing too early (reading: 0.05).
         value_weight: of the squared error of the expected rewards.
     """
 
