@@ -14,11 +14,12 @@ from pathlib import PurePath
 
 from vmr.names import VIDEO_EXTENSIONS
 
+_WATCH = "watch?v="  # of an address of YouTube, whose videos are named by what follows
 _EXTENSIONS = frozenset(VIDEO_EXTENSIONS)
 
 
 def plain_name(written: str) -> str:
-    r"""A name without folders and blanks around it, in composed letters.
+    r"""A name without folders and blanks around it, in composed letters; of an address the id of the video.
 
     >>> plain_name("videos/3MSZA.mp4"), plain_name("C:\\films\\a.mp4"), plain_name("cafe\u0301")
     ('3MSZA.mp4', 'a.mp4', 'café')
@@ -26,7 +27,8 @@ def plain_name(written: str) -> str:
     name = written.strip()
     if not name.isascii():
         name = unicodedata.normalize("NFC", name)
-    return name.replace("\\", "/").rstrip("/").rpartition("/")[2].strip()
+    name = name.replace("\\", "/").rstrip("/").rpartition("/")[2].strip()
+    return name.removeprefix(_WATCH).partition("&")[0] if name.startswith(_WATCH) else name
 
 
 def extension_of(name: str) -> str:

@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 
 REQUIRED = ("video", "start", "end", "sentence")
 DELIMITERS = (",", ";", "\t", "|")
+_HALF = 2  # names of the required columns that no other line is likely to hold
+_MOST_ABOVE = 20  # lines of titles and remarks above a header
 _SEPARATOR = re.compile(r"sep=(.)\r?\n", re.IGNORECASE)
 
 
@@ -72,7 +74,11 @@ def read_table(path: Path) -> Table:
     first_line = 1
     if separator := _SEPARATOR.match(text):
         text, first_line = text[separator.end() :], 2
-    delimiter = separator[1] if separator else _delimiter(text, path)
+    above = lines_above_header(text)
+    if above:
+        logger.warning("%s: the %d lines above the header are not read", path, above)
+        text, first_line = "".join(text.splitlines(keepends=True)[above:]), first_line + above
+    delimiter = separator[1] if separator else _delimiter(text)
     records = _records(text, delimiter, path, first_line)
     line, names, fault = next(records, (1, [], ""))
     if fault:
@@ -125,6 +131,36 @@ def read_text(path: Path) -> str:
     return text
 
 
+def lines_above_header(text: str) -> int:
+    """How many of the first lines, titles or remarks, come before one that names all columns; 0 where none does."""
+    for number, line in enumerate(text.splitlines()[:_MOST_ABOVE]):
+        if max(_named(line)) == len(REQUIRED):
+            return number
+    return 0
+
+
+def names_columns(line: str) -> bool:
+    """Whether a line is the header of a table, perhaps an incomplete one."""
+    return max(_named(line)) >= _HALF
+
+
+def _named(line: str) -> list[int]:
+    """How many of the required columns a line names, by delimiter."""
+    return [len(set(REQUIRED) & set(map(column_of, cells_of(line, one)))) for one in DELIMITERS]
+
+
+def cells_of(line: str, delimiter: str) -> list[str]:
+    """The cells of one line; none where it is no line of a CSV."""
+    try:
+        return next(csv.reader([line], delimiter=delimiter, quotechar=_quote(line)), [])
+    except csv.Error:
+        return []
+
+
+def _quote(text: str) -> str:
+    return "'" if text.lstrip().startswith("'") else '"'
+
+
 def column_of(name: str) -> str | None:
     """The known column that a name of a header means, or None.
 
@@ -135,17 +171,10 @@ def column_of(name: str) -> str | None:
     return found.name if found else None
 
 
-def _delimiter(text: str, path: Path) -> str:
+def _delimiter(text: str) -> str:
     header = next(iter(text.lstrip().splitlines()), "")
-    try:
-        return max(
-            DELIMITERS, key=lambda one: sum(map(bool, map(column_of, next(csv.reader([header], delimiter=one)))))
-        )
-    except csv.Error as error:
-        raise AnnotationError(
-            f"{path}: a CSV with a header of the columns {', '.join(REQUIRED)} was expected; its first line cannot be "
-            f"read ({error}).{_other_format(text)}"
-        ) from error
+    named = _named(header)
+    return DELIMITERS[named.index(max(named))]
 
 
 def _other_format(text: str) -> str:
@@ -162,7 +191,9 @@ def _other_format(text: str) -> str:
 
 def _records(text: str, delimiter: str, path: Path, first_line: int) -> Iterator[tuple[int, list[str], str]]:
     """Line, cells and fault of each row; after a fault the next line is read as another row."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=True)
+    reader = csv.reader(
+        io.StringIO(text, newline=""), delimiter=delimiter, quotechar=_quote(text), strict=True, skipinitialspace=True
+    )
     begin = first_line
     while True:
         try:

@@ -152,9 +152,14 @@ def _records(content: Any, path: Path, problems: list[Problem]) -> Iterator[_Rec
                 yield _Record(where, str(number), dict(zip(names, values, strict=True)), {})
         return
     if isinstance(content, dict) and isinstance(content.get("videos"), list):
+        if any(isinstance(entry, dict) and "clips" in entry for entry in content["videos"]):
+            raise AnnotationError(
+                f"{path}: `videos` is a list, as in the files of Ego4D, whose clips and annotators are nested. Convert "
+                "it to a CSV: a row for each query with clip_uid, clip_start_sec, clip_end_sec and query."
+            )
         raise AnnotationError(
-            f"{path}: `videos` is a list, as in the files of Ego4D, whose clips and annotators are nested. Convert "
-            "it to a CSV: a row for each query with clip_uid, clip_start_sec, clip_end_sec and query."
+            f"{path}: has the lists {', '.join(content)}, as files after COCO's. Convert it to a CSV: a row for each "
+            "sentence with video, start, end and sentence."
         )
     if isinstance(content, dict) and _is_record(content):
         content = [content]
@@ -290,7 +295,7 @@ def _parse(records: Sequence[_Record], path: Path) -> ParsedFile:
         text, named = clean_sentence(str(sentence)), values.get("query_id") is not None
         parsed.add(query_of(record.key, record.where, str(video), windows, text, is_named=named))
         duration = values.get("duration")
-        seconds = finite_or_none(duration)
+        seconds = _seconds_or_none(duration)
         if duration is None and fps and fps > 0 and (count := finite_or_none(values.get("frames"))):
             seconds = count / fps
         if seconds is not None and seconds > 0:
@@ -314,16 +319,19 @@ def _windows(record: _Record, fps: float | None, in_frames: bool) -> list[Window
             "public, as that of QVHighlights, cannot be scored here"
         )
     given = values["windows"] if "windows" in values else [values["start"], values.get("end")]
-    listed = given if isinstance(given, list) and given and all(isinstance(one, list) for one in given) else [given]
+    several = isinstance(given, list) and given and all(isinstance(one, list | dict) for one in given)
+    listed = given if several else [given]
     name = "windows" if "windows" in values else "start"
     unit = "frames" if in_frames else units.get(name, "s")
     windows = []
     for window in listed:
+        if isinstance(window, dict) and {"start", "end"} <= set(own := choose(window)):
+            window = [window[own[key][0]] for key in ("start", "end")]
         if not isinstance(window, list) or len(window) != 2:
             raise ValueError(f"[start, end] in seconds was expected, found {str(window)[:80]}")
         times = []
         for time in window:
-            if isinstance(time, str) and "windows" not in values:
+            if isinstance(time, str):
                 times.append(parse_time(time, unit=unit, fps=fps))
             elif (number := finite_or_none(time)) is None:
                 raise ValueError(f"[start, end] in seconds was expected, found {str(window)[:80]}")
@@ -331,6 +339,14 @@ def _windows(record: _Record, fps: float | None, in_frames: bool) -> list[Window
                 times.append(number if unit == "s" else parse_time(repr(number), unit=unit, fps=fps))
         windows.append((times[0], times[1]))
     return windows
+
+
+def _seconds_or_none(value: Any) -> float | None:
+    """A duration in seconds, also written as text; None where it is none."""
+    try:
+        return parse_time(value) if isinstance(value, str) else finite_or_none(value)
+    except ValueError:
+        return None
 
 
 def consensus(votes: Any) -> Window:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import math
 import unicodedata
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,10 +18,15 @@ _SAVE_AS = 'Save it as "CSV UTF-8" (comma or semicolon), and name that file.'
 _NO_TEXT = {
     b"PK\x03\x04": "a workbook of Excel or OpenOffice (.xlsx, .ods), or another zip archive",
     b"\xd0\xcf\x11\xe0": "a workbook of Excel (.xls)",
-    b"\x1f\x8b": "compressed by gzip; unpack it (gunzip)",
     b"%PDF": "a PDF",
     b"SQLite format 3": "an SQLite database",
     b"\x89HDF": "an HDF5 file",
+    b"\x93NUMPY": "an array of NumPy",
+    b"PAR1": "a Parquet file",
+    b"MATLAB": "a file of MATLAB",
+    b"<html": "a page in HTML (as some programs write .xls)",
+    b"<table": "a page in HTML (as some programs write .xls)",
+    **{b"\x80" + bytes([version]): "a pickle of Python" for version in range(2, 6)},
 }
 Window = tuple[float, float]  # start and end in seconds
 
@@ -132,7 +139,7 @@ def settle_video_ids(files: Iterable[ParsedFile]) -> None:
 
 
 def read_bytes(path: Path) -> bytes:
-    """Bytes of an annotation file in UTF-8 without byte order mark, also where it is in UTF-16.
+    """Bytes of an annotation file in UTF-8 without byte order mark, also where it is in UTF-16 or packed by gzip.
 
     Raises:
         AnnotationError: the file is missing, unreadable, empty, or no text.
@@ -146,6 +153,11 @@ def read_bytes(path: Path) -> bytes:
         ) from error
     except OSError as error:
         raise AnnotationError(f"{path}: cannot be read ({error}). An annotation file was expected.") from error
+    if content.startswith(b"\x1f\x8b"):
+        try:
+            content = gzip.decompress(content)
+        except (OSError, EOFError, zlib.error) as error:
+            raise AnnotationError(f"{path}: cannot be unpacked as gzip ({error}). Copy it again.") from error
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):  # as Excel saves "Unicode text"
         try:
             content = content.decode("utf-16").encode("utf-8", "surrogatepass")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from vmr.annotations.charades_sta import parse_charades_sta
-from vmr.annotations.csv_table import DELIMITERS, REQUIRED, column_of
+from vmr.annotations.csv_table import DELIMITERS, REQUIRED, cells_of, lines_above_header, names_columns
 from vmr.annotations.eaf import parse_eaf
 from vmr.annotations.json_files import parse_json
 from vmr.annotations.moments import MOMENT_COLUMNS
@@ -17,6 +17,7 @@ from vmr.annotations.via import VIA_HEADER
 from vmr.errors import AnnotationError
 
 # `activitynet_captions` is an older name for JSON of any layout.
+_SUBRIP = re.compile(rb"\d+\r?\n\d+:\d\d:\d\d,\d+ -->")
 FORMATS = ("auto", "charades_sta", "activitynet_captions", "json", "csv", "eaf")
 
 
@@ -91,21 +92,26 @@ def detect_format(path: Path) -> str:
     if any(VIA_HEADER.encode() in line for line in lines):
         return "csv"
     first = lines[1 if lines[0].lower().startswith(b"sep=") and len(lines) > 1 else 0].decode("utf-8", errors="replace")
-    if set(MOMENT_COLUMNS) <= set(_cells(first, ",")):
+    if set(MOMENT_COLUMNS) <= set(cells_of(first, ",")):
         return "moments"
-    if any(set(REQUIRED) <= set(map(column_of, _cells(first, one))) for one in DELIMITERS):
+    texts = [line.decode("utf-8", errors="replace") for line in lines]
+    if names_columns(first) or lines_above_header("\n".join(texts)):
         return "csv"
     if any(b"##" in line for line in lines):
         return "charades_sta"
     raise AnnotationError(
         f"{path}: the format cannot be told. Expected Charades-STA lines (`video start end##sentence.`), JSON as "
         f"docs/data.md lists it, a CSV with the columns {', '.join(REQUIRED)}, a document of ELAN (.eaf), or a table "
-        f"of moments (CSV with {', '.join(MOMENT_COLUMNS)}); it begins with {first[:80]!r}."
+        f"of moments (CSV with {', '.join(MOMENT_COLUMNS)}); it begins with {first[:80]!r}.{_hint(content, first)}"
     )
 
 
-def _cells(line: str, delimiter: str) -> list[str]:
-    try:
-        return next(csv.reader([line], delimiter=delimiter), [])
-    except csv.Error:
-        return []
+def _hint(content: bytes, first: str) -> str:
+    """What to do about a file that is known, though not read."""
+    if content.startswith(b"WEBVTT") or _SUBRIP.match(content):
+        return " These are subtitles: make a CSV with a row for each sentence."
+    if content.startswith(b"<"):
+        return " XML is read of ELAN only: export a CSV."
+    if any(len(cells_of(first, one)) >= len(REQUIRED) for one in DELIMITERS):
+        return f" A table begins with the names of its columns, such as `{','.join(REQUIRED)}`."
+    return ""

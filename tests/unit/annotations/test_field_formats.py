@@ -99,8 +99,19 @@ def test_durations_of_frames_and_faults_of_exports(tmp_path):
         (json.dumps(["a", "b"]), "a list of str.*Convert"),
         ('{"a": 1', "not JSON .*Make or copy it again"),
         (b"PK\x03\x04workbook", "workbook of Excel"),
-        (gzip.compress(b"{}", mtime=0), "gunzip"),
-        (b"<html></html>", "format cannot be told"),
+        (
+            json.dumps({"videos": [{"id": 1}], "annotations": []}),
+            "the lists videos, annotations, .*Convert",
+        ),
+        (gzip.compress(b"{}", mtime=0)[:-1], "cannot be unpacked as gzip"),
+        (b"<html></html>", "a page in HTML"),
+        (b'<?xml version="1.0"?><annotations/>', "format cannot be told.*XML is read of ELAN only"),
+        ("1\n00:00:01,000 --> 00:00:02,500\nA man walks.\n", "These are subtitles"),
+        ("WEBVTT\n\n00:01.000 --> 00:02.500\nA man walks.\n", "These are subtitles"),
+        ("a,0.5,1.5,A man walks.\n", "A table begins with the names of its columns"),
+        ("video,start,duration,sentence\na,1,2,A.\n", "end not found in 'video, start, duration, sentence'"),
+        (b"PAR1\x15", "a Parquet file"),
+        (b"\x80\x04\x95", "a pickle of Python"),
         (b"%PDF-1.4", "is a PDF"),
     ],
 )
@@ -108,6 +119,21 @@ def test_what_cannot_be_read_is_named_with_what_to_do(tmp_path, content, message
     with pytest.raises(AnnotationError, match=message) as caught:
         read(tmp_path, content)
     assert "Fetch" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"timestamps": [["0.5", "1.5"]], "sentences": ["A man walks."], "duration": "10"},
+        {"timestamps": [["0:00.5", "00:00:01.5"]], "sentences": ["A man walks."], "duration": 10},
+        {"timestamps": [{"start": 0.5, "end": 1.5}], "sentences": ["A man walks."], "duration": 10},
+    ],
+)
+@pytest.mark.parametrize("pack", [str.encode, lambda text: gzip.compress(text.encode())])
+def test_times_of_json_as_text_and_as_objects(tmp_path, entry, pack):
+    (part,) = read(tmp_path, pack(json.dumps({"a": entry}))).values()
+    assert [(own.start_sec, own.end_sec) for own in part.queries] == [(0.5, 1.5)]
+    assert part.durations == {"a": 10.0} and not part.malformed
 
 
 def test_a_file_of_several_splits_is_divided(tmp_path):

@@ -144,7 +144,7 @@ def test_ids_that_name_no_video_cost_one_row(parse, video_id):
         ("video,start,end\na,1,2\n", r"sentence not found in 'video, start, end'. `sentence` may also be called query"),
         ("video,start,start_sec,end,text\n", "start and start_sec both mean start"),
         (HEADER + 'a,1,2,"open\nb,1,2,Two.\n', r"mine\.csv:2: not a row of a CSV .*quotes"),
-        (b"\x1f\x8b\x08", "compressed by gzip"),
+        (b"\x1f\x8b\x08", "cannot be unpacked as gzip"),
         (b"\xd0\xcf\x11\xe0\xa1", "workbook of Excel"),
         (HEADER + "a,x,2,One.\n", r"not one usable row for the split train; .*mine\.csv:2: the start 'x'"),
         ((HEADER + GOOD).encode("utf-16")[:-1], "UTF-16"),

@@ -34,9 +34,14 @@ def read(tmp_path, content):
         "Tier\tBegin Time - hh:mm:ss.ms\tBegin Time - ss.msec\tEnd Time - hh:mm:ss.ms\tEnd Time - ss.msec\tAnnotation\t"
         "File Name\r\nx\t00:00:00.500\t0.5\t00:00:01.500\t1.5\tA man; walks.\ta.mp4\r\n",
         HEAD + "C:\\films\\a.MP4,0.5,1.5,A man; walks.\r\n",
+        HEAD + "https://www.youtube.com/watch?v=a&t=5s,0.5,1.5,A man; walks.\r\n",
+        "'video','start','end','sentence'\r\n'a',0.5,1.5,'A man; walks.'\r\n",
+        "My sentences,,,\r\n,,,\r\n" + HEAD + "a,0.5,1.5,A man; walks.\r\n",
+        "sep=,\r\n# of Monday\r\n" + HEAD + "a,0.5,1.5,A man; walks.\r\n",
     ],
     ids=["sep", "decimal commas", "SubRip", "surplus cells", "surplus columns", "UTF-16", "units", "milliseconds",
-         "frames", "timecode", "words", "ELAN", "Windows path"],
+         "frames", "timecode", "words", "ELAN", "Windows path", "address",
+         "single quotes", "title", "sep and remark"],
 )  # fmt: skip
 def test_a_row_of_a_spreadsheet_is_read(tmp_path, content):
     (query,) = read(tmp_path, content).queries

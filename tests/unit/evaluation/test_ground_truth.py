@@ -50,8 +50,8 @@ def test_formats_are_told_by_content(files, name, kind):
 
 
 def test_a_file_of_no_known_format_is_named(files):
-    (files / "odd.tsv").write_text("video\tstart\tend\n")
-    with pytest.raises(AnnotationError, match=r"odd\.tsv: the format cannot be told.*begins with 'video"):
+    (files / "odd.tsv").write_text("film\tstart\tscore\n")
+    with pytest.raises(AnnotationError, match=r"odd\.tsv: the format cannot be told.*begins with 'film"):
         detect_format(files / "odd.tsv")
 
 

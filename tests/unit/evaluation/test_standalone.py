@@ -28,10 +28,11 @@ bad_spans = st.sampled_from(
 )
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 # Drawn moments lie anywhere, as times in another unit do, which are refused (tests/unit/annotations/test_units.py).
 @mock.patch("vmr.evaluation.ground_truth.wrong_unit", new=lambda *_: "")
 @mock.patch("vmr.evaluation.standalone._refuse_other_unit", new=lambda *_: None)
+# Below the patches, which would hide it from hypothesis.
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     videos=st.lists(st.tuples(st.integers(2, 40), st.lists(truths, min_size=1, max_size=3)), min_size=1, max_size=5),
     data=st.data(),
