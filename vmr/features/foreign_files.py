@@ -11,10 +11,12 @@ import h5py
 import numpy as np
 import torch
 from jaxtyping import Float
+from safetensors import SafetensorError
+from safetensors.torch import load_file as load_safetensors
 
 from vmr.errors import FeatureError
 
-SUFFIXES = (".npy", ".npz", ".pt", ".pth")
+SUFFIXES = (".npy", ".npz", ".pt", ".pth", ".safetensors")
 # Of several arrays with two axes in one file or group, the one called so is taken.
 _ARRAY_NAMES = ("c3d_features", "features", "feature", "feats", "feat")
 _CROPS = (10, 5)
@@ -23,6 +25,7 @@ _LARGEST_BYTES = 4 << 30
 # What NumPy, torch and h5py raise for damaged and hostile files.
 ARRAY_ERRORS = (
     *(OSError, ValueError, TypeError, LookupError, EOFError, RuntimeError, MemoryError, OverflowError),
+    SafetensorError,
     *(pickle.UnpicklingError, zipfile.BadZipFile, zlib.error, tokenize.TokenError),
 )
 
@@ -33,16 +36,35 @@ def array_in_file(path: Path, inside: str) -> object:
     Raises:
         FeatureError: it holds several, or no array that may be read.
     """
+    held = content_of(path)
+    if not isinstance(held, dict):
+        return held
+    if len(held) == 1 and not inside:
+        return next(iter(held.values()))
+    return held[_chosen({name: own.shape for name, own in held.items()}, inside, path.suffix.lower())]
+
+
+def content_of(path: Path) -> object:
+    """The array of a file, or its arrays by name where it is a dictionary of them.
+
+    Args:
+        path: a file with one of `SUFFIXES`.
+
+    Raises:
+        FeatureError: it claims more than an honest file has.
+    """
     if zipfile.is_zipfile(path):  # both .npz and .pt
         with zipfile.ZipFile(path) as archive:
             refuse_large(sum(member.file_size for member in archive.infolist()))
     suffix = path.suffix.lower()
+    if suffix == ".safetensors":
+        refuse_large(path.stat().st_size)
+        return {name: _of_tensor(own) for name, own in load_safetensors(path).items()}
     if suffix in (".pt", ".pth"):
         value = torch.load(path, map_location="cpu", weights_only=True)
         if isinstance(value, dict):
-            arrays = {str(name): own for name, own in value.items() if isinstance(own, torch.Tensor)}
-            value = arrays[_chosen({name: tuple(own.shape) for name, own in arrays.items()}, inside, suffix)]
-        return value.detach().float().numpy() if isinstance(value, torch.Tensor) else value
+            return {str(name): _of_tensor(own) for name, own in value.items() if isinstance(own, torch.Tensor)}
+        return _of_tensor(value) if isinstance(value, torch.Tensor) else value
     if suffix == ".npy" and _holds_objects(path):
         raise ValueError("holds Python objects, which are not loaded, since they may run code; save the array alone")
     # Mapped, a file that claims more than it holds is refused instead of taking the memory for it.
@@ -50,10 +72,11 @@ def array_in_file(path: Path, inside: str) -> object:
     if suffix != ".npz":
         return loaded
     with loaded:
-        if len(loaded.files) == 1 and not inside:
-            return loaded[loaded.files[0]]
-        arrays = {name: loaded[name] for name in loaded.files}
-        return arrays[_chosen({name: own.shape for name, own in arrays.items()}, inside, suffix)]
+        return {name: loaded[name] for name in loaded.files}
+
+
+def _of_tensor(tensor: torch.Tensor) -> np.ndarray:
+    return tensor.detach().float().numpy()
 
 
 def _holds_objects(path: Path) -> bool:

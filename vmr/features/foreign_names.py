@@ -121,9 +121,14 @@ def what_is_held(
     if usable:
         return f'It holds {listed}. Name the one to take, such as `pattern: "{usable[0]}"`.'
     if patterns:
-        return f"It holds {listed}, which are not read. Save arrays as .npy, .npz, .pt or .pth, or as one HDF5 file."
+        return (
+            f"It holds {listed}, which are not read. Save arrays as .npy, .npz, .pt, .pth or .safetensors, or as one "
+            "HDF5 file."
+        )
     kinds = Counter(name.rpartition(".")[2] if "." in name else "names without extension" for name in names)
     counted = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common(_SHOWN))
+    if len(names) <= _SHOWN and not any("." in name for name in names):
+        return f"It holds {', '.join(names)}; expected an array for each video, by id."
     close = difflib.get_close_matches(video_ids[0], names, n=1, cutoff=0.3) or [names[0]]
     return f"It holds {len(names):,} names ({counted}); the nearest to {video_ids[0]} is {close[0]}."
 

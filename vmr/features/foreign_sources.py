@@ -13,12 +13,21 @@ from jaxtyping import Float
 
 from vmr.config import ImportSettings
 from vmr.errors import FeatureError
-from vmr.features.foreign_files import ARRAY_ERRORS, SUFFIXES, array_in_file, array_in_hdf5, first_line, two_dimensional
+from vmr.features.foreign_files import (
+    ARRAY_ERRORS,
+    SUFFIXES,
+    array_in_file,
+    array_in_hdf5,
+    content_of,
+    first_line,
+    two_dimensional,
+)
 from vmr.features.foreign_names import ID, HeldNames, Pattern, joined_source, what_is_held
 from vmr.names import ImportLayout
 
 _LENGTHS_DIFFER = 0.05  # of joined sources, at most; or two steps
 _FEW_GROUPS = 8  # at the root of a file whose videos lie in groups of kinds
+ONE_FILE = (".npz", ".pt", ".pth", ".safetensors")  # dictionaries with an array per video
 _MOST_LISTED = 20_000  # names that are looked at for a message
 
 
@@ -76,10 +85,14 @@ def open_source(settings: ImportSettings) -> Iterator[FeatureSource]:
 def _opened(path: Path, layout: ImportLayout, pattern: str | None, stack: ExitStack) -> FeatureSource:
     if layout == "npy_folder":
         return _Folder(path, pattern)
+    if path.suffix.lower() in ONE_FILE:
+        return _Dictionary(path, pattern)
     try:
         file = stack.enter_context(h5py.File(path, "r", locking=False))
     except OSError as error:
-        raise FeatureError(f"{path}: not a readable HDF5 file ({error}).") from error
+        raise FeatureError(
+            f"{path}: not a readable HDF5 file ({error}). One file of all videos may also be {', '.join(ONE_FILE)}."
+        ) from error
     return _Hdf5(path, pattern, file)
 
 
@@ -131,23 +144,22 @@ class _Folder(FeatureSource):
         if not path.is_dir():
             raise FeatureError(f"{path}: no such folder of feature files.")
         own = Pattern.of(pattern) if pattern else Pattern()
-        self._folder, self._inside = path / own.folder, own.inside
-        there = sorted(entry.name for entry in self._folder.iterdir()) if self._folder.is_dir() else []
-        names: dict[str, str] = {}
-        if pattern:
-            names = {key: name for name in there if (key := own.key(name)) is not None}
-        else:
-            for suffix in SUFFIXES:
-                for name in there:
-                    if name.lower().endswith(suffix) and len(name) > len(suffix):
-                        names.setdefault(name[: -len(suffix)], name)
-        self._held = HeldNames(names)
+        self._inside = own.inside
+        places = [path / own.folder]
+        if not pattern and len(folders := [entry for entry in path.iterdir() if entry.is_dir()]) <= _FEW_GROUPS:
+            places += sorted(folders)  # train/ID.npy beside test/ID.npy
+        self._held = [(place, HeldNames(_files_by_key(place, own if pattern else None))) for place in places]
 
     def _file(self, video_id: str) -> tuple[Path, str] | None:
-        name = self._held.find(video_id)
-        if name is None:
+        places = [(place, name) for place, held in self._held if (name := held.find(video_id)) is not None]
+        if not places:
             return None
-        path, inside = self._folder / name, self._inside
+        if len(places) > 1 and places[0][0] != self.path:
+            held = ", ".join((place / name).relative_to(self.path).as_posix() for place, name in places)
+            raise FeatureError(
+                f'several files hold it ({held}); name one, such as `pattern: "{places[0][0].name}/{ID}.npy"`'
+            )
+        path, inside = Path(*places[0]), self._inside
         while inside and path.is_dir():
             part, _, inside = inside.partition("/")
             path /= part
@@ -186,6 +198,50 @@ class _Folder(FeatureSource):
             if path.is_file():
                 names.append(path.relative_to(self.path).as_posix())
         return what_is_held(sorted(names), video_ids, read=lambda name: name.lower().endswith(SUFFIXES))
+
+    def missing(self, video_id: str) -> str:
+        """Why a video has none, with the nearest name."""
+        return f"not in {self.path}{self._held[0][1].nearest(video_id)}"
+
+
+def _files_by_key(folder: Path, pattern: Pattern | None) -> dict[str, str]:
+    """Names of the files of features in a folder, by what stands for the id in them."""
+    there = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
+    if pattern:
+        return {key: name for name in there if (key := pattern.key(name)) is not None}
+    names: dict[str, str] = {}
+    for suffix in SUFFIXES:
+        for name in there:
+            if name.lower().endswith(suffix) and len(name) > len(suffix):
+                names.setdefault(name[: -len(suffix)], name)
+    return names
+
+
+class _Dictionary(FeatureSource):
+    """An array per video in one file of NumPy, torch or safetensors, which is held in memory."""
+
+    def __init__(self, path: Path, pattern: str | None) -> None:
+        super().__init__(path)
+        own = Pattern.of(pattern) if pattern else Pattern()
+        try:
+            held = content_of(path)
+        except ARRAY_ERRORS as error:
+            raise FeatureError(f"{path}: cannot be read ({first_line(error)}).") from error
+        if not isinstance(held, dict):
+            raise FeatureError(
+                f"{path}: one array for all videos; expected one for each, by id. Save a dictionary of them."
+            )
+        self._arrays = held
+        self._held = HeldNames({key: name for name in held if (key := own.key(name)) is not None})
+
+    def __call__(self, video_id: str) -> Float[np.ndarray, "N D"] | None:
+        """The array of a video."""
+        name = self._held.find(video_id)
+        return None if name is None else self._shaped(self._arrays[name], video_id)
+
+    def told(self, video_ids: Sequence[str]) -> str:
+        """What names the file has."""
+        return what_is_held(list(self._arrays)[:_MOST_LISTED], video_ids, read=lambda _: True)
 
     def missing(self, video_id: str) -> str:
         """Why a video has none, with the nearest name."""

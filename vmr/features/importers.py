@@ -289,6 +289,8 @@ def _add_file(digest: "hashlib._Hash", path: Path) -> None:
 
 def _told_by(source: Path) -> dict[str, Any] | None:
     """What an HDF5 file says of its making, where it does so as our own files do."""
+    if not h5py.is_hdf5(source):
+        return None
     with h5py.File(source, "r", locking=False) as file:
         try:
             told = json.loads(file.attrs["provenance"])

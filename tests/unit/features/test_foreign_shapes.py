@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from vmr.annotations.moments import MOMENT_COLUMNS, write_moments
 from vmr.config import ImportSettings
@@ -153,10 +154,35 @@ def test_a_folder_without_the_videos_is_told_by_what_it_holds(folder, files, sai
         imported(folder)
 
 
+def test_files_in_folders_of_splits_are_found(folder):
+    for video_id, array in ARRAYS.items():
+        save(folder / "in" / ("train" if video_id < "B" else "test") / f"{video_id}.npy", array)
+    same(imported(folder)[0])
+    save(folder / "in/test/3MSZA.npy", ARRAYS["3MSZA"])
+    _, coverage = imported(folder)
+    assert "several files hold it (test/3MSZA.npy, train/3MSZA.npy); name one" in coverage.loc["3MSZA", "reason"]
+    save(folder / "in/3MSZA.npy", 2 * ARRAYS["3MSZA"])  # what lies at the top counts
+    same(imported(folder)[0], ARRAYS | {"3MSZA": 2 * ARRAYS["3MSZA"]})
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".pt", ".safetensors"])
+def test_one_file_of_numpy_torch_or_safetensors_has_an_array_a_video(folder, suffix):
+    tensors = {f"v_{video_id}": torch.from_numpy(array) for video_id, array in ARRAYS.items()}
+    path = folder / f"all{suffix}"
+    if suffix == ".npz":
+        np.savez(path, **{name: tensor.numpy() for name, tensor in tensors.items()})
+    else:
+        (torch.save if suffix == ".pt" else save_file)(tensors, path)
+    same(imported(folder, path.name, "hdf5")[0])
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(FeatureError, match=rf"all\{suffix}: cannot be read"):
+        imported(folder, path.name, "hdf5")
+
+
 def test_a_file_without_the_videos_is_told_by_what_it_holds(folder):
     with h5py.File(folder / "in.h5", "w") as file:
         file["vid"], file["feat"] = [b"3MSZA"], np.ones((3, 100, 8))
-    with pytest.raises(FeatureError, match=r"2 names .*nearest to 3MSZA is (vid|feat)"):
+    with pytest.raises(FeatureError, match=r"It holds feat, vid; expected an array for each video, by id"):
         imported(folder, "in.h5", "hdf5")
     with h5py.File(folder / "in.h5", "w") as file:
         for kind in ("rgb", "flow"):
