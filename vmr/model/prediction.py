@@ -171,11 +171,15 @@ class ProposalPrediction(Prediction):
         top: int = 1,
         nms_threshold: float = 0.5,
     ) -> RankedSpans:
-        """The proposals of highest score, see `vmr.model.decode.rank_proposals`."""
+        """The proposals of highest score, see `vmr.model.decode.rank_proposals`; their scores through a sigmoid.
+
+        So scores lie between 0 and 1, as those of other methods do, and their order stays.
+        """
         counts = self.step_counts.to(start_sec.device)
-        return rank_proposals(
+        found = rank_proposals(
             self.share, self.score, self.valid_mask, counts, start_sec, end_sec, top=top, nms_threshold=nms_threshold
         )
+        return replace(found, score=found.score.sigmoid())
 
     def curves(self) -> dict[str, Float[Tensor, "B N"]]:
         """`inside`: sigmoid of the best score among proposals that cover the middle of a step; 0 without any."""

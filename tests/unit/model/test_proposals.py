@@ -23,8 +23,8 @@ def spans_of(prediction, times, *, top=5, nms_threshold=0.5, row=0):
     found = prediction.ranked(start, end, top=top, nms_threshold=nms_threshold)
     kept = found.valid_mask[row]
     return [
-        (*span, score)
-        for span, score in zip(found.span_sec[row][kept].tolist(), found.score[row][kept].tolist(), strict=True)
+        (*span, round(logit, 5))
+        for span, logit in zip(found.span_sec[row][kept].tolist(), found.score[row][kept].logit().tolist(), strict=True)
     ]
 
 
@@ -50,7 +50,7 @@ def test_ranking_is_that_of_the_reference(seed: int, threshold: float) -> None:
         )  # fmt: skip
         kept = found.valid_mask[row]
         assert int(kept.sum()) == len(expected) and kept[: len(expected)].all()
-        got = torch.cat([found.span_sec[row][kept], found.score[row][kept][:, None]], dim=1)
+        got = torch.cat([found.span_sec[row][kept], found.score[row][kept].logit()[:, None]], dim=1)
         torch.testing.assert_close(got, torch.tensor(expected, dtype=torch.float64), rtol=1e-6, atol=1e-7)
 
 

@@ -24,7 +24,7 @@ export function drawStrip(answer, duration) {
   shapes.push(...names.map((name) => shape(name, outline(curve, curve[name], peak, duration))));
   element("strip").replaceChildren(...shapes);
   const most = (values) => curve.start_sec[values.indexOf(Math.max(...values))];
-  const words = { start: "a start is likeliest", end: "an end" };
+  const words = { start: "a start is likeliest", end: "an end", inside: "the moment is likeliest" };
   const told = (name) => `${words[name] ?? `${name} is highest`} at ${clock(most(curve[name]))}`;
   element("strip").setAttribute(
     "aria-label",
