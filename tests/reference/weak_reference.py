@@ -1,7 +1,7 @@
 """What methods that learn from pairs compute, one pair at a time in plain Python and numpy."""
 
 import numpy as np
-from reference.neighbours_reference import Vectors, Weights, linear, relu, sigmoid, softmax, standardised
+from reference.neighbours_reference import Vectors, Weights, bi_lstm, linear, relu, sigmoid, softmax, standardised
 from reference.proposals_reference import iou
 
 
@@ -84,3 +84,53 @@ def causal_layer(weights: Weights, name: str, xs: Vectors, memory: Vectors | Non
         rows = [normalised(1, x + attend(f"{name}.other", x, memory)) for x in rows]
     inner = [linear(weights, f"{name}.inner.2", relu(linear(weights, f"{name}.inner.0", x))) for x in rows]
     return [normalised(2, x + y) for x, y in zip(rows, inner, strict=True)]
+
+
+def logan_rows(weights: Weights, features: np.ndarray, words: Vectors) -> tuple[Vectors, Vectors]:
+    """LoGAN's frames with their positions, and its words."""
+    frames = [relu(linear(weights, "video_encoder.projection", x)) for x in standardised(weights, features)]
+    size = len(frames[0])
+    half = (size + 1) // 2
+    for place, frame in enumerate(frames):
+        angles = [place * 10_000.0 ** (-i / max(half - 1, 1)) for i in range(half)]
+        frame += np.concatenate([np.sin(angles), np.cos(angles)])[:size]
+    states, _ = bi_lstm(weights, "query_encoder.lstm.lstm", words)
+    return frames, [linear(weights, "of_words", state) for state in states]
+
+
+def logan(weights: Weights, frames: Vectors, words: Vectors, *, passes: int) -> list[float]:
+    """The relevance of each frame to the sentence."""
+
+    def cosine(one: np.ndarray, other: np.ndarray) -> float:
+        return float(one @ other / np.linalg.norm(one) / np.linalg.norm(other))
+
+    def summed(logits: list[float], rows: Vectors) -> np.ndarray:
+        return sum(share * row for share, row in zip(softmax([9 * x for x in logits]), rows, strict=True))
+
+    told = []
+    for word in words:
+        seen = summed([cosine(frame, word) for frame in frames], frames)
+        told.append(linear(weights, "graph.of_words", np.concatenate([word, seen])))
+    attended, x = [], []
+    for frame in frames:
+        cosines = [cosine(frame, word) for word in words]
+        attended.append(summed(cosines, words))
+        x.append(linear(weights, "graph.of_frames", np.concatenate([frame, summed(cosines, told)])))
+    for number in range(passes):
+        messages = [summed([cosine(one, other) for other in x], x) for one in x]
+        both = [np.concatenate(pair) for pair in zip(x, messages, strict=True)]
+        x = [one + linear(weights, f"graph.passes.{number}", pair) for one, pair in zip(x, both, strict=True)]
+    joint = [linear(weights, "joint", np.concatenate(pair)) for pair in zip(frames, x, strict=True)]
+    return [cosine(one, words_of_it) for one, words_of_it in zip(joint, attended, strict=True)]
+
+
+def logan_average(relevance: list[float], parts: list[float] | None = None) -> float:
+    """Average in which the most relevant frames have most weight; frames count by their parts."""
+    parts = parts or [1.0] * len(relevance)
+    total = sum(part * np.exp(6 * value) for part, value in zip(parts, relevance, strict=True))
+    return float(np.log(total / sum(parts)) / 6)
+
+
+def logan_windows() -> list[tuple[float, float]]:
+    """Windows of a sixth, a third, a half and two thirds, a third of their length apart, in eighteenths."""
+    return [(at / 18, (at + size) / 18) for size in (3, 6, 9, 12) for at in range(0, 18 - size + 1, size // 3)]

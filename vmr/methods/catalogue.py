@@ -157,6 +157,13 @@ class TgaSettings(MethodSettings):
     margin: Annotated[float, Field(ge=0, description="Margin of the ranking loss (the authors' code: 0.2).")] = 0.2
 
 
+class LoganSettings(MethodSettings):
+    """LoGAN."""
+
+    passes: Annotated[int, Field(gt=0, description="Messages between the frames of a video.")] = 3
+    margin: Annotated[float, Field(ge=0, description="Margin of the ranking loss.")] = 0.2
+
+
 class ScnSettings(MethodSettings):
     """SCN."""
 
@@ -339,6 +346,18 @@ METHODS = _by_block(
             settings=TgaSettings,
             supervision="pairs",
             look=Look("#5f7a1f", "#a6c25a", dash="2 2 6 2", mark="square"),
+        ),
+        Method(
+            name="logan",
+            title="LoGAN (ours)",
+            paper="Tan et al., WACV",
+            year=2021,
+            about="frames that meet the words and each other in a graph, learnt from pairs without spans",
+            network="vmr.methods.logan:Logan",
+            settings=LoganSettings,
+            supervision="pairs",
+            negatives=1,
+            look=Look("#9a5b7f", "#d59abb", dash="3 2", mark="circle"),
         ),
         Method(
             name="scn",

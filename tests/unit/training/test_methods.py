@@ -41,6 +41,7 @@ LOSSES = {
     "drn": ["match_loss", "span_loss", "overlap_loss"],
     "tripnet": ["missed_loss", "policy_loss", "value_loss", "entropy_loss"],
     "mlvi": ["match_loss", "offset_loss", "retrieval_loss", "words_loss"],
+    "logan": ["pairs_loss"],
     "tga": ["pairs_loss"],
     "scn": ["words_loss", "rank_loss"],
     "ci_mha_query_blind": ["boundary_loss", "segmentation_loss"],
