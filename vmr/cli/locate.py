@@ -9,14 +9,12 @@ import typer
 
 from vmr.cli.groups import Output, app, is_file, refuse_inputs
 from vmr.errors import ConfigError, FeatureError, VideoError
-from vmr.names import Device
+from vmr.locate.settings import LocatorSettings
+from vmr.settings.options import options_from_sections
 
 if TYPE_CHECKING:
     from vmr.locate.answers import Answer
     from vmr.locate.extraction import Progress
-
-ModelPath = Annotated[Path, typer.Option(help="Model that `vmr export` wrote.", envvar="VMR_MODEL")]
-CachePath = Annotated[Path | None, typer.Option(help="Folder of features made before.", envvar="VMR_CACHE")]
 
 
 @app.command()
@@ -48,18 +46,16 @@ def export(
 
 
 @app.command()
+@options_from_sections
 def locate(
     things: Annotated[list[str], typer.Argument(metavar="VIDEO... QUERY...", help="Video files, then sentences.")],
     *,
-    model: ModelPath = Path("model.safetensors"),
+    opened: LocatorSettings,
     top: Annotated[int, typer.Option(help="Most moments of each answer.", min=1, max=100)] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line instead of text.")] = False,
     curve: Annotated[bool, typer.Option(help="With --json: the probabilities of every step too.")] = False,
     plot: Annotated[Path | None, typer.Option(help="Picture of the curves to write (.png, .svg, .pdf).")] = None,
     clip: Annotated[Path | None, typer.Option(help="Best moment as a video to write; numbered where several.")] = None,
-    features: Annotated[Path | None, typer.Option(help="Features at hand, instead of making them.")] = None,
-    cache: CachePath = None,
-    device: Device = "auto",
 ) -> None:
     """Find the moments of videos that sentences mean."""
     import json
@@ -68,13 +64,13 @@ def locate(
 
     from vmr.locate.answers import clock
 
-    videos, queries = _videos_and_queries(things, any_name=features is not None)
+    videos, queries = _videos_and_queries(things, any_name=opened.features is not None)
 
     from vmr.locate.drawing import check_outputs, cut_clip, plot_answers
     from vmr.locate.locator import Locator
 
     check_outputs(plot=plot, clip=clip)
-    locator = Locator.load(model, cache=cache, device=device, features=features)
+    locator = Locator.load(opened.model, cache=opened.cache, device=opened.device, features=opened.features)
     answers: list[Answer] = []
     failed = 0
     for video in videos:

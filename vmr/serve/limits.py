@@ -44,6 +44,23 @@ class Limits(Section):
         return round(self.max_uploads_mb * 10**6)
 
 
+class Listening(Section):
+    """Where the page is served, and to whom."""
+
+    host: Annotated[str, Field(description="Address to listen on; others than this machine's need a token.")] = (
+        "127.0.0.1"
+    )
+    port: Annotated[int, Field(ge=0, le=65535, description="Port; 0: any that is free.")] = 8000
+    token: Annotated[
+        str | None,
+        Field(
+            description="What visitors must show; random where one is needed.",
+            json_schema_extra={"envvar": "VMR_TOKEN"},
+        ),
+    ] = None
+    allow_host: list[str] = Field(default_factory=list, description="Another name by which the server is called.")
+
+
 class RefusedError(Exception):
     """A refused request, with a message for the visitor."""
 

@@ -6,7 +6,7 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
@@ -15,10 +15,10 @@ import uvicorn
 from vmr.errors import ConfigError
 from vmr.locate.cache import default_cache
 from vmr.locate.locator import Locator
-from vmr.names import Device
+from vmr.locate.settings import LocatorSettings
 from vmr.serve.app import Page, build_app
 from vmr.serve.guard import access_for, is_loopback
-from vmr.serve.limits import Limits
+from vmr.serve.limits import Limits, Listening
 
 log = logging.getLogger(__name__)
 
@@ -29,43 +29,33 @@ _TOKEN_CHARS = 16
 
 def serve(
     *,
-    model: Path,
     videos: Path | None,
-    announce: Callable[[str], None],
-    host: str,
-    port: int,
-    token: str | None,
-    names: Sequence[str],
+    opened: LocatorSettings,
+    listening: Listening,
     limits: Limits,
-    cache: Path | None,
-    device: Device,
-    features: Path | None,
+    announce: Callable[[str], None],
 ) -> None:
     """Serve the page until a signal ends it.
 
     Args:
         announce: receives the address once the server can be reached.
-        host: address to listen on; one that other machines reach needs a token.
-        port: 0 for any free port.
-        token: that visitors must show; a random one where it is needed and not given.
-        names: more names by which visitors may call the server.
-        features: existing features, see `Locator`.
 
     Raises:
         ConfigError: the address cannot be used, the token is too short, or the folder does not exist.
         CheckpointError, FeatureError: see `Locator.load`.
     """
+    host, token = listening.host, listening.token
     if token is None and not is_loopback(host):
         token = secrets.token_urlsafe(24)
     if token is not None and (len(token) < _TOKEN_CHARS or not token.isascii() or not token.isprintable()):
         raise ConfigError(f"--token: expected at least {_TOKEN_CHARS} letters, digits or signs. Choose another one.")
-    listening = listen(host, port)
+    bound = listen(host, listening.port)
     try:
-        locator = Locator.load(model, cache=cache, device=device, features=features)
-        folder = (cache or default_cache()) / "uploads"
+        locator = Locator.load(opened.model, cache=opened.cache, device=opened.device, features=opened.features)
+        folder = (opened.cache or default_cache()) / "uploads"
         page = Page(locator, folder=videos, uploads=folder, limits=limits)
-        found = listening.getsockname()[1]
-        app = build_app(page, access_for(host, port=found, token=token, names=names))
+        found = bound.getsockname()[1]
+        app = build_app(page, access_for(host, port=found, token=token, names=listening.allow_host))
         config = uvicorn.Config(
             app,
             log_config=None,
@@ -77,11 +67,11 @@ def serve(
         )
         announce(address(host, found, token))
         try:
-            uvicorn.Server(config).run(sockets=[listening])
+            uvicorn.Server(config).run(sockets=[bound])
         except KeyboardInterrupt:
             log.info("ended")
     finally:
-        listening.close()
+        bound.close()
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -56,6 +56,8 @@ class Fields:
 def options_from_sections(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the settings of its sections as options, and give its function each section filled.
 
+    A field may name a variable of the environment that stands in for its option, as `json_schema_extra["envvar"]`.
+
     A parameter whose type is a section, maybe `Annotated` with `Fields`, makes an option of each setting. Its values
     are checked by the section before the function is called. So a wrong value is refused as in `config.yaml`.
 
@@ -104,7 +106,8 @@ def _parameter(
         default = None if optional else inspect.Parameter.empty
     elif get_origin(_without_none(field.annotation)) is dict:
         default = [f"{key}={value}" for key, value in (default or {}).items()]
-    annotation = Annotated[kind, given_as(help=path_help or _help(field))]
+    extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+    annotation = Annotated[kind, given_as(help=path_help or _help(field), envvar=extra.get("envvar"))]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 

@@ -1,0 +1,24 @@
+"""What `locate` and `serve` are asked to open."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from vmr.names import Device
+from vmr.settings.section import Section
+
+
+class LocatorSettings(Section):
+    """The model, and where its videos' features are."""
+
+    model: Annotated[
+        Path, Field(description="Model that `vmr export` wrote.", json_schema_extra={"envvar": "VMR_MODEL"})
+    ] = Path("model.safetensors")
+    features: Annotated[Path | None, Field(description="Features at hand, instead of making them.")] = None
+    cache: Annotated[
+        Path | None, Field(description="Folder of features made before.", json_schema_extra={"envvar": "VMR_CACHE"})
+    ] = None
+    device: Device = "auto"
