@@ -20,6 +20,10 @@ class AnnotationError(VmrError):
     """An annotation file is unreadable or not in the format that the configuration names."""
 
 
+class DatasetError(VmrError):
+    """The checks of a dataset found something that would make its scores worthless."""
+
+
 class VideoError(VmrError):
     """A video cannot be probed or decoded; becomes a row of the manifest, not a failed job."""
 

@@ -43,13 +43,14 @@ CASES = each("study_cases") | {"make_report"}
 EVALUATE = each("evaluate") | CASES | TABLE
 TRAIN = each("train") | EVALUATE
 BASELINES = {"compute_baselines"} | TABLE
+WORDS = {"check_annotations"} | TABLE
 EMBED = {"embed_queries"} | TRAIN
-OF_FEATURES = ("merge_features", "train", "evaluate", "study_cases")
+OF_FEATURES = ("merge_features", "check_features", "train", "evaluate", "study_cases")
 MERGE = {name: {f"{rule} {name}" for rule in OF_FEATURES} | TABLE for name in EXTRACTORS}
 EXTRACT = {name: {f"extract {name}"} | MERGE[name] for name in EXTRACTORS}
 DECODE = {"decode_frames"} | EXTRACT["i3d"] | EXTRACT["c3d"]
 PROBE = {"probe_videos"} | BASELINES | DECODE
-PARSE = {"parse_annotations"} | EMBED | PROBE
+PARSE = {"parse_annotations"} | WORDS | EMBED | PROBE
 NOTHING: set[str] = set()
 
 # Setting (as in config.yaml, below a dataset's `overrides`): another value, and what must rerun.
@@ -72,8 +73,8 @@ SETTINGS = {
     "features.c3d.mean": ("mean.npy", EXTRACT["c3d"]),
     "features.c3d.pca_components": (400, MERGE["c3d"]),
     "features.c3d.pca": ("pca.npz", MERGE["c3d"]),
-    "queries.vectors": ("other.txt", EMBED),
-    "queries.max_words": (20, EMBED),
+    "queries.vectors": ("other.txt", EMBED | WORDS),
+    "queries.max_words": (20, EMBED | WORDS),
     **{
         f"model.{key}": (value, TRAIN)
         for key, value in {
@@ -117,9 +118,9 @@ SECTION = {
     "videos": ("other_videos", PROBE),
     "test_splits": (
         {"test": ["test", "train"]},
-        {"compute_baselines"} | EVALUATE,
+        {"compute_baselines"} | EVALUATE | WORDS | each("check_features"),
     ),
-    "train_split": ("test", MERGE["c3d"] | MERGE["i3d"] | BASELINES),
+    "train_split": ("test", MERGE["c3d"] | MERGE["i3d"] | BASELINES | WORDS),
     "extractors": (["i3d"], TABLE),
     "shards": (2, PROBE),
     "published": ("published.csv", TABLE),
@@ -367,7 +368,7 @@ CODE = {
     "i3d": ("vmr/features/i3d.py", "\nimport", "\nCHANGED = 1\nimport", EXTRACT["i3d"]),
     "c3d": ("vmr/features/c3d.py", "\nimport", "\nCHANGED = 1\nimport", EXTRACT["c3d"]),
     "the PCA": ("vmr/features/pca.py", "\nimport", "\nCHANGED = 1\nimport", MERGE["i3d"] | MERGE["c3d"]),
-    "words": ("vmr/queries/tokenize.py", "\nfrom", "\nCHANGED = 1\nfrom", EMBED),
+    "words": ("vmr/queries/tokenize.py", "\nfrom", "\nCHANGED = 1\nfrom", EMBED | WORDS | each("check_features")),
     "the clock of frames": ("vmr/video/timeline.py", "\nimport", "\nCHANGED = 1\nimport", PROBE),
     "decoding": ("vmr/video/decord_server.py", "\nimport", "\nCHANGED = 1\nimport", DECODE),
     "sentences and spans": ("vmr/annotations/parse.py", "\nimport", "\nCHANGED = 1\nimport", PARSE),
@@ -403,7 +404,16 @@ def after_edits(finished, tmp_path_factory):
 def matrix(after_changes, after_edits):
     """What was changed, and what Snakemake plans, in the order of the pipeline."""
     order = ["parse_annotations", "compute_baselines", "embed_queries", "probe_videos", "decode_frames"]
-    order += ["extract", "merge_features", "train", "evaluate", "make_table", "study_cases"]
+    order += [
+        "extract",
+        "merge_features",
+        "check_annotations",
+        "check_features",
+        "train",
+        "evaluate",
+        "make_table",
+        "study_cases",
+    ]
 
     def row(changed, to, planned):
         names = sorted(rules_of(planned), key=lambda name: ([*order, "make_report"].index(name.split()[0]), name))

@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-from vmr.cli.groups import app
+from vmr.cli.groups import Manifests, Moments, Output, TrainSplit, app
+from vmr.config.sections import QuerySettings, VideoSettings
+from vmr.settings.options import Fields, options_from_sections
 
 
 @app.command()
@@ -44,3 +46,37 @@ def doctor(
     typer.echo(f"\n{dataset}: " + (f"{len(wrong)} checks found something wrong." if wrong else "nothing is wrong."))
     if wrong:
         raise typer.Exit(1)
+
+
+@app.command()
+@options_from_sections
+def check_dataset(
+    *,
+    moments: Moments,
+    report: Annotated[Path, typer.Option(help="JSON that `parse-annotations` wrote beside it.")],
+    vectors: Annotated[Path | None, typer.Option(help="Word vectors, to look at the sentences.")] = None,
+    features: Annotated[Path | None, typer.Option(help="Merged features, to look at them and the videos.")] = None,
+    manifests: Manifests = [],  # noqa: B006
+    train_split: TrainSplit = "train",
+    test_splits: Annotated[list[str], typer.Option(help="Splits that are scored.")],
+    queries: Annotated[QuerySettings, Fields("max_words")],
+    video: Annotated[VideoSettings, Fields("fps")],
+    accept_wrong: Annotated[bool, typer.Option(help="Go on where something is wrong.")] = False,
+    output: Output,
+) -> None:
+    """Check the files of a run before training, and stop where something is wrong (see `doctor`)."""
+    from vmr.doctor.check_dataset import check_dataset
+
+    check_dataset(
+        moments=moments,
+        report=report,
+        vectors=vectors,
+        features=features,
+        manifests=manifests,
+        train_split=train_split,
+        test_splits=test_splits,
+        max_words=queries.max_words,
+        fps=video.fps,
+        accept_wrong=accept_wrong,
+        output=output,
+    )

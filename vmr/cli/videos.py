@@ -80,6 +80,7 @@ def probe_videos(
     shard: Annotated[int, typer.Option(min=0, help="Number of the shard, from 0.")] = 0,
     shards: Annotated[int, typer.Option(min=1, help="How many shards there are.")] = 1,
     settings: Annotated[VideoSettings, Fields("probe_timeout_sec")],
+    accept_wrong: Annotated[bool, typer.Option(help="Go on where times cannot be seconds.")] = False,
     output: Output,
 ) -> None:
     """Ask ffprobe about every annotated video of a shard."""
@@ -95,6 +96,7 @@ def probe_videos(
         shards=shards,
         output=output,
         timeout_sec=settings.probe_timeout_sec,
+        accept_wrong=accept_wrong,
     )
 
 

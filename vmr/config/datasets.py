@@ -48,7 +48,7 @@ class DatasetSettings(Section):
     ] = []
     train_split: Annotated[str, Field(description="Split of the annotations to train on.")] = "train"
     accept_wrong: Annotated[
-        bool, Field(description="Go on where most moments of a split begin after their videos end.")
+        bool, Field(description="Go on where `vmr doctor` finds something wrong, such as times that are no seconds.")
     ] = False
     test_splits: Annotated[
         dict[str, list[str]],

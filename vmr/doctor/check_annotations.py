@@ -39,17 +39,25 @@ def check_annotations(
     tested = set(moments.loc[moments["split"].isin(list(test_splits)), "video_id"])
     units = [f"{split}: {reason}" for split, rows in moments.groupby("split") if (reason := past_ends(rows, durations))]
     return [
-        found(
+        skipped("annotations: unit of the times", "no video has been probed")
+        if to_be_probed and not durations
+        else found(
             "annotations: unit of the times",
             units,
             "Give seconds, or name the unit in the header of the column. Parsing and training stop on another unit.",
         ),
-        found("annotations: malformed lines", malformed, "They are left out. Correct the files."),
+        found(
+            "annotations: malformed lines",
+            malformed,
+            "They are left out. Correct the files.",
+            of=sum(split["lines"] for split in splits),
+        ),
         found("annotations: start at or after the end", empty, "They are left out.", level="note"),
         found(
             "annotations: past the end",
             _spans(moments[far], durations),
             "Clamped to the video, little or nothing is left. Are these the videos and durations that were annotated?",
+            of=int(length.notna().sum()),
         ),
         found(
             "annotations: a little past the end",
@@ -57,7 +65,12 @@ def check_annotations(
             f"Up to {PAST_END_SEC:g} s is usual; they are clamped in training, and scored raw and clamped.",
             level="note",
         ),
-        found("annotations: same annotation twice", _repeated(moments), "They count twice. Remove one of each."),
+        found(
+            "annotations: same annotation twice",
+            _repeated(moments),
+            "They count twice. Remove one of each.",
+            of=len(moments),
+        ),
         found(
             "annotations: video in training and test",
             sorted(trained & tested) if train_split not in test_splits else [],
@@ -69,6 +82,7 @@ def check_annotations(
             "annotations: unknown duration",
             sorted(map(str, unknown)),
             "Name CSV files of durations, or a folder of videos and run its probe_videos jobs.",
+            level="note",
         ),
     ]
 

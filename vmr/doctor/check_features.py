@@ -87,16 +87,27 @@ def check_features(
             if other != video_id:
                 result.same.append(f"{video_id} is {other}")
         told = read.told(wanted) if isinstance(read, FeatureSource) and len(result.missing) == len(wanted) else ""
-    prefix = f"features ({held.name}): "
+    prefix, there = f"features ({held.name}): ", len(wanted) - len(result.missing)
     return [
-        found(prefix + "missing", result.missing, f"{len(wanted):,} videos are annotated. {told or held.advice}"),
-        found(prefix + "unusable", result.unusable, "Expected an array of numbers, (steps, numbers). Make them again."),
+        found(
+            prefix + "missing",
+            result.missing,
+            f"{len(wanted):,} videos are annotated. {told or held.advice}",
+            level="note" if len(result.missing) < len(wanted) else "wrong",
+        ),
+        found(
+            prefix + "unusable",
+            result.unusable,
+            "Expected an array of numbers, (steps, numbers). Make them again.",
+            of=there,
+        ),
         skipped(prefix + "length against duration", "no video has been probed")
         if to_be_probed
         else found(
             prefix + "length against duration",
             result.length,
             "Are stride and frame rate right, and is it the same video? Such videos are left out.",
+            of=there,
         ),
         skipped(prefix + "frame rate", _why_no_rates(held))
         if not result.rates_compared
@@ -105,6 +116,7 @@ def check_features(
             result.rate,
             "The steps fit the video's own rate: extract from frames at a constant rate, or import without fps and "
             "stride, so that steps are spread over the duration.",
+            of=result.rates_compared,
         ),
         found(prefix + "NaN or infinity", result.not_finite, "Make the features of these videos again."),
         found(
@@ -117,11 +129,13 @@ def check_features(
             [f"{video_id}: {reason}" for video_id, reason in of_another_length(result.numbers).items()],
             "The import leaves these videos out, and training takes vectors of one length: make their features as the "
             "others'.",
+            of=there,
         ),
         found(
             prefix + "constant rows",
             result.constant,
             "Zeros or a still picture: black frames, a decoder that failed, or padding taken for features.",
+            of=there,
         ),
         found(
             prefix + "frozen stretches",
@@ -134,6 +148,7 @@ def check_features(
             prefix + "identical in two videos",
             result.same,
             "One video under two names, or a file copied by mistake: scores count it twice, or train on test.",
+            of=there,
         ),
     ]
 

@@ -37,13 +37,14 @@ def check_queries(moments: pd.DataFrame, vectors: Path, *, train_split: str, max
     trained = int((moments["split"] == train_split).sum())
     few = [f"{trained:,} in {train_split}"] if trained < FEWEST_SENTENCES else []
     return [
-        found("queries: without a word", empty, "Remove them, or write a sentence."),
+        found("queries: without a word", empty, "Remove them, or write a sentence.", of=len(named)),
         skipped("queries: without a known word", f"{vectors} is not there yet")
         if known is None
         else found(
             "queries: without a known word",
             unknown,
             "All of them look the same to a network. Are they English? Other vectors: `queries.vectors`.",
+            of=len(named),
         ),
         found("queries: longer than is read", long, f"Words after the first {max_words} are cut.", level="note"),
         found(

@@ -23,6 +23,7 @@ def check_videos(moments: pd.DataFrame, folder: Path) -> list[Finding]:
             [f"{video_id}{reason}" for video_id, reason in why_missing(folder, missing).items()],
             f"{len(there):,} of {len(wanted):,} are in {folder}, named by their ids. Sentences of the others count as "
             "wrong answers.",
+            level="note" if there else "wrong",
         )
     ]
 
@@ -47,8 +48,14 @@ def check_manifest(manifest: pd.DataFrame | None, annotated: Mapping[str, float]
             names[0],
             [f"{video_id}: {reason}" for video_id, reason in zip(bad["video_id"], bad["reason"], strict=True)],
             "Fetch them again; sentences of these videos count as wrong answers.",
+            level="note" if len(bad) < len(there) else "wrong",
         ),
-        found(names[1], lengths, "Is it the video that was annotated? A cut or padded copy shifts every span."),
+        found(
+            names[1],
+            lengths,
+            "Is it the video that was annotated? A cut or padded copy shifts every span.",
+            of=len(there),
+        ),
         found(
             names[2],
             [f"{video_id}: {rate:.3f}" for video_id, rate in zip(slow["video_id"], slow["fps"], strict=True)],

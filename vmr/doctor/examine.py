@@ -2,34 +2,30 @@
 
 import json
 import logging
+import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
+from itertools import islice
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-from jaxtyping import Float
 
 from vmr.annotations.moments import read_moments, video_durations
 from vmr.annotations.parse import parse_annotations
 from vmr.assets.registry import is_path
-from vmr.config import Config, DatasetSettings, ImportSettings
+from vmr.config import Config, DatasetSettings
 from vmr.doctor.check_annotations import check_annotations
-from vmr.doctor.check_features import HeldFeatures, check_features
+from vmr.doctor.check_features import check_features
 from vmr.doctor.check_queries import check_queries
 from vmr.doctor.check_videos import check_manifest, check_videos
 from vmr.doctor.findings import Finding, skipped
-from vmr.errors import AnnotationError, DamageError, FeatureError
-from vmr.features.foreign_sources import open_source
-from vmr.features.importers import times_of_shape
-from vmr.features.store import FeatureStore
-from vmr.storage.hdf5 import reading
-from vmr.video.manifest import read_manifest
+from vmr.doctor.held import extracted, frame_rates, imported
+from vmr.errors import AnnotationError
+from vmr.video.manifest import find_videos, read_manifest
+from vmr.video.probe import probe_video
 
-# What is made lies within a step and a tenth of the duration of the video's end, as the import demands.
-_LENGTH_SHARE = 0.1
+_PROBED, _PROBE_SEC = 20, 10.0
 
 
 def examine(config: Config, name: str, *, work: Path = Path("work")) -> list[Finding]:
@@ -48,6 +44,8 @@ def examine(config: Config, name: str, *, work: Path = Path("work")) -> list[Fin
     manifest = _manifest(work / name)
     annotated = video_durations(moments)
     durations = video_durations(moments, manifest)
+    if manifest is None and dataset.videos is not None and not durations:
+        durations = _probed(find_videos(dataset.videos, sorted(moments["video_id"].unique())))
     to_be_probed = manifest is None and dataset.videos is not None and not dataset.has_durations
     findings = check_annotations(
         moments,
@@ -65,13 +63,13 @@ def examine(config: Config, name: str, *, work: Path = Path("work")) -> list[Fin
     if held is None and dataset.videos:
         findings += check_videos(moments, Path(dataset.videos))
     findings += check_manifest(manifest, annotated, fps=settings.video.fps) if dataset.videos else []
-    rates = _rates(manifest)
+    rates = frame_rates(manifest)
     for kind in config.feature_kinds(name):
         path = work / name / "features" / f"{kind}.h5"
         if held is not None:
-            features = _imported(held, durations)
+            features = imported(held, durations)
         elif path.is_file():
-            features = _extracted(kind, path, durations)
+            features = extracted(kind, path, durations)
         else:
             findings.append(skipped(f"features ({kind})", f"not made yet: snakemake --cores all {path}"))
             continue
@@ -101,6 +99,14 @@ def _read_annotations(dataset: DatasetSettings, name: str, work: Path) -> tuple[
         return read_moments(moments), json.loads(report.read_text(encoding="utf-8"))
 
 
+def _probed(files: Mapping[str, Path]) -> dict[str, float]:
+    """Durations of the first few videos, which tell the unit of the times: ffprobe takes some milliseconds for each."""
+    if shutil.which("ffprobe") is None:
+        return {}
+    probed = {name: probe_video(path, timeout_sec=_PROBE_SEC) for name, path in islice(files.items(), _PROBED)}
+    return {name: float(row["duration_sec"]) for name, row in probed.items() if row["status"] == "ok"}
+
+
 @contextmanager
 def _quiet(name: str) -> Iterator[None]:
     """Without the warnings of a package: what it would warn of is in the table."""
@@ -120,56 +126,3 @@ def _manifest(folder: Path) -> pd.DataFrame | None:
         if shards:
             return read_manifest(shards)
     return None
-
-
-def _rates(manifest: pd.DataFrame | None) -> dict[str, tuple[float, float]]:
-    if manifest is None:
-        return {}
-    known = manifest[(manifest["fps"] > 0) & (manifest["duration_sec"] > 0)]
-    numbers = zip(known["fps"].astype(float), known["duration_sec"].astype(float), strict=True)
-    return dict(zip(known["video_id"], numbers, strict=True))
-
-
-def _imported(held: ImportSettings, durations: Mapping[str, float]) -> HeldFeatures:
-    def check_length(shape: tuple[int, ...], video_id: str) -> None:
-        times_of_shape(shape, held, duration=durations.get(video_id, float("nan")))
-
-    return HeldFeatures(
-        name=held.kind,
-        open=partial(open_source, held),
-        check_length=check_length,
-        advice=f"They are not in {held.source} under their ids, with or without `v_`.",
-        fps=held.fps,
-        stride=held.stride,
-        window=held.window,
-    )
-
-
-def _extracted(kind: str, path: Path, durations: Mapping[str, float]) -> HeldFeatures:
-    ends: dict[str, tuple[float, float]] = {}
-
-    @contextmanager
-    def opened() -> Iterator[Callable[[str], Float[np.ndarray, "..."] | None]]:
-        with FeatureStore(path) as store:
-
-            def read(video_id: str) -> Float[np.ndarray, "..."] | None:
-                if video_id not in store:
-                    return None
-                try:
-                    with reading(path, f"what it holds of {video_id}"):
-                        features, start_sec, end_sec = map(np.asarray, store.arrays(video_id))
-                        ends[video_id] = float(end_sec[-1]), float(end_sec[0] - start_sec[0])
-                except DamageError as error:  # of one video: the others are looked at all the same
-                    raise FeatureError(str(error)) from error
-                return features
-
-            yield read
-
-    def check_length(shape: tuple[int, ...], video_id: str) -> None:
-        end, step = ends[video_id]
-        duration = durations.get(video_id)
-        if duration is not None and abs(end - duration) > max(step, _LENGTH_SHARE * duration):
-            raise FeatureError(f"its {shape[0]} steps end at {end:.2f} s, its duration is {duration:.2f} s")
-
-    advice = f"{path.with_name(kind + '_coverage.csv')} has the reasons."
-    return HeldFeatures(name=kind, open=opened, check_length=check_length, advice=advice)

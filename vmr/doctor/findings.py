@@ -7,6 +7,8 @@ from typing import Literal
 
 EXAMPLES = 3
 _WIDTH = 160
+# What at most so many of all have is left out or harmless: a note. Beyond it a run would end with worthless scores.
+_FEW = 0.1
 
 Level = Literal["ok", "note", "wrong", "skipped"]
 
@@ -16,16 +18,24 @@ class Finding:
     """The result of one check."""
 
     check: str  # what was looked for
-    level: Level  # ok; note (worth knowing, training may go on); wrong; or skipped (nothing to look at yet)
+    level: Level  # ok; note (a run goes on); wrong (it stops); or skipped (nothing to look at yet)
     count: int = 0  # how many were found
     examples: tuple[str, ...] = ()  # the first of them; for a skipped check, why
     advice: str = ""  # what to do
 
 
-def found(check: str, examples: Sequence[str], advice: str, *, level: Level = "wrong") -> Finding:
-    """A finding about `examples`, which list all cases; ok when the list is empty."""
+def found(
+    check: str, examples: Sequence[str], advice: str, *, level: Level = "wrong", of: int | None = None
+) -> Finding:
+    """A finding about `examples`, which list all cases; ok when the list is empty.
+
+    Args:
+        of: how many could be such cases; where a tenth or fewer are, what is wrong is a note.
+    """
     if not examples:
         return Finding(check, "ok")
+    if level == "wrong" and of is not None and len(examples) <= _FEW * of:
+        level = "note"
     return Finding(check, level, len(examples), tuple(examples[:EXAMPLES]), advice)
 
 

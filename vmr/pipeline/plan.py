@@ -291,11 +291,22 @@ class Plan:
             ]
         )
 
+    def accept_option(self, wildcards: Any) -> str:
+        """Whether the job goes on where something is wrong with its dataset."""
+        return " ".join(accepting(self.dataset_of(wildcards)))
+
+    def check_options(self, wildcards: Any) -> str:
+        """What the checks of the job's dataset must know of it."""
+        dataset = self.dataset_of(wildcards)
+        test_splits = sorted({split for splits in dataset.test_splits.values() for split in splits})
+        splits = [repeated("--train-split", [dataset.train_split]), repeated("--test-splits", test_splits)]
+        return " ".join([*splits, *accepting(dataset)])
+
     def splits_option(self, wildcards: Any) -> str:
         """The annotation splits that a split of the table unites."""
         return repeated("--splits", self.dataset_of(wildcards).test_splits[wildcards.split])
 
 
 def accepting(dataset: DatasetSettings) -> list[str]:
-    """The option that goes on where times cannot be seconds, of a dataset that says so."""
+    """The option that goes on where something is wrong, of a dataset that says so."""
     return ["--accept-wrong"] if dataset.accept_wrong else []

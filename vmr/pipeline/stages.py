@@ -46,6 +46,7 @@ STAGES = {
     "import_features": Stage(("vmr.features.importers",)),
     "merge_features": Stage(("vmr.features.merge",)),
     "embed_queries": Stage(("vmr.queries.embed",)),
+    "check_dataset": Stage(("vmr.doctor.check_dataset",)),
     "train": Stage(("vmr.training.run",)),
     "evaluate": Stage(("vmr.training.predict", "vmr.evaluation.evaluate")),
     "compute_baselines": Stage(("vmr.evaluation.baselines",)),

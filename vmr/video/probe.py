@@ -7,10 +7,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from tqdm import tqdm
 
-from vmr.annotations.moments import read_moments
-from vmr.errors import VideoError
+from vmr.annotations.moments import read_moments, video_durations
+from vmr.annotations.units import wrong_unit
+from vmr.errors import AnnotationError, VideoError
 from vmr.storage.shard import shard_of
 from vmr.video.ffprobe import (
     SURPRISES,
@@ -30,22 +32,35 @@ logger = logging.getLogger(__name__)
 
 # 8192 x 8192, more than twice 8K: what damaged headers declare beyond it would cost gigabytes a frame.
 MAX_PIXELS = 1 << 26
+# Moments of a shard that tell the unit of its times; fewer may be slips, and training looks at all.
+_FEWEST = 10
 
 
-def probe_videos(*, moments: Path, videos: Path, shard: int, shards: int, output: Path, timeout_sec: float) -> None:
+def probe_videos(
+    *,
+    moments: Path,
+    videos: Path,
+    shard: int,
+    shards: int,
+    output: Path,
+    timeout_sec: float,
+    accept_wrong: bool = False,
+) -> None:
     """Probe the videos of a shard that the annotations name, and write the manifest.
 
     Args:
         videos: the folder with the files; videos that are not there get the status `missing`.
         shard: number of the shard, from 0.
         timeout_sec: seconds for one video; one that takes longer gets the status `bad`.
+        accept_wrong: go on where the times of the shard's moments cannot be seconds.
 
     Raises:
-        AnnotationError: the table of moments cannot be read.
+        AnnotationError: the table of moments cannot be read, or most moments begin after their videos end.
         VideoError: the folder of the videos is not there, or cannot be listed.
         ShardError: ffprobe is not installed, or the manifest cannot be written.
     """
-    wanted = sorted({str(name) for name in read_moments(moments)["video_id"] if shard_of(str(name), shards) == shard})
+    table = read_moments(moments)
+    wanted = sorted({str(name) for name in table["video_id"] if shard_of(str(name), shards) == shard})
     if not videos.is_dir():
         # All of them would count as missing, and take finished frames and features along.
         raise VideoError(
@@ -62,6 +77,8 @@ def probe_videos(*, moments: Path, videos: Path, shard: int, shards: int, output
         else:
             told = f"no file of this name in {videos}{reasons[video_id]}"
             rows.append({"video_id": video_id, "status": "missing", "reason": told})
+    if not accept_wrong:
+        _refuse_other_unit(table[table["video_id"].isin(wanted)], rows, moments)
     write_manifest(rows, output, columns=MANIFEST_COLUMNS)
     counts = Counter(row["status"] for row in rows)
     logger.info(
@@ -76,6 +93,18 @@ def probe_videos(*, moments: Path, videos: Path, shard: int, shards: int, output
     for row in rows:
         if row["status"] == "bad":
             logger.warning("%s: %s", row["path"], row["reason"])
+
+
+def _refuse_other_unit(table: pd.DataFrame, rows: list[dict[str, Any]], moments: Path) -> None:
+    """Stop before hours of decoding where the videos say what no duration of the annotations said."""
+    probed = {row["video_id"]: float(row["duration_sec"]) for row in rows if row.get("duration_sec", 0) > 0}
+    durations = probed | video_durations(table)
+    known = table[table["video_id"].isin(durations)]
+    if len(known) >= _FEWEST and (reason := wrong_unit(known, durations)):
+        raise AnnotationError(
+            f"{moments}: {reason}. Give the times in seconds, or in a column whose header names the unit; "
+            "`accept_wrong: true` in the dataset's section goes on all the same."
+        )
 
 
 def probe_video(path: Path, *, timeout_sec: float) -> dict[str, Any]:

@@ -9,6 +9,11 @@ rule make_table:
         video_scores=table.of_runs("video_scores_{split}.csv"),
         baselines_video_scores=table.of_datasets("work/{dataset}/baselines/{split}.csv"),
         published=table.published,
+        # Not read: there is no table of a dataset with which something is wrong.
+        checks=table.of_datasets("work/{dataset}/annotations/checks.txt"),
+        feature_checks=table.of_datasets(
+            "work/{dataset}/features/{extractor}_checks.txt"
+        ),
     output:
         csv=report(
             "results/{dataset}_table.csv",

@@ -48,11 +48,13 @@ rule probe_videos:
         videos=lambda wildcards: plan.dataset_of(wildcards).videos,
         shards=lambda wildcards: plan.dataset_of(wildcards).shards,
         timeout=lambda wildcards: plan.settings_of(wildcards).video.probe_timeout_sec,
+        accepting=plan.accept_option,
         fingerprint=told(plan.shard_fingerprint),
         code=STAGES["probe_videos"].digest(),
     shell:
         "python -m vmr probe-videos --moments {input.moments} --videos {params.videos:q} --shard {wildcards.shard}"
-        " --shards {params.shards} --probe-timeout-sec {params.timeout} --output {output} > {log} 2>&1"
+        " --shards {params.shards} --probe-timeout-sec {params.timeout} {params.accepting} --output {output}"
+        " > {log} 2>&1"
 
 
 rule decode_frames:

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import shutil
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -85,8 +86,13 @@ class Dataset:
         findings = examine(load_config(self.config), "mine")
         return {finding.check: finding for finding in findings}
 
-    def wrong(self):
-        return {name: finding.examples for name, finding in self.findings().items() if finding.level == "wrong"}
+    def wrong(self, level="wrong"):
+        return {name: finding.examples for name, finding in self.findings().items() if finding.level == level}
+
+    def notes(self):
+        """What is left out, and so stops no run; without what is said of every such small dataset."""
+        usual = ("queries: few training sentences", "annotations: a little past the end")
+        return {name: examples for name, examples in self.wrong("note").items() if name not in usual}
 
 
 @pytest.fixture
@@ -125,10 +131,15 @@ def test_durations_that_only_videos_tell(dataset):
     dataset.rows["a"] = {"status": "bad", "reason": "no video stream"}
     dataset.rows["b"] |= {"duration_sec": float("nan")}
     dataset.write_manifest()
-    assert dataset.wrong() == {
+    assert dataset.wrong() == {}
+    assert dataset.notes() == {
         "annotations: unknown duration": ("b",),  # of a broken one the next check tells
         "videos: broken": ("a: no video stream",),
     }
+    for video_id in "bcd":
+        dataset.rows[video_id] |= {"status": "bad", "reason": "empty"}
+    dataset.write_manifest()
+    assert set(dataset.wrong()) == {"videos: broken"}  # all of them
 
 
 def test_annotations(dataset):
@@ -143,16 +154,21 @@ def test_annotations(dataset):
     dataset.lines["test"].append("a 1.0 2.0##a person stands.")
     (dataset.folder / "videos" / "e.mp4").write_bytes(b"film")
     assert dataset.wrong() == {
-        "annotations: malformed lines": ("train.txt:5: the start 'to' is not a number of seconds",),
         "annotations: past the end": (
             "train:6 (b): 4 to 11.7 s of 10.00 s",
             "train:7 (b): 10 to 10.5 s of 10.00 s",
         ),
         "annotations: same annotation twice": ("train:3 is train:1: a, 'A person sits'",),
         "annotations: video in training and test": ("a",),
-        "annotations: unknown duration": ("e",),
     }
-    assert dataset.findings()["annotations: start at or after the end"].count == 1
+    assert dataset.notes() == {
+        "annotations: malformed lines": ("train.txt:5: the start 'to' is not a number of seconds",),
+        "annotations: start at or after the end": ("train.txt:4: starts at 3.0 s but ends at 2.0 s",),
+        "annotations: unknown duration": ("e",),
+        "queries: one sentence several times in a video": ("a: 'a person sits', 2 times",),
+    }
+    dataset.lines["test"] += ["c##no times."]  # two of twelve lines
+    assert "annotations: malformed lines" in dataset.wrong()
 
 
 def test_videos(dataset):
@@ -162,12 +178,15 @@ def test_videos(dataset):
     dataset.rows["c"] = {"status": "missing"}
     dataset.rows["d"] |= {"fps": 6.0}
     dataset.write_manifest()
-    assert dataset.wrong() == {
+    assert dataset.wrong() == {"videos: length against duration": ("a: 14.00 s, annotated 10.00 s",)}
+    assert dataset.notes() == {
         "videos: missing": ("c",),
         "videos: broken": ("b: no video stream",),
-        "videos: length against duration": ("a: 14.00 s, annotated 10.00 s",),
+        "videos: frame rate": ("d: 6.000",),
     }
-    assert dataset.findings()["videos: frame rate"].examples == ("d: 6.000",)
+    for video_id in "abd":
+        (dataset.folder / "videos" / f"{video_id}.mp4").unlink()
+    assert dataset.wrong()["videos: missing"] == ("a", "b", "c")  # all of them
 
 
 def spoil(features):
@@ -180,8 +199,8 @@ def test_extracted_features(dataset):
     spoil(dataset.features)
     del dataset.features["d"]
     dataset.write_store()
+    assert dataset.notes() == {"features (i3d): missing": ("d",)}
     assert dataset.wrong() == {
-        "features (i3d): missing": ("d",),
         "features (i3d): NaN or infinity": ("a: 2 of 30 steps",),
         "features (i3d): constant rows": ("b: 3 of 30 steps have equal numbers",),
         "features (i3d): length against duration": ("c: its 20 steps end at 6.67 s, its duration is 10.00 s",),
@@ -234,10 +253,8 @@ def test_one_video_under_two_names_and_a_file_that_is_no_array(dataset):
     (dataset.folder / "held" / "v_c.npy").unlink()
     wrong = dataset.wrong()
     assert wrong.pop("features (imported): unusable")[0].startswith("a: v_a.npy: cannot be read as an array")
-    assert wrong == {
-        "features (imported): missing": ("c",),
-        "features (imported): identical in two videos": ("d is b",),
-    }
+    assert wrong == {"features (imported): identical in two videos": ("d is b",)}
+    assert dataset.notes() == {"features (imported): missing": ("c",)}
 
 
 @pytest.mark.parametrize(("write", "kind"), [("write_held", "imported"), ("write_store", "i3d")])
@@ -309,10 +326,12 @@ def test_the_command_prints_a_line_a_check_and_tells_by_its_exit_code(dataset):
     assert result.exit_code == 0, result.output
     assert "mine: nothing is wrong." in result.output
     (dataset.folder / "videos" / "c.mp4").unlink()
+    dataset.lines["test"].append("a 1.0 2.0##a person stands.")
+    dataset.write_annotations()
     result = CliRunner().invoke(app, ["doctor", "mine", "--config", "config.yaml"])
     assert result.exit_code == 1
     line = next(line for line in result.output.splitlines() if "videos: missing" in line)
-    assert line.split()[:4] == ["wrong", "videos:", "missing", "1"] and " c. 3 of 4 are in videos" in line
+    assert line.split()[:4] == ["note", "videos:", "missing", "1"] and " c. 3 of 4 are in videos" in line
     assert result.output.splitlines()[-1] == "mine: 1 checks found something wrong."
     result = CliRunner().invoke(app, ["doctor", "mien"])
     assert result.exit_code == 1 and "did you mean `mine`" in result.output
@@ -323,6 +342,17 @@ def test_annotations_that_the_workflow_fetches_are_asked_for(dataset):
     dataset.section["fetch"] = {"data/train.txt": "charades_sta_train"}
     with pytest.raises(AnnotationError, match=r"train\.txt: not there yet; `snakemake --cores 1 work/mine/annotations"):
         examine(load_config(dataset.config), "mine")
+
+
+@pytest.mark.skipif(shutil.which("ffprobe") is None, reason="ffprobe is not installed")
+def test_the_unit_of_the_times_is_asked_of_a_few_videos(dataset, shared_data):
+    dataset.section["durations"] = []
+    assert dataset.findings()["annotations: unit of the times"].level == "skipped"  # these are no videos
+    for video_id in VIDEOS:
+        shutil.copy(shared_data / "videos/nasa_13013.mp4", f"videos/{video_id}.mp4")  # 13 s
+    assert dataset.findings()["annotations: unit of the times"].level == "ok"
+    dataset.lines = {split: [f"{video_id} 500 4000##it rains."] for split, video_id in (("train", "a"), ("test", "b"))}
+    assert "look like milliseconds" in dataset.wrong()["annotations: unit of the times"][0]
 
 
 def test_charades_sta_itself_has_nothing_wrong(shared_data, tmp_path):

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from vmr.annotations.moments import MOMENT_COLUMNS, write_moments
-from vmr.errors import ShardError, VideoError
+from vmr.errors import AnnotationError, ShardError, VideoError
 from vmr.names import VIDEO_EXTENSIONS
 from vmr.storage.shard import shard_of
 from vmr.video import containers, ffprobe, probe
@@ -337,3 +337,19 @@ def test_small_conversions():
     assert timeline_origin({"start_time": "-0.067"}, {"start_time": "-0.067"}) == -0.067
     assert timeline_origin({"start_time": "1.4"}, {"start_time": "1.48"}) == 1.4
     assert timeline_origin({}, {"start_time": "0.5"}) == 0.5
+
+
+def test_a_shard_whose_moments_are_in_another_unit_is_not_decoded(tmp_path, render_clip):
+    (tmp_path / "v").mkdir()
+    render_clip("v/a.mp4", "-c:v", "libx264")  # two seconds
+    rows = [(f"train:{n}", "a", "train", 500.0 + n, 1500.0, float("nan"), "it rains.") for n in range(10)]
+    write_moments(pd.DataFrame(rows, columns=MOMENT_COLUMNS), tmp_path / "moments.csv")
+
+    def probe(**options):
+        arguments = {"videos": tmp_path / "v", "shard": 0, "shards": 1, "output": tmp_path / "0.csv", "timeout_sec": 20}
+        probe_videos(moments=tmp_path / "moments.csv", **arguments, **options)
+
+    with pytest.raises(AnnotationError, match=r"all 10 moments begin after .*milliseconds.*accept_wrong: true"):
+        probe()
+    probe(accept_wrong=True)
+    assert read_manifest([tmp_path / "0.csv"])["status"].tolist() == ["ok"]

@@ -1,0 +1,71 @@
+"""The stage `check_dataset`: what is wrong stops a run before training, unless the dataset accepts it."""
+
+import json
+
+import h5py
+import numpy as np
+import pytest
+
+from vmr.annotations.parse import parse_annotations
+from vmr.doctor.check_dataset import check_dataset
+from vmr.errors import DatasetError
+
+
+@pytest.fixture
+def check(tmp_path):
+    """Checks four lines of training and one of test; the test video is named."""
+
+    def run(*, tested="c", spoil=None, accept_wrong=False):
+        lines = "".join(f"{video} {start} {start + 2}##it rains.\n" for video in "ab" for start in (1, 3))
+        (tmp_path / "train.txt").write_text(lines)
+        (tmp_path / "test.txt").write_text(f"{tested} 2 5##it snows.\n")
+        (tmp_path / "durations.csv").write_text("id,length\na,10\nb,10\nc,10\n")
+        parse_annotations(
+            annotation_format="charades_sta",
+            annotations={split: [tmp_path / f"{split}.txt"] for split in ("train", "test")},
+            durations=[tmp_path / "durations.csv"],
+            output=tmp_path / "moments.csv",
+            report=tmp_path / "report.json",
+        )
+        with h5py.File(tmp_path / "i3d.h5", "w") as file:
+            file.attrs["provenance"] = json.dumps({"extractor": "i3d", "dim": 6})
+            for video_id in "abc":
+                features = np.random.default_rng(ord(video_id)).normal(size=(30, 6)).astype(np.float32)
+                if video_id == spoil:
+                    features[3] = np.nan
+                file[f"features/{video_id}"] = features
+                file[f"start_sec/{video_id}"] = np.arange(30) / 3
+                file[f"end_sec/{video_id}"] = np.arange(1, 31) / 3
+        check_dataset(
+            moments=tmp_path / "moments.csv",
+            report=tmp_path / "report.json",
+            vectors=tmp_path / "none.txt",
+            features=tmp_path / "i3d.h5",
+            manifests=[],
+            train_split="train",
+            test_splits=["test"],
+            max_words=30,
+            fps=24,
+            accept_wrong=accept_wrong,
+            output=tmp_path / "checks.txt",
+        )
+        return (tmp_path / "checks.txt").read_text()
+
+    return run
+
+
+def test_a_sound_dataset_passes_and_the_table_stays(check):
+    assert "ok       annotations: video in training and test" in check()
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ({"tested": "a"}, r"annotations: video in training and test \(1, such as a\)"),
+        ({"spoil": "b"}, r"features \(i3d\): NaN or infinity \(1, such as b: 1 of 30 steps\)"),
+    ],
+)
+def test_what_is_wrong_stops_unless_it_is_accepted(check, caplog, fault, words):
+    with pytest.raises(DatasetError, match=rf"1 checks found something wrong: {words}.*accept_wrong: true"):
+        check(**fault)
+    assert "wrong" in check(**fault, accept_wrong=True) and "what is wrong:" in caplog.text
