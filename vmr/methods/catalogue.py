@@ -297,7 +297,7 @@ METHODS = _by_block(
             kind="reinforcement",
             settings=TripNetSettings,
             one_span=True,
-            look=Look("#2f7d6b", "#6cc4ae", dash="8 2 2 2 2 2", mark="plus"),
+            look=Look("#00808f", "#4fc3d1", dash="8 2 2 2 2 2", mark="plus"),
         ),
         Method(
             name="vslnet",
