@@ -50,10 +50,7 @@ def parse_charades_sta(path: Path | str) -> ParsedFile:
 
 def read_durations(paths: list[Path]) -> Durations:
     """Read durations from CSV files with columns `id` and `length` (seconds), such as Charades_v1_train.csv; other
-    columns are ignored.
-
-    Returns:
-        Seconds by video id (the first one given counts), and the rows that are malformed or contradict it.
+    columns are ignored. Seconds by video id, the first given counts; and rows that are malformed or contradict it.
 
     Raises:
         AnnotationError: a file is missing, or lacks the columns.

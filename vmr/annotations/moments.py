@@ -69,11 +69,7 @@ def read_moments(path: Path | str) -> pd.DataFrame:
 
 
 def moments_table(queries: Iterable[tuple[str, str, Query]], seconds: Mapping[str, float]) -> pd.DataFrame:
-    """The table of moments of some queries.
-
-    Args:
-        queries: split, prefix of the id, and query.
-    """
+    """The table of moments of some queries, each with its split and the prefix of its id."""
     rows = [
         (
             f"{prefix}:{query.key}",

@@ -44,7 +44,6 @@ def parse_annotations(
             which sentence belongs to which split, may be named for several.
         durations: CSV files with columns `id` and `length` in seconds; may be empty. The annotations' own
             durations come first.
-        report: the JSON to write: counts, degenerate and malformed lines with file and line, comparison.
         expected: known counts by split: lines, queries (kept), videos (named in well-formed lines), videos_kept
             (with a query kept), degenerate, malformed, past_end (well-formed lines that end after their video). A
             difference is a warning and a line of the report, not an error: other editions of a file are legitimate.

@@ -25,11 +25,8 @@ def parse_sentences_csv(
     """Read one CSV, and divide it where it serves several splits.
 
     With a column `split`, a split gets the rows that name it. Without, a single split gets all rows; of two, the one
-    that is not trained on gets a fifth of the videos, those with the smallest hashes of their ids.
-
-    Returns:
-        The queries of each split, keyed by `query_id` where there is that column, else by line number from 1 (the
-        header's); spans in seconds.
+    that is not trained on gets a fifth of the videos, those with the smallest hashes of their ids. Queries are keyed
+    by `query_id` where there is that column, else by line number from 1 (the header's).
 
     Raises:
         AnnotationError: the file is missing, no CSV, lacks a column or a split, or has nothing usable.

@@ -58,10 +58,8 @@ def exchange_input(
 
 
 def exchange_by_split(samples: Samples, what: Exchanged, *, besides: Samples | None) -> Samples:
-    """The exchange of an evaluation: each split by itself, so that splits answer together as they do alone.
-
-    Returns:
-        The samples in the same order, without those of splits that have nothing to be exchanged for.
+    """The exchange of an evaluation: each split by itself, so that splits answer together as they do alone, in the same
+    order. Splits that have nothing to be exchanged for are left out.
     """
     kept: list[int] = []
     tokens, counts, shown = samples.tokens.clone(), samples.word_counts.clone(), samples.video.clone()

@@ -169,10 +169,8 @@ def _check_values(features: Float[np.ndarray, "N D"], video_id: str, result: _Fo
 
 
 def _longest_stretch(repeats: Bool[np.ndarray, "_N"]) -> tuple[int, int]:
-    """First row and number of rows of the longest stretch of equal ones.
-
-    Args:
-        repeats: of every row but the first, whether it repeats the one before.
+    """First row and length of the longest stretch of equal rows; of every row but the first it is told whether it
+    repeats the one before.
     """
     ends = np.concatenate([[-1], np.flatnonzero(~repeats), [len(repeats)]])
     longest = int(np.diff(ends).argmax())

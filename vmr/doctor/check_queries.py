@@ -15,11 +15,7 @@ FEWEST_SENTENCES = 200
 
 
 def check_queries(moments: pd.DataFrame, vectors: Path, *, train_split: str, max_words: int) -> list[Finding]:
-    """Look at the sentences of a dataset.
-
-    Args:
-        vectors: the file of word vectors; words are looked up where it is there.
-    """
+    """Look at the sentences of a dataset; words are looked up where the file of word vectors is there."""
     words = {text: tokenize(text) for text in dict.fromkeys(moments["sentence"])}
     named = list(zip(moments["query_id"], moments["video_id"], moments["sentence"], strict=True))
     known: Collection[str] | None = None

@@ -27,10 +27,8 @@ class Finding:
 def found(
     check: str, examples: Sequence[str], advice: str, *, level: Level = "wrong", of: int | None = None
 ) -> Finding:
-    """A finding about `examples`, which list all cases; ok when the list is empty.
-
-    Args:
-        of: how many could be such cases; where a tenth or fewer are, what is wrong is a note.
+    """A finding about `examples`, which list all cases; ok when the list is empty, a note where they are at most a
+    tenth of `of`.
     """
     if not examples:
         return Finding(check, "ok")

@@ -133,7 +133,6 @@ def slabs(sequence: Iterable[Frames], *, length: int, advance: int) -> Iterator[
     """Cut a stream of frames into overlapping pieces, holding one piece at a time, until one ends with the stream.
 
     Args:
-        length: frames of a piece; the last ones may be shorter.
         advance: frames between the beginnings of two pieces, at most `length`.
     """
     held: list[Frames] = []

@@ -68,10 +68,8 @@ class Extractor:
         return plan_windows(num_frames, window=self.window, stride=self.stride, padding=self.padding)
 
     def pieces(self, frames: Iterable[Frames], plan: WindowPlan, *, cropped: bool = False) -> Iterator[Frames]:
-        """Pieces of the padded sequence as the encoder wants them, resized and cropped, one at a time.
-
-        Args:
-            cropped: whether the frames come resized and cropped.
+        """Pieces of the padded sequence as the encoder wants them, one at a time: resized and cropped, unless the
+        frames come so.
         """
         sequence = padded_sequence(frames if cropped else map(self.cropped, frames), plan)
         if self.mode == "continuous" or (self.shares_windows and plan.steps > 1):

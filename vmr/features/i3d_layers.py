@@ -152,10 +152,8 @@ def _conv_in_pairs(
 
 
 class InceptionBlock(nn.Module):
-    """The inception module of Figure 3: four branches whose channels are concatenated.
-
-    Args:
-        channels: output channels of b0, b1a, b1b, b2a, b2b and b3b.
+    """The inception module of Figure 3: four branches (channels of b0, b1a, b1b, b2a, b2b and b3b) that are
+    concatenated.
     """
 
     def __init__(self, in_channels: int, channels: tuple[int, int, int, int, int, int]) -> None:

@@ -51,7 +51,6 @@ def import_features(
 
     Args:
         coverage: CSV to write: video_id, status (ok, missing, bad), reason, steps.
-        manifests: manifests of the videos, for durations that the annotations lack; may be empty.
 
     Raises:
         FeatureError: the source cannot be read, or too few of its videos are usable. A wrong stride or frame rate shows

@@ -146,9 +146,6 @@ class _Ahead:
 
     A card computes faster than one process decodes. Stretches begin where the frame store can begin to decode, so that
     long videos are shared among the cores as well as many short ones.
-
-    Args:
-        most: stretches at work or waiting to be taken.
     """
 
     def __init__(

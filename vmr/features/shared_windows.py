@@ -71,11 +71,7 @@ def can_share(*, window: int, stride: int) -> bool:
 
 
 class SharedWindows:
-    """Features of all windows of one video, fed piece by piece.
-
-    Args:
-        stride: frames between two windows; see `can_share`.
-    """
+    """Features of all windows of one video, fed piece by piece. For the stride in frames see `can_share`."""
 
     def __init__(self, model: InceptionI3d, *, window: int, stride: int) -> None:
         assert can_share(window=window, stride=stride)

@@ -31,10 +31,8 @@ def default_cache() -> Path:
 
 
 class FeatureCache:
-    """Feature files by content. The user may delete all of it at any time.
-
-    Args:
-        recipe: everything that the features depend on besides the video.
+    """Feature files by content and by all else that they depend on, the recipe. The user may delete all of it at any
+    time.
     """
 
     def __init__(self, folder: Path, recipe: Mapping[str, Any]) -> None:

@@ -74,11 +74,7 @@ def recipe(info: dict[str, Any]) -> dict[str, Any]:
 
 
 class VideoFeaturizer:
-    """Makes features of video files with the extractor of an exported model, one at a time.
-
-    Args:
-        folder: the cache, for the extractor's files and for decoded frames.
-    """
+    """Makes features of video files with an exported model's extractor, one at a time; its files lie in the cache."""
 
     def __init__(self, model: ModelFile, *, folder: Path, device: str = "auto") -> None:
         recipe(model.info)  # refuses models of imported features

@@ -119,10 +119,8 @@ def claim_card(cards: Mapping[int, str], *, folder: Path) -> int:
 
 
 def cards_used(text: str) -> list[tuple[float, float]]:
-    """How processes used cards, from the lines of a log that `claim_device` causes at the end of each process.
-
-    Returns:
-        For each process: seconds for which it held a card, and the largest MiB of memory in use.
+    """For each process, seconds for which it held a card and the most MiB in use, from the lines of a log that
+    `claim_device` causes at its end.
     """
     found = re.finditer(r"a card was held for (?P<seconds>[\d.]+) s, with at most (?P<memory>[\d.]+) MiB in use", text)
     return [(float(use["seconds"]), float(use["memory"])) for use in found]

@@ -21,11 +21,7 @@ _BYTES_PER_WINDOW = 600 * 2**20
 
 
 def free_memory_bytes(root: Path = Path("/")) -> int:
-    """Bytes that this process can take before the machine or its job's limit stops it; 8 GiB where unknown.
-
-    Args:
-        root: folder of `proc` and `sys`.
-    """
+    """Bytes that this process can take before the machine or its job's limit stops it; 8 GiB where unknown."""
     free = [_available(root / "proc/meminfo")]
     for mount, group in _groups(root):
         folder = root / mount

@@ -150,10 +150,8 @@ def _by_block(groups: Sequence[Group]) -> dict[str, list[str]]:
 
 
 def drop_pictures(studies: Sequence[dict[str, Any]], *, limit: int) -> int:
-    """Take film strips out of the last case studies until the pictures of all have at most `limit` bytes.
-
-    Returns:
-        Number of strips taken out.
+    """Take film strips out of the last case studies until the pictures of all have at most `limit` bytes; number of
+    strips taken out.
     """
     dropped, total = 0, 0
     for study in studies:

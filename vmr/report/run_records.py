@@ -42,11 +42,7 @@ def read_history(folder: Path) -> pd.DataFrame:
 
 
 def settings_rows(records: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """Settings by name; where methods differ, every method's own.
-
-    Args:
-        records: `run.json` of one run of each method.
-    """
+    """Settings by name, from `run.json` of one run of each method; where methods differ, every method's own."""
     names = dict.fromkeys(name for record in records.values() for name in record.get("settings", {}))
     rows = []
     for name in names:
@@ -65,11 +61,7 @@ def settings_rows(records: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, s
 
 
 def run_rows(runs: Sequence[tuple[str, int, Mapping[str, Any]]]) -> list[list[str]]:
-    """A line a run: method, seed, trained weights, seconds, epochs, device and why its epoch was chosen.
-
-    Args:
-        runs: method, seed and `run.json`.
-    """
+    """A line a run: method, seed, trained weights, seconds, epochs, device and why its epoch was chosen."""
     return [
         [
             title_of(method),

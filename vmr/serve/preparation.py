@@ -45,11 +45,7 @@ class _StoppedError(Exception):
 
 
 class Preparation:
-    """A queue of videos and the one thread that makes their features.
-
-    Args:
-        make: makes and keeps the features of a file, and reports its progress.
-    """
+    """A queue of videos and the one thread that makes their features."""
 
     def __init__(self, make: Callable[[Path, Progress], object], *, most: int) -> None:
         self._make, self._most = make, most

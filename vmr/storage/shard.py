@@ -127,10 +127,8 @@ class PartialShard:
         return [earlier.rows[video_id]["row"] for video_id in sorted(fingerprints)]
 
     def done(self, video_id: str, fingerprint: str) -> dict[str, Any] | None:
-        """The row kept with a finished video, or None when it must be done (again).
-
-        Args:
-            fingerprint: identifies the input of this video; a part of another input is not used.
+        """The row kept with a finished video, or None when it must be done (again): a part of another input is not
+        used.
         """
         part = self._part(video_id)
         if not part.exists():
@@ -188,9 +186,6 @@ class PartialShard:
             attributes: of the final file; dictionaries and lists are stored as JSON text.
             fingerprints: marks the file as finished for these inputs; None when a later run should try failed videos
                 again.
-
-        Returns:
-            The rows of the videos, in sorted order of their ids.
 
         Raises:
             ShardError: the disk is full or the folder cannot be written.

@@ -17,11 +17,7 @@ SIMULATED_NOTE = (
 
 
 def table_notes(rows: Sequence[Row]) -> str:
-    """The section of notes, or nothing when there is nothing to say.
-
-    Args:
-        rows: published, baseline and trained rows.
-    """
+    """The section of notes, or nothing when there is nothing to say."""
     published = [row for row in rows if row.kind == "published"]
     baselines = [row for row in rows if row.kind == "baseline"]
     notes = [

@@ -41,10 +41,8 @@ class TrainingStep:
         self._pool: Any = None
 
     def __call__(self, batch: Batch, targets: PairTargets) -> Float[Tensor, "P"]:
-        """Train on a batch.
-
-        Returns:
-            What `names` calls: the loss, its parts, and the norm of the gradient before it was clipped.
+        """Train on a batch: the loss, its parts, and the norm of the gradient before it was clipped, as `names` calls
+        them.
         """
         if batch.features.device.type != "cuda" or not self.model.recordable:
             return self._step(batch, targets)

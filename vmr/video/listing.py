@@ -44,10 +44,8 @@ def write_listing(folder: Path | str, path: Path | str) -> None:
 
 
 def changed_shards(folder: Path | str, listing: Path | str, *, shards: int) -> list[str]:
-    """For each shard the word ``listed`` where its files are those of the listing, else their digest now.
-
-    Args:
-        listing: as written by `write_listing`; a folder that is missing with it is about to be fetched.
+    """For each shard the word ``listed`` where its files are those of the listing, else their digest now; a folder that
+    is missing with its listing is about to be fetched.
     """
     now = folder_fingerprints(folder, shards=shards)
     try:

@@ -108,11 +108,7 @@ def _refuse_other_unit(table: pd.DataFrame, rows: list[dict[str, Any]], moments:
 
 
 def probe_video(path: Path, *, timeout_sec: float) -> dict[str, Any]:
-    """Describe one file.
-
-    Returns:
-        The columns of a manifest row except the id; status `ok`, or `bad` with the reason.
-    """
+    """Describe one file: the columns of a manifest row except the id; status `ok`, or `bad` with the reason."""
     row: dict[str, Any] = {"path": str(path), "status": "bad", "reason": ""}
     try:
         facts = path.stat()

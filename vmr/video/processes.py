@@ -122,11 +122,7 @@ def child_environment() -> dict[str, str]:
 
 
 class Pipeline:
-    """Decord, an ffmpeg command, or one into the other; the last one's output is read here.
-
-    Args:
-        timeout_sec: seconds that may be spent in waiting for output.
-    """
+    """Decord, an ffmpeg command, or one into the other; its output is read here, in at most so many seconds."""
 
     def __init__(self, *, timeout_sec: float) -> None:
         self._timeout_sec = self._left_sec = timeout_sec

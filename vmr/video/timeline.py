@@ -223,10 +223,8 @@ def timeline_of_packets(
 
 
 def _count_back(ticks: npt.NDArray[np.float64], *, tick_sec: float) -> tuple[int, float]:
-    """Give packets of Matroska without a stamp, which lie before zero, times that lead up to the first stamp.
-
-    Returns:
-        Number of such frames, and the seconds between them: the mean of as many gaps behind the first stamp.
+    """Give packets of Matroska without a stamp, which lie before zero, times that lead up to the first stamp: their
+    number, and the seconds between them, the mean of as many gaps behind that stamp.
     """
     hidden = np.isnan(ticks)
     count, known = int(hidden.sum()), np.sort(ticks[~hidden])
