@@ -48,7 +48,6 @@ def case_views(study: Mapping[str, Any], *, group: str, number_of_group: int) ->
     """The cases of one split and kind of features.
 
     Args:
-        group: what the page calls the split and features.
         number_of_group: makes ids of elements unique.
     """
     views = []

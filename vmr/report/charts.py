@@ -33,20 +33,14 @@ _FEW_QUERIES = 1000  # below so many the bias plot has cells of a tenth instead 
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart and its numbers.
-
-    Attributes:
-        header: of the table of its numbers; empty for no table.
-        note: below the chart.
-        method: whose it is alone; empty for charts of several.
-    """
+    """A chart and its numbers."""
 
     title: str
     svg: str
-    header: Sequence[str] = ()
+    header: Sequence[str] = ()  # of the table of its numbers; empty for no table
     rows: Sequence[Sequence[str]] = ()
-    note: str = ""
-    method: str = ""
+    note: str = ""  # below the chart
+    method: str = ""  # whose it is alone; empty for charts of several
 
 
 @dataclass(frozen=True)

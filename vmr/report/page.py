@@ -56,7 +56,6 @@ def make_report(
     """Write the report as one HTML file below `MAX_BYTES` that loads nothing from elsewhere.
 
     Args:
-        title: what the page calls it.
         metrics: ``metrics_{split}.json`` of every run, with predictions, history and record of the run beside it.
         baselines: JSON of `compute_baselines`, one a split.
         published: CSV of published figures; None for a dataset without any.

@@ -25,36 +25,25 @@ _NEEDED = ("dataset", "method", "features", "split", "splits", "seed", "queries"
 
 @dataclass(frozen=True)
 class RunAnswers:
-    """First spans of one run on one split.
-
-    Attributes:
-        span_sec: first span of every query, NaN where there is none.
-        iou: of that span with the ground truth as annotated, 0 where there is none.
-        metrics: the record of scores.
-    """
+    """First spans of one run on one split."""
 
     method: str
     seed: int
     folder: Path
-    span_sec: Float[np.ndarray, "Q 2"]
-    iou: Float[np.ndarray, " Q"]
-    metrics: dict[str, Any]
+    span_sec: Float[np.ndarray, "Q 2"]  # first span of every query, NaN where there is none
+    iou: Float[np.ndarray, " Q"]  # of that span with the ground truth as annotated, 0 where there is none
+    metrics: dict[str, Any]  # the record of scores
 
 
 @dataclass
 class Group:
-    """All runs of one kind of features on one split.
-
-    Attributes:
-        features: kind of features, as tables call it.
-        queries: the table of moments of the split, with clamped spans and durations.
-        runs: by method, in the order of the table; seeds ascending.
-    """
+    """All runs of one kind of features on one split."""
 
     dataset: str
     split: str
-    features: str
-    queries: pd.DataFrame
+    features: str  # kind of features, as tables call it
+    queries: pd.DataFrame  # the table of moments of the split, with clamped spans and durations
+    # by method, in the order of the table; seeds ascending
     runs: dict[str, list[RunAnswers]] = field(default_factory=dict)
 
     def ious(self, method: str) -> Float[np.ndarray, "S Q"]:

@@ -19,16 +19,11 @@ IOU_BINS = 20
 
 @dataclass(frozen=True)
 class Bins:
-    """Queries sorted into bins.
-
-    Attributes:
-        member: number of the bin of each query, -1 where the value is not known.
-        unit: what the labels are counted in.
-    """
+    """Queries sorted into bins."""
 
     labels: tuple[str, ...]
-    member: Int[np.ndarray, " Q"]
-    unit: str
+    member: Int[np.ndarray, " Q"]  # number of the bin of each query, -1 where the value is not known
+    unit: str  # what the labels are counted in
 
     def counts(self) -> list[int]:
         """Number of queries of each bin."""
@@ -147,7 +142,6 @@ def span_density(
 
     Args:
         span_sec: NaN where there is no span; such queries are left out, as those of unknown duration.
-        duration_sec: of the video of each.
 
     Returns:
         Percentages that add up to 100, or zeros where nothing is known.

@@ -27,7 +27,6 @@ def film_strips(stores: Sequence[Path], video_ids: Iterable[str], *, count: int)
 
     Args:
         stores: frame stores, one a shard; those that are not there any more are passed over.
-        count: pictures of each video; 0 for none.
 
     Returns:
         By id, for videos that have frames: `duration_sec`, `times` (s) and `pictures`, WebP as data URIs.

@@ -20,39 +20,26 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 12, 12, 40
 
 @dataclass(frozen=True)
 class Axis:
-    """One direction of a chart.
+    """One direction of a chart."""
 
-    Attributes:
-        label: what it measures, with the unit.
-        names: texts of the ticks; by default the numbers.
-    """
-
-    label: str
+    label: str  # what it measures, with the unit
     low: float
     high: float
     ticks: Sequence[float]
-    names: Sequence[str] | None = None
+    names: Sequence[str] | None = None  # texts of the ticks; by default the numbers
 
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a chart.
+    """A line of a chart."""
 
-    Attributes:
-        name: for the legend and the titles of its marks.
-        key: class of the line: sets colour, dashes and mark.
-        points: x and y; the line is broken where y is None.
-        ranges: low and high of the interval of each point, None where there is none.
-        marked: whether points get marks.
-        ring: x and y of a point to put a ring around.
-    """
-
-    name: str
-    key: str
-    points: Sequence[tuple[float, float | None]]
+    name: str  # for the legend and the titles of its marks
+    key: str  # class of the line: sets colour, dashes and mark
+    points: Sequence[tuple[float, float | None]]  # x and y; the line is broken where y is None
+    # low and high of the interval of each point, None where there is none
     ranges: Sequence[tuple[float, float] | None] = ()
-    marked: bool = False
-    ring: tuple[float, float] | None = None
+    marked: bool = False  # whether points get marks
+    ring: tuple[float, float] | None = None  # x and y of a point to put a ring around
 
 
 @dataclass

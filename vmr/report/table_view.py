@@ -36,13 +36,9 @@ class Cell:
 
 @dataclass(frozen=True)
 class TableRow:
-    """A row of the table.
+    """A row of the table."""
 
-    Attributes:
-        head: of the block that it stands in.
-    """
-
-    head: str
+    head: str  # of the block that it stands in
     kind: str
     method: str
     key: str

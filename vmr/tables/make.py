@@ -58,7 +58,6 @@ def make_table(
         metrics: metrics.json of every method, seed and split.
         baselines: JSON of `compute_baselines`, one a split.
         published: CSV of published figures; None for a dataset without any.
-        dataset: its name; metrics of another dataset are refused.
         further: datasets whose splits are in the table too, such as out-of-distribution splits of the same videos.
         title: what the Markdown calls it; by default its name.
 
@@ -78,12 +77,6 @@ def gather_rows(
     *, metrics: Sequence[Path], baselines: Sequence[Path], published: Path | None, datasets: Sequence[str]
 ) -> list[Row]:
     """The rows of a table in their order: published ones, then split by split baselines and methods.
-
-    Args:
-        metrics: metrics.json of every method, seed and split.
-        baselines: JSON of `compute_baselines`, one a split.
-        published: CSV of published figures; None for a dataset without any.
-        datasets: names of the datasets whose metrics these are.
 
     Raises:
         EvaluationError: a file cannot be used, or scores that should be averaged do not belong together.

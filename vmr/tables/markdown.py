@@ -10,8 +10,6 @@ def markdown_table(header: Sequence[str], lines: Sequence[Sequence[Any]], *, num
     r"""A Markdown table whose columns are aligned in the source too.
 
     Args:
-        header: names of the columns.
-        lines: a cell for each column.
         numbers_from: this column and those after it are aligned to the right.
 
     >>> print(markdown_table(["A", "B"], [["x|y", 1]], numbers_from=1))

@@ -209,9 +209,6 @@ def _origin(row: Row) -> str:
 def read_record(path: Path, *, needed: Sequence[str]) -> dict[str, Any]:
     """Read a JSON of scores, and add its own path as `path`.
 
-    Args:
-        needed: keys that it must have.
-
     Raises:
         EvaluationError: the file is missing or no such record.
     """
