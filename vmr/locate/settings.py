@@ -21,4 +21,4 @@ class LocatorSettings(Section):
     cache: Annotated[
         Path | None, Field(description="Folder of features made before.", json_schema_extra={"envvar": "VMR_CACHE"})
     ] = None
-    device: Device = "auto"
+    device: Annotated[Device, Field(description="Where the networks run.")] = "auto"
