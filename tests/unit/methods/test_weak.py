@@ -117,7 +117,7 @@ def test_logan_agrees_with_the_reference() -> None:
             [max(0.0, min(end * len(own), i + 1) - max(start * len(own), i)) for i in range(len(own))]
             for start, end in windows
         ]
-        np.testing.assert_allclose(found.score[row], [reference.logan_average(own, parts) for parts in inside])
+        np.testing.assert_allclose(found.score[row], [6 * reference.logan_average(own, parts) for parts in inside])
         other = rows[(row + 1) % 3]
         for pair in ((other[0], words), (frames, other[1])):
             wrong = reference.logan_average(reference.logan(weights, *pair, passes=2))
