@@ -15,7 +15,8 @@ from vmr.video_ids import plain_name, settle
 
 _SHOWN = 5  # faults that an error lists
 _SAVE_AS = 'Save it as "CSV UTF-8" (comma or semicolon), and name that file.'
-_NO_TEXT = {
+# How files begin that are no text, and what they are.
+NO_TEXT = {
     b"PK\x03\x04": "a workbook of Excel or OpenOffice (.xlsx, .ods), or another zip archive",
     b"\xd0\xcf\x11\xe0": "a workbook of Excel (.xls)",
     b"%PDF": "a PDF",
@@ -163,7 +164,7 @@ def read_bytes(path: Path) -> bytes:
             content = content.decode("utf-16").encode("utf-8", "surrogatepass")
         except UnicodeDecodeError as error:
             raise AnnotationError(f"{path}: begins as UTF-16 but is not ({error}). Save it as UTF-8.") from error
-    for begin, what in _NO_TEXT.items():
+    for begin, what in NO_TEXT.items():
         if content.startswith(begin):
             raise AnnotationError(f"{path}: is {what}; a text file was expected. {_SAVE_AS}")
     content = content.removeprefix(b"\xef\xbb\xbf")

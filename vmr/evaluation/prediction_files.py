@@ -8,11 +8,14 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vmr.annotations.columns import choose
+from vmr.annotations.csv_table import names_columns
+from vmr.annotations.parsed import NO_TEXT
 from vmr.errors import EvaluationError
 
 # What systems call the spans of a query. `spans` is ours; moment_detr and its kin, and Ego4D's NLQ write the others.
@@ -35,7 +38,7 @@ def read_entries(path: Path) -> Iterator[Entry]:
     """The answers of a file, in its order; lines of nothing but blanks are skipped.
 
     Raises:
-        EvaluationError: the file cannot be read or unpacked.
+        EvaluationError: the file cannot be read or unpacked, or is of another kind.
     """
     content = _content(path)
     # Bytes split at b"\n" only: str.splitlines would also cut at U+2028, which JSON allows.
@@ -47,9 +50,39 @@ def read_entries(path: Path) -> Iterator[Entry]:
         if not whole.reason:
             yield from _entries(whole.value, str(path))
             return
+    if _parsed(lines[0][1]).reason:
+        _refuse_other_kinds(path, content, lines[0][1])
     for number, line in lines:
         entry = _parsed(line)
         yield Entry(f"{path}:{number}", entry.value, entry.reason)
+
+
+def spans_of(record: Mapping[str, Any]) -> tuple[str, Any]:
+    """The key and the value that hold the spans of an answer; one span may also stand alone, with its score."""
+    if key := next((key for key in SPAN_KEYS if record.get(key) is not None), ""):
+        return key, record[key]
+    span = next((record[key] for key in _ONE_SPAN if isinstance(record.get(key), list)), None)
+    if span is None and {"start", "end"} <= set(own := choose(record)):
+        span = [record[own["start"][0]], record[own["end"][0]]]
+    if span is None:
+        return SPAN_KEYS[0], None
+    score = next((record[key] for key in _SCORES if key in record), None)
+    return SPAN_KEYS[0], [span if score is None else [*span, score]]
+
+
+def _refuse_other_kinds(path: Path, content: bytes, first: bytes) -> None:
+    """Refuse once what is no JSON at all, instead of line by line."""
+    text = first.decode("utf-8", errors="replace")
+    what = next((what for begin, what in NO_TEXT.items() if content.startswith(begin)), "")
+    if "##" in text:
+        what = "lines as of Charades-STA"
+    elif names_columns(text):
+        what = "a CSV"
+    if what:
+        raise EvaluationError(
+            f"{path}: is {what}; JSON lines were expected, such as "
+            '{"video_id": "3MSZA", "sentence": "person turn a light on.", "spans": [[24.0, 30.5, 0.93]]}.'
+        )
 
 
 def _content(path: Path) -> bytes:

@@ -16,7 +16,7 @@ import pandas as pd
 
 from vmr.errors import EvaluationError
 from vmr.evaluation.average_precision import AP_DEPTH
-from vmr.evaluation.prediction_files import SPAN_KEYS, read_entries
+from vmr.evaluation.prediction_files import SPAN_KEYS, read_entries, spans_of
 from vmr.evaluation.query_finder import BadRecordError, QueryFinder, finder_of_moments, short
 
 Spans = npt.NDArray[np.float64]
@@ -158,13 +158,11 @@ def faults_of(bad: Iterable[BadLine]) -> list[Fault]:
 
 def _parse_spans(record: Mapping[str, Any], *, whose: str) -> tuple[Spans, Spans | None]:
     """Spans best first, and another order for the average precision where it differs."""
-    key = next((key for key in SPAN_KEYS if record.get(key) is not None), SPAN_KEYS[0])
-    spans = record.get(key)
+    key, spans = spans_of(record)
     if not isinstance(spans, list):
         names = " or ".join(f'"{name}"' for name in SPAN_KEYS[:2])
-        raise BadRecordError(
-            f"{whose}expected {names} with a list of [start_sec, end_sec, score], found {short(spans)}"
-        )
+        found = f"the keys {', '.join(record)}" if spans is None else short(spans)
+        raise BadRecordError(f"{whose}expected {names} with a list of [start_sec, end_sec, score], found {found}")
     width = len(spans[0]) if spans and isinstance(spans[0], list) else 3
     for rank, span in enumerate(spans, start=1):
         if not isinstance(span, list) or len(span) not in (2, 3) or not all(_is_finite_number(value) for value in span):

@@ -58,6 +58,8 @@ def evaluate_file(
     """
     truth = load_ground_truth(annotations, annotation_format=annotation_format, durations=durations, splits=splits)
     given = parse_predictions(predictions, finder=truth.finder)
+    if not given.lines:
+        raise EvaluationError(f"{predictions}: is empty; a line for each answer was expected. Make or copy it again.")
     refuse_bad_lines(given, kinds=("contradiction",) if skip_bad_lines else KINDS)
     for fault in faults_of(given.bad)[:_SHOWN]:
         _LOG.warning("left out, %s: %s", fault.first.kind, fault)

@@ -4,7 +4,7 @@ import json
 from unittest import mock
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from reference import evaluation_reference as reference
 from typer.testing import CliRunner
@@ -54,6 +54,7 @@ def test_scores_and_counts_equal_the_reference(tmp_path, videos, data):
         st.just({"query_id": "test:v9:0", "spans": []}),
     )
     lines = data.draw(st.lists(st.one_of(record.map(json.dumps), st.sampled_from(["", "{", "[1]"])), max_size=12))
+    assume(any(lines))  # an empty file is refused
     (tmp_path / "test.json").write_text(json.dumps(captions))
     (tmp_path / "predictions.jsonl").write_text("\n".join(lines))
     evaluate_file(
@@ -292,3 +293,37 @@ def test_several_windows_of_a_query_are_scored_as_its_evaluators_do(tmp_path, al
     for truth in ("raw", "clamped"):
         assert {name: scores[truth][name] for name in expected} == pytest.approx(expected)
     assert (expected["R@1,IoU=0.7"], expected["mAP@0.5"]) == (50, 75)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("\n", "is empty; a line for each answer was expected"),
+        ("a 0 1##x.\n", "is lines as of Charades-STA; JSON lines were expected"),
+        ("video,start,end,sentence\na,0,1,x.\n", "is a CSV; JSON lines were expected"),
+        ("PAR1", "is a Parquet file; JSON lines were expected"),
+        ('{"video": "a", "query": "x.", "answer": "From 0 to 1 s."}\n', "found the keys video, query, answer"),
+    ],
+)
+def test_what_is_no_file_of_predictions_is_named_once(tmp_path, content, message):
+    (tmp_path / "truth.txt").write_text("a 0 1##x.\n")
+    (tmp_path / "given").write_text(content)
+    with pytest.raises(EvaluationError, match=message):
+        evaluate_file(predictions=tmp_path / "given", annotations=[str(tmp_path / "truth.txt")])
+
+
+def test_one_span_of_an_answer_may_stand_alone(tmp_path):
+    (tmp_path / "truth.txt").write_text("a 0 2##x.\nb 1 2##y.\n")
+    answers = [
+        {"video": "a", "query": "x.", "start": 0, "end": 1, "score": 0.5},
+        {"video": "b", "query": "y.", "segment": [1, 2]},
+    ]
+    (tmp_path / "given").write_text("\n".join(map(json.dumps, answers)))
+    evaluate_file(
+        predictions=tmp_path / "given",
+        annotations=[str(tmp_path / "truth.txt")],
+        resamples=10,
+        output=tmp_path / "scores.json",
+    )
+    # The IoUs are 1/2 and 1.
+    assert json.loads((tmp_path / "scores.json").read_text())["scores"]["raw"]["mIoU"] == pytest.approx(75)
