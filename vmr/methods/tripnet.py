@@ -199,7 +199,7 @@ def moved(window: Float[Tensor, "*B 2"], change: Float[Tensor, "*B 2"]) -> Float
         change: of both.
 
     >>> changes = torch.tensor([[0.1, 0.1], [0.2, 0.2], [-0.5, 0.0], [0.0, -0.9]], dtype=torch.float64)
-    >>> moved(torch.tensor([[0.25, 0.9]], dtype=torch.float64), changes).round(decimals=4).tolist()
+    >>> moved(torch.tensor([[0.25, 0.9]] * 4, dtype=torch.float64), changes).round(decimals=4).tolist()
     [[0.35, 1.0], [0.35, 1.0], [0.0, 0.9], [0.25, 0.3]]
     """
     start, end = window[..., 0], window[..., 1]
