@@ -33,7 +33,7 @@ QUICK: dict[str, Any] = {
     "model": {"hidden": 128, "query_hidden": 64, "heads": 4, "dropout": 0.1, "lstm_dropout": 0.1},
     "training": {
         "methods": family("ci_mha", blind=False),
-        "seeds": [0, 1],
+        "seeds": [0, 1, 2, 3],
         "learning_rate": 0.0005,
         "batch_size": 16,
         "epochs": 30,

@@ -66,6 +66,8 @@ def not_listed(folder: Path | str, error: OSError) -> VideoError:
 def files_below(folder: Path | str) -> Iterator[tuple[str, os.DirEntry[str]]]:
     """Files of a folder and of its subfolders, hidden ones aside: their paths below it, and entries.
 
+    What is named like a video is among them whatever it is, a folder or a broken link: probing says so.
+
     Raises:
         VideoError: the folder cannot be listed. A subfolder that cannot (`lost+found`) counts as empty.
     """
@@ -76,9 +78,9 @@ def files_below(folder: Path | str) -> Iterator[tuple[str, os.DirEntry[str]]]:
             try:
                 with os.scandir(path) as entries:
                     for entry in entries:
-                        if entry.is_file():
+                        if extension_of(entry.name) or not entry.is_dir():
                             yield name + entry.name, entry
-                        elif not entry.name.startswith(".") and entry.is_dir():
+                        elif not entry.name.startswith("."):
                             below.append((f"{name}{entry.name}/", entry.path))
             except FileNotFoundError:
                 pass
@@ -92,7 +94,7 @@ def _held(folder: Path | str, extensions: tuple[str, ...]) -> dict[str, str]:
     """Size and modification time of each file, by its path below; in names that are not UTF-8, surrogates."""
     held = {}
     for name, file in files_below(folder):
-        if name.lower().endswith(extensions):
+        if name.lower().endswith(extensions) and file.is_file():
             status = file.stat()
             held[name] = f"{status.st_size} {status.st_mtime_ns}"
     return held
