@@ -6,16 +6,16 @@ Shapes: B queries of a batch, U different videos of them, N steps, M windows, H 
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vmr.model.batch import Batch, PairTargets, Targets
 from vmr.model.encoders import QueryEncoder, VideoEncoder, last_states
-from vmr.model.grid import everywhere, interval_means
+from vmr.model.grid import interval_means
 from vmr.model.losses import Losses
 from vmr.model.masks import at_least_single
-from vmr.model.network import MomentNetwork
+from vmr.model.network import GridNetwork
 from vmr.model.prediction import ProposalPrediction
 from vmr.model.spans import temporal_iou
 
@@ -36,7 +36,7 @@ class CtrlPrediction(ProposalPrediction):
     sentence: Float[Tensor, "B H"]
 
 
-class Ctrl(MomentNetwork[CtrlPrediction]):
+class Ctrl(GridNetwork[CtrlPrediction]):
     """Cross-modal temporal regression localizer, with offsets that are not parametrised.
 
     Not in the paper: windows are shares of the video (an eighth, a quarter, a half, at strides of a fifth of their
@@ -56,7 +56,6 @@ class Ctrl(MomentNetwork[CtrlPrediction]):
     """
 
     video_encoder: VideoEncoder
-    shares: Tensor
     before: Tensor
     after: Tensor
 
@@ -106,12 +105,6 @@ class Ctrl(MomentNetwork[CtrlPrediction]):
             windows=at_least_single(windows),
             sentence=at_least_single(sentence),
         )
-
-    def candidates(
-        self, step_counts: Int[Tensor, "B"], steps: int
-    ) -> tuple[Float[Tensor, "B M 2"], Bool[Tensor, "B M"]]:
-        """The windows before they are moved."""
-        return everywhere(self.shares, step_counts)
 
     def matched(
         self, windows: Float[Tensor, "*#B H"], sentence: Float[Tensor, "*#B H"]

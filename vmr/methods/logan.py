@@ -12,10 +12,10 @@ from torch.nn import functional as F
 
 from vmr.model.batch import Batch, PairTargets
 from vmr.model.encoders import QueryEncoder, VideoEncoder, sinusoids
-from vmr.model.grid import everywhere, interval_means
+from vmr.model.grid import interval_means
 from vmr.model.losses import Losses
 from vmr.model.masks import at_least_single, masked_softmax, valid_mask
-from vmr.model.network import MomentNetwork
+from vmr.model.network import GridNetwork
 from vmr.model.prediction import ProposalPrediction
 
 # Inverse temperature of attentions and of log-sum-exp (reading: those of SCAN, on which the method builds).
@@ -32,7 +32,7 @@ class LoganPrediction(ProposalPrediction):
     word_counts: Int[Tensor, "B"]
 
 
-class Logan(MomentNetwork[LoganPrediction]):
+class Logan(GridNetwork[LoganPrediction]):
     """LoGAN, latent graph co-attention: no span is seen in training.
 
     There is no released code, and the paper could not be read: all but the idea (frames meet words, then each other in
@@ -54,7 +54,6 @@ class Logan(MomentNetwork[LoganPrediction]):
     """
 
     video_encoder: VideoEncoder
-    shares: Tensor
 
     def __init__(
         self,
@@ -98,12 +97,6 @@ class Logan(MomentNetwork[LoganPrediction]):
             words=at_least_single(words),
             word_counts=batch.word_counts,
         )
-
-    def candidates(
-        self, step_counts: Int[Tensor, "B"], steps: int
-    ) -> tuple[Float[Tensor, "B M 2"], Bool[Tensor, "B M"]]:
-        """The windows."""
-        return everywhere(self.shares, step_counts)
 
     def relevance(
         self,

@@ -6,16 +6,16 @@ Shapes: B queries of a batch, U different videos of them, M candidates, H width.
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vmr.model.batch import Batch, Targets
 from vmr.model.encoders import QueryEncoder, VideoEncoder
-from vmr.model.grid import everywhere, pooled
+from vmr.model.grid import pooled
 from vmr.model.losses import Losses
 from vmr.model.masks import at_least_single
-from vmr.model.network import MomentNetwork
+from vmr.model.network import GridNetwork
 from vmr.model.prediction import ProposalPrediction
 from vmr.model.spans import temporal_iou
 
@@ -33,7 +33,7 @@ class ManPrediction(ProposalPrediction):
     offsets: Float[Tensor, "B M 2"]
 
 
-class Man(MomentNetwork[ManPrediction]):
+class Man(GridNetwork[ManPrediction]):
     """Moment alignment network.
 
     There is no released code, and the paper could not be read: all but the idea (filters of the query, a pyramid
@@ -58,7 +58,6 @@ class Man(MomentNetwork[ManPrediction]):
     """
 
     video_encoder: VideoEncoder
-    shares: Tensor
 
     def __init__(
         self,
@@ -111,12 +110,6 @@ class Man(MomentNetwork[ManPrediction]):
             steps=batch.features.shape[1],
             offsets=offsets,
         )
-
-    def candidates(
-        self, step_counts: Int[Tensor, "B"], steps: int
-    ) -> tuple[Float[Tensor, "B M 2"], Bool[Tensor, "B M"]]:
-        """The parts of the video before they are moved."""
-        return everywhere(self.shares, step_counts)
 
     def losses(self, prediction: ManPrediction, targets: Targets) -> Losses:
         """`match`: cross entropy of each candidate's being positive; `offset`: smooth L1 of the positives' offsets.

@@ -6,17 +6,17 @@ Shapes: B queries of a batch, U different videos of them, M moments (and context
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vmr.model.batch import Batch, Targets
 from vmr.model.dropout import Dropout
 from vmr.model.encoders import FeatureScale, QueryEncoder, last_states
-from vmr.model.grid import everywhere, pooled
+from vmr.model.grid import pooled
 from vmr.model.losses import Losses
 from vmr.model.masks import at_least_single
-from vmr.model.network import MomentNetwork
+from vmr.model.network import GridNetwork
 from vmr.model.prediction import ProposalPrediction
 from vmr.model.spans import temporal_iou
 
@@ -36,7 +36,7 @@ class MllcPrediction(ProposalPrediction):
     sentence: Float[Tensor, "B H"]
 
 
-class Mllc(MomentNetwork[MllcPrediction]):
+class Mllc(GridNetwork[MllcPrediction]):
     """Moment localization with latent context: the best context of all gives each moment its score.
 
     Not in the paper: features are standardised, a bi-LSTM reads the sentence, and Adam trains. No data set here names
@@ -58,7 +58,6 @@ class Mllc(MomentNetwork[MllcPrediction]):
         near_iou: temporal IoU above which another moment of the video is no negative (the authors: 1).
     """
 
-    shares: Tensor
     ends: Tensor
     means: Tensor
 
@@ -116,12 +115,6 @@ class Mllc(MomentNetwork[MllcPrediction]):
             contexts=contexts,
             sentence=sentence,
         )
-
-    def candidates(
-        self, step_counts: Int[Tensor, "B"], steps: int
-    ) -> tuple[Float[Tensor, "B M 2"], Bool[Tensor, "B M"]]:
-        """Every run of clips."""
-        return everywhere(self.shares, step_counts)
 
     def described(self, clips: Float[Tensor, "U T D"]) -> Float[Tensor, "U M G"]:
         """Each run of clips: its mean at length 1, and where its first and its last clip begin, as shares."""

@@ -4,16 +4,16 @@ Shapes: B queries of a batch, U different videos of them, N steps, T clips of th
 """
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vmr.model.batch import Batch, Targets
 from vmr.model.encoders import QueryEncoder, VideoEncoder, last_states
-from vmr.model.grid import everywhere, pooled
+from vmr.model.grid import pooled
 from vmr.model.losses import Losses
 from vmr.model.masks import at_least_single
-from vmr.model.network import MomentNetwork
+from vmr.model.network import GridNetwork
 from vmr.model.prediction import ProposalPrediction
 from vmr.model.spans import temporal_iou
 
@@ -21,7 +21,7 @@ from vmr.model.spans import temporal_iou
 _DENSE = 16
 
 
-class Tan2d(MomentNetwork[ProposalPrediction]):
+class Tan2d(GridNetwork[ProposalPrediction]):
     """2D temporal adjacent networks, with max pooling for the features of candidates.
 
     Not in the paper: features are standardised instead of brought to length 1, the LSTM reads both ways, every
@@ -49,7 +49,6 @@ class Tan2d(MomentNetwork[ProposalPrediction]):
     """
 
     video_encoder: VideoEncoder
-    shares: Tensor
     cells: Tensor
     scale: Tensor
 
@@ -110,12 +109,6 @@ class Tan2d(MomentNetwork[ProposalPrediction]):
             step_counts=batch.step_counts,
             steps=batch.features.shape[1],
         )
-
-    def candidates(
-        self, step_counts: Int[Tensor, "B"], steps: int
-    ) -> tuple[Float[Tensor, "B M 2"], Bool[Tensor, "B M"]]:
-        """The cells of the map."""
-        return everywhere(self.shares, step_counts)
 
     def _context(self, fused: Float[Tensor, "B M H"]) -> Float[Tensor, "B M H"]:
         """Candidates that know their neighbours in the map; cells that are none stay zeros."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from vmr.model.batch import Batch
 from vmr.model.encoders import FeatureScale
+from vmr.model.grid import everywhere
 from vmr.model.losses import Losses
 from vmr.model.prediction import Prediction
 
@@ -86,3 +87,19 @@ class MomentNetwork(nn.Module, ABC, Generic[P]):
         prediction = self(batch)
         with torch.autocast(batch.features.device.type, enabled=False):
             return self.losses(prediction, targets)
+
+
+class GridNetwork(MomentNetwork[P]):
+    """A network that chooses among the same candidates in every video.
+
+    Attributes:
+        shares: start and end of each as shares of the video, a buffer.
+    """
+
+    shares: Tensor
+
+    def candidates(
+        self, step_counts: Int[Tensor, "B"], steps: int
+    ) -> tuple[Float[Tensor, "B M 2"], Bool[Tensor, "B M"]]:
+        """All of them, in every video."""
+        return everywhere(self.shares, step_counts)
