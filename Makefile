@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-reduced test faults test-slurm test-slurm-faults test-kubernetes check format lock bench bench-features bench-training bench-scores bench-card bench-reruns bench-planning bench-serve clean
+.PHONY: help setup demo demo-reduced report test faults test-slurm test-slurm-faults test-kubernetes check format lock bench bench-features bench-training bench-scores bench-card bench-reruns bench-planning bench-serve clean
 
 BIN := .venv/bin
 CORES ?= all
@@ -16,9 +16,16 @@ setup: .venv/ready ## make .venv from the locks, see to ffmpeg
 .venv/ready: envs/requirements.txt envs/assets.txt envs/uv.txt envs/setup.sh pyproject.toml
 	@envs/setup.sh
 
-demo: setup ## render a dataset and take it from raw videos to the table
-	@$(SNAKEMAKE) results/demo_table.csv
-	@echo; cat results/demo_table.md; echo; echo "The table is results/demo_table.csv; for reading, results/demo_table.md."
+demo: setup ## render a dataset and take it from raw videos to the table and the report
+	@$(SNAKEMAKE) results/demo_table.csv results/demo_report.html
+	@echo; cat results/demo_table.md; echo
+	@echo "The report, with charts and case studies, opens in a browser: $(CURDIR)/results/demo_report.html"
+	@echo "The table is results/demo_table.csv; for reading, results/demo_table.md."
+
+DATASET ?= demo
+report: setup ## the report of a dataset (DATASET=demo), and the table that it shows
+	@$(SNAKEMAKE) results/$(DATASET)_report.html
+	@echo; echo "The report opens in a browser: $(CURDIR)/results/$(DATASET)_report.html"
 
 demo-reduced: setup ## the same with fewer videos and epochs, in work/reduced (for CI)
 	@mkdir -p work/reduced

@@ -3,7 +3,7 @@
 Stages are imported inside their commands, so that `vmr --help` does not wait for torch.
 """
 
-# In the order of the pipeline, which is that of `vmr --help`.
+# In the order of the pipeline, which is that of `vmr --help` within each of its groups.
 from vmr.cli import videos, simulate, features, doctor, verify, training, tables, report, locate, serve, settings  # isort: skip
 from vmr.cli.groups import app
 

@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from vmr.cli.groups import Manifests, Moments, Output, TrainSplit, app
+from vmr.cli.groups import DATA, STAGES, Dataset, Manifests, Moments, Output, TrainSplit, app
 from vmr.config.sections import QuerySettings, VideoSettings
 from vmr.settings.options import Fields, options_from_sections
 
 
-@app.command()
+@app.command(rich_help_panel=DATA)
 def add_dataset(
     name: Annotated[str, typer.Argument(help="Name of the dataset, in paths and commands.")],
     *,
@@ -28,9 +28,9 @@ def add_dataset(
     typer.echo(add_dataset(name, videos=videos, sentences=csv, config=config, title=title, quick=quick))
 
 
-@app.command()
+@app.command(rich_help_panel=DATA)
 def doctor(
-    dataset: Annotated[str, typer.Argument(help="Name of the dataset in the configuration.")],
+    dataset: Dataset,
     *,
     config: Annotated[Path, typer.Option(help="The YAML file.")] = Path("config.yaml"),
     work: Annotated[Path, typer.Option(help="Folder of what the workflow has made.")] = Path("work"),
@@ -48,7 +48,7 @@ def doctor(
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(rich_help_panel=STAGES)
 @options_from_sections
 def check_dataset(
     *,

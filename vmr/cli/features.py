@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from vmr.cli.groups import Coverage, Manifests, Moments, Output, TrainSplit, app, features_app, per_shard
+from vmr.cli.groups import STAGES, Coverage, Manifests, Moments, Output, TrainSplit, app, features_app, per_shard
 from vmr.config.extractors import ExtractorName
 from vmr.config.feature_sections import ExtractorSettings, ImportSettings, ReductionSettings
 from vmr.settings.options import Fields, options_from_sections
 
 
-@app.command()
+@app.command(rich_help_panel=STAGES)
 @options_from_sections
 def extract(
     *,
@@ -45,7 +45,7 @@ def extract(
     )
 
 
-@app.command()
+@app.command(rich_help_panel=STAGES)
 @options_from_sections
 def merge_features(
     *,

@@ -13,7 +13,11 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from vmr import __version__
 from vmr.errors import ConfigError, VmrError
+
+# Where commands stand in `vmr --help`, in this order.
+DATA, RUN, USE, STAGES = _PANELS = "Data", "Run", "Use", "Stages, as the rules of the workflow call them"
 
 
 class _Commands(TyperGroup):
@@ -21,6 +25,13 @@ class _Commands(TyperGroup):
 
     Everything else is a bug and keeps its traceback. A file whose name begins with a dash is no option.
     """
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        def panel(name: str) -> int:
+            named = getattr(self.commands[name], "rich_help_panel", None)
+            return _PANELS.index(named) if named in _PANELS else 0
+
+        return sorted(self.commands, key=panel)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         return super().parse_args(ctx, [f"./{arg}" if _has_dash(arg) else arg for arg in args])
@@ -68,10 +79,21 @@ assets_app = _group("Weights, word vectors and annotations that are fetched or e
 config_app = _group("The configuration.")
 features_app = _group("Feature files: look at them, compare them, import other people's.")
 report_app = _group("The report: one page with charts and case studies.")
-app.add_typer(assets_app, name="assets")
-app.add_typer(config_app, name="config")
-app.add_typer(features_app, name="features")
-app.add_typer(report_app, name="report")
+app.add_typer(assets_app, name="assets", rich_help_panel=DATA)
+app.add_typer(features_app, name="features", rich_help_panel=DATA)
+app.add_typer(config_app, name="config", rich_help_panel=RUN)
+app.add_typer(report_app, name="report", rich_help_panel=STAGES)
+
+
+def named_dataset(incomplete: str) -> list[str]:
+    """Datasets of `config.yaml` in the working directory whose names begin so, for a shell's completion."""
+    from vmr.config import read_mapping
+
+    try:
+        datasets = read_mapping(Path("config.yaml")).get("datasets")
+    except ConfigError:
+        return []
+    return [str(name) for name in datasets or {} if str(name).startswith(incomplete)]
 
 
 def _numbered(paths: list[Path]) -> list[Path]:
@@ -88,6 +110,7 @@ def per_shard(*, help: str) -> Any:
     return typer.Option(help=f"{help} shard_{{0..31}} in a name stands for 32 files.", callback=_numbered)
 
 
+Dataset = Annotated[str, typer.Argument(help="Name of the dataset in the configuration.", autocompletion=named_dataset)]
 Manifests = Annotated[list[Path], per_shard(help="Manifests of the videos, one a shard.")]
 Moments = Annotated[Path, typer.Option(help="Table of moments (moments.csv).")]
 Output = Annotated[Path, typer.Option(help="File to write.")]
@@ -95,11 +118,20 @@ TrainSplit = Annotated[str, typer.Option(help="Split of the training videos.")]
 Coverage = Annotated[Path, typer.Option(help="CSV of what became of each video.")]
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"vmr {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def _main(
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Warnings and errors only.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Errors only.")] = False,
+    # The rules of the workflow set the variable: their logs are for reading afterwards.
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", envvar="VMR_VERBOSE", help="Tell what is done.")] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which.")] = False,
 ) -> None:
-    level = logging.WARNING if quiet else logging.INFO
+    level = logging.ERROR if quiet else logging.INFO if verbose else logging.WARNING
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     # On a card torch copies the weights of an LSTM's direction together at a call, and says so in every log: some MB,
     # which take no time beside the steps (`vmr.model.encoders.BiLSTM`).

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vmr.cli.groups import Output, app, is_file, refuse_inputs
+from vmr.cli.groups import USE, Output, app, is_file, refuse_inputs
 from vmr.errors import ConfigError, FeatureError, VideoError
 from vmr.locate.settings import LocatorSettings
 from vmr.settings.options import options_from_sections
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from vmr.locate.extraction import Progress
 
 
-@app.command()
+@app.command(rich_help_panel=USE)
 def export(
     run: Annotated[Path, typer.Argument(help="Folder of a trained run (checkpoint.safetensors, run.json).")],
     *,
@@ -45,7 +45,7 @@ def export(
     )
 
 
-@app.command()
+@app.command(rich_help_panel=USE)
 @options_from_sections
 def locate(
     things: Annotated[list[str], typer.Argument(metavar="VIDEO... QUERY...", help="Video files, then sentences.")],

@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from vmr.cli.groups import app
+from vmr.cli.groups import USE, app
 from vmr.locate.settings import LocatorSettings
 from vmr.serve.limits import Limits, Listening
 from vmr.settings.options import Fields, options_from_sections
 
 
-@app.command()
+@app.command(rich_help_panel=USE)
 @options_from_sections
 def serve(
     *,

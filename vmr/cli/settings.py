@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vmr.cli.groups import Output, app, assets_app, config_app
+from vmr.cli.groups import RUN, Output, app, assets_app, config_app, named_dataset
 
 ConfigPath = Annotated[Path, typer.Argument(help="The YAML file.")]
 Cache = Annotated[Path, typer.Option(help="Folder of the downloads.")]
@@ -63,7 +63,9 @@ def check_config(path: ConfigPath = Path("config.yaml")) -> None:
 @config_app.command("show")
 def show_config(
     path: ConfigPath = Path("config.yaml"),
-    dataset: Annotated[str | None, typer.Option(help="Settings as they hold for this dataset.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Settings as they hold for this dataset.", autocompletion=named_dataset)
+    ] = None,
 ) -> None:
     """Print every setting with the defaults filled in."""
     import yaml
@@ -104,7 +106,7 @@ def print_methods() -> None:
     typer.echo(methods_table(), nl=False)
 
 
-@app.command("progress")
+@app.command("progress", rich_help_panel=RUN)
 def show_progress(
     *,
     directory: Annotated[Path, typer.Option(help="Folder that Snakemake works in.")] = Path(),

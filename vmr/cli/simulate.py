@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from vmr.cli.groups import Moments, app
+from vmr.cli.groups import STAGES, Moments, app
 from vmr.config import Recipe
 from vmr.errors import ConfigError
 from vmr.settings.options import assignments, options_from_sections
 
 
-@app.command()
+@app.command(rich_help_panel=STAGES)
 @options_from_sections
 def simulate(
     *,

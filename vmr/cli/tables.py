@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 
 import typer
 
-from vmr.cli.groups import Manifests, Moments, Output, TrainSplit, app, refuse_inputs
+from vmr.cli.groups import RUN, STAGES, Manifests, Moments, Output, TrainSplit, app, refuse_inputs
 
 
-@app.command()
+@app.command(rich_help_panel=STAGES)
 def baselines(
     *,
     moments: Moments,
@@ -37,7 +37,7 @@ def baselines(
     )
 
 
-@app.command()
+@app.command(rich_help_panel=RUN)
 def evaluate(
     predictions: Annotated[Path, typer.Argument(help="JSON lines, one a query; docs/predictions.md has the format.")],
     *,
@@ -71,7 +71,7 @@ def evaluate(
     typer.echo(text, nl=False)
 
 
-@app.command()
+@app.command(rich_help_panel=STAGES)
 def make_table(
     *,
     metrics: Annotated[list[Path], typer.Option(help="metrics.json of each run and split.")],

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vmr.cli.groups import Moments, Output, app
+from vmr.cli.groups import STAGES, Moments, Output, app
 from vmr.config.sections import EvaluationSettings, ModelSettings, QuerySettings, TrainingSettings
 from vmr.data.dataset import DatasetFiles
 from vmr.errors import ConfigError
@@ -19,7 +19,7 @@ from vmr.settings.checks import validated
 from vmr.settings.options import Fields, assignments, options_from_sections
 
 
-@app.command()
+@app.command(rich_help_panel=STAGES)
 @options_from_sections
 def embed_queries(
     *,
@@ -47,7 +47,7 @@ def _method(name: str) -> str:
         raise typer.BadParameter(str(error)) from None
 
 
-@app.command()
+@app.command(rich_help_panel=STAGES)
 @options_from_sections
 def train(
     *,
@@ -84,7 +84,7 @@ def train(
     )
 
 
-@app.command()
+@app.command(rich_help_panel=STAGES)
 @options_from_sections
 def evaluate_run(
     *,

@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from vmr.cli.groups import app
+from vmr.cli.groups import DATA, Dataset, app
 
 
-@app.command()
+@app.command(rich_help_panel=DATA)
 def verify(
-    dataset: Annotated[str, typer.Argument(help="Name of the dataset.")],
+    dataset: Dataset,
     *,
     work: Annotated[Path, typer.Option(help="Folder of what the workflow has made.")] = Path("work"),
     delete: Annotated[bool, typer.Option("--delete", help="Remove what is damaged.")] = False,

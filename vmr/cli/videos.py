@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vmr.cli.groups import Moments, Output, app
+from vmr.cli.groups import STAGES, Moments, Output, app
 from vmr.config import RenderSettings
 from vmr.config.sections import VideoSettings
 from vmr.errors import ConfigError
@@ -17,7 +17,7 @@ from vmr.settings.options import Fields, assignment, options_from_sections
 Workers = Annotated[int, typer.Option(min=1, max=1024, help="Videos at the same time.")]
 
 
-@app.command()
+@app.command(rich_help_panel=STAGES)
 @options_from_sections
 def render_demo(
     *,
@@ -31,7 +31,7 @@ def render_demo(
     render_demo(output=output, settings=settings, workers=workers)
 
 
-@app.command()
+@app.command(rich_help_panel=STAGES)
 def parse_annotations(
     *,
     annotation_format: Annotated[AnnotationFormat, typer.Option(help="Format of the files.")],
@@ -71,7 +71,7 @@ def parse_annotations(
     )
 
 
-@app.command()
+@app.command(rich_help_panel=STAGES)
 @options_from_sections
 def probe_videos(
     *,
@@ -100,7 +100,7 @@ def probe_videos(
     )
 
 
-@app.command()
+@app.command(rich_help_panel=STAGES)
 @options_from_sections
 def decode_frames(
     *,

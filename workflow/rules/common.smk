@@ -13,7 +13,7 @@ BASE = Path(str(workflow.basedir))
 sys.path.insert(0, str(BASE))
 shell.prefix(
     f"set -euo pipefail; export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH"
-    f" PYTHONPATH={shlex.quote(str(BASE))}${{{{PYTHONPATH:+:$PYTHONPATH}}}}; "
+    f" PYTHONPATH={shlex.quote(str(BASE))}${{{{PYTHONPATH:+:$PYTHONPATH}}}} VMR_VERBOSE=1; "
 )
 
 from vmr.config import load_config, read_mapping

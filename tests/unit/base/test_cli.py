@@ -4,7 +4,9 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
+from vmr import __version__
 from vmr.cli import app
+from vmr.cli.groups import named_dataset
 
 
 def run(*arguments):
@@ -113,3 +115,34 @@ def test_every_asset_is_listed():
 def test_settings_of_a_dataset_are_shown():
     result = run("config", "show", "--dataset", "demo")
     assert "hidden: 128" in result.output
+
+
+def test_the_version_is_that_of_the_package():
+    assert run("--version").output == f"vmr {__version__}\n"
+
+
+def test_help_has_commands_in_groups_in_this_order():
+    text = run("--help").output
+    titles = ["─ Data ─", "─ Run ─", "─ Use ─", "─ Stages, "]
+    places = [text.index(title) for title in titles]
+    assert places == sorted(places)
+    for name, group in (("doctor", 0), ("assets", 0), ("progress", 1), ("locate", 2), ("train", 3), ("report", 3)):
+        assert places[group] < text.index(f"│ {name} ") < [*places, len(text)][group + 1], name
+
+
+def test_a_shell_completes_names_of_datasets(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert named_dataset("") == []
+    (tmp_path / "config.yaml").write_text("datasets: {mine: {}, my_other: {}, demo: {}}\n")
+    assert named_dataset("m") == ["mine", "my_other"]
+
+
+@pytest.mark.parametrize(("options", "told"), [((), False), (("-v",), True), (("-q",), False)])
+def test_what_goes_on_inside_is_told_when_asked_for(tmp_path, options, told):
+    (tmp_path / "train.txt").write_text("AAAAA 1.0 2.5##a dog runs.\n")
+    command = [
+        *(sys.executable, "-m", "vmr", *options, "parse-annotations", "--annotation-format", "charades_sta"),
+        *("--annotations", "train=train.txt", "--output", "m.csv", "--report", "r.json"),
+    ]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert ("INFO vmr.annotations" in result.stderr) == told
