@@ -16,6 +16,7 @@ from vmr.model.grid import pooled
 from vmr.model.losses import Losses
 from vmr.model.masks import at_least_single
 from vmr.model.network import GridNetwork
+from vmr.model.offsets import moved, offsets_between
 from vmr.model.prediction import ProposalPrediction
 from vmr.model.spans import temporal_iou
 
@@ -176,24 +177,3 @@ def candidates(parts: int) -> list[tuple[float, float]]:
     """
     sizes = [parts >> level for level in range(parts.bit_length())]
     return [(first / size, (first + 1) / size) for size in sizes for first in range(size)]
-
-
-def moved(shares: Float[Tensor, "*#B 2"], offsets: Float[Tensor, "*#B 2"]) -> Float[Tensor, "*B 2"]:
-    """Spans with their centres shifted by shares of their length, and their lengths multiplied by exponentials."""
-    length = shares[..., 1] - shares[..., 0]
-    centre = shares.mean(dim=-1) + offsets[..., 0] * length
-    half = length * offsets[..., 1].exp() / 2
-    return torch.stack([centre - half, centre + half], dim=-1)
-
-
-def offsets_between(shares: Float[Tensor, "*#B 2"], wanted: Float[Tensor, "*#B 2"]) -> Float[Tensor, "*B 2"]:
-    """Offsets that make spans others, as `moved` takes them; a wanted span without length counts as a thousandth.
-
-    >>> spans = torch.tensor([[0.0, 0.5]]), torch.tensor([[0.25, 1.25]])
-    >>> [round(value, 4) for value in offsets_between(*spans)[0].tolist()]
-    [1.0, 0.6931]
-    """
-    length = shares[..., 1] - shares[..., 0]
-    longer = ((wanted[..., 1] - wanted[..., 0]).clamp_min(1e-3) / length).log()
-    shift = (wanted.mean(dim=-1) - shares.mean(dim=-1)) / length
-    return torch.stack([shift, longer], dim=-1)

@@ -19,13 +19,13 @@ from vmr.model.grid import interval_means
 from vmr.model.losses import Losses
 from vmr.model.masks import at_least_single, valid_mask
 from vmr.model.network import MomentNetwork
+from vmr.model.offsets import moved, offsets_between
 from vmr.model.prediction import ProposalPrediction
 from vmr.model.spans import temporal_iou
 
 _SCALES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)  # steps that an anchor is long
 _LEAST_IOU, _MOST_WRONG_IOU = 0.7, 0.3  # of what is right and of what is wrong, as in the authors' code
 _BETA = 1 / 9  # of the smooth L1, the authors' sigma of 3
-_LONGEST = 3.0  # logarithm of the most that an anchor may grow or shrink
 
 
 @dataclass(frozen=True)
@@ -315,22 +315,6 @@ def anchor_shares(
     return double.to(like.dtype) / (2 * counts), mask
 
 
-def moved(anchors: Float[Tensor, "*B 2"], offsets: Float[Tensor, "*B 2"]) -> Float[Tensor, "*B 2"]:
-    """Anchors after a shift of their middles and a growth of their lengths.
-
-    Args:
-        anchors: starts and ends.
-        offsets: shift by the anchor's length, and logarithm of the new length by the anchor's.
-
-    >>> moved(torch.tensor([0.0, 0.5]), torch.tensor([0.5, 0.0])).tolist()
-    [0.25, 0.75]
-    """
-    length = anchors[..., 1] - anchors[..., 0]
-    middle = anchors[..., 0] + (0.5 + offsets[..., 0]) * length
-    half = length * offsets[..., 1].clamp(-_LONGEST, _LONGEST).exp() / 2
-    return torch.stack([middle - half, middle + half], dim=-1)
-
-
 def anchor_losses(
     prediction: MlviPrediction, moments: Float[Tensor, "B 1 2"]
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
@@ -353,9 +337,6 @@ def anchor_losses(
         return ((each * chosen).sum(dim=1) / chosen.sum(dim=1).clamp_min(1)).mean()
 
     match = (mean(F.softplus(-prediction.match), right) + mean(F.softplus(prediction.match), wrong)) / 2
-    length = anchors[..., 1] - anchors[..., 0]
-    shift = (moments.sum(dim=2) - anchors.sum(dim=2)) / (2 * length)
-    growth = ((moments[..., 1] - moments[..., 0]).clamp_min(1e-6) / length).log()
-    wanted = torch.stack([shift, growth], dim=2)
+    wanted = offsets_between(anchors, moments)
     each = F.smooth_l1_loss(prediction.offsets, wanted, reduction="none", beta=_BETA).sum(dim=2)
     return match, mean(each, right)

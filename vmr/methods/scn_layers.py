@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from vmr.model.attention import MultiHeadAttention
 from vmr.model.dropout import Dropout
 from vmr.model.masks import at_least_single
 from vmr.model.spans import temporal_iou
@@ -50,41 +51,20 @@ class Stack(nn.ModuleList):
 class _Layer(nn.Module):
     def __init__(self, hidden: int, *, heads: int, dropout: float) -> None:
         super().__init__()
-        self.own, self.other = (_Attention(hidden, heads=heads) for _ in range(2))
+        self.own, self.other = (MultiHeadAttention(hidden, heads=heads) for _ in range(2))
         self.inner = nn.Sequential(nn.Linear(hidden, 2 * hidden), nn.ReLU(), nn.Linear(2 * hidden, hidden))
         self.norms = nn.ModuleList(nn.LayerNorm(hidden) for _ in range(3))
         self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, memory: Tensor | None, memory_mask: Tensor | None) -> Tensor:
-        size = x.shape[1]
-        past = torch.ones(size, size, dtype=torch.bool, device=x.device).tril()
-        x = self.norms[0](x + self.dropout(self.own(x, x, past)))
+        past = torch.ones(1, x.shape[1], x.shape[1], dtype=torch.bool, device=x.device).tril()
+        x = self.norms[0](x + self.dropout(self.own(x, x, past.expand(len(x), -1, -1))))
         if memory is not None:
-            seen = None if memory_mask is None else memory_mask[:, None, None]
+            seen = (
+                torch.ones(memory.shape[:2], dtype=torch.bool, device=x.device) if memory_mask is None else memory_mask
+            )
             x = self.norms[1](x + self.dropout(self.other(x, memory, seen)))
         result: Tensor = self.norms[2](x + self.dropout(self.inner(x)))
-        return result
-
-
-class _Attention(nn.Module):
-    """Attention whose mask may differ between the items that ask, which `MultiHeadAttention` has no way for."""
-
-    def __init__(self, hidden: int, *, heads: int) -> None:
-        super().__init__()
-        self.heads, self.size = heads, math.ceil(hidden / heads)
-        self.query = nn.Linear(hidden, heads * self.size)
-        self.key_value = nn.Linear(hidden, 2 * heads * self.size)
-        self.output = nn.Linear(heads * self.size, hidden)
-
-    def forward(self, x: Tensor, memory: Tensor, mask: Tensor | None) -> Tensor:
-        query, key, value = (
-            part.view(*part.shape[:2], self.heads, self.size).transpose(1, 2)
-            for part in (self.query(x), *self.key_value(memory).chunk(2, dim=2))
-        )
-        scores = at_least_single(query @ key.transpose(2, 3)) / math.sqrt(self.size)
-        if mask is not None:
-            scores = scores.masked_fill(~mask, -math.inf)
-        result: Tensor = self.output((scores.softmax(dim=3).to(value.dtype) @ value).transpose(1, 2).flatten(2))
         return result
 
 

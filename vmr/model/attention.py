@@ -41,7 +41,7 @@ class MultiHeadAttention(nn.Module):
         self,
         query: Float[Tensor, "Bq Q D"],
         memory: Float[Tensor, "Bm K D"],
-        memory_mask: Bool[Tensor, "B K"],
+        memory_mask: Bool[Tensor, "B *asked K"],
         *,
         query_item: Int[Tensor, "B"] | None = None,
         memory_item: Int[Tensor, "B"] | None = None,
@@ -51,7 +51,8 @@ class MultiHeadAttention(nn.Module):
         Args:
             query: the queries.
             memory: keys and values.
-            memory_mask: True at real keys, of which each item needs one; the others are not looked at.
+            memory_mask: True at real keys, of which each item needs one; the others are not looked at. B K, or B Q K
+                where each query has keys of its own.
             query_item: which row of `query` each item of the batch asks with; by default its own. Items that share
                 a row share its projection.
             memory_item: likewise, which row of `memory` each item looks at.
@@ -66,7 +67,7 @@ class MultiHeadAttention(nn.Module):
         self,
         query: Float[Tensor, "Bq Q D"],
         memory: Float[Tensor, "Bm K D"],
-        memory_mask: Bool[Tensor, "B K"],
+        memory_mask: Bool[Tensor, "B *asked K"],
         *,
         query_item: Int[Tensor, "B"] | None = None,
         memory_item: Int[Tensor, "B"] | None = None,
@@ -79,7 +80,7 @@ class MultiHeadAttention(nn.Module):
         self,
         query: Float[Tensor, "Bq Q D"],
         memory: Float[Tensor, "Bm K D"],
-        memory_mask: Bool[Tensor, "B K"],
+        memory_mask: Bool[Tensor, "B *asked K"],
         *,
         query_item: Int[Tensor, "B"] | None = None,
         memory_item: Int[Tensor, "B"] | None = None,
@@ -113,9 +114,11 @@ class MultiHeadAttention(nn.Module):
 
 
 def _softmax_weights(
-    query: Float[Tensor, "B H Q d"], key: Float[Tensor, "B H K d"], memory_mask: Bool[Tensor, "B K"]
+    query: Float[Tensor, "B H Q d"], key: Float[Tensor, "B H K d"], memory_mask: Bool[Tensor, "B *asked K"]
 ) -> Float[Tensor, "B H Q K"]:
     scores = (query @ key.transpose(-1, -2)) / math.sqrt(query.shape[-1])
     # Single precision at least: these weights are divided by each other when words are carried back to steps.
     scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
-    return scores.masked_fill(~memory_mask[:, None, None, :], -math.inf).softmax(dim=-1)
+    # The same keys for all heads, and for all queries where they have none of their own.
+    seen = memory_mask[:, None, None] if memory_mask.ndim == 2 else memory_mask[:, None]
+    return scores.masked_fill(~seen, -math.inf).softmax(dim=-1)

@@ -8,12 +8,13 @@ from reference import candidates_reference as reference
 
 from vmr.methods.ctrl import match_loss
 from vmr.methods.ctrl import windows as ctrl_windows
-from vmr.methods.man import MomentGraph, moved, offsets_between
+from vmr.methods.man import MomentGraph
 from vmr.methods.man import candidates as man_candidates
 from vmr.methods.mllc import drawn, mean_where
 from vmr.methods.tan_2d import candidates, pooled_candidates
 from vmr.model.batch import PairTargets
 from vmr.model.grid import interval_means
+from vmr.model.offsets import moved, offsets_between
 from vmr.model.prediction import ProposalPrediction
 
 # Among them: one step, one word, fewer steps than parts of the grid.

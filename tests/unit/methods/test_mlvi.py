@@ -10,7 +10,8 @@ from reference import mlvi_reference as reference
 from reference.proposals_reference import iou
 
 from vmr.methods.catalogue import METHODS
-from vmr.methods.mlvi import anchor_shares, moved
+from vmr.methods.mlvi import anchor_shares
+from vmr.model.offsets import moved
 
 STEPS, WORDS = [7, 1, 20], [4, 1, 6]
 SHARE = torch.tensor([[0.3, 0.8], [0.0, 1.0], [0.01, 0.2]], dtype=torch.float64)

@@ -34,6 +34,16 @@ def test_agrees_with_torch() -> None:
     torch.testing.assert_close(both[1], weights)
 
 
+def test_each_query_may_have_keys_of_its_own() -> None:
+    torch.manual_seed(0)
+    attention = MultiHeadAttention(6, heads=2)
+    x, mask = torch.randn(2, 4, 6), torch.rand(2, 4, 4) < 0.6
+    mask |= torch.eye(4) > 0
+    found = attention(x, x, mask)
+    for query in range(4):
+        torch.testing.assert_close(found[:, query : query + 1], attention(x[:, query : query + 1], x, mask[:, query]))
+
+
 @pytest.mark.parametrize("with_weights", [False, True])
 def test_gradients(with_weights: bool) -> None:
     torch.manual_seed(0)
