@@ -20,6 +20,7 @@ import torch
 from i3d_speed import processor_name
 from training_scores import SCORES, in_words, spread, trained
 
+from vmr.methods.catalogue import METHODS
 from vmr.storage.files import write_json
 
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -56,6 +57,13 @@ FURTHER: dict[str, dict[str, Any]] = {
     **{
         f"{method}_lr_{rate}": {"method": method, "learning_rate": rate}
         for method, rate in (("excl", 0.001), ("vslnet", 0.0003), ("vslnet", 0.001), ("lgi", 0.0003), ("lgi", 0.001))
+    },
+    # What the rates of charades_sim_small are chosen by: the same three for every network, one seed.
+    **{
+        f"{name}_lr_{rate}_8_epochs": {"method": name, "learning_rate": rate, "epochs": 8}
+        for name, method in METHODS.items()
+        if not method.variant_of
+        for rate in (0.0005, 0.001, 0.002)
     },
 }
 
