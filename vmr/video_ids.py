@@ -53,14 +53,13 @@ def stem_of(name: str) -> str:
     return plain[: len(plain) - len(extension)] if extension else plain
 
 
-def settle(written: Iterable[str]) -> dict[str, str]:
-    """The id of each name that a dataset's annotations use.
+def settle(written: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
+    """The id of each name that a dataset's annotations use; and by name why others have none.
 
-    Raises:
-        ValueError: two names differ in their folders only, so that one id would stand for two videos.
+    Of two names that differ in their folders only the second has none: one id would stand for two videos.
 
     >>> settle(["a.mp4", "a", "b.mp4", "b.mkv"])
-    {'a.mp4': 'a', 'a': 'a', 'b.mp4': 'b.mp4', 'b.mkv': 'b.mkv'}
+    ({'a.mp4': 'a', 'a': 'a', 'b.mp4': 'b.mp4', 'b.mkv': 'b.mkv'}, {})
     """
     names = list(dict.fromkeys(written))
     plain = {name: plain_name(name) for name in names}
@@ -68,23 +67,26 @@ def settle(written: Iterable[str]) -> dict[str, str]:
     for name in plain.values():
         if extension := extension_of(name):
             extensions.setdefault(stem_of(name), set()).add(extension)
-    ids = {}
+    ids: dict[str, str] = {}
+    refused: dict[str, str] = {}
     folders: dict[str, tuple[str, str]] = {}
     for name in names:
         stem = stem_of(plain[name])
         kept = len(extensions.get(stem, ())) > 1 and extension_of(plain[name])
-        ids[name] = f"{stem}{extension_of(plain[name])}" if kept else stem
+        own = f"{stem}{extension_of(plain[name])}" if kept else stem
         parts = unicodedata.normalize("NFC", name.strip()).replace("\\", "/").split("/")[:-1]
         folder = "".join(f"/{part}" for part in parts if part not in ("", ".", ".."))
-        before, first = folders.setdefault(ids[name], (folder, name))
+        before, first = folders.setdefault(own, (folder, name))
         if not (before.endswith(folder) or folder.endswith(before)):
-            raise ValueError(
+            refused[name] = (
                 f"{first} and {name} are two files of one name; ids are names without folders. Give one of the files "
                 "another name"
             )
+            continue
+        ids[name] = own
         if len(folder) > len(before):
-            folders[ids[name]] = (folder, name)
-    return ids
+            folders[own] = (folder, name)
+    return ids, refused
 
 
 class VideoNames:

@@ -14,6 +14,7 @@ from vmr.errors import AnnotationError
 from vmr.video_ids import plain_name, settle
 
 _SHOWN = 5  # faults that an error lists
+_FEW = 0.1  # share of the sentences that may be left out for the names of their videos, as in the doctor's checks
 _SAVE_AS = 'Save it as "CSV UTF-8" (comma or semicolon), and name that file.'
 # How files begin that are no text, and what they are.
 NO_TEXT = {
@@ -114,16 +115,22 @@ def faults_told(problems: Sequence[Problem]) -> str:
 def settle_video_ids(files: Iterable[ParsedFile]) -> None:
     """Give the videos of a dataset their ids (`vmr.video_ids`), whatever its files call them.
 
+    Sentences about a second file of one name are put on the list of malformed ones.
+
     Raises:
-        AnnotationError: one id would stand for two videos.
+        AnnotationError: these are more than a tenth: folders tell the videos apart.
     """
     files = list(files)
     queries = [query for file in files for query in [*file.queries, *file.degenerate]]
-    try:
-        ids = settle([*(query.video_id for query in queries), *(name for file in files for name in file.durations)])
-    except ValueError as error:
-        where = queries[0].where.partition(":")[0] if queries else "annotations"
-        raise AnnotationError(f"{where}: {error}.") from error
+    ids, refused = settle(
+        [
+            *(query.video_id for query in queries),
+            *(name for file in files for name in file.durations if not video_id_reason(name)),
+        ]
+    )
+    left_out = [query for query in queries if query.video_id in refused]
+    if len(left_out) > _FEW * len(queries):
+        raise AnnotationError(f"{left_out[0].where}: {refused[left_out[0].video_id]}.")
 
     def settled(query: Query) -> Query:
         own, key = ids[query.video_id], query.key
@@ -132,10 +139,17 @@ def settle_video_ids(files: Iterable[ParsedFile]) -> None:
         return replace(query, video_id=own, key=key)
 
     for file in files:
-        file.queries, file.degenerate = list(map(settled, file.queries)), list(map(settled, file.degenerate))
+        file.malformed += [
+            Problem(query.where, refused[query.video_id])
+            for query in [*file.queries, *file.degenerate]
+            if query.video_id in refused
+        ]
+        file.queries = [settled(query) for query in file.queries if query.video_id in ids]
+        file.degenerate = [settled(query) for query in file.degenerate if query.video_id in ids]
         durations: dict[str, float] = {}
         for name, seconds in file.durations.items():
-            durations.setdefault(ids[name], seconds)
+            if name in ids:
+                durations.setdefault(ids[name], seconds)
         file.durations = durations
 
 

@@ -200,3 +200,19 @@ def test_an_id_that_is_no_text_costs_one_duration(tmp_path):
     moments, report = parse(tmp_path, annotations={"train": [tmp_path / "a.txt"]}, durations=[tmp_path / "lengths.csv"])
     assert moments["duration_sec"].tolist() == [2.0]
     assert "caf\\udce9" in report["duration_problems"][0]["reason"]
+
+
+def test_one_bad_name_of_a_video_does_not_stop_a_dataset(tmp_path):
+    rows = [f"day1/v{number}.mp4,0,1,a man walks.,9" for number in range(19)]
+    bad = ["a/..,0,1,a man walks.,3", "b/..,0,1,a man walks.,4"]
+    rows = ["video,start,end,sentence,duration", *rows, *bad, "day2/v3.mp4,0,1,a dog runs.,5"]
+    path = tmp_path / "own.csv"
+    path.write_text("\n".join(rows))
+    moments, report = parse(tmp_path, annotation_format="csv", annotations={"test": [path]})
+    assert len(moments) == 19 and set(moments["duration_sec"]) == {9}
+    left_out = {line["where"]: line["reason"] for line in report["splits"]["test"]["malformed"]}
+    assert "cannot name a video" in left_out[f"{path}:21"] and "cannot name a video" in left_out[f"{path}:22"]
+    assert "day1/v3.mp4 and day2/v3.mp4 are two files of one name" in left_out[f"{path}:23"]
+    path.write_text("\n".join([*rows, "day2/v4.mp4,0,1,a dog runs.,5", "day2/v5.mp4,0,1,a dog runs.,5"]))
+    with pytest.raises(AnnotationError, match=r"own\.csv:23: day1/v3\.mp4 and day2/v3\.mp4 are two files"):
+        parse(tmp_path, annotation_format="csv", annotations={"test": [path]})

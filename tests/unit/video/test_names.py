@@ -116,7 +116,7 @@ def test_blanks_around_a_name_do_not_count(tmp_path):
 
 
 def test_names_of_queries_by_id():
-    names = VideoNames(settle(["s13-d21.avi", "clip.mp4", "clip.mkv"]).values())
+    names = VideoNames(settle(["s13-d21.avi", "clip.mp4", "clip.mkv"])[0].values())
     assert [names.find(own) for own in ("s13-d21", "x/s13-d21.avi", "clip.mkv", "clip", "else")] == [
         "s13-d21", "s13-d21", "clip.mkv", None, None,
     ]  # fmt: skip
