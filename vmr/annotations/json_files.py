@@ -8,7 +8,6 @@ Per sentence, a list, JSON lines or ``{id: record}``: QVHighlights and lighthous
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,6 +28,7 @@ from vmr.annotations.parsed import (
 )
 from vmr.annotations.via import via_project
 from vmr.errors import AnnotationError
+from vmr.storage.json_text import DeepError, load_json
 
 DIDEMO_SEGMENT_SEC = 5.0
 _LAYOUTS = (
@@ -104,8 +104,10 @@ def _load(path: Path, problems: list[Problem]) -> Any:
         return values
 
     try:
-        content = json.loads(text, object_pairs_hook=unique)
-    except (ValueError, RecursionError) as error:
+        content = load_json(text, pairs=unique)
+    except DeepError as error:
+        raise AnnotationError(f"{path}: {error}. Expected were {_LAYOUTS}.") from error
+    except ValueError as error:
         content = _json_lines(text, path, problems)
         if content is None:
             raise AnnotationError(
@@ -123,8 +125,8 @@ def _json_lines(text: str, path: Path, problems: list[Problem]) -> list[tuple[in
         if not line.strip():
             continue
         try:
-            entries.append((number, json.loads(line)))
-        except (ValueError, RecursionError) as error:
+            entries.append((number, load_json(line)))
+        except ValueError as error:
             if not entries:
                 return None
             problems.append(Problem(f"{path}:{number}", f"not JSON ({error})"))

@@ -8,10 +8,13 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from vmr.storage.json_text import load_json
+
 VIA_HEADER = "# CSV_HEADER = metadata_id"
 
 # Line, (video, start, end, sentence) and fault.
 ViaRow = tuple[int, tuple[str, str, str, str], str]
+_EMPTY = ("", "", "", "")
 
 
 def via_rows(text: str) -> Iterator[ViaRow]:
@@ -28,7 +31,7 @@ def via_rows(text: str) -> Iterator[ViaRow]:
             head, _, value = line.strip().strip('"').partition("=")
             if "ATTRIBUTE" in head:
                 try:
-                    options = json.loads(value)
+                    options = load_json(value)
                 except ValueError:
                     options = {}
             elif "CSV_HEADER" in head:
@@ -41,34 +44,43 @@ def via_rows(text: str) -> Iterator[ViaRow]:
 
 def via_project(content: Mapping[str, Any]) -> Iterator[ViaRow]:
     """Segments of a project, numbered from 1."""
-    files, views = content["file"], content["view"]
-    for number, entry in enumerate(content["metadata"].values(), start=1):
-        names = [files[str(fid)]["fname"] for fid in views[str(entry["vid"])]["fid_list"]]
-        values = {"file_list": json.dumps(names), "temporal_coordinates": json.dumps(entry["z"])}
-        yield _row(number, values | {"metadata": json.dumps(entry["av"])}, content.get("attribute", {}))
+    files, views, segments = content["file"], content["view"], content["metadata"]
+    options = content.get("attribute", {})
+    for number, entry in enumerate(segments.values() if isinstance(segments, dict) else [segments], start=1):
+        try:
+            names = [files[str(fid)]["fname"] for fid in views[str(entry["vid"])]["fid_list"]]
+            values = {"file_list": names, "temporal_coordinates": entry["z"], "metadata": entry["av"]}
+        except (LookupError, TypeError) as error:
+            yield number, _EMPTY, _fault(error)
+        else:
+            yield _row(number, {name: json.dumps(value) for name, value in values.items()}, options)
 
 
 def _row(number: int, values: Mapping[str, str], options: Mapping[str, Any]) -> ViaRow:
-    empty = ("", "", "", "")
     try:
-        names = json.loads(values["file_list"])
+        names = load_json(values["file_list"])
         if "temporal_coordinates" in values:
-            times = json.loads(values["temporal_coordinates"])
+            times = load_json(values["temporal_coordinates"])
         else:
             times = [float(values["temporal_segment_start"]), float(values["temporal_segment_end"])]
-        told = json.loads(values["metadata"])
+        told = load_json(values["metadata"])
         words = [_words(key, value, options) for key, value in told.items()]
     except (LookupError, ValueError, TypeError, AttributeError) as error:
-        return number, empty, f"not a row of VIA's export ({error!r:.80})"
+        return number, _EMPTY, _fault(error)
     if len(names) != 1:
-        return number, empty, f"one video was expected, found {len(names)}"
+        return number, _EMPTY, f"one video was expected, found {len(names)}"
     if len(times) != 2:
-        return number, empty, "a segment with start and end was expected; this one marks a single picture"
+        return number, _EMPTY, "a segment with start and end was expected; this one marks a single picture"
     sentence = " ".join(word for word in words if word and word != "_DEFAULT")
     return number, (str(names[0]), str(times[0]), str(times[1]), sentence), ""
 
 
+def _fault(error: Exception) -> str:
+    return f"not a row of VIA's export ({error!r:.80})"
+
+
 def _words(key: str, value: Any, options: Mapping[str, Any]) -> str:
     """Text of an attribute: an option is stored by its key."""
-    listed = options.get(key, {}).get("options", {}) if isinstance(options.get(key), dict) else {}
-    return str(listed.get(str(value), value)).strip()
+    own = options.get(key) if isinstance(options, dict) else None
+    listed = own.get("options") if isinstance(own, dict) else None
+    return str(listed.get(str(value), value) if isinstance(listed, dict) else value).strip()

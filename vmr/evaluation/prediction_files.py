@@ -6,7 +6,6 @@ Read are JSON lines, one JSON list, and JSON dictionaries by query id or by vide
 from __future__ import annotations
 
 import gzip
-import json
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from vmr.annotations.columns import choose
 from vmr.annotations.csv_table import names_columns
 from vmr.annotations.parsed import NO_TEXT
 from vmr.errors import EvaluationError
+from vmr.storage.json_text import load_json
 
 # What systems call the spans of a query. `spans` is ours; moment_detr and its kin, and Ego4D's NLQ write the others.
 SPAN_KEYS = ("spans", "pred_relevant_windows", "predicted_times")
@@ -104,8 +104,8 @@ def _content(path: Path) -> bytes:
 
 def _parsed(text: bytes) -> Entry:
     try:
-        return Entry("", json.loads(text.decode("utf-8")))
-    except (ValueError, RecursionError) as error:  # both JSONDecodeError and UnicodeDecodeError are ValueErrors
+        return Entry("", load_json(text))
+    except ValueError as error:
         return Entry("", None, f"not a line of JSON ({error})")
 
 

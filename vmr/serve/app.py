@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -27,6 +26,7 @@ from vmr.serve.limits import Limits, RefusedError, for_visitors
 from vmr.serve.preparation import Preparation
 from vmr.serve.probing import Probers
 from vmr.serve.uploads import Uploads
+from vmr.storage.json_text import load_json
 
 log = logging.getLogger(__name__)
 
@@ -212,8 +212,8 @@ async def _json(request: Request) -> dict[str, Any]:
         if len(body) > _BODY_BYTES:
             raise RefusedError(413, "The request is too long.")
     try:
-        value = json.loads(body)
-    except (ValueError, RecursionError):
+        value = load_json(bytes(body))
+    except ValueError:
         value = None
     if not isinstance(value, dict):
         raise RefusedError(400, "The request is not a JSON object.")

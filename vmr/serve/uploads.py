@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import hashlib
-import json
 import logging
 import shutil
 import tempfile
@@ -22,6 +21,7 @@ from vmr.serve.library import MEDIA_TYPES, Video, shown_name, video_id
 from vmr.serve.limits import Limits, RefusedError, for_visitors, megabytes
 from vmr.serve.probing import Probers
 from vmr.storage.files import write_json
+from vmr.storage.json_text import load_json
 from vmr.video_ids import plain_name
 
 log = logging.getLogger(__name__)
@@ -224,7 +224,7 @@ class Uploads:
                     path.unlink(missing_ok=True)
                 if path.suffix not in MEDIA_TYPES or path.name.startswith(_PART):
                     continue
-                name = str(json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["name"])
+                name = str(load_json(path.with_suffix(".json").read_bytes())["name"])
                 videos.append((facts.st_mtime, Video(path.stem, shown_name(name), path, facts.st_size, uploaded=True)))
             except (OSError, ValueError, KeyError, TypeError) as error:
                 log.warning("%s: ignored, since it cannot be read (%s)", path, error)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from vmr.errors import VmrError
+from vmr.storage.json_text import load_json
 
 
 def read_table(
@@ -48,7 +48,7 @@ def read_record(
         VmrError: of the kind `error`: the file is missing, is not a JSON object, or lacks a key.
     """
     try:
-        record = json.loads(Path(path).read_text(encoding="utf-8"))
+        record = load_json(Path(path).read_bytes())
     except (OSError, ValueError) as problem:
         raise _unreadable(path, problem, what=what, again=again, error=error) from problem
     if not isinstance(record, dict):

@@ -35,10 +35,19 @@ def cores_here():
     )
 
 
+# Snakemake lets keys stand twice, and goes down any depth; the processes of its jobs need not look again.
+for file in {"config.yaml", *workflow.configfiles} if workflow.is_main_process else ():
+    try:
+        if Path(file).exists():
+            read_mapping(Path(file))
+    except ConfigError as error:
+        raise WorkflowError(str(error)) from None
+
+
+configfile: "config.yaml"
+
+
 try:
-    # Snakemake lets keys stand twice; the processes of its jobs need not look again.
-    for file in workflow.configfiles if workflow.is_main_process else ():
-        read_mapping(Path(file))
     plan = Plan(load_config(config), base=BASE, cores=cores_here)
     table = TablePlan(plan)
     if workflow.is_main_process and workflow.dag_settings:

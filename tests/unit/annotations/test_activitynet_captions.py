@@ -82,7 +82,7 @@ def test_a_repeated_video_is_reported(tmp_path):
     [
         ("", "empty"),
         ("3MSZA 24.3 30.4##person", "not JSON"),
-        ("[" * 100_000, "not JSON"),
+        ("[" * 100_000, "nested more than 100 deep"),
         ("[1, 2]", "a list of int was found"),
         ("{}", "not one sentence with a video and times"),
         ('{"version": "1.3", "database": {}}', "not one sentence"),

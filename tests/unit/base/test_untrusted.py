@@ -23,6 +23,7 @@ from vmr.annotations.read import read_annotations
 from vmr.assets.archives import extract_files, extract_member
 from vmr.assets.flax_i3d import load_flax_pickle
 from vmr.config import ImportSettings, load_config, read_config
+from vmr.config.yaml_once import load_once
 from vmr.errors import AssetError, CheckpointError, ConfigError, FeatureError
 from vmr.features.c3d import load_crop_mean
 from vmr.features.importers import import_features
@@ -352,6 +353,37 @@ def test_yaml_tags(tmp_path, tag, evil):
     (tmp_path / "config.yaml").write_text(f"datasets: {tag}\n")
     with pytest.raises(ConfigError, match="is not plain YAML"):
         read_config(tmp_path / "config.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("datasets: " + "[" * 100_000, "nested more than 50 deep"),
+        ("\n".join(" " * depth + "a:" for depth in range(300)), "nested more than 50 deep"),
+        # Nine aliases nine times: 9 ** 9 values in half a kilobyte.
+        (
+            "a0: &a0 [x]\n" + "".join(f"a{n + 1}: &a{n + 1} [{f'*a{n},' * 9}]\n" for n in range(9)),
+            "more than 100,000 values",
+        ),
+        (
+            "a0: &a0 {x: 1}\n" + "".join(f"a{n + 1}: &a{n + 1} {{<<: [{f'*a{n},' * 9}]}}\n" for n in range(9)),
+            "more than 100,000 values",
+        ),
+        ("datasets: &a {x: *a}", r"`\*a` stands inside of what it stands for"),
+        ("a: !!python/object/apply:os.getcwd []", "could not determine a constructor"),
+    ],
+)
+def test_yaml_that_has_no_end_is_refused_in_words(tmp_path, text, reason):
+    (tmp_path / "other.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=rf"other\.yaml: is not plain YAML: (?s:.)*{reason}"):
+        read_config(tmp_path / "other.yaml")
+
+
+def test_anchors_are_read(tmp_path):
+    text = (ROOT / "config.yaml").read_text().replace("training:\n", "training: &t\n", 1)
+    (tmp_path / "other.yaml").write_text(text)
+    assert read_config(tmp_path / "other.yaml") == read_config(ROOT / "config.yaml")
+    assert load_once("a: &a {x: 1}\nb: {<<: *a, y: *a}") == {"a": {"x": 1}, "b": {"x": 1, "y": {"x": 1}}}
 
 
 @pytest.mark.parametrize("name", ["../evil", "a/b", "a; touch x", "$(touch x)", ""])
