@@ -218,9 +218,10 @@ def lgi(
                    linear(weights, f"fusion.of_steps.{n}", v) * linear(weights, f"fusion.of_phrases.{n}", e))
             for v in video
         ]  # fmt: skip
-        inner = [relu(x) for x in convolution(weights, "local_context.first", met)]
-        outer = convolution(weights, "local_context.second", inner)
-        context = [c + importance[n] * relu(x + y) for c, x, y in zip(context, met, outer, strict=True)]
+        inner, outer = "local_context.norms.0", "local_context.norms.1"
+        inside = [relu(layer_norm(weights, inner, x)) for x in convolution(weights, "local_context.first", met)]
+        outside = [layer_norm(weights, outer, x) for x in convolution(weights, "local_context.second", inside)]
+        context = [c + importance[n] * relu(x + y) for c, x, y in zip(context, met, outside, strict=True)]
     for block in range(blocks):
         attended = attention(weights, f"global_context.{block}.attention", context, heads)
         context = [x + y for x, y in zip(context, attended, strict=True)]

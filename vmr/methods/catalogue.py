@@ -168,6 +168,10 @@ class ScnSettings(MethodSettings):
     """SCN."""
 
     layers: Annotated[int, Field(gt=0, description="Layers of each stack (the authors: 3).")] = 3
+    widths: Annotated[
+        list[Annotated[float, Field(gt=0, le=1)]],
+        Field(description="Lengths of proposals, shares of the video (the authors: eighths).", min_length=1),
+    ] = [0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0]
     exploration: Annotated[
         float, Field(ge=0, le=1, description="Chance of a random proposal in the beginning (the authors: 0.5).")
     ] = 0.5

@@ -23,9 +23,8 @@ class Lgi(MomentNetwork[SpanPrediction]):
     """LGI: one span a query, regressed from the attended video.
 
     Not in the paper: features are standardised (as for every method here), word vectors are frozen, with one
-    trained vector for unknown words; shorter videos are not stretched to `max_steps`; the residual block has no
-    batch normalisation, whose means over padded batch mates would make answers depend on them; a non-local block
-    ends in a linear layer.
+    trained vector for unknown words; shorter videos are not stretched to `max_steps`; the residual block
+    normalises the numbers of each step, not batches; a non-local block ends in a linear layer.
 
     The authors' code further has dropout of 0.5 after the embeddings of segments and of positions; ReLUs on the
     positions, in the fusion of phrases and steps, and after the regression (a sigmoid for ActivityNet Captions); and a

@@ -98,7 +98,9 @@ class PhraseFusion(nn.Module):
 class LocalContext(nn.Module):
     """A residual block of two convolutions over time, the same for all phrases; half the width between them.
 
-    The authors' code has a block of its own for each phrase, at full width (512) throughout.
+    Each convolution is normalised: the products of steps and phrases begin at a hundredth of the steps' size. The
+    authors' code normalises by batches, whose means would make answers depend on batch mates, and has a block of its
+    own for each phrase, at full width (512) throughout.
 
     Args:
         dim: width of inputs and results.
@@ -112,9 +114,10 @@ class LocalContext(nn.Module):
         inner = max(dim // 2, 1)
         self.first = nn.Conv1d(dim, inner, kernel, padding=kernel // 2)
         self.second = nn.Conv1d(inner, dim, kernel, padding=kernel // 2)
+        self.norms = nn.ModuleList([nn.LayerNorm(inner), nn.LayerNorm(dim)])
 
     def forward(self, x: Float[Tensor, "B P N H"], step_mask: Bool[Tensor, "B N"]) -> Float[Tensor, "B P N H"]:
-        """``relu(x + conv(relu(conv(x))))``; what stands after the last step means nothing.
+        """``relu(x + norm(conv(relu(norm(conv(x))))))``; what stands after the last step means nothing.
 
         Args:
             x: steps met with each phrase.
@@ -122,5 +125,5 @@ class LocalContext(nn.Module):
         """
         mask = step_mask[:, None, None].expand(-1, x.shape[1], -1, -1).flatten(0, 1)
         rows = x.flatten(0, 1).transpose(1, 2) * mask
-        inner = F.relu(self.first(rows)) * mask
-        return F.relu(rows + self.second(inner)).transpose(1, 2).reshape(x.shape)
+        inner = F.relu(self.norms[0](self.first(rows).transpose(1, 2)).transpose(1, 2)) * mask
+        return F.relu(rows.transpose(1, 2) + self.norms[1](self.second(inner).transpose(1, 2))).reshape(x.shape)

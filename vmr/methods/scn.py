@@ -5,6 +5,7 @@ H width, W words of the vocabulary.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -20,7 +21,6 @@ from vmr.model.masks import at_least_single, valid_mask
 from vmr.model.network import MomentNetwork
 from vmr.model.prediction import ProposalPrediction
 
-_WIDTHS = 8
 _CHOSEN = 3
 _SAMPLES = 16
 _SMOOTHING = 0.1
@@ -57,6 +57,7 @@ class Scn(MomentNetwork[ScnPrediction]):
         heads: of every attention (the authors: 4).
         dropout: of the standardised features and in the stacks (the authors: 0.1).
         layers: of each stack (the authors: 3).
+        widths: of the proposals, as shares of the video.
         exploration: chance of a random proposal in the beginning (the authors: 0.5).
         exploration_steps: training steps after which it has fallen to 1/e of that (the authors: 2,000).
     """
@@ -74,11 +75,12 @@ class Scn(MomentNetwork[ScnPrediction]):
         heads: int,
         dropout: float,
         layers: int,
+        widths: Sequence[float],
         exploration: float,
         exploration_steps: int,
     ) -> None:
         super().__init__()
-        self.exploration, self.exploration_steps = exploration, exploration_steps
+        self.widths, self.exploration, self.exploration_steps = tuple(widths), exploration, exploration_steps
         self.video_encoder = VideoEncoder(video_dim, hidden=hidden, dropout=dropout)
         self.word_vectors = WordVectors(word_dim)
         self.word_projection = nn.Linear(word_dim, hidden)
@@ -87,7 +89,7 @@ class Scn(MomentNetwork[ScnPrediction]):
         self.step_stack, self.word_stack = (
             Stack(hidden, heads=heads, layers=layers, dropout=dropout) for _ in range(2)
         )
-        self.width_scores = nn.Linear(hidden, _WIDTHS)
+        self.width_scores = nn.Linear(hidden, len(self.widths))
         self.vocabulary = nn.Linear(hidden, vocabulary)
         self.register_buffer("trained_steps", torch.zeros(()))
 
@@ -119,8 +121,8 @@ class Scn(MomentNetwork[ScnPrediction]):
         self, step_counts: Int[Tensor, "B"], steps: int
     ) -> tuple[Float[Tensor, "B M 2"], Bool[Tensor, "B M"]]:
         """The proposals; those that begin before the video or end after it do not count."""
-        share = ending_shares(step_counts, steps, _WIDTHS)
-        inside = valid_mask(step_counts, steps).repeat_interleave(_WIDTHS, dim=1)
+        share = ending_shares(step_counts, steps, self.widths)
+        inside = valid_mask(step_counts, steps).repeat_interleave(len(self.widths), dim=1)
         return share, (share[..., 0] > -1e-6) & inside
 
     def losses(self, prediction: ScnPrediction, targets: PairTargets) -> Losses:

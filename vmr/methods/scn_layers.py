@@ -4,6 +4,7 @@ Shapes: B queries, T items of a sequence, K chosen proposals, M proposals, H wid
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -68,16 +69,15 @@ class _Layer(nn.Module):
         return result
 
 
-def ending_shares(step_counts: Int[Tensor, "B"], steps: int, widths: int) -> Float[Tensor, "B M 2"]:
-    """Proposals that end after each step and are 1, 2, ... of `widths` parts of the video long; some begin before it.
+def ending_shares(step_counts: Int[Tensor, "B"], steps: int, widths: Sequence[float]) -> Float[Tensor, "B M 2"]:
+    """Proposals that end after each step, one of each width, as shares; some begin before the video.
 
-    >>> ending_shares(torch.tensor([8]), 8, 8)[0, 2 * 8 + 2].tolist()  # ends after the third step, 3/8 long
+    >>> ending_shares(torch.tensor([8]), 8, [0.125, 0.375])[0, 2 * 2 + 1].tolist()  # ends after the third step
     [0.0, 0.375]
     """
     device = step_counts.device
-    end = (torch.arange(1, steps + 1, device=device)[:, None] / step_counts[:, None, None]).expand(-1, -1, widths)
-    width = torch.arange(1, widths + 1, device=device) / widths
-    return torch.stack([end - width, end], dim=3).flatten(1, 2)
+    end = (torch.arange(1, steps + 1, device=device)[:, None] / step_counts[:, None, None]).expand(-1, -1, len(widths))
+    return torch.stack([end - torch.tensor(widths, device=device), end], dim=3).flatten(1, 2)
 
 
 def choose(

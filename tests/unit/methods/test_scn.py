@@ -10,15 +10,19 @@ from reference import weak_reference as reference
 
 from vmr.methods.scn_layers import Stack, choose, ending_shares, rank_loss, rank_rewards
 
+EIGHTHS = [place / 8 for place in range(1, 9)]
+
 
 def test_proposals_end_at_each_step() -> None:
-    share = ending_shares(torch.tensor([8, 4]), 8, 8).view(2, 8, 8, 2)
+    share = ending_shares(torch.tensor([8, 4]), 8, EIGHTHS).view(2, 8, 8, 2)
     assert share[0, 2, 2].tolist() == [0.0, 0.375]  # three eighths that end after the third step
     assert share[0, 1, 2, 0] < 0 and share[1, 3, 7].tolist() == [0.0, 1.0]
     network, batch = make_network("scn"), make_batch([8, 1], [3, 2])
     valid = network(batch).valid_mask.view(2, 8, 8)
     assert valid[0].sum(dim=1).tolist() == list(range(1, 9))
     assert valid[1].flatten().tolist() == [True] * 8 + [False] * 56
+    halves = make_network("scn", widths=[0.25, 0.5])
+    assert halves(batch).valid_mask[0].view(8, 2).sum(dim=0).tolist() == [7, 5]
 
 
 def test_rewards_and_their_loss_by_hand() -> None:
@@ -36,7 +40,7 @@ def test_rewards_and_their_loss_by_hand() -> None:
 
 def test_the_choice_is_that_of_the_slow_twin() -> None:
     generator = torch.Generator().manual_seed(0)
-    share = ending_shares(torch.tensor([6, 2, 1]), 6, 8)
+    share = ending_shares(torch.tensor([6, 2, 1]), 6, EIGHTHS)
     valid = (share[..., 0] > -1e-6) & (share[..., 1] <= 1 + 1e-6)
     score = torch.rand(valid.shape, generator=generator)
     found, real = choose(score, share, valid, count=3)
