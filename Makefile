@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-reduced report test faults test-slurm test-slurm-faults test-kubernetes check format lock bench bench-features bench-training bench-scores bench-card bench-reruns bench-planning bench-serve clean
+.PHONY: help setup demo demo-reduced report test faults test-slurm test-slurm-faults test-kubernetes check format lock bench bench-features bench-training bench-scores bench-card bench-reruns bench-planning bench-serve rehearsal clean
 
 BIN := .venv/bin
 CORES ?= all
@@ -71,6 +71,11 @@ lock: setup ## compile the locks again (newest versions), write the schema and c
 	@$(BIN)/vmr config comments
 
 bench: bench-features bench-training bench-reruns bench-planning bench-serve ## measure speed and memory; writes benchmarks/results
+
+CHARADES ?= ../shared/data/charades_sta
+rehearsal: setup ## the main command over 6,672 short videos, in work/rehearsal (CHARADES=folder of annotations; two hours)
+	@$(BIN)/python benchmarks/rehearsal_videos.py --annotations $(CHARADES) --output work/rehearsal
+	@$(BIN)/python benchmarks/rehearsal.py --work work/rehearsal
 
 VIDEOS ?= ../shared/data/videos
 bench-features: setup ## decoding, frame store, a window, a video, a shard, memory (VIDEOS=folder with 3MSZA.mp4)
