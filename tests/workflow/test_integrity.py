@@ -1,5 +1,6 @@
 """Several users at once, killed runs, and files that were damaged: what Snakemake and `vmr verify` make of them."""
 
+import contextlib
 import os
 import re
 import signal
@@ -62,14 +63,28 @@ def test_a_second_user_gets_the_lock_and_the_first_ones_file_is_whole(snakemake,
     assert "Nothing to be done" in snakemake("--", MOMENTS).stderr
 
 
-def test_a_killed_run_leaves_a_lock_that_is_taken_away_by_unlock(snakemake, workdir, first):
+def test_after_a_kill_the_same_command_goes_on(snakemake, workdir, first):
     os.killpg(first.pid, signal.SIGKILL)
     first.wait()
-    refused = snakemake("--", MOMENTS, check=False)
-    assert refused.returncode == 1 and "--unlock" in refused.stderr
-    snakemake("--unlock")
     (workdir / "go").touch()
-    snakemake("--rerun-incomplete", "--", MOMENTS)
+    again = snakemake("--", MOMENTS)
+    assert "nothing of it is left: its lock was taken away" in again.stderr
+    assert (workdir / MOMENTS).read_text().count("\n") == 4
+    assert not list(workdir.glob(".snakemake/*/*.lock")) and not list(workdir.glob(".snakemake/owners/*"))
+
+
+def test_a_lock_stays_while_jobs_of_the_killed_run_go_on(snakemake, workdir, first):
+    first.kill()
+    first.wait()
+    refused = snakemake("--", MOMENTS, check=False)
+    assert refused.returncode == 1 and re.search(r"[Dd]irectory cannot be locked", refused.stderr), refused.stderr
+    for pid in re.search(r"its jobs go on\. Wait until they end, or end them: kill ([\d ]+)", refused.stderr)[
+        1
+    ].split():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(pid), signal.SIGTERM)
+    (workdir / "go").touch()
+    snakemake("--", MOMENTS)
     assert (workdir / MOMENTS).read_text().count("\n") == 4
 
 

@@ -24,6 +24,7 @@ from vmr.pipeline.failures import options_of, summary
 from vmr.pipeline.options import of_all_shards, options, repeated
 from vmr.pipeline.plan import ASSETS, DECODED, PROBED, RUN, Plan, listing_of
 from vmr.pipeline.resources import gpus, growing, lasting
+from vmr.pipeline.run_lock import note_owner, open_abandoned
 from vmr.pipeline.stages import STAGES
 from vmr.pipeline.table_plan import TablePlan
 
@@ -54,6 +55,9 @@ try:
         table.refuse_absent(workflow.dag_settings.targets or ["results/demo_table.csv"])
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
+
+if workflow.is_main_process and (word := open_abandoned(Path.cwd())):
+    print(word, file=sys.stderr)
 
 CONDA = "../../envs/vmr.yaml"
 
@@ -98,6 +102,10 @@ def told(function):
             raise WorkflowError(str(error)) from None
 
     return of_job
+
+
+onstart:
+    note_owner(Path.cwd(), is_local=workflow.local_exec)
 
 
 onerror:
