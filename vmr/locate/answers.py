@@ -21,6 +21,15 @@ class Moment:
 
 
 @dataclass(frozen=True)
+class Matched:
+    """An action of Kinetics that a query names."""
+
+    action: str
+    similarity: float  # cosine of the two sentences' vectors
+    probability: float  # that it takes place, the highest of all steps
+
+
+@dataclass(frozen=True)
 class Curve:
     """What the network says of every step."""
 
@@ -48,15 +57,34 @@ class Answer:
     stretches: int = 1  # number of stretches that a long video was cut into; 1: none
     unknown_words: list[str] = field(default_factory=list)  # words of the query without a vector
     left_out_words: list[str] = field(default_factory=list)  # words beyond the limit of the network
+    method: str = ""  # what answered, as tables call it
+    refused: str = ""  # why there is no moment, in words
+    confidence: float | None = None  # highest probability of what was asked for at any step; None: the method has none
+    matched: list[Matched] = field(default_factory=list)  # actions that the query was taken for
 
     def plain(self, *, curve: bool = False) -> dict[str, Any]:
         """Plain values, for JSON; with the long curve only where `curve` is True."""
-        values = {name: value for name, value in vars(self).items() if name not in ("moments", "curve")}
-        values["duration_sec"] = round(self.duration_sec, 3)
-        values["moments"] = [{name: round(value, 4) for name, value in asdict(each).items()} for each in self.moments]
+        values = {name: _rounded(value) for name, value in asdict(self).items() if name != "curve"}
         if curve:
             values["curve"] = self.curve.plain()
         return values
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return round(value, 4)
+    if isinstance(value, list):
+        return [_rounded(each) for each in value]
+    return {name: _rounded(each) for name, each in value.items()} if isinstance(value, dict) else value
+
+
+def shown_score(score: float) -> str:
+    """A score for people.
+
+    >>> shown_score(0.9731), shown_score(0.004)
+    ('0.97', '< 0.01')
+    """
+    return f"{score:.2f}" if score >= 0.01 else "< 0.01"
 
 
 def clock(seconds: float) -> str:

@@ -6,12 +6,13 @@ import dataclasses
 import hashlib
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from vmr.config.feature_sections import ExtractorSettings
 from vmr.config.sections import VideoSettings
@@ -21,7 +22,6 @@ from vmr.features.extractors import Extractor, build_extractor
 from vmr.features.pca import Pca
 from vmr.features.read_ahead import End, Failure, read_ahead
 from vmr.features.store import VideoFeatures
-from vmr.locate.model_file import ModelFile
 from vmr.locate.scratch import scratch_folder
 from vmr.machine.devices import choose_device
 from vmr.names import frame_choice_of
@@ -38,16 +38,29 @@ log = logging.getLogger(__name__)
 # Called with the current step, how much of it is done, and all of it (0: unknown).
 Progress = Callable[[str, int, int], None]
 _ID = "video"
+_SUFFIXES = {"weights": ".safetensors", "mean": ".npy"}
 _RECIPE = ("extractor", "window", "stride", "mode", "padding", "fps", "crop", "resize", "input", "feature", "mean")
 
 
-def recipe(info: dict[str, Any]) -> dict[str, Any]:
+@dataclasses.dataclass(frozen=True)
+class Making:
+    """How features are made."""
+
+    features: dict[str, Any]  # the provenance of such features: extractor, its settings, weights, frames
+    # the extractor's files by role (``weights``, ``mean``): their bytes, or where they lie; empty where imported
+    files: Mapping[str, bytes | Path]
+    pca: Mapping[str, Tensor] = dataclasses.field(default_factory=dict)  # ``mean`` and ``components``; empty: none
+
+
+def recipe(made: Mapping[str, Any]) -> dict[str, Any]:
     """Everything that features depend on besides the video, for the cache: settings, weights and code.
 
+    Args:
+        made: their provenance.
+
     Raises:
-        FeatureError: the model was trained on imported features, whose settings are unknown.
+        FeatureError: the features were imported, and their settings are unknown.
     """
-    made = info["features"]
     if not made.get("frames") or not isinstance(made.get("weights"), dict):
         raise FeatureError(
             f"the model was trained on imported features ({made.get('extractor')}), so that it cannot look at a video "
@@ -67,18 +80,17 @@ def recipe(info: dict[str, Any]) -> dict[str, Any]:
                 "vmr.errors",
                 "vmr.storage.code_digest",
                 "vmr.locate.scratch",
-                "vmr.locate.word_table",
             ],
         ),
     }
 
 
 class VideoFeaturizer:
-    """Makes features of video files with an exported model's extractor, one at a time; its files lie in the cache."""
+    """Makes features of video files, one at a time; what it unpacks lies in the cache."""
 
-    def __init__(self, model: ModelFile, *, folder: Path, device: str = "auto") -> None:
-        recipe(model.info)  # refuses models of imported features
-        self._model, self._folder, self._device = model, folder, device
+    def __init__(self, making: Making, *, folder: Path, device: str = "auto") -> None:
+        recipe(making.features)  # refuses imported features
+        self._making, self._folder, self._device = making, folder, device
         self._extractor: Extractor | None = None
         self._lock = threading.Lock()
 
@@ -104,7 +116,7 @@ class VideoFeaturizer:
 
     def _decode(self, video: Path, row: dict[str, Any], folder: Path, progress: Progress) -> Path:
         progress("decoding", 0, 0)
-        made = self._model.info["features"]["frames"]
+        made = self._making.features["frames"]
         write_manifest([row], folder / "probed.csv", columns=MANIFEST_COLUMNS)
         decode_frames(
             manifest=folder / "probed.csv",
@@ -144,15 +156,18 @@ class VideoFeaturizer:
                     return self._reduced(found, extractor.device)
 
     def _reduced(self, video: VideoFeatures, device: torch.device) -> VideoFeatures:
-        if not self._model.pca:
+        if not self._making.pca:
             return video
-        mean, components = (self._model.pca[name].numpy() for name in ("mean", "components"))
+        mean, components = (self._making.pca[name].numpy() for name in ("mean", "components"))
         pca = Pca(mean, components, np.full(len(components), np.nan), float("nan"), 0)
         return dataclasses.replace(video, features=pca.on(device)(video.features))
 
     def _build(self) -> Extractor:
-        made, files = self._model.info["features"], self._model.files
-        paths = {role: unpacked(content, suffix, self._folder) for role, suffix, content in _with_suffixes(files)}
+        made = self._making.features
+        paths = {
+            role: held if isinstance(held, Path) else unpacked(held, _SUFFIXES[role], self._folder)
+            for role, held in self._making.files.items()
+        }
         settings = ExtractorSettings(
             weights=str(paths["weights"]),
             mean=str(paths["mean"]) if "mean" in paths else None,
@@ -172,8 +187,3 @@ def unpacked(content: bytes, suffix: str, cache: Path) -> Path:
         with atomic_path(path) as temporary:
             temporary.write_bytes(content)
     return path
-
-
-def _with_suffixes(files: dict[str, bytes]) -> list[tuple[str, str, bytes]]:
-    suffixes = {"weights": ".safetensors", "mean": ".npy"}
-    return [(role, suffixes[role], content) for role, content in files.items()]

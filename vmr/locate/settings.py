@@ -15,8 +15,12 @@ class LocatorSettings(Section):
     """The model, and where its videos' features are."""
 
     model: Annotated[
-        Path, Field(description="Model that `vmr export` wrote.", json_schema_extra={"envvar": "VMR_MODEL"})
-    ] = Path("model.safetensors")
+        Path | None,
+        Field(
+            description="Model that `vmr export` wrote; empty: the 400 actions of Kinetics.",
+            json_schema_extra={"envvar": "VMR_MODEL"},
+        ),
+    ] = None
     features: Annotated[Path | None, Field(description="Features at hand, instead of making them.")] = None
     cache: Annotated[
         Path | None, Field(description="Folder of features made before.", json_schema_extra={"envvar": "VMR_CACHE"})

@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 
 from vmr.features.store import VideoFeatures
 from vmr.locate.answers import Answer, Curve
-from vmr.locate.locator import Locator
+from vmr.locate.videos import VideoAnswers
 from vmr.serve.library import Video
 from vmr.serve.limits import RefusedError
 
@@ -22,7 +22,7 @@ _MOST_STEPS = 1000
 class Answering:
     """Puts questions to a locator."""
 
-    def __init__(self, locator: Locator, *, most: int) -> None:
+    def __init__(self, locator: VideoAnswers, *, most: int) -> None:
         self._locator, self._most, self._waiting = locator, most, 0
         # One thread: a question uses all cores, and two at once would be slower.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="vmr-answers")

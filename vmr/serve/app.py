@@ -18,7 +18,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from vmr.errors import VmrError
-from vmr.locate.locator import Locator
+from vmr.locate.videos import VideoAnswers
 from vmr.serve.answering import Answering
 from vmr.serve.guard import Access, Guard
 from vmr.serve.library import MEDIA_TYPES, FolderVideos, Video, existing, matching
@@ -44,7 +44,7 @@ class Page:
         ShardError: ffprobe is not installed.
     """
 
-    def __init__(self, locator: Locator, *, folder: Path | None, uploads: Path, limits: Limits) -> None:
+    def __init__(self, locator: VideoAnswers, *, folder: Path | None, uploads: Path, limits: Limits) -> None:
         self.locator, self.limits = locator, limits
         self.folder = FolderVideos(folder)
         self.probers = Probers()
@@ -72,7 +72,7 @@ class Page:
         """Facts that the page needs first."""
         return JSONResponse(
             {
-                "trained": bool(self.locator.model.info.get("trained", True)),
+                "trained": self.locator.trained,
                 "uploads": self.locator.makes_features,
                 "upload_bytes": self.limits.upload_bytes,
                 "query_chars": self.limits.query_chars,

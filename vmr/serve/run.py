@@ -14,7 +14,7 @@ import uvicorn
 
 from vmr.errors import ConfigError
 from vmr.locate.cache import default_cache
-from vmr.locate.locator import Locator
+from vmr.locate.opening import open_answers
 from vmr.locate.settings import LocatorSettings
 from vmr.serve.app import Page, build_app
 from vmr.serve.guard import access_for, is_loopback
@@ -42,7 +42,7 @@ def serve(
 
     Raises:
         ConfigError: the address cannot be used, the token is too short, or the folder does not exist.
-        CheckpointError, FeatureError: see `Locator.load`.
+        CheckpointError, FeatureError: see `open_answers`.
     """
     host, token = listening.host, listening.token
     if token is None and not is_loopback(host):
@@ -51,7 +51,7 @@ def serve(
         raise ConfigError(f"--token: expected at least {_TOKEN_CHARS} letters, digits or signs. Choose another one.")
     bound = listen(host, listening.port)
     try:
-        locator = Locator.load(opened.model, cache=opened.cache, device=opened.device, features=opened.features)
+        locator = open_answers(opened)
         folder = (opened.cache or default_cache()) / "uploads"
         page = Page(locator, folder=videos, uploads=folder, limits=limits)
         found = bound.getsockname()[1]

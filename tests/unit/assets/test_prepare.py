@@ -31,6 +31,7 @@ NAMES = {
     "i3d_rgb_charades",
     "c3d_sports1m",
     "glove_6b_50d",
+    "minilm_l6_v2",
     "glove_6b_300d",
     "glove_840b_300d",
     "charades_sta_train",

@@ -12,7 +12,7 @@ import pytest
 import torch
 from synthetic import predict_run, write_features
 
-import vmr.locate.locator as locator_module
+import vmr.locate.videos as locator_module
 from vmr.errors import CheckpointError, FeatureError, QueryError, VideoError
 from vmr.features.store import VideoFeatures
 from vmr.locate.cache import FeatureCache

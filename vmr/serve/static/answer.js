@@ -2,7 +2,7 @@
 
 import * as player from "./player.js";
 import { clearStrip, drawStrip, markLane } from "./strip.js";
-import { clock } from "./times.js";
+import { clock, shownScore } from "./times.js";
 
 const element = (id) => document.getElementById(id);
 
@@ -21,14 +21,20 @@ export function showAnswer(found, { trained }) {
   drawStrip(found, duration);
   element("answer").hidden = false;
   const notes = [];
+  const taken = found.matched.map(({ action, probability }) => `${action} (${shownScore(probability)})`);
+  if (taken.length && !found.refused) notes.push(`Taken for: ${taken.join(", ")}.`);
   if (found.unknown_words.length) notes.push(`Words without a meaning to this model: ${found.unknown_words.join(", ")}.`);
   if (found.left_out_words.length) notes.push(`Too long; left out: ${found.left_out_words.join(" ")}.`);
   if (!trained) notes.push("This model was not trained: its answers are chance.");
-  notes.push("Scores rank the moments of one answer; they are no confidence.");
+  notes.push(
+    found.confidence === null
+      ? `Answered by ${found.method}. Scores rank the moments of one answer; they are no confidence.`
+      : `Answered by ${found.method}. A score is the mean probability of these actions in the moment.`,
+  );
   element("notes").textContent = notes.join(" ");
   const best = found.moments[0];
   const count = found.moments.length === 1 ? "One moment" : `${found.moments.length} moments`;
-  if (!best) return "No moment was found.";
+  if (!best) return found.refused ? `Refused: ${found.refused}.` : "No moment was found.";
   player.jump(best.start_sec);
   markLane(0);
   return `${count}; the best from ${clock(best.start_sec)} to ${clock(best.end_sec)}.`;
@@ -38,7 +44,7 @@ function momentButton(moment, number) {
   const item = document.createElement("li");
   const button = document.createElement("button");
   button.type = "button";
-  const score = moment.score < 0.0005 ? "< 0.001" : moment.score.toFixed(3);
+  const score = shownScore(moment.score);
   const span = `${clock(moment.start_sec)} – ${clock(moment.end_sec)}`;
   const parts = [
     ["rank", String(number + 1)],

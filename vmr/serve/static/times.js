@@ -18,3 +18,7 @@ export function megabytes(bytes) {
   if (bytes < 1e6) return `${Math.ceil(bytes / 1e3)} kB`;
   return `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB`;
 }
+
+export function shownScore(score) {
+  return score < 0.01 ? "< 0.01" : score.toFixed(2);
+}

@@ -1,0 +1,1 @@
+"""Moments without training: sentences meet the actions that Kinetics' classifier sees in a video."""
