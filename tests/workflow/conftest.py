@@ -51,9 +51,14 @@ def workdir(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def snakemake(workdir: Path) -> Callable[..., subprocess.CompletedProcess]:
-    """Run Snakemake on this checkout's Snakefile in `workdir`; `overrides` are merged into config.yaml."""
+    """Run Snakemake on this checkout's Snakefile in `workdir`; `overrides` are merged into config.yaml.
 
-    def run(*arguments: str, overrides: dict | None = None, check: bool = True) -> subprocess.CompletedProcess:
+    Jobs are told in Snakemake's words, or `plain`, as a user sees them.
+    """
+
+    def run(
+        *arguments: str, overrides: dict | None = None, check: bool = True, plain: bool = False
+    ) -> subprocess.CompletedProcess:
         extra = workdir / "overrides.yaml"
         extra.write_text(yaml.safe_dump(overrides or {}))
         command = [
@@ -64,7 +69,7 @@ def snakemake(workdir: Path) -> Callable[..., subprocess.CompletedProcess]:
             *arguments,
         ]
         # Without a card, whatever this machine has: what is planned must not depend on it.
-        environment = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
+        environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "VMR_SNAKEMAKE_WORDS": "" if plain else "1"}
         result = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=environment)
         if check and result.returncode:
             pytest.fail(f"snakemake {' '.join(arguments)} failed:\n{result.stdout}\n{result.stderr}")

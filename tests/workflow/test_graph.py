@@ -2,11 +2,14 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
 from vmr.methods.catalogue import METHODS
 from vmr.video.listing import write_listing
+
+PROFILES = Path(__file__).parents[2] / "workflow" / "profiles"
 
 
 def test_charades_goes_from_videos_to_the_table(planned, charades_annotations):
@@ -217,3 +220,45 @@ def test_costs_are_gathered_once_the_table_is_there(snakemake, charades_cd_annot
         assert f"--benchmarks '{shards}' " in line and f"--benchmarks {train} " in line
     assert "--benchmarks work/benchmarks/assets/i3d_kinetics400_rgb.safetensors.tsv " in line
     assert re.search(r"^make_table +1$", text, re.MULTILINE)
+
+
+def test_a_plan_has_a_line_a_job(snakemake, charades_annotations):
+    text = snakemake("--dry-run", "results/charades_table.csv", plain=True).stdout
+    lines = text.splitlines()
+    assert "train charades i3d ci_mha seed 0: not there yet (work/charades/runs/i3d/ci_mha/seed_0/" in text
+    (total,) = (int(line.split()[1]) for line in lines if line.startswith("total "))
+    assert total < len(lines) < total + 40
+
+
+def test_a_run_says_first_what_it_will_do_and_then_a_line_a_job(snakemake, pretending, charades_annotations):
+    target = "work/charades/annotations/checks.txt"
+    lines = snakemake(target, plain=True).stderr.splitlines()
+    first = lines.index("3 jobs")
+    assert [line.split()[0] for line in lines[first + 1 : first + 5]] == [
+        *("parse_annotations", "prepare_asset", "check_annotations", "together"),
+    ]
+    assert [line.split(": ")[0] for line in lines if line.startswith("[")][-1] == "[3 of 3] check_annotations charades"
+
+
+def test_a_wrong_target_names_the_nearest_right_one(snakemake):
+    run = snakemake("results/charade_table.csv", plain=True, check=False)
+    assert run.returncode == 1
+    assert "no rule makes it; did you mean `results/charades_table.csv`?" in run.stderr
+
+
+def test_no_number_of_cores_need_be_named(snakemake, pretending, workdir, charades_annotations):
+    target = "work/charades/annotations/moments.csv"
+    snakemake("--workflow-profile", PROFILES / "default", "--", target, plain=True)  # without --cores
+    assert (workdir / target).exists()
+
+
+def test_a_result_whose_files_are_gone_is_refused(snakemake, workdir, charades_annotations):
+    (workdir / "results").mkdir()
+    (workdir / "results" / "mine_table.csv").touch()
+    mine = {
+        "title": "Mine", "annotation_format": "charades_sta", "annotations": {"train": "train.txt", "test": "train.txt"},
+        "videos": "videos", "test_splits": {"test": "test"},
+    }  # fmt: skip
+    run = snakemake("results/mine_table.csv", overrides={"datasets": {"mine": mine}}, check=False, plain=True)
+    assert run.returncode == 1
+    assert "files that results were made from are not there: datasets.mine.annotations: train.txt" in run.stderr

@@ -125,6 +125,7 @@ SECTION = {
     "shards": (2, PROBE),
     "published": ("published.csv", TABLE),
     "expected_counts": ({"train": {"lines": 2}}, PARSE),
+    "known_size": ({"videos": 2, "hours": 0.1}, NOTHING),
     "accept_wrong": (True, PARSE),
 }
 # These name where a dataset comes from: each has tests of its own in test_graph.py and test_import.py.
@@ -235,6 +236,7 @@ def plan(folder, *arguments, changed=False, checkout=ROOT, tables=DATASETS, resu
     command += [f"results/{name}_{what}" for name in tables for what in results]
     environment = os.environ | {
         "CUDA_VISIBLE_DEVICES": "",
+        "VMR_SNAKEMAKE_WORDS": "1",
         "PYTHONPATH": str(checkout),
         "BASH_ENV": str(folder / "stages.sh"),
     }

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vmr.cli.groups import RUN, Output, app, assets_app, config_app, named_dataset
+from vmr.cli.groups import RUN, Dataset, Output, app, assets_app, config_app, named_dataset
 
 ConfigPath = Annotated[Path, typer.Argument(help="The YAML file.")]
 Cache = Annotated[Path, typer.Option(help="Folder of the downloads.")]
@@ -104,6 +104,48 @@ def print_methods() -> None:
     from vmr.methods.catalogue import methods_table
 
     typer.echo(methods_table(), nl=False)
+
+
+@app.command(rich_help_panel=RUN)
+def plan(
+    dataset: Dataset,
+    *,
+    try_videos: Annotated[
+        int | None, typer.Option("--try", min=5, help="Plan a try with so many videos, one method and one seed.")
+    ] = None,
+    cores: Annotated[int | None, typer.Option(min=1, help="Cores to reckon with; by default this machine's.")] = None,
+    cards: Annotated[int | None, typer.Option(min=0, help="Cards to reckon with; by default one, if any.")] = None,
+    config: Annotated[Path, typer.Option(help="The YAML file.")] = Path("config.yaml"),
+) -> None:
+    """Say what a run will do before it begins: jobs and why, hours, disk, videos that are missing."""
+    import os
+    import shlex
+
+    from vmr.config import load_config, read_mapping
+    from vmr.doctor.new_dataset import QUICK
+    from vmr.pipeline.estimate import cards_here
+    from vmr.pipeline.forecast import SNAKEFILE, forecast, planned_jobs
+    from vmr.pipeline.plan import Plan
+    from vmr.pipeline.trial import small_try
+
+    values = read_mapping(config)
+    checked = load_config(values, source=str(config))
+    checked.for_dataset(dataset)
+    cores = cores or len(os.sched_getaffinity(0))
+    planned, configfiles = Plan(checked, base=SNAKEFILE.parent), [config]
+    if try_videos is not None:
+        configfiles.append(small_try(planned, dataset, videos=try_videos, quick=QUICK))
+        trial = read_mapping(configfiles[-1])
+        (dataset,) = trial["datasets"]
+        planned = Plan(
+            load_config({**values, "datasets": values["datasets"] | trial["datasets"]}), base=SNAKEFILE.parent
+        )
+    target = f"results/{dataset}_table.csv"
+    jobs = planned_jobs([target], folder=Path(), configfiles=configfiles, cores=cores)
+    typer.echo(f"{target}: {forecast(planned, jobs, cores=cores, cards=cards_here() if cards is None else cards)}")
+    if try_videos is not None:
+        more = shlex.join(["--configfile", *map(str, configfiles), "--", target])
+        typer.echo(f"It shows that all works and what it takes; its scores say little. Start it:\n  snakemake {more}")
 
 
 @app.command("progress", rich_help_panel=RUN)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import PurePosixPath
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -66,6 +66,10 @@ class DatasetSettings(Section):
     ] = None
     expected_counts: Annotated[
         dict[str, dict[str, int]], Field(description="Known counts; what differs in the files is logged.")
+    ] = {}
+    known_size: Annotated[
+        dict[Literal["videos", "hours"], float],
+        Field(description="Videos and their hours, for `vmr plan` as long as the annotations are not there."),
     ] = {}
     fetch: Annotated[
         dict[str, Annotated[str, of_assets("archive_member", "copy")]],

@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from vmr.errors import ConfigError
-from vmr.pipeline.runlog import Job, Run, read_run_log
+from vmr.pipeline.runlog import Job, Run, duration, read_run_log
 from vmr.storage.shard import parts_of
 
 
@@ -82,7 +82,7 @@ def _headline(run: Run, *, gone: bool, quiet: float) -> str:
     if run.over:
         return line
     # On another machine, and of another user, this is all that can be told of Snakemake.
-    return line + ("; it was cut off, its log" if gone else "; log") + f" last written {_duration(quiet)} ago"
+    return line + ("; it was cut off, its log" if gone else "; log") + f" last written {duration(quiet)} ago"
 
 
 def _left(done: Sequence[Job], at_work: Sequence[Job], remaining: int, folder: Path, now: datetime) -> str:
@@ -93,7 +93,7 @@ def _left(done: Sequence[Job], at_work: Sequence[Job], remaining: int, folder: P
         return ""
     each = sum(took) / len(took)
     gone = sum(min(each, (now - job.began).total_seconds()) for job in running if job.began)
-    return f", about {_duration((remaining * each - gone) / len(running))} left at {_duration(each)} a job"
+    return f", about {duration((remaining * each - gone) / len(running))} left at {duration(each)} a job"
 
 
 def _took(job: Job, folder: Path) -> float | None:
@@ -112,14 +112,14 @@ def _queued(job: Job, folder: Path) -> bool:
 
 
 def _inside(job: Job, folder: Path, now: datetime) -> str:
-    name = " ".join(
-        f"{key} {value}" if key in ("shard", "seed") else value
-        for key, value in job.wildcards.items()
-        if key != "dataset"
-    )
-    since = f"for {_duration((now - job.began).total_seconds())}" if job.began else "started"
-    said = f"queued {since}" if _queued(job, folder) else _shard(job, folder, now) or _training(job, folder) or since
-    return f"{name or job.rule}: {said}"
+    named = job.title.removeprefix(f"{job.rule} ").removeprefix(f"{job.wildcards.get('dataset')} ")
+    return f"{job.rule if named == job.wildcards.get('dataset') else named}: {at_work(job, folder, now)}"
+
+
+def at_work(job: Job, folder: Path, now: datetime) -> str:
+    """What a job that has not ended is doing: queued, or so many videos, or epochs, or the time since it began."""
+    since = f"for {duration((now - job.began).total_seconds())}" if job.began else "started"
+    return f"queued {since}" if _queued(job, folder) else _shard(job, folder, now) or _training(job, folder) or since
 
 
 def _shard(job: Job, folder: Path, now: datetime) -> str:
@@ -138,7 +138,7 @@ def _shard(job: Job, folder: Path, now: datetime) -> str:
     fresh = [time for time in times if job.began is None or time >= job.began.timestamp()]
     if len(fresh) > 1 and now.timestamp() > fresh[0]:
         rate = (len(fresh) - 1) / (now.timestamp() - fresh[0])
-        text += f", {rate * 60:.3g} a minute, about {_duration((total - len(times)) / rate)} left"
+        text += f", {rate * 60:.3g} a minute, about {duration((total - len(times)) / rate)} left"
     return text
 
 
@@ -151,16 +151,4 @@ def _training(job: Job, folder: Path) -> str:
         return ""
     if not {"epoch", "seconds"} <= set(history) or history.empty:
         return ""
-    return f"epoch {int(history['epoch'].iloc[-1])}, {_duration(history['seconds'].mean())} each"
-
-
-def _duration(seconds: float) -> str:
-    """In the unit that a person would choose.
-
-    >>> _duration(7.4), _duration(150), _duration(7260)
-    ('7 s', '2.5 min', '2.0 h')
-    """
-    seconds = max(0.0, seconds)
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+    return f"epoch {int(history['epoch'].iloc[-1])}, {duration(history['seconds'].mean())} each"

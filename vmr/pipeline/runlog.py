@@ -29,6 +29,13 @@ class Job:
     began: datetime | None = None  # when it was started last
     ended: datetime | None = None  # when it ended; None while it runs
     failed: bool = False  # whether its last attempt failed
+    reason: str = ""  # why it runs, in Snakemake's words
+
+    @property
+    def title(self) -> str:
+        """What a person would call it: "train charades i3d ci_mha seed 0"."""
+        named = (f"{key} {value}" if key in ("shard", "seed") else value for key, value in self.wildcards.items())
+        return " ".join([self.rule, *named])
 
 
 @dataclass(frozen=True)
@@ -70,8 +77,35 @@ def read_run_log(text: str) -> Run:
     )
 
 
+# Beginnings of Snakemake's reasons, and what they mean to a person. The first that holds says enough.
+_REASONS = {
+    "Missing output files": "not there yet",
+    "Forced execution": "asked for",
+    "Incomplete output files": "left half done",
+    "Params have changed": "settings or code changed",
+    "Code has changed": "its rule changed",
+    "Set of input files": "reads other files than before",
+    "Updated input files": "what it reads is newer",
+    "Software environment": "its environment changed",
+    "Input files updated": "what it reads is made anew",
+}
+
+
+def why(reason: str) -> str:
+    """Why a job runs, in a few words.
+
+    >>> why("Missing output files: a.h5; Input files updated by another job: b.csv")
+    'not there yet'
+    >>> why("Updated input files: a.csv; Code has changed since last execution")
+    'its rule changed'
+    """
+    parts = reason.split("; ")
+    found = (said for begin, said in _REASONS.items() if any(part.startswith(begin) for part in parts))
+    return next(found, parts[0].partition(":")[0].lower())
+
+
 def _job(rule: str, details: str) -> tuple[str, Job]:
-    entry = dict(re.findall(r"^    (jobid|input|output|log|benchmark|wildcards): (.*)$", details, re.MULTILINE))
+    entry = dict(re.findall(r"^    (jobid|input|output|log|benchmark|wildcards|reason): (.*)$", details, re.MULTILINE))
     job = Job(
         rule,
         _names(entry.get("input", "")),
@@ -79,6 +113,7 @@ def _job(rule: str, details: str) -> tuple[str, Job]:
         _names(entry.get("log", "").split(" (check log file")[0]),
         entry.get("benchmark", ""),
         dict(pair.split("=", 1) for pair in _names(entry.get("wildcards", "")) if "=" in pair),
+        reason=entry.get("reason", ""),
     )
     return entry.get("jobid", ""), job
 
@@ -91,3 +126,17 @@ def _planned(text: str) -> dict[str, int]:
 
 def _names(listed: str) -> list[str]:
     return [name for name in listed.split(", ") if name]
+
+
+def duration(seconds: float) -> str:
+    """In the unit that a person would choose.
+
+    >>> duration(7.4), duration(150), duration(7260), duration(589_000)
+    ('7 s', '2.5 min', '2.0 h', '164 h')
+    """
+    seconds = max(0.0, seconds)
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 6000:
+        return f"{seconds / 60:.1f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 72_000 else f"{seconds / 3600:,.0f} h"

@@ -109,6 +109,14 @@ class TablePlan:
         shipped = self.plan.base / path
         return [str(shipped) if shipped.exists() and not Path(path).exists() else path]
 
+    def published_of_whole(self, wildcards: Any) -> list[str]:
+        """The same for the table, which nothing may be made from whose files are gone: see `refuse_absent`.
+
+        An input function, since Snakemake tells the rules its targets only after it has read them.
+        """
+        self.refuse_absent(f"results/{wildcards.dataset}_{kind}" for kind in ("table.csv", "report.html", "costs.csv"))
+        return self.published(wildcards)
+
     def frames_option(self, wildcards: Any) -> str:
         """The frame stores of the job's dataset. Imported features have none.
 

@@ -1,5 +1,6 @@
 """What all rules share: the checked configuration, what it plans, and digests of code."""
 
+import os
 import re
 import shlex
 import sys
@@ -25,8 +26,11 @@ from vmr.pipeline.options import of_all_shards, options, repeated
 from vmr.pipeline.plan import ASSETS, DECODED, PROBED, RUN, Plan, listing_of
 from vmr.pipeline.resources import gpus, growing, lasting
 from vmr.pipeline.run_lock import note_owner, open_abandoned
+from vmr.pipeline.runlog import Job
 from vmr.pipeline.stages import STAGES
 from vmr.pipeline.table_plan import TablePlan
+from vmr.pipeline.targets import unknown_target
+from vmr.pipeline.terminal import keep_telling, one_line_a_job
 
 
 def cores_here():
@@ -48,11 +52,32 @@ for file in {"config.yaml", *workflow.configfiles} if workflow.is_main_process e
 configfile: "config.yaml"
 
 
+def all_outputs():
+    """What rules make, with wildcards."""
+    return [str(file) for rule in workflow.rules for file in rule.output]
+
+
+# Snakemake's own words, with all that a job reads and asks for, where commands are printed or `vmr plan` asks.
+terminal = (
+    one_line_a_job(
+        dryrun=lambda: workflow.dryrun,
+        unknown=lambda target: unknown_target(
+            target,
+            all_outputs(),
+            [rule.name for rule in workflow.rules if not rule.has_wildcards()],
+            plan,
+        ),
+    )
+    if workflow.is_main_process
+    and not workflow.output_settings.printshellcmds
+    and not workflow.output_settings.verbose
+    and not os.environ.get("VMR_SNAKEMAKE_WORDS")
+    else None
+)
+
 try:
     plan = Plan(load_config(config), base=BASE, cores=cores_here)
     table = TablePlan(plan)
-    if workflow.is_main_process and workflow.dag_settings:
-        table.refuse_absent(workflow.dag_settings.targets or ["results/demo_table.csv"])
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
 
@@ -106,6 +131,30 @@ def told(function):
 
 onstart:
     note_owner(Path.cwd(), is_local=workflow.local_exec)
+    if terminal:
+        from vmr.pipeline.estimate import cards_here
+        from vmr.pipeline.forecast import forecast
+
+        jobs = [
+            Job(
+                job.rule.name,
+                wildcards=dict(job.wildcards_dict),
+                reason=str(workflow.dag.reason(job)),
+            )
+            for level in workflow.dag.toposorted()
+            for job in level
+            if workflow.dag.needrun(job)
+        ]
+        try:
+            print(
+                forecast(plan, jobs, cores=cores_here(), cards=cards_here()),
+                file=sys.stderr,
+                flush=True,
+            )
+        except (VmrError, OSError, ValueError) as error:
+            # A run does not fail for want of its forecast.
+            print(f"What this will take is not known ({error}).", file=sys.stderr)
+        keep_telling(terminal, Path.cwd())
 
 
 onerror:

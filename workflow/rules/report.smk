@@ -8,7 +8,7 @@ rule make_table:
         # Read beside the scores that name them.
         video_scores=table.of_runs("video_scores_{split}.csv"),
         baselines_video_scores=table.of_datasets("work/{dataset}/baselines/{split}.csv"),
-        published=table.published,
+        published=told(table.published_of_whole),
         # Not read: there is no table of a dataset with which something is wrong.
         checks=table.of_datasets("work/{dataset}/annotations/checks.txt"),
         feature_checks=table.of_datasets(

@@ -1,7 +1,11 @@
 """Raw videos: what ffprobe says of them, and their frames at 24 a second."""
 
 # As with annotations, a folder that is there is never fetched again, whatever else changes.
-for name, dataset in plan.fetched_videos.items():
+# Of datasets with one folder the first fetches it.
+for name, dataset in {
+    listing_of(dataset): (name, dataset)
+    for name, dataset in reversed(plan.fetched_videos.items())
+}.values():
     if Path(dataset.videos).exists():
         continue
 

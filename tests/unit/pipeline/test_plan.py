@@ -14,6 +14,7 @@ from vmr.errors import ConfigError
 from vmr.pipeline.options import options
 from vmr.pipeline.plan import Plan
 from vmr.pipeline.table_plan import TablePlan
+from vmr.pipeline.targets import unknown_target
 
 ROOT = Path(__file__).parents[3]
 
@@ -119,3 +120,24 @@ def test_costs_count_what_is_configured_once(plan):
         "work/charades/benchmarks/train/i3d_ci_mha_4.tsv",
     } < set(files)
     assert "work/benchmarks/assets/i3d_kinetics400_rgb.safetensors.tsv" in files
+
+
+@pytest.mark.parametrize(
+    ("target", "right"),
+    [
+        ("results/charade_table.csv", "results/charades_table.csv"),
+        ("results/charades_tabel.csv", "results/charades_table.csv"),
+        ("charades_table.csv", "results/charades_table.csv"),
+        ("work/demo/features/i3d/shard1.h5", "work/demo/features/i3d/shard_1.h5"),
+        ("al", "all"),
+        ("x/y.z", None),
+    ],
+)
+def test_the_nearest_right_target_is_named(plan, target, right):
+    patterns = [
+        "results/{dataset,demo|charades}_table.csv",
+        r"work/{dataset}/features/{extractor}/shard_{shard,\d+}.h5",
+    ]
+    text = unknown_target(target, patterns, ["all"], plan())
+    assert text.startswith(f"{target}: there is no such file")
+    assert (f"; did you mean `{right}`?" in text) if right else ("NAME_table.csv" in text and "did you" not in text)

@@ -1,0 +1,132 @@
+"""What a run will take, by hand."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from vmr.config import load_config
+from vmr.pipeline import estimate
+from vmr.pipeline.corpus import Corpus, corpus_of
+from vmr.pipeline.estimate import Estimate, Stage, disk_gb
+from vmr.pipeline.forecast import forecast
+from vmr.pipeline.plan import Plan
+from vmr.pipeline.runlog import Job
+
+ROOT = Path(__file__).parents[3]
+CHARADES = Corpus(6672, 56.7, 12404, 3720)
+
+
+@pytest.fixture
+def plan(tmp_path, monkeypatch):
+    """The plan of the shipped configuration in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    return Plan(load_config(yaml.safe_load((ROOT / "config.yaml").read_text())), base=ROOT)
+
+
+def job(rule, dataset="charades", **wildcards):
+    return Job(rule, wildcards={"dataset": dataset, "extractor": "i3d", **wildcards}, reason="Missing output files: x")
+
+
+def extractions(number=32):
+    return [job("extract", shard=str(shard)) for shard in range(number)]
+
+
+def test_figures_are_those_of_the_benchmarks():
+    spec = importlib.util.spec_from_file_location("vmr_benchmarks_throughput", ROOT / "benchmarks" / "throughput.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    costs = module.measured_costs()
+    own = (estimate.DECODE, estimate.READ, estimate.WINDOWS, estimate.CONTINUOUS)
+    assert own == tuple(round(value) for value in (costs.decode, costs.read, costs.i3d_windows, costs.i3d_continuous))
+    assert pytest.approx(costs.raw_gb, abs=5e-4) == estimate.RAW_GB
+    assert pytest.approx(costs.frames_gb, abs=5e-4) == estimate.FRAMES_GB
+
+
+def test_extraction_takes_the_hours_of_video_times_those_of_the_cores(plan):
+    stage = Estimate(plan, {"charades": CHARADES}, cards=0).stages(extractions())["extract"]
+    # 56.7 h of video, of which one takes 166 + 7,583 s of a core; and six seconds to start each of 32 jobs.
+    assert stage.core_sec == pytest.approx(56.7 * 7749 + 32 * 6) and stage.jobs == 32
+    assert stage.hours(cores=2, cards=0) == pytest.approx(stage.core_sec / 2 / 3600)
+    # With a card the cores only read, at the same time: 56.7 h of 10,800 steps, 315 a second.
+    stage = Estimate(plan, {"charades": CHARADES}, cards=1).stages(extractions())["extract"]
+    assert stage.hours(cores=16, cards=1) == pytest.approx(56.7 * 10_800 / 315 / 3600)
+    assert stage.hours(cores=1, cards=1) == pytest.approx((56.7 * 166 + 32 * 6) / 3600)
+
+
+def test_the_demo_has_faster_features_and_a_smaller_network(plan):
+    demo = Corpus(52, 0.13, 360, 108)
+    own = Estimate(plan, {"demo": demo}, cards=0)
+    core, card = own.job(job("extract", "demo", shard="0"))
+    assert (core, card) == (pytest.approx(6 + 0.065 * (166 + 2016)), 0.0)
+    core, _ = own.job(job("train", "demo", method="ci_mha", seed="0"))
+    # 18 of 30 epochs before patience ends them, nine tenths of the sentences, 27 steps of 92, a quarter of the width.
+    assert core == pytest.approx(6 + 0.0418 * 18 * 324 * 27 / 92 * 0.25**1.27, rel=0.01)
+
+
+def test_no_more_cores_than_jobs_can_use():
+    stage = Stage(2, 7200.0, 0.0, width=2)
+    assert stage.hours(cores=16, cards=0) == stage.hours(cores=2, cards=0) == 1.0
+
+
+def test_earlier_jobs_of_the_dataset_count_more_than_the_model_and_those_of_others_say_how_fast_the_machine_is(plan):
+    costs = {
+        "demo": pd.DataFrame({"rule": ["extract"], "jobs": [2], "seconds": [200.0], "cpu_seconds": [300.0]}),
+    }
+    corpora = {"charades": CHARADES, "demo": Corpus(52, 0.13, 360, 108)}
+    own = Estimate(plan, corpora, cards=0, costs=costs)
+    assert own.job(job("extract", "demo", shard="0"))[0] == 150.0
+    slower = 150 / (6 + 0.065 * (166 + 2016))
+    assert own.job(job("extract", shard="0"))[0] == pytest.approx(slower * (6 + 56.7 / 32 * 7749))
+    assert own.from_earlier(["extract", "train"]) == ["demo"] and own.from_earlier(["train"]) == []
+
+
+def test_disk_is_what_the_planned_jobs_write(plan):
+    jobs = [*(job("decode_frames", shard=str(shard)) for shard in range(16)), *extractions(16)]
+    sizes = disk_gb(plan, {"charades": CHARADES}, jobs)
+    assert sizes["frames"] == pytest.approx((28.35 * 0.152, 28.35 * 0.757))
+    assert sizes["features"][0] == pytest.approx(28.35 * 10_800 * 1024 * 4 / 1e9)
+
+
+def test_the_size_is_known_before_the_annotations_are_there(plan):
+    assert corpus_of(plan, "charades") == Corpus(
+        6672, 57.0, 12408, 3720, there=0, assumed="counts by config.yaml, since the annotations are not there yet"
+    )
+    assert corpus_of(plan, "demo").trained == 360
+    assert corpus_of(plan, "charades_sim_small").videos == 1600
+    assert corpus_of(plan, "charades_cd") is None  # its files have no address
+
+
+def test_the_size_is_that_of_the_annotations_and_the_files(plan, tmp_path):
+    folder = tmp_path / "data" / "charades"
+    (folder / "videos").mkdir(parents=True)
+    (folder / "charades_sta_train.txt").write_text("A 0 2##a person sits.\nA 1 2##it runs.\nB 1.0 3.0##a dog runs.\n")
+    (folder / "charades_sta_test.txt").write_text("C 0.5 2.5##a person opens a door.\n")
+    (folder / "Charades_v1_train.csv").write_text("id,length\nA,10\nB,20\n")
+    (folder / "Charades_v1_test.csv").write_text("id,length\nC,30\n")
+    (folder / "videos" / "B.mp4").write_bytes(b"x" * 1000)
+    assert corpus_of(plan, "charades") == Corpus(3, 60 / 3600, 3, 1, there=1, gigabytes=1e-6)
+
+
+def test_what_a_run_will_do_is_told_by_stage(plan):
+    train = [job("train", method="mha", seed=str(seed)) for seed in range(2)]
+    train[1].reason = "Params have changed since last execution: a"
+    text = forecast(plan, [*extractions(), *train], cores=2, cards=0)
+    lines = text.splitlines()
+    assert lines[0] == "34 jobs"
+    assert lines[1].split() == ["extract", "32", "not", "there", "yet", "61", "h"]
+    assert "1 not there yet, 1 settings or code changed" in lines[2]
+    assert lines[3].split()[:6] == ["together", "34", "on", "2", "cores,", "no"]
+    assert "NO RESULT can come of this" in text and "0 of 6,672 videos are in data/charades/videos" in text
+    assert lines[-1] == "a small try first: vmr plan charades --try 50"
+    assert forecast(plan, [], cores=2, cards=0) == "Nothing to be done: all of it is there."
+
+
+def test_a_dataset_of_which_nothing_is_known_is_told(plan):
+    assert "charades_cd: the annotations are not there yet" in forecast(
+        plan, [job("train", "charades_cd", method="mha", seed="0")], cores=2, cards=0
+    )

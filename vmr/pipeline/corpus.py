@@ -1,0 +1,156 @@
+"""How large a dataset is, before a job has looked at it: videos, hours and sentences, and what of it is there."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+import pandas as pd
+
+from vmr.annotations.moments import read_moments, video_durations
+from vmr.annotations.parse import parse_annotations
+from vmr.config import DatasetSettings
+from vmr.errors import VmrError
+from vmr.pipeline.plan import Plan
+from vmr.video.listing import files_below
+from vmr.video.manifest import find_videos, read_manifest
+from vmr.video.probe import probe_video
+from vmr.video_ids import extension_of
+
+# Durations that nothing tells are taken from so many videos, else for that of a video of Charades.
+_PROBED, _PROBE_SEC, _USUAL_SEC = 10, 10.0, 30.0
+_DEMO_SENTENCES = 9  # of a rendered video
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """What a dataset consists of."""
+
+    videos: int
+    hours: float
+    trained: int  # sentences to train on
+    tested: int  # sentences that are scored
+    there: int | None = None  # videos whose files are there; None where no files are needed
+    gigabytes: float = 0.0  # of those files
+    assumed: str = ""  # what is not known yet, and what was taken instead
+
+
+def corpus_of(plan: Plan, name: str, *, work: Path = Path("work")) -> Corpus | None:
+    """The size of a dataset, by its table of moments, else its annotation files, else what its section says.
+
+    None where nothing says anything yet.
+    """
+    dataset = plan.datasets[name]
+    moments = moments_of(dataset, work / name)
+    needs_videos = name == plan.source(name) and name not in plan.imports
+    if moments is None:
+        corpus = _unread(plan, name, work=work)
+        return None if corpus is None else _with_files(corpus, dataset) if needs_videos else corpus
+    durations = video_durations(moments, _manifest(work / name))
+    ids = list(moments["video_id"].unique())
+    files = find_videos(str(dataset.videos), ids) if needs_videos else {}
+    known = {video_id: durations[video_id] for video_id in ids if video_id in durations}
+    assumed = ""
+    if needs_videos and not known and shutil.which("ffprobe"):
+        probed = (probe_video(path, timeout_sec=_PROBE_SEC) for path in islice(files.values(), _PROBED))
+        known = {str(row["video_id"]): float(row["duration_sec"]) for row in probed if row["status"] == "ok"}
+        assumed = f"durations by {len(known)} videos" if known else ""
+    if not known:
+        assumed = f"durations are not known yet: {_USUAL_SEC:g} s a video"
+    mean = sum(known.values()) / len(known) if known else _USUAL_SEC
+    split = moments["split"]
+    tested = {one for splits in dataset.test_splits.values() for one in splits}
+    return Corpus(
+        videos=len(ids),
+        hours=mean * len(ids) / 3600,
+        trained=int((split == dataset.train_split).sum()),
+        tested=int(split.isin(tested).sum()),
+        there=len(files) if needs_videos else None,
+        gigabytes=sum(path.stat().st_size for path in files.values()) / 1e9,
+        assumed=assumed,
+    )
+
+
+def moments_of(dataset: DatasetSettings, folder: Path) -> pd.DataFrame | None:
+    """The table of moments in a dataset's folder of results, else of its annotation files; None where neither is there
+    or can be read.
+    """
+    try:
+        return read_moments(folder / "annotations" / "moments.csv")
+    except VmrError:  # none yet
+        pass
+    files = [Path(file) for own in dataset.annotations.values() for file in own]
+    durations = [Path(file) for file in dataset.durations]
+    if not all(file.is_file() for file in [*files, *durations]):
+        return None
+    logger = logging.getLogger("vmr.annotations")
+    before = logger.level
+    logger.setLevel(logging.ERROR)  # the job that parses them says it
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            parse_annotations(
+                annotation_format=dataset.annotation_format,
+                annotations={split: [Path(file) for file in own] for split, own in dataset.annotations.items()},
+                durations=durations,
+                train_split=dataset.train_split,
+                accept_wrong=True,
+                output=Path(scratch) / "moments.csv",
+                report=Path(scratch) / "report.json",
+            )
+            return read_moments(Path(scratch) / "moments.csv")
+    except VmrError:  # that job says this, too
+        return None
+    finally:
+        logger.setLevel(before)
+
+
+def _manifest(folder: Path) -> pd.DataFrame | None:
+    for stage in ("frames", "videos"):
+        if shards := sorted((folder / stage).glob("shard_*.csv")):
+            return read_manifest(shards)
+    return None
+
+
+def _unread(plan: Plan, name: str, *, work: Path) -> Corpus | None:
+    dataset = plan.datasets[name]
+    if render := dataset.render:
+        videos = render.train_videos + render.test_videos
+        sentences = [_DEMO_SENTENCES * count for count in (render.train_videos, render.test_videos)]
+        return Corpus(videos, videos * render.duration_sec / 3600, sentences[0], sentences[1])
+    if simulate := dataset.simulate:
+        source = corpus_of(plan, simulate.source, work=work)
+        if source is None:
+            return None
+        share = min(1.0, sum(simulate.videos.values()) / source.videos) if simulate.videos else 1.0
+        return Corpus(
+            round(share * source.videos),
+            share * source.hours,
+            round(share * source.trained),
+            round(share * source.tested),
+            assumed=source.assumed,
+        )
+    counts, size = dataset.expected_counts, dataset.known_size
+    tested = {one for splits in dataset.test_splits.values() for one in splits}
+    if not size or not {dataset.train_split, *tested} <= set(counts):
+        return None
+    lines: Mapping[str, int] = {split: own.get("lines", 0) for split, own in counts.items()}
+    return Corpus(
+        int(size["videos"]),
+        size["hours"],
+        lines[dataset.train_split],
+        sum(lines[split] for split in tested),
+        assumed="counts by config.yaml, since the annotations are not there yet",
+    )
+
+
+def _with_files(corpus: Corpus, dataset: DatasetSettings) -> Corpus:
+    """The same with how many files of videos lie in the folder, whatever their names."""
+    folder = Path(str(dataset.videos))
+    there = files_below(folder) if folder.is_dir() else ()
+    sizes = [entry.stat().st_size for file, entry in there if extension_of(file)]
+    return replace(corpus, there=min(len(sizes), corpus.videos), gigabytes=sum(sizes) / 1e9)
