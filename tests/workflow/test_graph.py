@@ -256,9 +256,12 @@ def test_a_result_whose_files_are_gone_is_refused(snakemake, workdir, charades_a
     (workdir / "results").mkdir()
     (workdir / "results" / "mine_table.csv").touch()
     mine = {
-        "title": "Mine", "annotation_format": "charades_sta", "annotations": {"train": "train.txt", "test": "train.txt"},
-        "videos": "videos", "test_splits": {"test": "test"},
-    }  # fmt: skip
+        "title": "Mine",
+        "annotation_format": "charades_sta",
+        "annotations": {"train": "train.txt", "test": "train.txt"},
+        "videos": "videos",
+        "test_splits": {"test": "test"},
+    }
     run = snakemake("results/mine_table.csv", overrides={"datasets": {"mine": mine}}, check=False, plain=True)
     assert run.returncode == 1
     assert "files that results were made from are not there: datasets.mine.annotations: train.txt" in run.stderr

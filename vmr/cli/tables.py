@@ -82,6 +82,7 @@ def make_table(
     title: Annotated[str | None, typer.Option(help="What the table calls it.")] = None,
     output_csv: Annotated[Path, typer.Option(help="Table to write.")],
     output_md: Annotated[Path, typer.Option(help="The same for reading.")],
+    output_tex: Annotated[Path | None, typer.Option(help="The same in LaTeX, with booktabs.")] = None,
 ) -> None:
     """Gather published, blind and computed rows into the table."""
     from vmr.tables.make import make_table
@@ -92,6 +93,7 @@ def make_table(
         published=published,
         output_csv=output_csv,
         output_md=output_md,
+        output_tex=output_tex,
         dataset=dataset,
         further=further,
         title=title,

@@ -15,7 +15,7 @@ from vmr.evaluation.metrics import recall_name
 from vmr.methods.catalogue import METHODS
 from vmr.report.charts import Chart, Window
 from vmr.report.svg import Axis, IntervalRow, interval_chart, nice_ticks
-from vmr.tables.rows import SCORE_COLUMNS, Row
+from vmr.tables.rows import SCORE_COLUMNS, Row, best_scores, is_best
 from vmr.tables.text import oracle_text
 
 _LINKS = (
@@ -68,12 +68,7 @@ class TableView:
 def table_view(rows: Sequence[Row]) -> TableView:
     """Rows of the table with their intervals; the best computed score of each split is marked."""
     shown = [row for row in rows if row.headline]
-    best = {
-        (row.split, metric): max(_score(other, metric) for other in shown if _is_peer(other, row))
-        for row in shown
-        for metric in SCORE_COLUMNS.values()
-        if row.kind != "published"
-    }
+    best = best_scores(shown)
     several = len({row.split for row in shown if row.kind != "published"}) > 1
     return TableView(list(SCORE_COLUMNS), [_row(row, best, several=several) for row in shown])
 
@@ -121,15 +116,6 @@ def _key(row: Row, other: str) -> str:
     return next((f"m-{name}" for name, method in METHODS.items() if method.title == row.method), other)
 
 
-def _is_peer(other: Row, row: Row) -> bool:
-    return other.split == row.split and other.kind != "published"
-
-
-def _score(row: Row, metric: str) -> float:
-    value = row.scores.get(metric)
-    return -1.0 if value is None else round(value, 2)
-
-
 def _intervals(row: Row) -> dict[str, list[float]]:
     return (intervals(row.videos.sums["raw"], queries=row.videos.queries) if row.videos else None) or {}
 
@@ -144,7 +130,7 @@ def _row(row: Row, best: dict[tuple[str, str], float], *, several: bool) -> Tabl
                 value="–" if value is None else f"{value:.2f}",
                 std="" if std is None else f"± {std:.2f}",
                 interval="{:.1f}–{:.1f}".format(*found[metric]) if metric in found else "",
-                best=row.kind != "published" and _score(row, metric) == best[row.split, metric],
+                best=is_best(row, metric, best),
             )
         )
     return TableRow(

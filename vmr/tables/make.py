@@ -1,4 +1,4 @@
-"""The table of a dataset: published figures first, then what was computed here, as CSV and as Markdown."""
+"""The table of a dataset: published figures first, then what was computed here, as CSV, Markdown and LaTeX."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from vmr.errors import EvaluationError
 from vmr.methods.catalogue import place_of
 from vmr.storage.files import atomic_path
+from vmr.tables.latex import latex_table
 from vmr.tables.rows import (
     R5_COLUMNS,
     SCORE_COLUMNS,
@@ -43,6 +44,7 @@ def make_table(
     published: Path | None,
     output_csv: Path,
     output_md: Path,
+    output_tex: Path | None = None,
     dataset: str,
     further: Sequence[str] = (),
     title: str | None = None,
@@ -59,6 +61,7 @@ def make_table(
         baselines: JSON of `compute_baselines`, one a split.
         published: CSV of published figures; None for a dataset without any.
         further: datasets whose splits are in the table too, such as out-of-distribution splits of the same videos.
+        output_tex: LaTeX of the same rows to write, if wanted.
         title: what the Markdown calls it; by default its name.
 
     Raises:
@@ -71,6 +74,9 @@ def make_table(
         writer.writerows(_cells(row) for row in rows if row.headline)
     with atomic_path(output_md) as temporary:
         temporary.write_text(table_text(rows, dataset=title or dataset), encoding="utf-8")
+    if output_tex is not None:
+        with atomic_path(output_tex) as temporary:
+            temporary.write_text(latex_table(rows, dataset=dataset, title=title or dataset), encoding="utf-8")
 
 
 def gather_rows(

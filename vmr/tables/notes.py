@@ -16,6 +16,20 @@ SIMULATED_NOTE = (
 )
 
 
+def untrained_note(rows: Sequence[Row]) -> str:
+    """That a table holds no result, or less than it seems, since networks could not be trained; else nothing."""
+    trained = [row for row in rows if row.kind == "trained"]
+    untrained = [row for row in trained if row.is_untrained]
+    if not untrained:
+        return ""
+    reasons = dict.fromkeys(row.source.partition("untrained: ")[2] for row in untrained)
+    head = "No result" if len(untrained) == len(trained) else "Not trained"
+    return (
+        f"**{head}**: {len(untrained)} of {len(trained)} rows of networks are untrained, and have no scores "
+        f"({'; '.join(reasons)}). `vmr doctor` says what is missing."
+    )
+
+
 def table_notes(rows: Sequence[Row]) -> str:
     """The section of notes, or nothing when there is nothing to say."""
     published = [row for row in rows if row.kind == "published"]
@@ -25,11 +39,7 @@ def table_notes(rows: Sequence[Row]) -> str:
         for split in dict.fromkeys(row.split for row in baselines)
         for note in _beaten([row for row in baselines if row.split == split], published)
     ]
-    unfair = [row for row in rows if row.kind == "trained"]
-    if any("untrained" in row.source for row in unfair):
-        notes.append(
-            "Untrained rows come from weights as they were drawn: they show that the path works, nothing else."
-        )
+    unfair = [row for row in rows if row.kind == "trained" and not row.is_untrained]
     if any("selection: test" in row.source for row in unfair):
         notes.append(
             "“selection: test”: the epoch was chosen on the test split, as some papers did; the score is too good."
@@ -51,10 +61,11 @@ def table_notes(rows: Sequence[Row]) -> str:
             notes.append(
                 f"{seen:,} of the {videos:,} test videos of {split} were trained on too: the scores there are too good."
             )
-    for split in dict.fromkeys(row.split for row in unfair):
-        past = max(row.members[0].get("past_end", 0) for row in unfair if row.split == split)
+    networks = [row for row in rows if row.kind == "trained"]
+    for split in dict.fromkeys(row.split for row in networks):
+        past = max(row.members[0].get("past_end", 0) for row in networks if row.split == split)
         if past:
-            queries = next(row.members[0]["queries"] for row in unfair if row.split == split)
+            queries = next(row.members[0]["queries"] for row in networks if row.split == split)
             notes.append(
                 f"{past:,} of the {queries:,} moments of {split} begin after their videos end: no answer finds them. "
                 "Are the times seconds?"

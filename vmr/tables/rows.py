@@ -68,9 +68,35 @@ class Row:
         return block_of(str(self.members[0]["method"]))
 
     @property
+    def is_untrained(self) -> bool:
+        """Whether its networks are as they were drawn, so that it has no scores."""
+        return self.kind == "trained" and not self.members[0].get("trained", True)
+
+    @property
     def entry(self) -> Method | None:
         """What the catalogue says of a trained method; None for other rows, and for other systems' predictions."""
         return METHODS.get(str(self.members[0]["method"])) if self.kind == "trained" else None
+
+
+def best_scores(rows: Iterable[Row]) -> dict[tuple[str, str], float]:
+    """The best score that was computed here, by split and metric, in two decimals.
+
+    A split on which nothing was trained has none: a constant window is no achievement.
+    """
+    headline = [row for row in rows if row.headline and row.kind != "published"]
+    splits = {row.split for row in headline if row.kind == "trained" and not row.is_untrained}
+    found: dict[tuple[str, str], float] = {}
+    for row in headline:
+        for metric in SCORE_COLUMNS.values() if row.split in splits else ():
+            if (value := row.scores.get(metric)) is not None:
+                found[row.split, metric] = max(found.get((row.split, metric), 0.0), round(value, 2))
+    return found
+
+
+def is_best(row: Row, metric: str, best: Mapping[tuple[str, str], float]) -> bool:
+    """Whether a row was computed here and has the best score of its split."""
+    value = row.scores.get(metric)
+    return row.kind != "published" and value is not None and round(value, 2) == best.get((row.split, metric))
 
 
 def published_rows(path: Path) -> list[Row]:

@@ -87,13 +87,18 @@ def _mean_row(group: list[dict[str, Any]]) -> Row:
                 metric: statistics.fmean(record["scores"][name][metric] for record in group) for metric in METRICS
             }
     raw = [record["scores"]["raw"] for record in group]
-    std = {metric: statistics.stdev(own[metric] for own in raw) if len(raw) > 1 else None for metric in METRICS}
+    std: dict[str, float | None] = {
+        metric: statistics.stdev(own[metric] for own in raw) if len(raw) > 1 else None for metric in METRICS
+    }
     source = ["computed here"]
     if first.get("alignment"):
         source.append(f"alignment: {first['alignment']}")
     if first.get("selection") == "test":
         source.append("selection: test")
-    if not first.get("trained", True):
+    trained = first.get("trained", True)
+    if not trained:
+        # What networks answer as they were drawn is no score.
+        sets, std = {}, dict.fromkeys(METRICS)
         reason = str((first.get("run") or {}).get("reason", ""))
         past_end = "begin after" in reason
         source.append(f"untrained: {reason if past_end else 'no training video has features'}")
@@ -103,13 +108,13 @@ def _mean_row(group: list[dict[str, Any]]) -> Row:
         source="; ".join(source),
         split=first["split"],
         kind="trained",
-        scores=sets["raw"],
+        scores=sets["raw"] if trained else dict.fromkeys(METRICS),
         std=std,
         seeds=len(group),
         queries=first["queries"],
         coverage=100.0 * first["covered"] / first["queries"],
         sets=sets,
-        videos=_mean_videos(group),
+        videos=_mean_videos(group) if trained else None,
         members=tuple(group),
         train_split=str(first.get("train_split") or ""),
         simulated=first["simulated"],

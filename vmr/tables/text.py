@@ -8,8 +8,8 @@ from vmr.errors import EvaluationError
 from vmr.evaluation.bootstrap import covered_scores, intervals, same_videos
 from vmr.tables.effects import effects_section
 from vmr.tables.markdown import markdown_table
-from vmr.tables.notes import SIMULATED_NOTE, plain_number, table_notes
-from vmr.tables.rows import R5_COLUMNS, SCORE_COLUMNS, Row
+from vmr.tables.notes import SIMULATED_NOTE, plain_number, table_notes, untrained_note
+from vmr.tables.rows import R5_COLUMNS, SCORE_COLUMNS, Row, best_scores, is_best
 
 _NAMES = list(SCORE_COLUMNS)
 _METRICS = list(SCORE_COLUMNS.values())
@@ -56,21 +56,17 @@ def _introduction(rows: Sequence[Row]) -> str:
         text = f"{SIMULATED_NOTE}\n\n{text}"
     if several:
         text += " After ± stands the sample standard deviation over seeds."
-    text += " Bold: the best that was computed here on the split."
+    if best_scores(rows):
+        text += " Bold: the best that was computed here on the split."
+    if untrained := untrained_note(rows):
+        text = f"{untrained}\n\n{text}"
     if any(row.kind == "published" for row in rows):
         text += " Rows with another source than “computed here” are copied from papers, not run again."
     return text
 
 
 def _main_table(rows: Sequence[Row]) -> str:
-    best = {
-        (row.split, metric): max(
-            _rounded(other.scores[metric]) for other in rows if other.kind != "published" and other.split == row.split
-        )
-        for row in rows
-        if row.kind != "published"
-        for metric in _METRICS
-    }
+    best = best_scores(rows)
     lines, head = [], ("", "")
     oracles = any("oracle" in row.sets for row in rows)
     for row in rows:
@@ -81,8 +77,7 @@ def _main_table(rows: Sequence[Row]) -> str:
         cells = []
         for metric in _METRICS:
             text = _score(row.scores.get(metric), row.std.get(metric))
-            is_best = row.kind != "published" and _rounded(row.scores[metric]) == best[row.split, metric]
-            cells.append(f"**{text}**" if is_best else text)
+            cells.append(f"**{text}**" if is_best(row, metric, best) else text)
         counts = ["" if row.seeds is None else str(row.seeds), "" if row.queries is None else f"{row.queries:,}"]
         if oracles:
             cells.append(oracle_text(row))
@@ -212,7 +207,7 @@ def _windows(rows: Sequence[Row]) -> str:
 def _epochs(rows: Sequence[Row]) -> str:
     lines: dict[str, None] = {}
     for row in rows:
-        if row.kind != "trained":
+        if row.kind != "trained" or row.is_untrained:
             continue
         known = [(member["seed"], member.get("run") or {}) for member in row.members]
         epochs = [f"{run['chosen_epoch']} (seed {seed})" for seed, run in known if run.get("chosen_epoch") is not None]
@@ -257,7 +252,3 @@ def _set(row: Row, name: str, metrics: Sequence[str]) -> list[str]:
 
 def _score(value: float | None, std: float | None) -> str:
     return plain_number(value) if std is None else f"{plain_number(value)} ± {std:.2f}"
-
-
-def _rounded(value: float | None) -> float:
-    return -1.0 if value is None else round(value, 2)

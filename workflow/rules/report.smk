@@ -22,6 +22,7 @@ rule make_table:
             labels={"file": "table"},
         ),
         md="results/{dataset}_table.md",
+        tex="results/{dataset}_table.tex",
     log:
         "logs/{dataset}/make_table.log",
     benchmark:
@@ -40,7 +41,8 @@ rule make_table:
         code=STAGES["make_table"].digest(),
     shell:
         "python -m vmr make-table {params.metrics} {params.baselines} {params.published} --dataset {wildcards.dataset}"
-        " {params.further} --title {params.title:q} --output-csv {output.csv} --output-md {output.md} > {log} 2>&1"
+        " {params.further} --title {params.title:q} --output-csv {output.csv} --output-md {output.md}"
+        " --output-tex {output.tex} > {log} 2>&1"
 
 
 rule study_cases:

@@ -633,3 +633,61 @@ def test_splits_and_miou_of_the_further_rows():
         ("LGI", 50.93),
         ("UniVTG (pre-trained)", 52.17),
     ]
+
+
+def test_what_was_not_trained_has_no_scores_no_bold_and_no_effects(tmp_path):
+    untrained = {"trained": False, "hits": (1, 2, 0, 1, 2)}
+    metrics = [
+        _metrics(tmp_path, seed=seed, method=method, **untrained) for seed in (0, 1) for method in ("ci_mha", "mha")
+    ]
+    rows, text = _table(tmp_path, metrics, baselines=[_baselines(tmp_path)])
+    network = next(row for row in rows if row["method"] == "CI-MHA")
+    assert network["R1@0.5"] == network["mIoU"] == network["R1@0.5_std"] == network["R5@0.5_clamped"] == ""
+    assert "**No result**: 2 of 2 rows of networks are untrained, and have no scores" in text
+    assert "**" not in text.replace("**No result**", "")
+    assert "## Effects" not in text and "## Chosen epochs" not in text
+    # One that was trained is the best of its split, whatever the others say.
+    _, text = _table(tmp_path, [*metrics, _metrics(tmp_path, method="lgi", value=1.0)])
+    assert "**Not trained**: 2 of 3 rows" in text and "**" in text.replace("**Not trained**", "")
+
+
+def test_latex_has_the_rows_of_the_table(tmp_path):
+    published = tmp_path / "published.csv"
+    published.write_text(
+        'method,features,source,split,R1@0.7,R1@0.5,R1@0.3,mIoU,note\nR&D_net,C3D,"A, B",test,10.5,,30,,\n'
+    )
+    metrics = [_metrics(tmp_path, seed=seed, value=value) for seed, value in ((0, 30.0), (1, 34.0))]
+    make_table(
+        metrics=metrics,
+        baselines=[],
+        published=published,
+        output_csv=tmp_path / "t.csv",
+        output_md=tmp_path / "t.md",
+        output_tex=tmp_path / "t.tex",
+        dataset="toy",
+        title="Toy_data",
+    )
+    lines = (tmp_path / "t.tex").read_text().splitlines()
+    assert lines[3:7] == [
+        r"\caption{Moment retrieval on Toy\_data. Mean and standard deviation over seeds.}",
+        r"\label{tab:toy}",
+        r"\begin{tabular}{llrrrr}",
+        r"\toprule",
+    ]
+    assert lines[7:] == [
+        r"Method & Features & R1@0.7 & R1@0.5 & R1@0.3 & mIoU \\",
+        r"\midrule",
+        r"\multicolumn{6}{l}{\emph{Published}} \\",
+        r"R\&D\_net & C3D & 10.50 & -- & 30.00 & -- \\ % A, B",
+        r"\midrule",
+        r"\multicolumn{6}{l}{\emph{Span regression and boundaries}} \\",
+        r"CI-MHA & i3d, stride 8 & "
+        + " & ".join(
+            rf"\textbf{{{32.0 + list(METRICS).index(name):.2f} $\pm$ 2.83}}"
+            for name in ("R@1,IoU=0.7", "R@1,IoU=0.5", "R@1,IoU=0.3", "mIoU")
+        )
+        + r" \\ % computed here; alignment: attention",
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\end{table}",
+    ]
