@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -11,7 +12,7 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -130,7 +131,7 @@ class Page:
 
     async def ask(self, request: Request) -> Response:
         """An answer; or 202 with the job that first makes the features."""
-        body = await _json(request)
+        body = await _json(request, silence_sec=self.limits.silence_sec)
         query, top = _query(body.get("query"), most=self.limits.query_chars), body.get("top", 5)
         if not isinstance(top, int) or not 1 <= top <= self.limits.moments:
             raise RefusedError(422, f"top: expected a number from 1 to {self.limits.moments}.")
@@ -205,12 +206,18 @@ def _query(value: Any, *, most: int) -> str:
     return query
 
 
-async def _json(request: Request) -> dict[str, Any]:
+async def _json(request: Request, *, silence_sec: float) -> dict[str, Any]:
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > _BODY_BYTES:
-            raise RefusedError(413, "The request is too long.")
+    try:
+        async with asyncio.timeout(silence_sec):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > _BODY_BYTES:
+                    raise RefusedError(413, "The request is too long.")
+    except TimeoutError:
+        raise RefusedError(408, "The request comes too slowly.") from None
+    except ClientDisconnect:
+        raise RefusedError(400, "The request broke off.") from None
     try:
         value = load_json(bytes(body))
     except ValueError:

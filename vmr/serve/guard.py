@@ -140,6 +140,13 @@ class Guard:
         return _refused(request, 401, message, {"www-authenticate": "Bearer"})
 
 
+async def full(scope: Scope, receive: Receive, send: Send) -> None:
+    """Tell a visitor that there are too many."""
+    assert scope["type"] == "http"
+    message = "Too many visitors at once. Try again in a minute."
+    await _refused(Request(scope), 503, message, {"retry-after": "60", "connection": "close"})(scope, receive, send)
+
+
 def _same_origin(headers: Headers, host: str) -> bool:
     origin = headers.get("origin")
     if origin is None:  # no browser, or an old one

@@ -23,6 +23,9 @@ class Limits(Section):
     waiting_videos: Annotated[int, Field(description="Videos that may wait at once for their features.")] = 16
     uploads_at_once: Annotated[int, Field(description="Uploads that may run at once.")] = 4
     silence_sec: Annotated[float, Field(description="Longest time in which an upload sends nothing.")] = 30.0
+    connections: Annotated[int, Field(description="At once, as far as the system's limit of open files allows.")] = 1000
+    head_sec: Annotated[float, Field(description="Longest time for the head of a request.")] = 10.0
+    idle_sec: Annotated[float, Field(description="Longest time in which a visitor takes or sends nothing.")] = 60.0
 
     @model_validator(mode="after")
     def _one_fits(self) -> Limits:

@@ -17,12 +17,12 @@ from vmr.locate.cache import default_cache
 from vmr.locate.opening import open_answers
 from vmr.locate.settings import LocatorSettings
 from vmr.serve.app import Page, build_app
-from vmr.serve.guard import access_for, is_loopback
+from vmr.serve.connections import bounded, make_room
+from vmr.serve.guard import access_for, full, is_loopback
 from vmr.serve.limits import Limits, Listening
 
 log = logging.getLogger(__name__)
 
-_BACKLOG = 512
 _GRACE_SEC = 5
 _TOKEN_CHARS = 16
 
@@ -49,6 +49,7 @@ def serve(
         token = secrets.token_urlsafe(24)
     if token is not None and (len(token) < _TOKEN_CHARS or not token.isascii() or not token.isprintable()):
         raise ConfigError(f"--token: expected at least {_TOKEN_CHARS} letters, digits or signs. Choose another one.")
+    most, queue = make_room(limits.connections)
     bound = listen(host, listening.port)
     try:
         locator = open_answers(opened)
@@ -62,6 +63,8 @@ def serve(
             log_level="warning",
             access_log=False,  # it would keep the token of the first address
             server_header=False,
+            http=bounded(most=most, head_sec=limits.head_sec, silence_sec=limits.idle_sec, full=full),
+            backlog=queue,
             ws="none",
             timeout_graceful_shutdown=_GRACE_SEC,
         )
@@ -86,7 +89,7 @@ def listen(host: str, port: int) -> socket.socket:
         raise ConfigError(f"--host {host}: expected an address of this machine ({error.strerror}).") from error
     try:
         both = family == socket.AF_INET6 and socket.has_dualstack_ipv6()
-        return socket.create_server(where, family=family, backlog=_BACKLOG, dualstack_ipv6=both)
+        return socket.create_server(where, family=family, dualstack_ipv6=both)
     except OSError as error:
         raise ConfigError(
             f"{host}, port {port}: cannot be used ({os.strerror(error.errno or 0)}). Choose another with --port; 0 is "
