@@ -97,7 +97,7 @@ def probe_videos(
 
 def _refuse_other_unit(table: pd.DataFrame, rows: list[dict[str, Any]], moments: Path) -> None:
     """Stop before hours of decoding where the videos say what no duration of the annotations said."""
-    probed = {row["video_id"]: float(row["duration_sec"]) for row in rows if row.get("duration_sec", 0) > 0}
+    probed = {row["video_id"]: float(row["duration_sec"]) for row in rows if (row.get("duration_sec") or 0) > 0}
     durations = probed | video_durations(table)
     known = table[table["video_id"].isin(durations)]
     if len(known) >= _FEWEST and (reason := wrong_unit(known, durations)):

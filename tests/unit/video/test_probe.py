@@ -238,6 +238,14 @@ def test_every_video_of_a_shard_has_a_row(tmp_path, render_clip):
     assert statuses.sort_index().tolist() == ["ok", "bad", *["missing"] * 6]
 
 
+def test_a_video_of_unknown_duration_does_not_stop_its_shard(tmp_path, render_clip):
+    clip = render_clip("clip.mkv", "-live", 1)
+    clip.with_name("odd.mkv").write_bytes(clip.read_bytes().replace(b"V_MPEG4/ISO/AVC", b"V_MPEG4/ISO/ODD"))
+    (table,) = probe_all(tmp_path, clip.parent, ["clip", "odd"])
+    rows = read_manifest([table]).set_index("video_id")
+    assert rows["status"].to_dict() == {"clip": "ok", "odd": "bad"} and pd.isna(rows["duration_sec"]["odd"])
+
+
 def test_an_empty_folder_makes_all_videos_missing_and_one_that_is_not_there_is_refused(tmp_path):
     (tmp_path / "empty").mkdir()
     (output,) = probe_all(tmp_path, tmp_path / "empty", ["a"])
