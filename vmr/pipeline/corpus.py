@@ -37,6 +37,7 @@ class Corpus:
     tested: int  # sentences that are scored
     there: int | None = None  # videos whose files are there; None where no files are needed
     gigabytes: float = 0.0  # of those files
+    trained_there: int | None = None  # sentences to train on whose videos are there; None where that is not known
     assumed: str = ""  # what is not known yet, and what was taken instead
 
 
@@ -57,9 +58,9 @@ def corpus_of(plan: Plan, name: str, *, work: Path = Path("work")) -> Corpus | N
     known = {video_id: durations[video_id] for video_id in ids if video_id in durations}
     assumed = ""
     if needs_videos and not known and shutil.which("ffprobe"):
-        probed = (probe_video(path, timeout_sec=_PROBE_SEC) for path in islice(files.values(), _PROBED))
-        known = {str(row["video_id"]): float(row["duration_sec"]) for row in probed if row["status"] == "ok"}
-        assumed = f"durations by {len(known)} videos" if known else ""
+        probed = {name: probe_video(path, timeout_sec=_PROBE_SEC) for name, path in islice(files.items(), _PROBED)}
+        known = {name: float(row["duration_sec"]) for name, row in probed.items() if row["status"] == "ok"}
+        assumed = f"durations by {len(known)} of the videos" if known else ""
     if not known:
         assumed = f"durations are not known yet: {_USUAL_SEC:g} s a video"
     mean = sum(known.values()) / len(known) if known else _USUAL_SEC
@@ -72,6 +73,9 @@ def corpus_of(plan: Plan, name: str, *, work: Path = Path("work")) -> Corpus | N
         tested=int(split.isin(tested).sum()),
         there=len(files) if needs_videos else None,
         gigabytes=sum(path.stat().st_size for path in files.values()) / 1e9,
+        trained_there=int(((split == dataset.train_split) & moments["video_id"].isin(list(files))).sum())
+        if needs_videos
+        else None,
         assumed=assumed,
     )
 

@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from vmr.pipeline.runlog import Job, read_run_log
@@ -70,6 +71,21 @@ def summary(text: str, *, folder: Path, options: Sequence[str]) -> str:
     if len(jobs) > _SHOWN:
         lines += ["", f"and {len(jobs) - _SHOWN} more: {', '.join(sorted({job.rule for job in jobs[_SHOWN:]}))}"]
     return "\n".join(lines)
+
+
+def outcomes(targets: Collection[str], folder: Path) -> list[str]:
+    """What came of a run that ended well: where its results are, and that they are none where they say so."""
+    lines = []
+    for target in sorted(targets):
+        if not re.fullmatch(r"(.*/)?results/[^/]+_(table\.\w+|report\.html)", target):
+            continue
+        said = f"{target} is there"
+        text = Path(re.sub(r"_(table\.\w+|report\.html)$", "_table.md", str(folder / target)))
+        with suppress(OSError):
+            note = re.search(r"^\*\*((?:No|Not all are) results?)\*\*: (.*)$", text.read_text("utf-8"), re.MULTILINE)
+            said += f"; {note[1].upper()}: {note[2]}" if note else ""
+        lines.append(said)
+    return lines
 
 
 def _last_lines(log: Path) -> list[str]:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import vmr
+from vmr.annotations.few import LEAST_SENTENCES
 from vmr.errors import ConfigError
 from vmr.pipeline.corpus import Corpus, corpus_of
 from vmr.pipeline.estimate import UNMEASURED, Estimate, disk_gb, earlier_costs
@@ -102,16 +103,24 @@ def _disk(sizes: dict[str, tuple[float, float]], folder: Path) -> list[str]:
 
 
 def _of_dataset(plan: Plan, name: str, corpus: Corpus, jobs: Sequence[Job]) -> list[str]:
-    if corpus.there is None or corpus.there == corpus.videos or plan.datasets[name].render:
-        return []
+    """What is missing of a dataset, and whether a result can come of the rest."""
     dataset = plan.datasets[name]
-    fetched = any(job.rule == f"fetch_videos_{name}" for job in jobs)
-    line = f"{name}: {corpus.there:,} of {corpus.videos:,} videos are in {dataset.videos}"
-    if fetched:
-        return [f"{line}; they are fetched first"]
-    if corpus.there:
-        return [f"{line}; queries to the others count as wrong"]
-    return [f"{line}: NO RESULT can come of this. Put the videos there, named by their ids (docs/data.md)"]
+    if dataset.render or dataset.simulate:
+        return []
+    fetched = any(job.rule == f"fetch_videos_{listed}" for job in jobs for listed in plan.datasets)
+    lines = []
+    if corpus.there is not None and corpus.there < corpus.videos:
+        lines.append(f"{name}: {corpus.there:,} of {corpus.videos:,} videos are in {dataset.videos}")
+        lines[0] += "; they are fetched first" if fetched else "; queries to the others count as wrong"
+    number = corpus.trained if fetched or corpus.trained_there is None else corpus.trained_there
+    if (corpus.there == 0 and not fetched) or number == 0:
+        lines.append(
+            f"{name}: NO RESULT can come of this: no training video is there. Put the videos into {dataset.videos}, "
+            "named by their ids (docs/data.md)."
+        )
+    elif number < LEAST_SENTENCES and any(job.rule == "train" for job in jobs):
+        lines.append(f"{name}: NO RESULT can come of this: {number} sentences to train on are too few to learn from.")
+    return lines
 
 
 def _range(low: float, high: float) -> str:

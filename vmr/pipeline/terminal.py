@@ -6,8 +6,10 @@ Its own log file (.snakemake/log) stays as it is; `vmr progress` reads it.
 from __future__ import annotations
 
 import logging
+import os
 import re
 import shutil
+import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -140,6 +142,35 @@ def one_line_a_job(*, dryrun: Callable[[], bool], unknown: Callable[[str], str])
     handler.setFormatter(formatter)
     handler.addFilter(formatter.shown)
     return formatter
+
+
+class StopAfterChecks(logging.Handler):
+    """Ends a run, when its jobs at work have ended, once a check has failed and so no table can come of it.
+
+    Snakemake goes on with all that does not wait for a failed job, and no training waits for the checks.
+
+    Args:
+        hopeless: whether no table can come, by the datasets whose checks have failed.
+    """
+
+    def __init__(self, hopeless: Callable[[set[str]], bool]) -> None:
+        super().__init__()
+        self._hopeless, self._failed, self._over = hopeless, set[str](), False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Look at a failed job."""
+        values = vars(record)
+        if self._over or get_event(record) is not LogEvent.JOB_ERROR or not values["rule_name"].startswith("check_"):
+            return
+        self._failed.add(Path(values["output"][0]).parts[1])
+        if self._hopeless(self._failed):
+            self._over = True
+            os.kill(os.getpid(), signal.SIGTERM)  # Snakemake's own way to end in good order
+
+
+def stop_after_checks(hopeless: Callable[[set[str]], bool]) -> None:
+    """Have a run end once no table can come of it, see `StopAfterChecks`."""
+    logger.addHandler(StopAfterChecks(hopeless))
 
 
 def keep_telling(formatter: OneLine, folder: Path) -> threading.Event:

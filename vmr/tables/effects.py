@@ -33,7 +33,7 @@ def effects_section(rows: Sequence[Row]) -> str:
         rows: published and trained rows; of the former, those of one paper with both methods give its effect.
     """
     lines, seeds_differ = [], False
-    trained = [row for row in rows if row.kind == "trained" and not row.is_untrained]
+    trained = [row for row in rows if row.is_result]
     for added, with_it, without in effects():
         title = _title(added, with_it, without)
         pairs = [

@@ -16,18 +16,24 @@ SIMULATED_NOTE = (
 )
 
 
-def untrained_note(rows: Sequence[Row]) -> str:
-    """That a table holds no result, or less than it seems, since networks could not be trained; else nothing."""
+def no_result_note(rows: Sequence[Row]) -> str:
+    """That a table holds no result, or less than it seems, since networks could not learn; else nothing."""
     trained = [row for row in rows if row.kind == "trained"]
-    untrained = [row for row in trained if row.is_untrained]
-    if not untrained:
+    wanting = [row for row in trained if not row.is_result]
+    if not wanting:
         return ""
-    reasons = dict.fromkeys(row.source.partition("untrained: ")[2] for row in untrained)
-    head = "No result" if len(untrained) == len(trained) else "Not trained"
-    return (
-        f"**{head}**: {len(untrained)} of {len(trained)} rows of networks are untrained, and have no scores "
-        f"({'; '.join(reasons)}). `vmr doctor` says what is missing."
+    reasons = dict.fromkeys(
+        row.source.partition("untrained: ")[2]
+        if row.is_untrained
+        else f"trained on {row.trained_on} sentences, too few to learn from"
+        for row in wanting
     )
+    head = "No result" if len(wanting) == len(trained) else "Not all are results"
+    what = f"{len(wanting)} of {len(trained)} rows of networks" if len(wanting) < len(trained) else "the networks"
+    text = f"**{head}**: {what} learned nothing ({'; '.join(reasons)})."
+    if any(row.is_untrained for row in wanting):
+        text += " Untrained ones have no scores."
+    return f"{text} `vmr doctor` says what is missing."
 
 
 def table_notes(rows: Sequence[Row]) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vmr.annotations.few import LEAST_SENTENCES
 from vmr.errors import EvaluationError
 from vmr.evaluation.bootstrap import VideoSums, read_video_scores
 from vmr.evaluation.metrics import METRICS, THRESHOLDS, recall_name
@@ -73,6 +74,19 @@ class Row:
         return self.kind == "trained" and not self.members[0].get("trained", True)
 
     @property
+    def trained_on(self) -> int | None:
+        """Sentences that its networks were trained on; None where no record says."""
+        counts = (self.members[0].get("run") or {}).get("counts") or {} if self.kind == "trained" else {}
+        return counts.get("training_queries")
+
+    @property
+    def is_result(self) -> bool:
+        """Whether its networks can have learned something: they were trained, and not on next to nothing."""
+        number = self.trained_on
+        few = number is not None and number < LEAST_SENTENCES
+        return self.kind == "trained" and not self.is_untrained and not few
+
+    @property
     def entry(self) -> Method | None:
         """What the catalogue says of a trained method; None for other rows, and for other systems' predictions."""
         return METHODS.get(str(self.members[0]["method"])) if self.kind == "trained" else None
@@ -81,10 +95,10 @@ class Row:
 def best_scores(rows: Iterable[Row]) -> dict[tuple[str, str], float]:
     """The best score that was computed here, by split and metric, in two decimals.
 
-    A split on which nothing was trained has none: a constant window is no achievement.
+    A split on which nothing can have learned has none: a constant window is no achievement.
     """
     headline = [row for row in rows if row.headline and row.kind != "published"]
-    splits = {row.split for row in headline if row.kind == "trained" and not row.is_untrained}
+    splits = {row.split for row in headline if row.is_result}
     found: dict[tuple[str, str], float] = {}
     for row in headline:
         for metric in SCORE_COLUMNS.values() if row.split in splits else ():

@@ -8,7 +8,7 @@ from vmr.errors import EvaluationError
 from vmr.evaluation.bootstrap import covered_scores, intervals, same_videos
 from vmr.tables.effects import effects_section
 from vmr.tables.markdown import markdown_table
-from vmr.tables.notes import SIMULATED_NOTE, plain_number, table_notes, untrained_note
+from vmr.tables.notes import SIMULATED_NOTE, no_result_note, plain_number, table_notes
 from vmr.tables.rows import R5_COLUMNS, SCORE_COLUMNS, Row, best_scores, is_best
 
 _NAMES = list(SCORE_COLUMNS)
@@ -58,8 +58,8 @@ def _introduction(rows: Sequence[Row]) -> str:
         text += " After ± stands the sample standard deviation over seeds."
     if best_scores(rows):
         text += " Bold: the best that was computed here on the split."
-    if untrained := untrained_note(rows):
-        text = f"{untrained}\n\n{text}"
+    if wanting := no_result_note(rows):
+        text = f"{wanting}\n\n{text}"
     if any(row.kind == "published" for row in rows):
         text += " Rows with another source than “computed here” are copied from papers, not run again."
     return text

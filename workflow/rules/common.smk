@@ -21,7 +21,7 @@ from vmr.config import load_config, read_mapping
 from vmr.config.extractors import EXTRACTORS
 from vmr.errors import ConfigError, VmrError
 from vmr.methods.catalogue import METHODS, method_digest
-from vmr.pipeline.failures import options_of, summary
+from vmr.pipeline.failures import options_of, outcomes, summary
 from vmr.pipeline.options import of_all_shards, options, repeated
 from vmr.pipeline.plan import ASSETS, DECODED, PROBED, RUN, Plan, listing_of
 from vmr.pipeline.resources import gpus, growing, lasting
@@ -30,7 +30,7 @@ from vmr.pipeline.runlog import Job
 from vmr.pipeline.stages import STAGES
 from vmr.pipeline.table_plan import TablePlan
 from vmr.pipeline.targets import unknown_target
-from vmr.pipeline.terminal import keep_telling, one_line_a_job
+from vmr.pipeline.terminal import keep_telling, one_line_a_job, stop_after_checks
 
 
 def cores_here():
@@ -129,8 +129,19 @@ def told(function):
     return of_job
 
 
+def is_hopeless(failed):
+    """Whether every table that is still to be made needs a dataset whose checks have failed."""
+    tables = [
+        job for job in workflow.dag.needrun_jobs() if job.rule.name == "make_table"
+    ]
+    return bool(tables) and all(
+        failed & set(table.datasets(job.wildcards)) for job in tables
+    )
+
+
 onstart:
     note_owner(Path.cwd(), is_local=workflow.local_exec)
+    stop_after_checks(is_hopeless)
     if terminal:
         from vmr.pipeline.estimate import cards_here
         from vmr.pipeline.forecast import forecast
@@ -151,10 +162,15 @@ onstart:
                 file=sys.stderr,
                 flush=True,
             )
-        except (VmrError, OSError, ValueError) as error:
+        except (VmrError, OSError, ValueError, LookupError) as error:
             # A run does not fail for want of its forecast.
             print(f"What this will take is not known ({error}).", file=sys.stderr)
         keep_telling(terminal, Path.cwd())
+
+
+onsuccess:
+    for word in outcomes(workflow.dag_settings.targets, Path.cwd()):
+        print(word, file=sys.stderr)
 
 
 onerror:

@@ -1,6 +1,6 @@
 import pytest
 
-from vmr.pipeline.failures import failed_jobs, options_of, summary
+from vmr.pipeline.failures import failed_jobs, options_of, outcomes, summary
 
 LOG = """[Tue Nov 24 03:51:16 2026]
 Error in rule train:
@@ -95,3 +95,16 @@ def test_names_are_quoted_and_many_failures_are_counted(tmp_path):
 
 def test_nothing_is_said_of_a_run_without_failed_jobs(tmp_path):
     assert summary("Finished jobid: 3\n", folder=tmp_path, options=[]) == ""
+
+
+def test_what_came_of_a_run_is_told_with_its_warnings(tmp_path):
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results/a_table.md").write_text("# A\n\nR1@m is ...\n")
+    note = "the networks learned nothing (no training video has features)."
+    (tmp_path / "results/b_table.md").write_text(f"# B\n\n**No result**: {note}\n\nR1@m\n")
+    targets = {"results/b_report.html", "results/a_table.csv", "results/b_table.csv", "work/x.h5", "all"}
+    assert outcomes(targets, tmp_path) == [
+        "results/a_table.csv is there",
+        f"results/b_report.html is there; NO RESULT: {note}",
+        f"results/b_table.csv is there; NO RESULT: {note}",
+    ]

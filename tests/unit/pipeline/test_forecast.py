@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from vmr.config import load_config
-from vmr.pipeline import estimate
+from vmr.pipeline import corpus, estimate
 from vmr.pipeline.corpus import Corpus, corpus_of
 from vmr.pipeline.estimate import Estimate, Stage, disk_gb
 from vmr.pipeline.forecast import forecast
@@ -109,7 +109,21 @@ def test_the_size_is_that_of_the_annotations_and_the_files(plan, tmp_path):
     (folder / "Charades_v1_train.csv").write_text("id,length\nA,10\nB,20\n")
     (folder / "Charades_v1_test.csv").write_text("id,length\nC,30\n")
     (folder / "videos" / "B.mp4").write_bytes(b"x" * 1000)
-    assert corpus_of(plan, "charades") == Corpus(3, 60 / 3600, 3, 1, there=1, gigabytes=1e-6)
+    assert corpus_of(plan, "charades") == Corpus(3, 60 / 3600, 3, 1, there=1, gigabytes=1e-6, trained_there=1)
+
+
+def test_durations_that_nothing_tells_are_those_of_some_of_the_videos(plan, tmp_path, monkeypatch):
+    folder = tmp_path / "data" / "charades"
+    (folder / "videos").mkdir(parents=True)
+    (folder / "videos" / "A.mp4").touch()
+    (folder / "charades_sta_train.txt").write_text("A 0 2##a person sits.\nB 1.0 3.0##a dog runs.\n")
+    (folder / "charades_sta_test.txt").write_text("C 0.5 2.5##a person opens a door.\n")
+    for name in ("train", "test"):
+        (folder / f"Charades_v1_{name}.csv").write_text("id,length\n")
+    monkeypatch.setattr(corpus.shutil, "which", lambda name: name)
+    monkeypatch.setattr(corpus, "probe_video", lambda path, timeout_sec: {"status": "ok", "duration_sec": 40.0})
+    own = corpus_of(plan, "charades")
+    assert (own.hours, own.assumed) == (pytest.approx(120 / 3600), "durations by 1 of the videos")
 
 
 def test_what_a_run_will_do_is_told_by_stage(plan):
@@ -124,6 +138,29 @@ def test_what_a_run_will_do_is_told_by_stage(plan):
     assert "NO RESULT can come of this" in text and "0 of 6,672 videos are in data/charades/videos" in text
     assert lines[-1] == "a small try first: vmr plan charades --try 50"
     assert forecast(plan, [], cores=2, cards=0) == "Nothing to be done: all of it is there."
+
+
+@pytest.mark.parametrize(
+    ("files", "sentences", "word"),
+    [
+        (("C",), 60, "no training video is there. Put the videos into data/charades/videos"),
+        (("A", "B"), 49, "49 sentences to train on are too few to learn from"),
+        (("A",), 60, "30 sentences to train on are too few to learn from"),
+        (("A", "B"), 60, None),
+    ],
+)
+def test_what_cannot_give_a_result_is_told_before(plan, tmp_path, files, sentences, word):
+    folder = tmp_path / "data" / "charades"
+    (folder / "videos").mkdir(parents=True)
+    for file in files:
+        (folder / "videos" / f"{file}.mp4").touch()
+    lines = (f"{'AB'[number % 2]} 0 2##person {number} sits.\n" for number in range(sentences))
+    (folder / "charades_sta_train.txt").write_text("".join(lines))
+    (folder / "charades_sta_test.txt").write_text("C 0.5 2.5##a person opens a door.\n")
+    (folder / "Charades_v1_train.csv").write_text("id,length\nA,10\nB,20\n")
+    (folder / "Charades_v1_test.csv").write_text("id,length\nC,30\n")
+    text = forecast(plan, [job("train", method="mha", seed="0")], cores=2, cards=0)
+    assert ("NO RESULT" in text) == (word is not None) and (word or "") in text
 
 
 def test_a_dataset_of_which_nothing_is_known_is_told(plan):

@@ -112,3 +112,21 @@ def test_jobs_at_work_are_told_until_the_end(shown, tmp_path, monkeypatch, capsy
         told = capsys.readouterr().err
     over.set()
     assert told.startswith("train d i3d ci_mha seed 3: epoch 2, 45 s each\n")
+
+
+def test_a_run_ends_once_a_failed_check_leaves_no_table(shown, monkeypatch):
+    ended = []
+    monkeypatch.setattr(terminal.os, "kill", lambda pid, number: ended.append(number))
+    terminal.stop_after_checks(lambda failed: failed == {"a", "b"})
+
+    def fail(rule, dataset):
+        more = {"input": [], "log": [], "conda_env": None, "shellcmd": "", "aux": {}, "jobid": 1}
+        output = [f"work/{dataset}/annotations/checks.txt"]
+        say("Error", LogEvent.JOB_ERROR, level=logging.ERROR, rule_name=rule, output=output, **more)
+
+    fail("train", "a")
+    fail("check_annotations", "a")
+    assert ended == []
+    fail("check_features", "b")
+    fail("check_features", "b")
+    assert ended == [terminal.signal.SIGTERM]

@@ -643,12 +643,21 @@ def test_what_was_not_trained_has_no_scores_no_bold_and_no_effects(tmp_path):
     rows, text = _table(tmp_path, metrics, baselines=[_baselines(tmp_path)])
     network = next(row for row in rows if row["method"] == "CI-MHA")
     assert network["R1@0.5"] == network["mIoU"] == network["R1@0.5_std"] == network["R5@0.5_clamped"] == ""
-    assert "**No result**: 2 of 2 rows of networks are untrained, and have no scores" in text
+    assert "**No result**: the networks learned nothing (no training video has features)." in text
     assert "**" not in text.replace("**No result**", "")
     assert "## Effects" not in text and "## Chosen epochs" not in text
     # One that was trained is the best of its split, whatever the others say.
     _, text = _table(tmp_path, [*metrics, _metrics(tmp_path, method="lgi", value=1.0)])
-    assert "**Not trained**: 2 of 3 rows" in text and "**" in text.replace("**Not trained**", "")
+    assert "**Not all are results**: 2 of 3 rows" in text and "**" in text.replace("**Not all are results**", "")
+
+
+def test_networks_that_saw_next_to_nothing_have_scores_but_are_no_result(tmp_path):
+    few = [_metrics(tmp_path, method=method, run={"counts": {"training_queries": 49}}) for method in ("ci_mha", "mha")]
+    rows, text = _table(tmp_path, few)
+    assert rows[0]["mIoU"] and "trained on 49 sentences, too few to learn from" in text
+    assert "**" not in text.replace("**No result**", "") and "## Effects" not in text
+    enough = [_metrics(tmp_path, run={"counts": {"training_queries": 50}})]
+    assert "No result" not in _table(tmp_path, enough)[1]
 
 
 def test_latex_has_the_rows_of_the_table(tmp_path):
