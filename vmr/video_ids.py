@@ -11,24 +11,32 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from pathlib import PurePath
+from urllib.parse import unquote
 
 from vmr.names import VIDEO_EXTENSIONS
 
-_WATCH = "watch?v="  # of an address of YouTube, whose videos are named by what follows
+_WATCHED = re.compile(
+    r"\bwatch\?(?:.*&)?v=([^&#/\\]+)"
+)  # of an address of YouTube, whose videos are named by what follows
 _EXTENSIONS = frozenset(VIDEO_EXTENSIONS)
 
 
 def plain_name(written: str) -> str:
-    r"""A name without folders and blanks around it, in composed letters; of an address the id of the video.
+    r"""A name without folders and blanks around it, in composed letters; of an address its last part, or YouTube's id.
 
     >>> plain_name("videos/3MSZA.mp4"), plain_name("C:\\films\\a.mp4"), plain_name("cafe\u0301")
     ('3MSZA.mp4', 'a.mp4', 'café')
     """
     name = written.strip()
+    if watched := _WATCHED.search(name):
+        name = watched[1]
+    elif "://" in name:
+        name = unquote(name if name.startswith("file:") else re.split(r"[?#]", name)[0])
     if not name.isascii():
+        # Marks without width come along when names are copied; joiners are part of words and emoji.
+        name = "".join(sign for sign in name if unicodedata.category(sign) != "Cf" or sign in "\u200c\u200d")
         name = unicodedata.normalize("NFC", name)
-    name = name.replace("\\", "/").rstrip("/").rpartition("/")[2].strip()
-    return name.removeprefix(_WATCH).partition("&")[0] if name.startswith(_WATCH) else name
+    return name.replace("\\", "/").rstrip("/").rpartition("/")[2].strip()
 
 
 def extension_of(name: str) -> str:

@@ -13,7 +13,7 @@ COLUMNS = {
     "end": ("end", "end_sec", "end_time", "time_end", "stop", "to"),
     "sentence": ("sentence", "query", "description", "caption", "text"),
     "query_id": ("query_id", "qid", "sentence_id", "desc_id", "annotation_id"),
-    "duration": ("duration", "duration_sec", "video_duration", "length", "movie_duration"),
+    "duration": ("duration", "duration_sec", "video_duration", "length", "movie_duration", "time_length"),
     "split": ("split", "subset"),
     "fps": ("fps", "frame_rate", "framerate"),
     "frames": ("num_frames", "number_frames", "frame_count"),
@@ -21,10 +21,22 @@ COLUMNS = {
 }
 # Taken where no column has one of the names above.
 _LOOSE = {
-    "video": ("vid", "vid_name", "movie", "clip_name", "file_path", "video_file", "video_path", "media", "media_file"),
+    "video": (
+        "vid",
+        "vid_name",
+        "movie",
+        "clip_name",
+        "file_path",
+        "video_file",
+        "video_path",
+        "media",
+        "media_file",
+        "media_file_name",
+        "clip_uid",
+    ),
     "start": ("begin_time", "onset", "clip_start_sec"),
     "end": ("stop_time", "offset", "clip_end_sec"),
-    "sentence": ("desc", "annotation", "annotation_value", "value"),
+    "sentence": ("desc", "annotation", "annotation_value", "value", "behavior", "behaviour"),
 }
 # Units that stand behind the name: `Start Time (s)`, `start_ms`, `Begin Time - hh:mm:ss.ms`. A clock says itself what
 # it means; frames need a rate.
@@ -108,7 +120,7 @@ def parse_time(text: str, *, unit: str = "s", fps: float | None = None) -> float
     >>> parse_time("83.5"), parse_time("1:23,5"), parse_time("1:00:05"), parse_time("1m20s"), parse_time("5", unit="ms")
     (83.5, 83.5, 3605.0, 80.0, 0.005)
     """
-    text = text.strip()
+    text = " ".join(text.split())  # no-break blanks, too
     number = text.replace(",", ".", 1) if text.count(",") == 1 and "." not in text else text
     if _SECONDS.fullmatch(number):
         if unit == "frames":

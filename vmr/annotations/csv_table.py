@@ -21,6 +21,7 @@ REQUIRED = ("video", "start", "end", "sentence")
 DELIMITERS = (",", ";", "\t", "|")
 _HALF = 2  # names of the required columns that no other line is likely to hold
 _MOST_ABOVE = 20  # lines of titles and remarks above a header
+_THOUSANDS = re.compile(r"[1-9]\d{0,2},\d{3}", re.ASCII)
 _SEPARATOR = re.compile(r"sep=(.)\r?\n", re.IGNORECASE)
 
 
@@ -35,7 +36,7 @@ class Row:
     @property
     def video_id(self) -> str:
         """The name of the video as it is written."""
-        return self.values.get("video", "")
+        return re.sub(r"\.eaf$", "", self.values.get("video", ""))  # ELAN names its document instead
 
 
 @dataclass(frozen=True)
@@ -98,10 +99,12 @@ def read_table(path: Path) -> Table:
         if not fault and len(cells) != len(names):
             fault = (
                 f"as many values as the header has ({len(names)}) were expected, found {len(cells)}; a sentence with "
-                "commas stands in quotes"
+                "commas, or a time with a decimal comma, stands in quotes"
             )
         values = {} if fault else {name: cells[index].strip() for name, index in place.items()}
         rows.append(Row(line, values, fault))
+    if delimiter == ",":
+        _refuse_thousands(path, rows)
     if not rows:
         raise AnnotationError(f"{path}: has a header but no rows; one for each sentence was expected.")
     used = {written for written, _ in chosen.values()}
@@ -126,22 +129,33 @@ def read_text(path: Path) -> str:
         raise AnnotationError(
             f"{path}: is no UTF-8: line {line} has the byte 0x{ord(text[strange[0]]) - 0xDC00:02x}, "
             f'in code page 1252 {shown.decode("cp1252", errors="replace")!r}. So Excel saves "CSV". Save it as '
-            '"CSV UTF-8", or convert it: iconv -f CP1252 -t UTF-8.'
+            '"CSV UTF-8", or convert it: iconv -f CP1252 -t UTF-8, or from your own code page where this reads wrong.'
         )
     return text
 
 
 def lines_above_header(text: str) -> int:
-    """How many of the first lines, titles or remarks, come before one that names all columns; 0 where none does."""
-    for number, line in enumerate(text.splitlines()[:_MOST_ABOVE]):
-        if max(_named(line)) == len(REQUIRED):
-            return number
-    return 0
+    """How many of the first lines, titles or remarks, come before the one that names most columns; else 0."""
+    named = [max(_named(line)) for line in text.splitlines()[:_MOST_ABOVE]]
+    most = max(named, default=0)
+    return named.index(most) if most >= _HALF else 0
 
 
 def names_columns(line: str) -> bool:
     """Whether a line is the header of a table, perhaps an incomplete one."""
     return max(_named(line)) >= _HALF
+
+
+def _refuse_thousands(path: Path, rows: Sequence[Row]) -> None:
+    """Refuse commas in times that may part thousands: all before three digits, beside whole numbers without one."""
+    times = [(row, row.values[name]) for row in rows for name in ("start", "end") if name in row.values]
+    parted = [(row, time) for row, time in times if "," in time]
+    if all(_THOUSANDS.fullmatch(time) for _, time in parted) and any(time.isdecimal() for _, time in times) and parted:
+        row, time = parted[0]
+        raise AnnotationError(
+            f"{path}:{row.line}: {time!r} may be {time.replace(',', '')} or {time.replace(',', '.')} s; other times "
+            "have no comma. Write thousands without a comma, or fractions with a point."
+        )
 
 
 def _named(line: str) -> list[int]:
@@ -216,7 +230,7 @@ def _records(text: str, delimiter: str, path: Path, first_line: int) -> Iterator
 def _check_header(where: str, names: Sequence[str], chosen: Mapping[str, tuple[str, Column]], *, hint: str) -> None:
     missing = [name for name in REQUIRED if name not in chosen]
     if missing:
-        if not hint and missing == ["video"] and any(name.lower().startswith("begin time -") for name in names):
+        if not hint and "video" in missing and any(name.lower().startswith("begin time -") for name in names):
             hint = " An export of ELAN lacks the video: export with the column of file names, or give the .eaf files."
         raise AnnotationError(
             f"{where}: a header with the columns {', '.join(REQUIRED)} was expected; {', '.join(missing)} not found in "

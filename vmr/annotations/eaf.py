@@ -29,8 +29,8 @@ def parse_eaf(path: Path | str) -> ParsedFile:
             f"{path}: an ANNOTATION_DOCUMENT of ELAN was expected, found XML with the root {root.tag}. Give a CSV."
         )
     media = [medium for medium in root.iter("MEDIA_DESCRIPTOR") if "audio" not in medium.get("MIME_TYPE", "")]
-    url = next((medium.get("MEDIA_URL") or medium.get("RELATIVE_MEDIA_URL") or "" for medium in media), "")
-    video = unquote(url) or path.stem
+    url = next((medium.get("MEDIA_URL") or unquote(medium.get("RELATIVE_MEDIA_URL") or "") for medium in media), "")
+    video = url or path.stem
     slots = {slot.get("TIME_SLOT_ID"): slot.get("TIME_VALUE") for slot in root.iter("TIME_SLOT")}
     aligned = {own.get("ANNOTATION_ID"): own for own in root.iter("ALIGNABLE_ANNOTATION")}
     refers = {own.get("ANNOTATION_ID"): own for own in root.iter("REF_ANNOTATION")}

@@ -3,12 +3,14 @@
 Per video, ``{video: {"timestamps": [[s, s], ...], "sentences": [...]}}``: ActivityNet Captions, Charades-CD, VideoX
 and 2D-TAN (TACoS with frame numbers); ``{split: {video: {"annotations": [{"segment", "sentence"}]}}}``: SnAG, YouCook2.
 Per sentence, a list, JSON lines or ``{id: record}``: QVHighlights and lighthouse, DiDeMo, TMLGA, TVR, MAD; rows
-``[video, duration, [s, s], sentence]``: VSLNet. Keys are read as the columns of a CSV are (`vmr.annotations.columns`).
+``[video, duration, [s, s], sentence]``: VSLNet. Nested ``videos``, ``clips``, ``annotations``, ``language_queries``:
+Ego4D's NLQ. Keys are read as the columns of a CSV are (`vmr.annotations.columns`).
 """
 
 from __future__ import annotations
 
 import math
+import re
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +28,7 @@ from vmr.annotations.parsed import (
     query_of,
     read_bytes,
 )
+from vmr.annotations.units import are_lengths
 from vmr.annotations.via import via_project
 from vmr.errors import AnnotationError
 from vmr.storage.json_text import DeepError, load_json
@@ -155,10 +158,8 @@ def _records(content: Any, path: Path, problems: list[Problem]) -> Iterator[_Rec
         return
     if isinstance(content, dict) and isinstance(content.get("videos"), list):
         if any(isinstance(entry, dict) and "clips" in entry for entry in content["videos"]):
-            raise AnnotationError(
-                f"{path}: `videos` is a list, as in the files of Ego4D, whose clips and annotators are nested. Convert "
-                "it to a CSV: a row for each query with clip_uid, clip_start_sec, clip_end_sec and query."
-            )
+            yield from _ego4d(content["videos"], path, problems)
+            return
         raise AnnotationError(
             f"{path}: has the lists {', '.join(content)}, as files after COCO's. Convert it to a CSV: a row for each "
             "sentence with video, start, end and sentence."
@@ -235,6 +236,30 @@ def _captions(
         yield _Record(place, f"{video}:{index}", values, units, split or str(own.get("split") or ""), index)
 
 
+def _ego4d(videos: list[Any], path: Path, problems: list[Problem]) -> Iterator[_Record]:
+    """The queries of Ego4D's NLQ: each clip is a video of its own, with times on its own clock."""
+    for video in _objects(videos):
+        for clip in _objects(video.get("clips")):
+            bounds = [finite_or_none(clip.get(f"clip_{name}_sec")) for name in ("start", "end")]
+            for annotation in _objects(clip.get("annotations")):
+                if not isinstance(annotation.get("language_queries"), list):
+                    where = f"{path}: clip {clip.get('clip_uid')}"
+                    problems.append(Problem(where, "`language_queries` were expected: of Ego4D, NLQ alone is read"))
+                for index, query in enumerate(_objects(annotation.get("language_queries"))):
+                    # By these two the submissions of its challenge name a query.
+                    key = f"{annotation.get('annotation_uid')}_{index}"
+                    times = {name: query.get(f"clip_{name}_sec") for name in ("start", "end")}
+                    values = {"video": clip.get("clip_uid"), "sentence": query.get("query"), "query_id": key}
+                    values |= {name: time for name, time in times.items() if time is not None}
+                    if bounds[0] is not None and bounds[1] is not None:
+                        values["duration"] = bounds[1] - bounds[0]
+                    yield _Record(f"{path}: {key}", key, values, {}, str(video.get("split") or ""))
+
+
+def _objects(value: Any) -> list[dict[str, Any]]:
+    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
+
+
 def _listed(entries: Sequence[tuple[str, str, Any]], problems: list[Problem], *, split: str = "") -> Iterator[_Record]:
     for where, number, entry in entries:
         if isinstance(entry, list) and len(entry) == 4 and isinstance(entry[3], str):  # VSLNet
@@ -262,19 +287,19 @@ def _names_video(entry: Any) -> bool:
 
 
 def _whole_numbers(windows: Any) -> bool:
-    numbers = [number for window in windows if isinstance(window, list) for number in window]
-    return all(isinstance(number, int | float) and float(number).is_integer() for number in numbers)
+    numbers = [_number(number) for window in windows if isinstance(window, list) for number in window]
+    return all(number is not None and number.is_integer() for number in numbers)
 
 
 def _parse(records: Sequence[_Record], path: Path) -> ParsedFile:
     parsed, keys = ParsedFile(), set[str]()
-    in_frames = _frames_by_values(records)
+    in_frames, of_moments = _frames_by_values(records), _durations_of_moments(records)
     told: dict[str, str] = {}
     for record in records:
         parsed.lines += 1
         values = record.values
         video, sentence = values.get("video"), values.get("sentence")
-        fps = finite_or_none(values.get("fps"))
+        fps = _number(values.get("fps"))
         if isinstance(video, int) and not isinstance(video, bool):
             video = str(video)
         fault = ""
@@ -298,8 +323,10 @@ def _parse(records: Sequence[_Record], path: Path) -> ParsedFile:
         parsed.add(query_of(record.key, record.where, str(video), windows, text, is_named=named))
         duration = values.get("duration")
         seconds = _seconds_or_none(duration)
-        if duration is None and fps and fps > 0 and (count := finite_or_none(values.get("frames"))):
+        if duration is None and fps and fps > 0 and (count := _number(values.get("frames"))):
             seconds = count / fps
+        if of_moments:
+            continue
         if seconds is not None and seconds > 0:
             if parsed.durations.setdefault(str(video), seconds) != seconds and str(video) not in told:
                 kept = parsed.durations[str(video)]
@@ -343,6 +370,13 @@ def _windows(record: _Record, fps: float | None, in_frames: bool) -> list[Window
     return windows
 
 
+def _number(value: Any) -> float | None:
+    """A number, also written as text; None where it is none."""
+    if isinstance(value, str) and re.fullmatch(r"\d+\.?\d*", value.strip(), re.ASCII):
+        value = float(value)
+    return finite_or_none(value)
+
+
 def _seconds_or_none(value: Any) -> float | None:
     """A duration in seconds, also written as text; None where it is none."""
     try:
@@ -376,15 +410,27 @@ def consensus(votes: Any) -> Window:
 
 
 def _frames_by_values(records: Sequence[_Record]) -> bool:
-    """Whether the times can only be frame numbers: all whole, and most end after num_frames / fps seconds."""
+    """Whether the times can only be frame numbers: all whole, and most end after num_frames / fps seconds, or after the
+    duration where there is only a rate beside it.
+    """
     past = []
     for record in records:
-        fps, count = (finite_or_none(record.values.get(name)) for name in ("fps", "frames"))
-        windows = record.values.get("windows")
-        if not (fps and count and isinstance(windows, list)) or record.units.get("windows") == "frames":
+        values = record.values
+        fps, count = _number(values.get("fps")), _number(values.get("frames"))
+        if not fps or not {"windows", "start"} & set(values) or "frames" in record.units.values():
             continue
+        if not (seconds := count / fps if count else _seconds_or_none(values.get("duration"))):
+            continue
+        windows = values.get("windows", [values.get("start"), values.get("end")])
         listed = windows if windows and all(isinstance(one, list) for one in windows) else [windows]
         if not _whole_numbers(listed):
             return False
-        past += [max(map(float, window), default=0.0) > 1.1 * count / fps for window in listed]
+        past += [max((_number(time) or 0.0 for time in window), default=0.0) > 1.1 * seconds for window in listed]
     return bool(past) and statistics.mean(past) > 0.5
+
+
+def _durations_of_moments(records: Sequence[_Record]) -> bool:
+    """Whether the records' durations are those of their moments."""
+    given = [[record.values.get(name) for name in ("start", "end", "duration")] for record in records]
+    times = [[seconds for value in own if (seconds := _seconds_or_none(value)) is not None] for own in given]
+    return are_lengths((own[0], own[1], own[2]) for own in times if len(own) == len(given[0]))

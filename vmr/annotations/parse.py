@@ -135,7 +135,7 @@ def _check_units(table: pd.DataFrame, seconds: dict[str, float], *, accept: bool
             if not accept:
                 raise AnnotationError(f"{text}; --accept-wrong goes on all the same.")
             logger.warning("%s.", text)
-        elif rows["video_id"].map(seconds).isna().all() and (reason := too_long(rows)):
+        elif reason := too_long(rows):
             logger.warning("%s: %s.", split, reason)
 
 

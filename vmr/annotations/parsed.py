@@ -27,6 +27,7 @@ NO_TEXT = {
     b"PAR1": "a Parquet file",
     b"MATLAB": "a file of MATLAB",
     b"<html": "a page in HTML (as some programs write .xls)",
+    b"{\\rtf": "a document in RTF (as TextEdit saves)",
     b"<table": "a page in HTML (as some programs write .xls)",
     **{b"\x80" + bytes([version]): "a pickle of Python" for version in range(2, 6)},
 }
@@ -182,6 +183,8 @@ def read_bytes(path: Path) -> bytes:
         if content.startswith(begin):
             raise AnnotationError(f"{path}: is {what}; a text file was expected. {_SAVE_AS}")
     content = content.removeprefix(b"\xef\xbb\xbf")
+    if b"\0" in content[:4] and content[:4].replace(b"\0", b"").decode("ascii", "replace").isprintable():
+        raise AnnotationError(f"{path}: has zero bytes, as UTF-16 without its mark and UTF-32 have. {_SAVE_AS}")
     if not content.strip():
         raise AnnotationError(f"{path}: is empty; annotations were expected. Make or copy it again.")
     return content

@@ -99,6 +99,8 @@ def detect_format(path: Path) -> str:
         return "csv"
     if any(b"##" in line for line in lines):
         return "charades_sta"
+    if any(map(names_columns, texts)):
+        return "csv"  # whose header lacks something, which is told when it is read
     raise AnnotationError(
         f"{path}: the format cannot be told. Expected Charades-STA lines (`video start end##sentence.`), JSON as "
         f"docs/data.md lists it, a CSV with the columns {', '.join(REQUIRED)}, a document of ELAN (.eaf), or a table "
@@ -110,6 +112,10 @@ def _hint(content: bytes, first: str) -> str:
     """What to do about a file that is known, though not read."""
     if content.startswith(b"WEBVTT") or _SUBRIP.match(content):
         return " These are subtitles: make a CSV with a row for each sentence."
+    if content.startswith(b"version https://git-lfs"):
+        return " It is a pointer of Git LFS: `git lfs pull` fetches the file itself."
+    if re.match(rb"<!doctype html|<html", content, re.IGNORECASE):
+        return " It is a page in HTML, no file of annotations: download it anew, or save the table as CSV."
     if content.startswith(b"<"):
         return " XML is read of ELAN only: export a CSV."
     if any(len(cells_of(first, one)) >= len(REQUIRED) for one in DELIMITERS):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from vmr.annotations.csv_table import Row, Table, read_table
 from vmr.annotations.moments import validation_videos
 from vmr.annotations.parsed import ParsedFile, Problem, Query, clean_sentence, faults_told, video_id_reason
+from vmr.annotations.units import are_lengths
 from vmr.errors import AnnotationError
 from vmr.video_ids import stem_of
 
@@ -31,7 +33,7 @@ def parse_sentences_csv(
     Raises:
         AnnotationError: the file is missing, no CSV, lacks a column or a split, or has nothing usable.
     """
-    table = read_table(Path(path))
+    table = _without_lengths(read_table(Path(path)))
     parts = _divide(table, list(dict.fromkeys(splits)), train_split)
     parsed = {split: _parse(table, rows) for split, rows in parts.items()}
     for split, part in parsed.items():
@@ -107,6 +109,20 @@ def _by_column(table: Table, splits: list[str]) -> dict[str, list[Row]]:
     return parts
 
 
+def _without_lengths(table: Table) -> Table:
+    """The table without its column `duration` where that is the one of the moments, and not of the videos."""
+    times = []
+    for row in table.rows:
+        try:
+            times.append((table.time(row, "start"), table.time(row, "end"), table.time(row, "duration")))
+        except (ValueError, LookupError):
+            continue
+    if not are_lengths(times):
+        return table
+    logger.info("%s: the column duration is that of the moments, and not used", table.path)
+    return replace(table, columns={name: found for name, found in table.columns.items() if name != "duration"})
+
+
 def _parse(table: Table, rows: list[Row]) -> ParsedFile:
     parsed, keys = ParsedFile(), set[str]()
     for row in rows:
@@ -120,7 +136,7 @@ def _parse(table: Table, rows: list[Row]) -> ParsedFile:
             continue
         keys.add(found.key)
         parsed.add(found)
-        if text := row.values.get("duration"):
+        if "duration" in table.columns and (text := row.values["duration"]):
             _take_duration(parsed, row, text, where=where, table=table)
     return parsed
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -12,20 +12,24 @@ _MOST = 0.5
 _FITS = 0.95
 # Longer moments than this are no moments of a video, where all times are whole numbers.
 _TOO_LONG_SEC = 1000.0
-_RATES = (23.976, 24.0, 25.0, 29.4, 29.97, 30.0, 50.0, 59.94, 60.0)
+RATES = (23.976, 24.0, 25.0, 29.4, 29.97, 30.0, 50.0, 59.94, 60.0)
 _OTHER_VIDEOS = "these may not be the videos that were annotated"
 _SLACK = 1.02  # of a duration: players round
+_ROUNDED_SEC = 0.011  # times and their difference, each rounded to hundredths
+# So many moments, all within the first second of videos that last so long, have times from 0 to 1.
+_FEWEST_SHARES, _LONG_SEC = 3, 10.0
 
 
-def past_ends(moments: pd.DataFrame, durations: Mapping[str, float], *, what: str = "moments") -> str:
-    """That most moments of a split begin after their video's end, with the likely unit; nothing where they do not.
+def odd_times(moments: pd.DataFrame, durations: Mapping[str, float], *, what: str = "moments") -> str:
+    """That most moments of a split begin after their video's end, or all within its first second, with the likely unit;
+    nothing where they do not.
 
     Args:
         moments: rows of the table of moments, of one split.
         what: what the text calls the moments.
 
     >>> rows = pd.DataFrame({"video_id": ["a"], "query_id": ["q"], "start_sec": [500.0], "end_sec": [1500.0]})
-    >>> past_ends(rows, {"a": 3.0})
+    >>> odd_times(rows, {"a": 3.0})
     'all 1 moments begin after their video ends (such as 500 to 1500 s of 3.00 s); the times look like milliseconds'
     """
     length = moments["video_id"].map(dict(durations)).to_numpy(np.float64)
@@ -33,6 +37,11 @@ def past_ends(moments: pd.DataFrame, durations: Mapping[str, float], *, what: st
     start, end = (moments[f"{name}_sec"].to_numpy(np.float64)[known] for name in ("start", "end"))
     length = length[known]
     beyond = start >= length
+    if len(length) >= _FEWEST_SHARES and (end <= 1.0).all() and (length >= _LONG_SEC).all():
+        return (
+            f"all {len(length):,} {what} end within the first second of their video (such as {start[0]:g} to "
+            f"{end[0]:g} s of {length[0]:.2f} s); the times look like shares of the video"
+        )
     if not len(beyond) or beyond.mean() <= _MOST:
         return ""
     number = "all" if beyond.all() else f"{int(beyond.sum()):,} of"
@@ -45,7 +54,7 @@ def past_ends(moments: pd.DataFrame, durations: Mapping[str, float], *, what: st
 
 def wrong_unit(moments: pd.DataFrame, durations: Mapping[str, float], *, what: str = "moments") -> str:
     """The same where the times are in another unit; nothing where it may be other videos, cut shorter, say."""
-    reason = past_ends(moments, durations, what=what)
+    reason = odd_times(moments, durations, what=what)
     return "" if reason.endswith(_OTHER_VIDEOS) else reason
 
 
@@ -61,16 +70,30 @@ def too_long(moments: pd.DataFrame) -> str:
     return ""
 
 
+def are_lengths(times: Iterable[tuple[float, float, float]]) -> bool:
+    """Whether given durations are those of the moments, as ELAN and BORIS write them, and not of the videos.
+
+    Args:
+        times: start, end and duration in seconds of each moment.
+
+    >>> are_lengths([(0.5, 1.5, 1.0), (2.0, 5.0, 3.0)]), are_lengths([(0.0, 9.0, 9.0)])
+    (True, False)
+    """
+    listed = list(times)
+    fits = [abs(end - start - seconds) <= _ROUNDED_SEC for start, end, seconds in listed]
+    return all(fits) and any(start > _ROUNDED_SEC for start, _, _ in listed)
+
+
 def _likely(start: np.ndarray, end: np.ndarray, length: np.ndarray) -> str:
     def fit(factor: float) -> bool:
         return float((end <= factor * length * _SLACK).mean()) >= _FITS
 
-    if float(np.quantile(end / length, 0.98)) < _RATES[0] / 2:
+    if float(np.quantile(end / length, 0.98)) < RATES[0] / 2:
         return _OTHER_VIDEOS
     whole = bool((start == np.round(start)).all() and (end == np.round(end)).all())
     if fit(60.0) and bool((start % 60 == 0).all() and (end % 60 == 0).all()):
         return "the times look like m:ss that a spreadsheet made h:mm of"
-    rates = [rate for rate in _RATES if fit(rate)]
+    rates = [rate for rate in RATES if fit(rate)]
     if whole and rates:
         # The last frame of a video is often an end: the rate at which the ends come nearest to the durations.
         nearest = min(rates, key=lambda rate: abs(float(np.quantile(end / length, 0.98)) - rate))

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from vmr.annotations.units import past_ends
+from vmr.annotations.units import odd_times
 from vmr.doctor.findings import Finding, found, skipped
 
 # Charades-STA itself has 2,367 spans that end after their video, by at most 1.54 s: players round.
@@ -37,7 +37,7 @@ def check_annotations(
     unknown = moments.loc[length.isna() & ~moments["video_id"].isin(list(unusable)), "video_id"].unique()
     trained = set(moments.loc[moments["split"] == train_split, "video_id"])
     tested = set(moments.loc[moments["split"].isin(list(test_splits)), "video_id"])
-    units = [f"{split}: {reason}" for split, rows in moments.groupby("split") if (reason := past_ends(rows, durations))]
+    units = [f"{split}: {reason}" for split, rows in moments.groupby("split") if (reason := odd_times(rows, durations))]
     return [
         skipped("annotations: unit of the times", "no video has been probed")
         if to_be_probed and not durations

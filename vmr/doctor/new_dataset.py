@@ -14,7 +14,7 @@ import yaml
 from vmr.annotations.moments import moments_table
 from vmr.annotations.parsed import ParsedFile, settle_video_ids
 from vmr.annotations.sentences_csv import parse_sentences_csv, splits_of_csv
-from vmr.annotations.units import past_ends
+from vmr.annotations.units import odd_times
 from vmr.config import load_config, read_mapping
 from vmr.config.whole import DATASET_NAME
 from vmr.doctor.check_annotations import PAST_END_SEC
@@ -154,7 +154,7 @@ def _told_of_lengths(found: Mapping[str, Path], parsed: Mapping[str, ParsedFile]
     lines += _listed("  broken", [f"{name}: {row['reason']}" for name, row in probed.items() if row["status"] != "ok"])
     for split, part in parsed.items():
         table = moments_table([(split, split, query) for query in part.queries], lengths)
-        if reason := past_ends(table, lengths):
+        if reason := odd_times(table, lengths):
             lines.append(f"  {split}: {reason}")
     past = [
         f"{one.where}: {one.start_sec:g} to {one.end_sec:g} s of {lengths[one.video_id]:.2f} s"

@@ -43,7 +43,7 @@ class KnownQuery:
     is_named: bool = False  # whether the annotation file itself gives the key, which is its place there otherwise
 
 
-_VIDEO = ("video_id", "vid", "video", "video_name")
+_VIDEO = ("video_id", "vid", "video", "video_name", "clip_uid")
 _SENTENCE = ("sentence", "query", "description", "desc")
 
 
@@ -56,16 +56,17 @@ class QueryFinder:
         self._by_index: dict[tuple[str, int], list[KnownQuery]] = {}
         self._by_sentence: dict[tuple[str, str], list[KnownQuery]] = {}
         self._by_loose_sentence: dict[tuple[str, str], list[KnownQuery]] = {}
-        self._letters: set[tuple[str, str]] = set()
+        self._by_letters: dict[tuple[str, str], list[KnownQuery]] = {}
         for query in self.queries:
             for name in {query.query_id, query.key}:
                 self._by_id.setdefault(name, []).append(query)
             self._by_index.setdefault((query.video_id, query.index), []).append(query)
             self._by_sentence.setdefault((query.video_id, clean_sentence(query.sentence)), []).append(query)
             self._by_loose_sentence.setdefault((query.video_id, loose_sentence(query.sentence)), []).append(query)
-            self._letters.add((query.video_id, letters(query.sentence)))
+            self._by_letters.setdefault((query.video_id, letters(query.sentence)), []).append(query)
         self._has_names = any(query.is_named for query in self.queries)
         self._videos = VideoNames({query.video_id for query in self.queries})
+        self._small = {query.video_id.casefold(): query.video_id for query in self.queries}
         numbers = [int(query.key) for query in self.queries if query.key.isascii() and query.key.isdigit()]
         self._numbers = (min(numbers), max(numbers)) if numbers and not self._has_names else None
 
@@ -88,6 +89,8 @@ class QueryFinder:
             video_id = self._videos.find(video_id) or video_id
         sentence = next((record[name] for name in _SENTENCE if isinstance(record.get(name), str)), None)
         split, index = record.get("split"), record.get("index")
+        if {"annotation_uid", "query_idx"} <= set(record):  # Ego4D's NLQ
+            record["query_id"] = f"{record['annotation_uid']}_{record['query_idx']}"
         if "query_id" in record:
             return self._by_name(record["query_id"], video_id, sentence, split)
         has_both = isinstance(video_id, str) and sentence is not None
@@ -118,10 +121,15 @@ class QueryFinder:
                 if not found:
                     raise BadRecordError(f"the query {what} is another than {short(sentence)}", "contradiction")
         elif sentence is not None:
-            # As it is written first; without case and punctuation, which systems often strip, where that finds none.
+            # As it is written first; where that finds none, without case and punctuation, which systems often strip;
+            # then by letters alone, since they also divide words and add marks.
             found = self._by_sentence.get((video_id, clean_sentence(sentence)), [])
             found = found or self._by_loose_sentence.get((video_id, loose_sentence(sentence)), [])
+            found = found or self._by_letters.get((video_id, letters(sentence)), [])
             what = f"{short(sentence)} {what}"
+            meant = self._small.get(video_id.casefold(), video_id)
+            if meant != video_id and not self._videos.find(video_id):
+                what += f" (is it {short(meant)}?)"
         else:
             raise BadRecordError(
                 f'expected "query_id", or an "index" or a "sentence" beside "video_id"; found {short(dict(record))}'
@@ -145,6 +153,10 @@ class QueryFinder:
             ]
         if not found:
             self._refuse_shifted(str(query_id))
+            if self._videos.find(str(query_id)):
+                raise BadRecordError(
+                    f'{short(query_id)} is a video: expected a query, or "video_id" with "index" or "sentence"'
+                )
         query = self._single(found, short(query_id))
         for name, expected, given in (("video_id", query.video_id, video_id), ("split", query.split, split)):
             if given not in (None, expected):
@@ -178,7 +190,7 @@ class QueryFinder:
         own, given = letters(query.sentence), letters(sentence)
         if own == given or not given or re.search(r"[<\[]unk[>\]]", sentence.casefold()):
             return True
-        return own.startswith(given) and (query.video_id, given) not in self._letters
+        return own.startswith(given) and (query.video_id, given) not in self._by_letters
 
     def _single(self, found: list[KnownQuery], what: str) -> KnownQuery:
         if len(found) == 1:

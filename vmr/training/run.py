@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 
 from vmr.annotations.moments import validation_videos
-from vmr.annotations.units import past_ends, wrong_unit
+from vmr.annotations.units import odd_times, wrong_unit
 from vmr.config.sections import ModelSettings, TrainingSettings
 from vmr.data.blind import others_there
 from vmr.data.collate import Collator
@@ -116,7 +116,7 @@ def train_run(
         train_rows, test_rows, videos, store_of_queries, selection=selection, fraction=training.validation_fraction
     )
     if not len(train) and train.dropped:
-        choice = past_ends(train_rows, durations, what="training moments") or choice
+        choice = odd_times(train_rows, durations, what="training moments") or choice
     exchanged = entry.exchanged
     trained = len(train) > 0
     if trained and exchanged is not None and not others_there(train, exchanged):

@@ -117,7 +117,7 @@ def why_missing(folder: Path | str, video_ids: Iterable[str]) -> dict[str, str]:
     """
     wanted = list(video_ids)
     files = sorted((file for file, _ in files_below(folder)), reverse=True) if wanted else []
-    others = {name: file for file in files for name in (plain_name(file), _stem(file))}
+    others = {name: file for file in files for name in (plain_name(file), _stem(file), stem_of(_stem(file)))}
     candidates = _candidates(folder) if wanted else {}
     names = VideoNames(stem_of(file) for file in files if extension_of(file))
     reasons = {}
@@ -125,7 +125,7 @@ def why_missing(folder: Path | str, video_ids: Iterable[str]) -> dict[str, str]:
         if several := _nearest_files(candidates, video_id):
             reasons[video_id] = f" ({' and '.join(several[:3])} are there: keep one, or give them different names)"
         elif other := others.get(unicodedata.normalize("NFC", video_id)):
-            end = Path(other).suffix or "a name without extension"
+            end = plain_name(other)[len(plain_name(video_id)) :] or "a name without extension"
             reasons[video_id] = f" ({other} is there, but {end} is no extension that is read: rename it)"
         else:
             reasons[video_id] = names.nearest(video_id)

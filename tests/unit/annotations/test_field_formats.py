@@ -24,6 +24,38 @@ TACOS = {"timestamps": [[252, 452], [0, 30]], "sentences": ["One.", "Two."], "fp
 SNAG = {"fps": 24.0, "num_frames": 720, "num_clips": 90, "annotations": [{"segment": [1, 9], "sentence": "One."}]}
 DIDEMO = {"annotation_id": 7, "times": [[1, 1], [1, 2], [1, 1], [4, 5]], "video": "x@N02_1.mov", "num_segments": 6,
           "description": "One.", "reference_description": "one", "dl_link": "-"}  # fmt: skip
+NLQ = {
+    "version": "v1",
+    "videos": [
+        {
+            "video_uid": "w",
+            "split": "val",
+            "clips": [
+                {
+                    "clip_uid": "c1",
+                    "video_start_sec": 300.02,
+                    "clip_start_sec": 0,
+                    "clip_end_sec": 480.0,
+                    "annotations": [
+                        {
+                            "annotation_uid": "a-1",
+                            "language_queries": [
+                                {
+                                    "clip_start_sec": 43.9,
+                                    "clip_end_sec": 51.5,
+                                    "video_start_sec": 343.9,
+                                    "query": "Where is it?",
+                                },
+                                {"clip_start_sec": 5.0, "clip_end_sec": 5.0, "query": "Who came?"},
+                                {"clip_start_sec": 1.0},
+                            ],
+                        }
+                    ],
+                }
+            ],
+        }
+    ],
+}
 EAF = """<?xml version="1.0"?><ANNOTATION_DOCUMENT><HEADER TIME_UNITS="milliseconds"><MEDIA_DESCRIPTOR
 MEDIA_URL="file:///C:/my%20films/clip%201.mp4" MIME_TYPE="video/mp4"/></HEADER><TIME_ORDER>
 <TIME_SLOT TIME_SLOT_ID="t1" TIME_VALUE="500"/>
@@ -70,6 +102,12 @@ def read(tmp_path, content, name="a.json", splits=("test",)):
          [("9", "friends_1", 12.2, 20.0)]),
         (json.dumps({"0": {"movie": "10", "sentence": "One.", "timestamps": [1.5, 2.5], "movie_duration": 90}}),
          [("0", "10", 1.5, 2.5)]),
+        # Numbers as texts, and frames told by their rate and the duration alone.
+        (json.dumps({"a": {**TACOS, "timestamps": [["252", "452"], ["0", "30"]], "fps": "29.4", "num_frames": "1402"}}),
+         [("a:0", "a", 252 / 29.4, 452 / 29.4), ("a:1", "a", 0, 30 / 29.4)]),
+        (json.dumps([{"video": "a", "start": 300, "end": 600, "fps": 30, "duration": 21.5, "caption": "One."}]),
+         [("1", "a", 10, 20)]),
+        (json.dumps(NLQ), [("a-1_0", "c1", 43.9, 51.5)]),
         (EAF, [("a1", "clip 1", 0.5, 1.5), ("a2", "clip 1", 0.5, 1.5)]),
         (VIA, [("4", "clip 1", 0.5, 1.5)]),
         (json.dumps({"project": {}, "config": {}, "attribute": {}, "file": {"1": {"fname": "clip 1.mp4"}},
@@ -77,7 +115,7 @@ def read(tmp_path, content, name="a.json", splits=("test",)):
                      "view": {"1": {"fid_list": ["1"]}}}), [("1", "clip 1", 0.5, 1.5)]),
     ],
     ids=["QVHighlights", "TMLGA", "TACoS of 2D-TAN", "seconds beside a rate", "SnAG", "SnAG without splits", "YouCook2",
-         "DiDeMo", "VSLNet", "TVR", "MAD", "ELAN", "VIA's CSV", "VIA's project"],
+         "DiDeMo", "VSLNet", "TVR", "MAD", "texts", "frames by rate", "Ego4D", "ELAN", "VIA's CSV", "VIA's project"],
 )  # fmt: skip
 def test_a_layout_becomes_queries_in_seconds(tmp_path, content, expected):
     parsed = read(tmp_path, content)["test"]
@@ -95,7 +133,12 @@ def test_durations_of_frames_and_faults_of_exports(tmp_path):
     ("content", "message"),
     [
         (lines({"qid": 1, "query": "One.", "vid": "a", "duration": 150}), "test splits whose truth is not public"),
-        (json.dumps({"version": "1", "videos": [{"video_uid": "x", "clips": []}]}), "Ego4D.*Convert it to a CSV"),
+        (json.dumps({"videos": [{"clips": [{"annotations": [{"labels": []}]}]}]}), "of Ego4D, NLQ alone is read"),
+        ("v\0i\0d\0e\0o\0", "zero bytes, as UTF-16 without its mark"),
+        (r"{\rtf1 video,start}", "a document in RTF"),
+        ("version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
+        ("\n<!DOCTYPE html><html></html>", "a page in HTML"),
+        ("#film.mp4\nBegin Time - msec\tEnd Time - msec\tdefault\n1\t2\tA.\n", ":2: .*export of ELAN lacks the video"),
         (json.dumps(["a", "b"]), "a list of str.*Convert"),
         ('{"a": 1', "not JSON .*Make or copy it again"),
         (b"PK\x03\x04workbook", "workbook of Excel"),
@@ -134,6 +177,16 @@ def test_times_of_json_as_text_and_as_objects(tmp_path, entry, pack):
     (part,) = read(tmp_path, pack(json.dumps({"a": entry}))).values()
     assert [(own.start_sec, own.end_sec) for own in part.queries] == [(0.5, 1.5)]
     assert part.durations == {"a": 10.0} and not part.malformed
+
+
+def test_ego4d_is_scored_by_the_names_of_its_challenge(tmp_path):
+    (tmp_path / "a.json").write_text(json.dumps(NLQ))
+    answer = {"clip_uid": "c1", "annotation_uid": "a-1", "query_idx": 0, "predicted_times": [[43.9, 51.5], [1, 2]]}
+    (tmp_path / "p.json").write_text(json.dumps({"version": "1.0", "results": [answer]}))
+    evaluate_file(predictions=tmp_path / "p.json", annotations=[str(tmp_path / "a.json")], output=tmp_path / "o")
+    assert json.loads((tmp_path / "o").read_text())["scores"]["raw"]["mIoU"] == 100.0
+    parsed = read(tmp_path, json.dumps(NLQ))["test"]
+    assert parsed.durations == {"c1": 480.0} and len(parsed.degenerate) == 1 and len(parsed.malformed) == 1
 
 
 def test_a_file_of_several_splits_is_divided(tmp_path):

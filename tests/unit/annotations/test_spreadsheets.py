@@ -33,6 +33,10 @@ def read(tmp_path, content):
         HEAD + "a,0.5 s,1.5sec,A man; walks.\r\n",
         "Tier\tBegin Time - hh:mm:ss.ms\tBegin Time - ss.msec\tEnd Time - hh:mm:ss.ms\tEnd Time - ss.msec\tAnnotation\t"
         "File Name\r\nx\t00:00:00.500\t0.5\t00:00:01.500\t1.5\tA man; walks.\ta.mp4\r\n",
+        "Begin Time - ss.msec\tEnd Time - ss.msec\tDuration - ss.msec\tAnnotation\tFile Name\r\n"
+        "0.5\t1.5\t1.0\tA man; walks.\ta.eaf\r\n",
+        "Media file,FPS,Behavior,Start (s),Stop (s),Duration (s)\r\n/home/me/a.mp4,25,A man; walks.,0.5,1.5,1.0\r\n",
+        HEAD + "a,0.5\u00a0s,\u00a01.5,A man; walks.\r\n",
         HEAD + "C:\\films\\a.MP4,0.5,1.5,A man; walks.\r\n",
         HEAD + "https://www.youtube.com/watch?v=a&t=5s,0.5,1.5,A man; walks.\r\n",
         "'video','start','end','sentence'\r\n'a',0.5,1.5,'A man; walks.'\r\n",
@@ -40,11 +44,13 @@ def read(tmp_path, content):
         "sep=,\r\n# of Monday\r\n" + HEAD + "a,0.5,1.5,A man; walks.\r\n",
     ],
     ids=["sep", "decimal commas", "SubRip", "surplus cells", "surplus columns", "UTF-16", "units", "milliseconds",
-         "frames", "timecode", "words", "ELAN", "Windows path", "address",
-         "single quotes", "title", "sep and remark"],
+         "frames", "timecode", "words", "ELAN", "ELAN's documents", "BORIS", "no-break blanks", "Windows path",
+         "address", "single quotes", "title", "sep and remark"],
 )  # fmt: skip
 def test_a_row_of_a_spreadsheet_is_read(tmp_path, content):
-    (query,) = read(tmp_path, content).queries
+    parsed = read(tmp_path, content)
+    (query,) = parsed.queries
+    assert not parsed.durations  # that of a moment is not its video's
     assert (query.video_id, query.start_sec, query.end_sec, query.sentence) == ("a", 0.5, 1.5, "A man; walks.")
 
 
@@ -60,6 +66,13 @@ def test_a_code_page_is_told_once_for_the_file(tmp_path):
         AnnotationError, match=r"a\.csv: is no UTF-8: line 2 has the byte 0x92.*person.s door.*CSV UTF-8"
     ):
         read(tmp_path, HEAD.encode() + b"a,0.5,1.5,the person\x92s door\r\n" + b"b,0.5,1.5,caf\xe9\r\n" * 50)
+
+
+def test_a_comma_that_may_part_thousands_is_refused(tmp_path):
+    with pytest.raises(AnnotationError, match=r":3: '1,234' may be 1234 or 1.234 s"):
+        read(tmp_path, HEAD + 'a,987,990,One.\r\na,"1,234","1,300",Two.\r\n')
+    for times in ('"1,234","2,500"', '"1,234","2,5"', '"0,234",1', '0.5,"1:02,500"'):
+        assert len(read(tmp_path, HEAD + f"a,{times},One.\r\n").queries) == 1
 
 
 def test_all_faults_are_told_in_one_go(tmp_path):

@@ -34,10 +34,20 @@ def test_seconds_and_unknown_lengths_are_left_alone(factor, lengths):
     assert wrong_unit(table(factor), lengths) == ""
 
 
+def test_shares_of_the_video_are_told():
+    rows = table(0.015).query("video_id != 'a'")
+    assert "all 4 moments end within the first second" in (reason := wrong_unit(rows, LENGTHS))
+    assert reason.endswith("the times look like shares of the video")
+    assert wrong_unit(rows, {"b": 4.0, "c": 61.0}) == ""
+
+
 def parse(tmp_path, **options):
     rows = "".join(f"{v},{int(s * 1000)},{int(e * 1000)},A man walks.\n" for v, s, e in SPANS)
     (tmp_path / "a.csv").write_text("video,start,end,sentence\n" + rows)
-    (tmp_path / "lengths.csv").write_text("id,length\n" + "".join(f"{v}.mp4,{s}\n" for v, s in LENGTHS.items()))
+    factor = options.pop("lengths_times", 1)
+    (tmp_path / "lengths.csv").write_text(
+        "id,length\n" + "".join(f"{v}.mp4,{s * factor}\n" for v, s in LENGTHS.items())
+    )
     files = {"output": tmp_path / "moments.csv", "report": tmp_path / "report.json"}
     parse_annotations(annotation_format="csv", annotations={"train": [tmp_path / "a.csv"]}, **files, **options)
 
@@ -50,9 +60,10 @@ def test_parsing_stops_unless_told_otherwise(tmp_path, caplog):
     assert "look like milliseconds" in caplog.text
 
 
-def test_without_durations_it_warns(tmp_path, caplog):
+@pytest.mark.parametrize("durations", [[], ["lengths.csv"]])
+def test_without_durations_or_with_some_in_the_same_unit_it_warns(tmp_path, caplog, durations):
     with caplog.at_level(logging.WARNING):
-        parse(tmp_path, durations=[])
+        parse(tmp_path, durations=[tmp_path / name for name in durations], lengths_times=1000)
     assert "are they milliseconds or frame numbers?" in caplog.text
 
 
@@ -68,3 +79,19 @@ def test_nothing_is_scored_as_zero_for_its_unit(tmp_path, durations):
             annotations=[str(tmp_path / "a.txt")],
             durations=[tmp_path / name for name in durations],
         )
+
+
+@pytest.mark.parametrize(
+    ("factor", "message"),
+    [(1000, "divided by 1000 .*in milliseconds"), (25, "in frame numbers"), (1 / 61, "shares of the video")],
+)
+def test_answers_in_another_unit_are_refused_though_one_is_early(tmp_path, factor, message):
+    (tmp_path / "a.txt").write_text("".join(f"{v} {s} {e}##A man walks {s}.\n" for v, s, e in SPANS))
+    spans = [(s * factor, e * factor) for _, s, e in SPANS[:-1]] + [(0.0, min(60.0, 61 * factor))]
+    records = [
+        {"video_id": v, "sentence": f"A man walks {s}.", "spans": [own]}
+        for (v, s, _), own in zip(SPANS, spans, strict=True)
+    ]
+    (tmp_path / "p.jsonl").write_text("\n".join(map(json.dumps, records)))
+    with pytest.raises(EvaluationError, match=message):
+        evaluate_file(predictions=tmp_path / "p.jsonl", annotations=[str(tmp_path / "a.txt")])

@@ -31,6 +31,7 @@ QUERIES = [
         ({"video_id": "w", "index": 1, "sentence": "a dog runs"}, "val_1:w:1"),
         ({"video_id": "v", "sentence": "It barks."}, "val_1:v:1"),
         ({"video_id": "v", "query": " IT  barks "}, "val_1:v:1"),
+        ({"video_id": "v", "query": "IT BARK S <eos>"}, "val_1:v:1"),
         # As written, both are single; without case and punctuation they would be the same.
         ({"video_id": "v", "sentence": "A dog runs."}, "val_1:v:0"),
         ({"video_id": "v", "sentence": "a dog runs"}, "val_2:v:0"),
@@ -47,6 +48,8 @@ def test_a_query_is_found(record, found):
         ({"query_id": "v:7"}, "unknown", 'no query "v:7".*look like "val_1:v:0"'),
         ({"query_id": "v:1", "video_id": "w"}, "contradiction", 'has video_id "v" in the annotations, "w" here'),
         ({"query_id": "v:1", "split": "val_2"}, "contradiction", 'has split "val_1" in the annotations, "val_2" here'),
+        ({"query_id": "w"}, "malformed", '"w" is a video: expected a query'),
+        ({"vid": "W", "query": "A dog runs."}, "unknown", r'of video "W" \(is it "w"\?\)'),
         ({"query_id": 1.5}, "malformed", 'expected "query_id" with a text, found 1.5'),
         ({"video_id": "v", "index": 0}, "unknown", "ambiguous"),
         ({"video_id": "v", "index": 5}, "unknown", "no query with the index 5"),

@@ -9,7 +9,7 @@ from vmr.annotations.read import read_annotations
 from vmr.errors import AnnotationError
 from vmr.video.listing import folder_fingerprints
 from vmr.video.manifest import find_videos, why_missing
-from vmr.video_ids import VideoNames, settle
+from vmr.video_ids import VideoNames, settle, stem_of
 
 
 def files(folder, *names):
@@ -43,6 +43,22 @@ def test_one_video_has_one_id_however_it_is_written(tmp_path, form):
     assert ids_of(tmp_path, names[5], form=form) == ["3MSZA"]
 
 
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [
+        ("https://www.youtube.com/watch?app=desktop&v=dQw4w9WgXcQ&t=3s", "dQw4w9WgXcQ"),
+        ("youtube.com/watch?v=dQw4w9WgXcQ", "dQw4w9WgXcQ"),
+        ("https://youtu.be/dQw4w9WgXcQ?t=3", "dQw4w9WgXcQ"),
+        ("https://x.org/films/my%20film.mp4#t=1", "my film"),
+        ("file:///C:/films/K%C3%BCche%201.mp4", "Küche 1"),
+        ("\u200bclip\u2060.mp4\ufeff", "clip"),
+        ("100% ?#1.mp4", "100% ?#1"),
+    ],
+)
+def test_addresses_and_invisible_marks(written, name):
+    assert stem_of(written) == name
+
+
 def test_two_files_of_one_stem_are_two_videos(tmp_path, caplog):
     folder = files(tmp_path / "v", "clip.mkv", "clip.mp4") if (tmp_path / "v").mkdir() is None else None
     ids = ids_of(tmp_path, "clip.mp4", "clip.mkv")
@@ -68,13 +84,17 @@ def test_composed_and_decomposed_letters_are_the_same(tmp_path, on_disk, written
 
 def test_files_of_cameras_are_found_and_others_are_named(tmp_path):
     (tmp_path / "v").mkdir()
-    folder = files(tmp_path / "v", "GX1.LRV", "c.qt", "o.mpe", "r.m2t", "M1.MOD", "odd.xyz", "bare", "Kitchen_07.mp4")
+    folder = files(tmp_path / "v", "GX1.LRV", "c.qt", "o.mpe", "r.m2t", "M1.MOD", "odd.xyz", "bare", "Kitchen_07.mp4",
+                   "twice.mp4.mp4", "packed.avi.zip")  # fmt: skip
     ids = ids_of(tmp_path, "GX1.LRV", "c.qt", "o.mpe", "r.m2t", "M1.MOD", "odd", "bare", "kitchen-7", "none")
     assert set(find_videos(folder, ids)) == {"GX1", "c", "o", "r", "M1"}
     reasons = why_missing(folder, ["odd", "bare", "kitchen-7", "none"])
     assert "odd.xyz is there, but .xyz is no extension that is read: rename it" in reasons["odd"]
     assert "bare is there" in reasons["bare"] and "is it Kitchen_07?" in reasons["kitchen-7"]
     assert reasons["none"] == ""
+    # As Windows names files whose extensions it hides, and what was never unpacked.
+    for name, end in (("twice", ".mp4.mp4"), ("packed", ".avi.zip")):
+        assert f"({name}{end} is there, but {end} is no extension" in why_missing(folder, [name])[name]
 
 
 def test_files_of_subfolders_are_found_where_their_names_are_unique(tmp_path):
