@@ -12,7 +12,7 @@ from tqdm import tqdm
 from vmr.doctor.findings import Finding, found, skipped
 from vmr.errors import FeatureError
 from vmr.features.foreign_sources import FeatureSource
-from vmr.features.importers import TRANSPOSED, are_transposed, of_another_length
+from vmr.features.importers import TRANSPOSED, are_transposed, may_be_transposed, of_another_length
 
 # Equal rows in a row that are worth a note. Two to four come of features that were drawn out by repetition, and a title
 # stands for a second or two, six steps of a third of a second; one window in addition has to be still for the first.
@@ -121,7 +121,9 @@ def check_features(
         found(prefix + "NaN or infinity", result.not_finite, "Make the features of these videos again."),
         found(
             prefix + "transposed arrays",
-            [f"all have {result.shapes[0][0]:,} rows"] if are_transposed(result.shapes) else [],
+            [f"all have {result.shapes[0][0]:,} rows"]
+            if are_transposed(result.shapes) or (held.fps is None and may_be_transposed(result.shapes))
+            else [],
             f"As it seems, {TRANSPOSED}.",
         ),
         found(

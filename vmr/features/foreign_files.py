@@ -61,7 +61,15 @@ def content_of(path: Path) -> object:
         refuse_large(path.stat().st_size)
         return {name: _of_tensor(own) for name, own in load_safetensors(path).items()}
     if suffix in (".pt", ".pth"):
-        value = torch.load(path, map_location="cpu", weights_only=True)
+        try:
+            value = torch.load(path, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:
+            if "Weights only load failed" not in str(error):
+                raise
+            raise ValueError(
+                "holds more than tensors, such as arrays of NumPy, which are not loaded, since they may run code; save "
+                "tensors alone"
+            ) from error
         if isinstance(value, dict):
             return {str(name): _of_tensor(own) for name, own in value.items() if isinstance(own, torch.Tensor)}
         return _of_tensor(value) if isinstance(value, torch.Tensor) else value
@@ -76,7 +84,8 @@ def content_of(path: Path) -> object:
 
 
 def _of_tensor(tensor: torch.Tensor) -> np.ndarray:
-    return tensor.detach().float().numpy()
+    own = tensor.detach()
+    return (own.float() if own.is_floating_point() else own).numpy()  # NumPy has no bfloat16
 
 
 def _holds_objects(path: Path) -> bool:
@@ -117,8 +126,9 @@ def _chosen(shapes: dict[str, tuple[int, ...]], inside: str, suffix: str) -> str
     called = [name for name in _ARRAY_NAMES if name in wide]
     if called or len(wide) == 1:
         return called[0] if called else wide[0]
-    example = wide[0] if wide else "NAME"
-    raise FeatureError(f'expected one array, found {held}; name one, such as `pattern: "{{id}}{suffix}/{example}"`')
+    if not wide:
+        raise FeatureError("expected one array, found none; dictionaries in dictionaries are not read")
+    raise FeatureError(f'expected one array, found {held}; name one, such as `pattern: "{{id}}{suffix}/{wide[0]}"`')
 
 
 def own(group: h5py.Group, name: str) -> Any:
@@ -163,7 +173,8 @@ def two_dimensional(array: object) -> tuple[Float[np.ndarray, "N D"], str]:
         FeatureError: it is no array of numbers of that form.
     """
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
-        raise FeatureError(f"expected an array of numbers, found {type(array).__name__}")
+        found = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
+        raise FeatureError(f"expected an array of numbers, found {found}")
     note = ""
     if array.ndim > 2:
         sizes = [array.shape[0], *(size for size in array.shape[1:] if size > 1)]

@@ -83,6 +83,9 @@ def open_source(settings: ImportSettings) -> Iterator[FeatureSource]:
 
 
 def _opened(path: Path, layout: ImportLayout, pattern: str | None, stack: ExitStack) -> FeatureSource:
+    if path.exists() and path.is_dir() != (layout == "npy_folder"):
+        kind, right = ("folder", "npy_folder") if path.is_dir() else ("file", "hdf5")
+        raise FeatureError(f"{path}: is a {kind}, for which `layout: {right}` stands, not `{layout}`.")
     if layout == "npy_folder":
         return _Folder(path, pattern)
     if path.suffix.lower() in ONE_FILE:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -100,6 +101,8 @@ def import_features(
             rows.append({"video_id": video_id, "status": "ok", "reason": "; ".join(told), "steps": len(features)})
         if are_transposed(shapes):
             raise FeatureError(f"{source}: {TRANSPOSED}.")
+        if fps is None and may_be_transposed(shapes):
+            log.warning("%s: all have %d rows: as it seems, %s", source, shapes[0][0], TRANSPOSED)
         others = of_another_length(numbers)
         # Which length is the usual one is known only now, and what was read does not stay in memory: so they were
         # written and are taken out again. Their space in the file is lost; they are few, or the import fails.
@@ -170,23 +173,26 @@ def of_another_length(numbers: Mapping[str, int]) -> dict[str, str]:
 def _check(report: pd.DataFrame, source: Path, max_failed_share: float, told: Callable[[Sequence[str]], str]) -> None:
     bad = report[report["status"] == "bad"]
     found = int((report["status"] != "missing").sum())
-    shown = "; ".join(f"{row.video_id}: {row.reason}" for row in bad.head(_REASONS_SHOWN).itertuples())
+    # Reasons that differ in names and numbers only are one.
+    kinds: dict[str, str] = {}
+    for video_id, reason in zip(bad["video_id"].astype(str), bad["reason"].astype(str), strict=True):
+        kinds.setdefault(re.sub(r"\d[\d.,]*", "", reason.replace(video_id, "")), f"{video_id}: {reason}")
+    shown = "; ".join(list(kinds.values())[:_REASONS_SHOWN])
     if not found:
         raise FeatureError(
             f"{source}: none of the {len(report)} videos of the annotations is in it, such as "
             f"{report['video_id'].iloc[0]}. {told(report['video_id'].tolist())}"
         )
     if len(bad) == found or len(bad) / found > max_failed_share:
-        raise FeatureError(
-            f"{source}: {len(bad)} of {found} videos found are unusable. First: {shown}. Check fps, stride and window, "
-            "and that it holds one kind of features."
-        )
+        advice = " Check fps, stride and window." if "its duration is" in shown else ""
+        raise FeatureError(f"{source}: {len(bad)} of {found} videos found are unusable. First: {shown}.{advice}")
     if len(bad):
         log.warning("%s: %d of %d videos found are unusable. First: %s", source, len(bad), found, shown)
 
 
 # What is said of arrays whose first axis is that of the numbers.
 TRANSPOSED = "the arrays are transposed, (numbers, steps) where (steps, numbers) is expected; write `transposed: true`"
+_LENGTHS = frozenset({500, 512, 768, 1024, 1280, 1536, 2048, 2304, 2816, 4096})  # of vectors, as networks give them
 _MOST_STEPS = 25.0  # a second, of arrays whose rate nobody states
 
 
@@ -198,6 +204,17 @@ def are_transposed(shapes: Sequence[tuple[int, ...]]) -> bool:
     """
     rows, columns = {shape[0] for shape in shapes}, {shape[1] for shape in shapes}
     return len(rows) == 1 and len(columns) > max(1, len(shapes) // 2) and max(rows) > min(columns)
+
+
+def may_be_transposed(shapes: Sequence[tuple[int, ...]]) -> bool:
+    """Whether all videos have as many rows as networks' vectors have numbers, and columns as none has.
+
+    So look transposed arrays of videos that all last as long; one that was cut into 512 steps may look so, too.
+
+    >>> may_be_transposed([(512, 75)]), may_be_transposed([(75, 512)]), may_be_transposed([(512, 512)])
+    (True, False, False)
+    """
+    return bool(shapes) and all(rows in _LENGTHS and columns not in _LENGTHS for rows, columns in shapes)
 
 
 def times_of_shape(

@@ -377,8 +377,8 @@ def test_transposed_arrays(dataset):
     assert "6 steps of 30 numbers for a video of 10.00 s: the arrays are transposed" in wrong[0]
 
 
-def test_arrays_that_have_equally_many_rows_are_transposed():
-    lengths = {"a": 90, "b": 100, "c": 36}
+@pytest.mark.parametrize("lengths", [{"a": 90, "b": 100, "c": 36}, {"a": 75, "b": 75}])
+def test_arrays_that_have_equally_many_rows_are_transposed(lengths):
 
     @contextmanager
     def opened():

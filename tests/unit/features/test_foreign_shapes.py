@@ -230,6 +230,41 @@ def test_transposed_arrays_are_told(folder, known):
     same(imported(folder, **known, transposed=True)[0], {video_id: array.T for video_id, array in wide.items()})
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (lambda x: x, "more than tensors, such as arrays of NumPy.* save tensors alone"),
+        (lambda x: {"data": {"features": torch.from_numpy(x)}}, "found none; dictionaries in dictionaries"),
+        (lambda x: torch.from_numpy(x > 0), "an array of numbers, found bool"),
+        (lambda x: [torch.from_numpy(row) for row in x], "an array of numbers, found list"),
+        (lambda x: torch.from_numpy(np.full_like(x, np.nan)), "hold NaN or infinity"),
+    ],
+    ids=["NumPy", "nested", "yes and no", "list", "NaN"],
+)
+def test_what_files_of_torch_hold_is_told_once_for_all_videos(folder, content, said):
+    for video_id, array in ARRAYS.items():
+        save(folder / f"in/{video_id}.pt", content(array))
+    with pytest.raises(FeatureError, match=said) as caught:
+        imported(folder)
+    assert str(caught.value).count(".pt: ") <= 1 and "\x1b" not in str(caught.value)
+    assert "stride" not in str(caught.value)  # it is not that
+
+
+def test_a_file_for_a_folder_and_a_folder_for_a_file(folder):
+    (folder / "all.npz").write_bytes(b"")
+    with pytest.raises(FeatureError, match="in: is a folder, for which `layout: npy_folder` stands"):
+        imported(folder, layout="hdf5")
+    with pytest.raises(FeatureError, match=r"all\.npz: is a file, for which `layout: hdf5` stands"):
+        imported(folder, "all.npz")
+
+
+def test_transposed_arrays_of_one_length_are_told(folder, caplog):
+    for video_id in ARRAYS:
+        save(folder / f"in/{video_id}.npy", np.random.default_rng(0).random((512, 75)))
+    imported(folder, fps=None, stride=None)
+    assert "all have 512 rows: as it seems, the arrays are transposed" in caplog.text
+
+
 def test_arrays_of_python_objects_are_refused(folder):
     np.save(folder / "in" / "3MSZA.npy", {"feature": ARRAYS["3MSZA"]}, allow_pickle=True)
     with pytest.raises(FeatureError, match=r"3MSZA\.npy: .*holds Python objects.*save the array alone"):
