@@ -52,6 +52,11 @@ def check_annotations(
             "They are left out. Correct the files.",
             of=sum(split["lines"] for split in splits),
         ),
+        found(
+            "annotations: split without a usable sentence",
+            [split for split, content in report["splits"].items() if not content["queries"]],
+            "Nothing can be trained on or scored there. Correct the rows, or the splits under `annotations`.",
+        ),
         found("annotations: start at or after the end", empty, "They are left out.", level="note"),
         found(
             "annotations: past the end",

@@ -18,7 +18,8 @@ def check(tmp_path):
     def run(*, tested="c", spoil=None, accept_wrong=False):
         lines = "".join(f"{video} {start} {start + 2}##it rains.\n" for video in "ab" for start in (1, 3))
         (tmp_path / "train.txt").write_text(lines)
-        (tmp_path / "test.txt").write_text(f"{tested} 2 5##it snows.\n")
+        first, _, start = tested.partition(" ")
+        (tmp_path / "test.txt").write_text(f"{first} {start or 2} 5##it snows.\n")
         (tmp_path / "durations.csv").write_text("id,length\na,10\nb,10\nc,10\n")
         parse_annotations(
             annotation_format="charades_sta",
@@ -62,6 +63,7 @@ def test_a_sound_dataset_passes_and_the_table_stays(check):
     ("fault", "words"),
     [
         ({"tested": "a"}, r"annotations: video in training and test \(1, such as a\)"),
+        ({"tested": "c 9"}, r"annotations: split without a usable sentence \(1, such as test\)"),
         ({"spoil": "b"}, r"features \(i3d\): NaN or infinity \(1, such as b: 1 of 30 steps\)"),
     ],
 )
