@@ -99,7 +99,7 @@ def near_threshold(similarity: np.ndarray, truth: np.ndarray, half: np.ndarray) 
     """The cosine above which `KEPT` of the tuning sentences lie, and what that gives in both halves, in percent."""
     best = similarity.max(axis=1)
     chosen = np.floor(100 * np.quantile(best[(half == 0) & (truth >= 0)], 1 - KEPT)) / 100
-    found: dict[str, object] = {"chosen": float(chosen), "in the code": NEAR}
+    found: dict[str, object] = {"chosen": round(float(chosen), 2), "in the code": NEAR}
     for number, name in enumerate(HALVES):
         mine, none = (half == number) & (truth >= 0), (half == number) & (truth < 0)
         sets = [{each.number for each in named(row)} for row in similarity[mine]]

@@ -18,7 +18,7 @@ def test_charades_goes_from_videos_to_the_table(planned, charades_annotations):
         "parse_annotations": 1,
         "probe_videos": 32,
         "decode_frames": 32,
-        "prepare_asset": 2,
+        "prepare_asset": 3,
         "extract": 32,
         "merge_features": 1,
         "check_annotations": 1,
@@ -26,6 +26,7 @@ def test_charades_goes_from_videos_to_the_table(planned, charades_annotations):
         "embed_queries": 1,
         "train": 25,
         "evaluate": 25,
+        "zero_shot": 1,
         "compute_baselines": 1,
         "make_table": 1,
     }
@@ -108,7 +109,7 @@ def test_out_of_distribution_splits_follow_once_their_files_are_there(snakemake,
     assert "--splits cd_test_" in evaluate
     table = next(line for line in text.splitlines() if "vmr make-table " in line)
     assert "--further charades_cd" in table
-    assert table.count("--metrics ") == 3 * 25
+    assert table.count("--metrics ") == 3 * 25 + 3  # zero-shot, once a split
 
 
 def test_the_report_follows_the_table_and_asks_each_split_for_cases(snakemake, charades_cd_annotations):

@@ -229,6 +229,9 @@ _DECLARED = (
     ),
 )
 
+# Weights of I3D with a classifier of the 400 classes, in their published order.
+OF_KINETICS_400 = ("i3d_kinetics400_rgb", "i3d_rgb_imagenet")
+
 ASSETS: dict[str, Asset] = {asset.name: asset for asset in _DECLARED}
 
 

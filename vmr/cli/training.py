@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from vmr.cli.groups import STAGES, Moments, Output, app
+from vmr.cli.groups import STAGES, Manifests, Moments, Output, app
 from vmr.config.sections import EvaluationSettings, ModelSettings, QuerySettings, TrainingSettings
 from vmr.data.dataset import DatasetFiles
 from vmr.errors import ConfigError
-from vmr.methods.catalogue import method_named
+from vmr.methods.catalogue import ZERO_SHOT, method_named
 from vmr.names import Device
 
 # Not inside the commands: the digest of a stage's code counts, of what a module imports at its top, only what is used.
@@ -81,6 +81,48 @@ def train(
         train_split=train_split,
         test_splits=test_splits,
         accept_wrong=accept_wrong,
+    )
+
+
+@app.command(rich_help_panel=STAGES)
+def zero_shot(
+    *,
+    moments: Moments,
+    features: Annotated[Path, typer.Option(help="Merged I3D features.")],
+    weights: Annotated[Path, typer.Option(help="The weights that they were made with, and their classifier.")],
+    encoder: Annotated[Path, typer.Option(help="Encoder of sentences (the asset minilm_l6_v2).")],
+    manifests: Manifests,
+    splits: Annotated[list[str], typer.Option(help="Splits to unite.")],
+    split_name: Annotated[str, typer.Option(help="Name of the union in tables.")],
+    top: Annotated[int, typer.Option(help="Spans kept for a query.", min=5)] = 5,
+    dataset: Annotated[str, typer.Option(help="Name of the dataset.")],
+    features_label: Annotated[str, typer.Option(help="Name of the features in tables.")],
+    predictions: Annotated[Path, typer.Option(help="Predictions to write (JSON lines).")],
+    video_scores: Annotated[Path, typer.Option(help="CSV of sums by video to write, for the table.")],
+    output: Output,
+) -> None:
+    """Answer by the actions of Kinetics, without training, and score the answers."""
+    from vmr.evaluation.evaluate import evaluate_predictions
+    from vmr.zero_shot.predict import predict_actions
+
+    predict_actions(
+        moments=moments,
+        features=features,
+        weights=weights,
+        encoder=encoder,
+        splits=splits,
+        output=predictions,
+        top=top,
+    )
+    evaluate_predictions(
+        predictions=predictions,
+        moments=moments,
+        manifests=manifests,
+        splits=splits,
+        split_name=split_name,
+        output=output,
+        video_scores=video_scores,
+        labels={"dataset": dataset, "features": features_label, "method": ZERO_SHOT.name, "seed": 0},
     )
 
 

@@ -78,6 +78,7 @@ def recipe(made: Mapping[str, Any]) -> dict[str, Any]:
             without=[
                 "vmr.config",
                 "vmr.errors",
+                "vmr.pipeline.stages",
                 "vmr.storage.code_digest",
                 "vmr.locate.scratch",
             ],

@@ -413,6 +413,23 @@ METHODS = _by_block(
     )
 )
 
+# No network of ours and nothing to train, so a stage of its own (`vmr.zero_shot.predict`).
+ZERO_SHOT = Method(
+    name="kinetics_zero_shot",
+    title="Kinetics zero-shot",
+    paper="Carreira and Zisserman, CVPR",
+    year=2017,
+    about="the actions of Kinetics that a sentence names, where I3D's own classifier sees them; no training",
+    network="",
+    supervision="none",
+    look=Look("#6b5b2a", "#c9b673", dash="12 2", mark="diamond"),
+)
+# Everything that has a row, in the order of tables.
+ROWS = {
+    method.name: method
+    for method in sorted((ZERO_SHOT, *METHODS.values()), key=lambda method: BLOCKS.index(method.block))
+}
+
 
 def method_named(name: str) -> Method:
     """The entry of a method.
@@ -443,17 +460,17 @@ def family(name: str, *, blind: bool) -> list[str]:
 
 def title_of(name: str) -> str:
     """A method's name in tables; an unknown one keeps its own."""
-    return METHODS[name].title if name in METHODS else name
+    return ROWS[name].title if name in ROWS else name
 
 
 def block_of(name: str) -> str:
     """The block that a method stands in; unknown ones are other systems."""
-    return METHODS[name].block if name in METHODS else "other systems"
+    return ROWS[name].block if name in ROWS else "other systems"
 
 
 def place_of(name: str) -> int:
     """A method's place in the order of the table; unknown ones come last."""
-    return list(METHODS).index(name) if name in METHODS else len(METHODS)
+    return list(ROWS).index(name) if name in ROWS else len(ROWS)
 
 
 def sections_model() -> type[Section]:
@@ -511,7 +528,7 @@ def methods_table() -> str:
     lines = [["method", "in tables", "paper", "block", "what it is"], ["---"] * 5]
     lines += [
         [f"`{name}`", own.title, f"{own.paper} {own.year}", own.block, own.about]
-        for name, own in METHODS.items()
+        for name, own in ROWS.items()
         if own.exchanged != "query"
     ]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)

@@ -11,12 +11,13 @@ from pydantic import Field
 from vmr.settings.section import Section
 
 Exchanged = Literal["query", "video"]  # the input that a blind method gets from another sample
-Supervision = Literal["spans", "pairs"]  # what training may look at: moments, or only which sentence goes with a video
+# What training may look at: moments, or only which sentence goes with a video; none: there is no training.
+Supervision = Literal["spans", "pairs", "none"]
 Mark = Literal["circle", "square", "diamond", "up", "down", "cross", "plus"]
 # How a method comes to its spans when it learns from them.
 Kind = Literal["reinforcement", "proposals", "span regression and boundaries"]
 # Of tables and pictures, in their order: what learns from pairs alone stands beside what sees nothing.
-BLOCKS: tuple[str, ...] = ("baselines", "weakly supervised", *get_args(Kind))
+BLOCKS: tuple[str, ...] = ("baselines", "zero-shot", "weakly supervised", *get_args(Kind))
 
 
 class MethodSettings(Section):
@@ -114,4 +115,5 @@ class Method:
         """Where it stands in tables and pictures, one of `BLOCKS`."""
         if self.exchanged:
             return "baselines"
-        return "weakly supervised" if self.supervision == "pairs" else self.kind
+        named = {"pairs": "weakly supervised", "none": "zero-shot"}
+        return named.get(self.supervision, self.kind)

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from vmr.assets.registry import is_path
+from vmr.assets.registry import OF_KINETICS_400, is_path
 from vmr.config import Config, DatasetSettings, ImportSettings, Settings
 from vmr.config.feature_sections import ExtractorSettings
 from vmr.features.foreign_names import joined_source
@@ -237,6 +237,13 @@ class Plan:
     def vectors(self, wildcards: Any) -> str:
         """The file of word vectors of the job's dataset."""
         return asset_or_path(self.settings_of(wildcards).queries.vectors, ".txt")
+
+    def knows_actions(self, name: str, kind: str) -> bool:
+        """Whether a dataset's features of a kind are those that the classifier of Kinetics-400 reads."""
+        if kind != "i3d" or self.source(name) in self.imports or name in self.imports:
+            return False
+        section = self.settings[self.source(name)].features["i3d"]
+        return section.weights in OF_KINETICS_400 and not section.pca_components and not section.pca
 
     def extract_options(self, wildcards: Any) -> str:
         """Settings of the job's extractor that extraction reads."""

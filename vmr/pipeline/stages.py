@@ -49,6 +49,7 @@ STAGES = {
     "check_dataset": Stage(("vmr.doctor.check_dataset",)),
     "train": Stage(("vmr.training.run",)),
     "evaluate": Stage(("vmr.training.predict", "vmr.evaluation.evaluate")),
+    "zero_shot": Stage(("vmr.zero_shot.predict", "vmr.evaluation.evaluate"), files=("zero_shot/classes",)),
     "compute_baselines": Stage(("vmr.evaluation.baselines",)),
     "make_table": Stage(("vmr.tables.make",), without=()),
     "study_cases": Stage(("vmr.report.cases",)),

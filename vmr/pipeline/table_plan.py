@@ -11,6 +11,7 @@ from typing import Any
 
 from vmr.assets.registry import is_path
 from vmr.errors import ConfigError
+from vmr.methods.catalogue import ZERO_SHOT
 from vmr.pipeline.options import of_all_shards
 from vmr.pipeline.plan import DECODED, RUN, Files, Plan, asset_or_path, expand
 
@@ -92,6 +93,23 @@ class TablePlan:
         """Input function: a file of every run of a table's datasets."""
         return self.of_datasets(f"{RUN}/{file}")
 
+    def zero_shot(self, file: str) -> Files:
+        """Input function: a file of the zero-shot answers to each split, where a table's features allow them."""
+
+        def files(wildcards: Any) -> list[str]:
+            pattern = RUN.format(dataset="{dataset}", extractor="{extractor}", method=ZERO_SHOT.name, seed=0)
+            return [
+                path
+                for name in self.datasets(wildcards)
+                for kind in self.plan.kinds[name]
+                if self.plan.knows_actions(name, kind)
+                for path in expand(
+                    f"{pattern}/{file}", dataset=[name], extractor=[kind], split=self.plan.datasets[name].test_splits
+                )
+            ]
+
+        return files
+
     def case_runs(self, file: str) -> Files:
         """Input function: a file of the run with the first seed of every method."""
 
@@ -165,6 +183,7 @@ class TablePlan:
             "import_features": plan.kinds[name],
             "train": self._each("{extractor}_{method}_{seed}", name),
             "evaluate": self._each("{extractor}_{method}_{seed}_{split}", name),
+            "zero_shot": self._each("{extractor}_{split}", name),
             "compute_baselines": list(dataset.test_splits),
             "study_cases": self._each("{extractor}_{split}", name),
         }

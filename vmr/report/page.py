@@ -84,7 +84,9 @@ def make_report(
         "title": title,
         "simulated": any(is_simulated(run.metrics) for group in groups for run in _runs(group)),
         "untrained": any(not run.metrics.get("trained", True) for group in groups for run in _runs(group)),
-        "one_seed": all(len(runs) == 1 for group in groups for runs in group.runs.values()),
+        "one_seed": all(
+            len(runs) == 1 for group in groups for runs in group.runs.values() if runs[0].metrics.get("run")
+        ),
         "most_chosen": MOST_CHOSEN,
         "blocks": {
             block: [
@@ -190,6 +192,11 @@ def _runs(group: Group) -> list[Any]:
     return [run for runs in group.runs.values() for run in runs]
 
 
+def _trained(group: Group) -> list[Any]:
+    """The runs with a record of their training; zero-shot answers have none."""
+    return [run for run in _runs(group) if run.metrics.get("run")]
+
+
 def _group_name(group: Group, *, several: bool) -> str:
     return f"{group.split}, {group.features}" if several else group.split
 
@@ -219,7 +226,7 @@ def _summary(group: Group) -> dict[str, Any]:
 def _charts(group: Group, window: Any, *, several: bool) -> dict[str, Any]:
     words = np.array([len(sentence.split()) for sentence in group.queries["sentence"]], dtype=np.float64)
     histories: dict[str, list[tuple[int, pd.DataFrame, int | None]]] = {}
-    for run in _runs(group):
+    for run in _trained(group):
         record = read_run(run.folder)
         history = (run.seed, read_history(run.folder), record.get("chosen_epoch"))
         histories.setdefault(run.method, []).append(history)
@@ -237,8 +244,8 @@ def _charts(group: Group, window: Any, *, several: bool) -> dict[str, Any]:
 
 
 def _provenance(group: Group) -> dict[str, Any]:
-    runs = [(run.method, run.seed, read_run(run.folder)) for run in _runs(group)]
-    first = {method: read_run(own[0].folder) for method, own in group.runs.items()}
+    runs = [(run.method, run.seed, read_run(run.folder)) for run in _trained(group)]
+    first = {run.method: read_run(run.folder) for run in reversed(_trained(group))}
     record = next(iter(first.values()))
     return {
         "name": f"{group.split}, {group.features}",

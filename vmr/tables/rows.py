@@ -14,7 +14,7 @@ from vmr.errors import EvaluationError
 from vmr.evaluation.bootstrap import VideoSums, read_video_scores
 from vmr.evaluation.metrics import METRICS, THRESHOLDS, recall_name
 from vmr.evaluation.simulated import is_simulated
-from vmr.methods.catalogue import METHODS, block_of
+from vmr.methods.catalogue import ROWS, block_of
 from vmr.methods.entry import BLOCKS, Method
 from vmr.storage import records
 
@@ -88,8 +88,8 @@ class Row:
 
     @property
     def entry(self) -> Method | None:
-        """What the catalogue says of a trained method; None for other rows, and for other systems' predictions."""
-        return METHODS.get(str(self.members[0]["method"])) if self.kind == "trained" else None
+        """What the catalogue says of a method; None for other rows, and for other systems' predictions."""
+        return ROWS.get(str(self.members[0]["method"])) if self.kind == "trained" else None
 
 
 def best_scores(rows: Iterable[Row]) -> dict[tuple[str, str], float]:

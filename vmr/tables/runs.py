@@ -14,7 +14,7 @@ from vmr.errors import EvaluationError
 from vmr.evaluation.bootstrap import VideoSums, mean_sums, same_videos
 from vmr.evaluation.metrics import METRICS
 from vmr.evaluation.simulated import features_title, is_simulated
-from vmr.methods.catalogue import title_of
+from vmr.methods.catalogue import ZERO_SHOT, title_of
 from vmr.tables.rows import Row, check_scores, read_record, videos_of
 
 _SETTINGS = ("features", "simulated", "alignment", "selection", "trained")
@@ -61,8 +61,11 @@ def trained_rows(paths: Sequence[Path], *, datasets: Sequence[str]) -> list[Row]
                 _refuse(groups[0][0], group[0], _SETTINGS)
         for group in groups:
             rows.append(_mean_row(group))
-    if len({row.train_split for row in rows}) > 1:
-        rows = [replace(row, source=f"{row.source}; trained on {row.train_split}") for row in rows]
+    if len({row.train_split for row in rows if row.train_split}) > 1:
+        rows = [
+            replace(row, source=f"{row.source}; trained on {row.train_split}") if row.train_split else row
+            for row in rows
+        ]
     return rows
 
 
@@ -90,7 +93,8 @@ def _mean_row(group: list[dict[str, Any]]) -> Row:
     std: dict[str, float | None] = {
         metric: statistics.stdev(own[metric] for own in raw) if len(raw) > 1 else None for metric in METRICS
     }
-    source = ["computed here"]
+    trains = str(first["method"]) != ZERO_SHOT.name
+    source = ["computed here" if trains else "computed here; no training"]
     if first.get("alignment"):
         source.append(f"alignment: {first['alignment']}")
     if first.get("selection") == "test":
@@ -110,7 +114,7 @@ def _mean_row(group: list[dict[str, Any]]) -> Row:
         kind="trained",
         scores=sets["raw"] if trained else dict.fromkeys(METRICS),
         std=std,
-        seeds=len(group),
+        seeds=len(group) if trains else None,
         queries=first["queries"],
         coverage=100.0 * first["covered"] / first["queries"],
         sets=sets,

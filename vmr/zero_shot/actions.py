@@ -31,7 +31,7 @@ class Named:
 @functools.cache
 def action_names() -> tuple[str, ...]:
     """The 400 classes, in the order of the logits."""
-    text = importlib.resources.files("vmr.zero_shot").joinpath("kinetics400.txt").read_text(encoding="utf-8")
+    text = importlib.resources.files("vmr.zero_shot").joinpath("classes", "kinetics400.txt").read_text(encoding="utf-8")
     return tuple(line for line in text.splitlines() if not line.startswith("#"))
 
 

@@ -20,7 +20,7 @@ shell.prefix(
 from vmr.config import load_config, read_mapping
 from vmr.config.extractors import EXTRACTORS
 from vmr.errors import ConfigError, VmrError
-from vmr.methods.catalogue import METHODS, method_digest
+from vmr.methods.catalogue import METHODS, ZERO_SHOT, method_digest
 from vmr.pipeline.failures import options_of, outcomes, summary
 from vmr.pipeline.options import of_all_shards, options, repeated
 from vmr.pipeline.plan import ASSETS, DECODED, PROBED, RUN, Plan, listing_of

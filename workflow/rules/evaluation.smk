@@ -1,5 +1,9 @@
 """Scores of every run on every test split, and of baselines that see nothing."""
 
+ZERO_SHOT_RUN = RUN.format(
+    dataset="{dataset}", extractor="{extractor}", method=ZERO_SHOT.name, seed=0
+)
+
 
 rule evaluate:
     input:
@@ -32,6 +36,38 @@ rule evaluate:
         "python -m vmr evaluate-run --run {params.folder} --moments {input.moments} --features {input.features}"
         " --queries {input.queries} {params.manifests} {params.splits} --split-name {wildcards.split} {params.options}"
         " --device {params.device} --dataset {wildcards.dataset} --features-label {wildcards.extractor}"
+        " --predictions {output.predictions} --video-scores {output.video_scores} --output {output.metrics} > {log} 2>&1"
+
+
+rule zero_shot:
+    input:
+        moments="work/{dataset}/annotations/moments.csv",
+        features=plan.features,
+        weights=plan.weights,
+        encoder=f"{ASSETS}/minilm_l6_v2.safetensors",
+        manifests=plan.manifests(DECODED),
+    output:
+        predictions=f"{ZERO_SHOT_RUN}/predictions_{{split}}.jsonl",
+        metrics=f"{ZERO_SHOT_RUN}/metrics_{{split}}.json",
+        video_scores=f"{ZERO_SHOT_RUN}/video_scores_{{split}}.csv",
+    log:
+        "logs/{dataset}/zero_shot/{extractor}_{split}.log",
+    benchmark:
+        "work/{dataset}/benchmarks/zero_shot/{extractor}_{split}.tsv"
+    conda:
+        CONDA
+    resources:
+        mem_mb=growing(4000),
+        runtime=lasting(120),
+    params:
+        manifests=lambda wildcards, input: of_all_shards("--manifests", input.manifests),
+        splits=plan.splits_option,
+        top=lambda wildcards: plan.settings_of(wildcards).evaluation.top,
+        code=STAGES["zero_shot"].digest(),
+    shell:
+        "python -m vmr zero-shot --moments {input.moments} --features {input.features} --weights {input.weights:q}"
+        " --encoder {input.encoder} {params.manifests} {params.splits} --split-name {wildcards.split}"
+        " --top {params.top} --dataset {wildcards.dataset} --features-label {wildcards.extractor}"
         " --predictions {output.predictions} --video-scores {output.video_scores} --output {output.metrics} > {log} 2>&1"
 
 

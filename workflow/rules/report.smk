@@ -4,9 +4,11 @@
 rule make_table:
     input:
         metrics=table.of_runs("metrics_{split}.json"),
+        zero_shot_metrics=table.zero_shot("metrics_{split}.json"),
         baselines=table.of_datasets("work/{dataset}/baselines/{split}.json"),
         # Read beside the scores that name them.
         video_scores=table.of_runs("video_scores_{split}.csv"),
+        zero_shot_video_scores=table.zero_shot("video_scores_{split}.csv"),
         baselines_video_scores=table.of_datasets("work/{dataset}/baselines/{split}.csv"),
         published=told(table.published_of_whole),
         # Not read: there is no table of a dataset with which something is wrong.
@@ -34,7 +36,9 @@ rule make_table:
         runtime=lasting(60),
     params:
         title=lambda wildcards: plan.dataset_of(wildcards).title,
-        metrics=lambda wildcards, input: repeated("--metrics", input.metrics),
+        metrics=lambda wildcards, input: repeated(
+            "--metrics", [*input.metrics, *input.zero_shot_metrics]
+        ),
         baselines=lambda wildcards, input: repeated("--baselines", input.baselines),
         published=lambda wildcards, input: repeated("--published", input.published),
         further=lambda wildcards: repeated("--further", table.datasets(wildcards)[1:]),
@@ -85,12 +89,15 @@ rule study_cases:
 rule make_report:
     input:
         metrics=table.of_runs("metrics_{split}.json"),
+        zero_shot_metrics=table.zero_shot("metrics_{split}.json"),
         baselines=table.of_datasets("work/{dataset}/baselines/{split}.json"),
         table="results/{dataset}_table.md",
         published=table.published,
         # Read beside the scores that name them.
         predictions=table.of_runs("predictions_{split}.jsonl"),
+        zero_shot_predictions=table.zero_shot("predictions_{split}.jsonl"),
         video_scores=table.of_runs("video_scores_{split}.csv"),
+        zero_shot_video_scores=table.zero_shot("video_scores_{split}.csv"),
         baselines_video_scores=table.of_datasets("work/{dataset}/baselines/{split}.csv"),
         runs=table.of_runs("run.json"),
         histories=table.of_runs("history.csv"),
@@ -116,7 +123,9 @@ rule make_report:
         runtime=lasting(60),
     params:
         title=lambda wildcards: plan.dataset_of(wildcards).title,
-        metrics=lambda wildcards, input: repeated("--metrics", input.metrics),
+        metrics=lambda wildcards, input: repeated(
+            "--metrics", [*input.metrics, *input.zero_shot_metrics]
+        ),
         baselines=lambda wildcards, input: repeated("--baselines", input.baselines),
         published=lambda wildcards, input: repeated("--published", input.published),
         moments=lambda wildcards, input: repeated(

@@ -1,5 +1,6 @@
 """A small dataset, trained, evaluated and tabled: what the report is made of."""
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,6 +68,12 @@ def made(tmp_path_factory) -> Made:
             _evaluate(run, data)
             runs[method, seed] = run
             metrics.append(run / "metrics_test.json")
+    # Zero-shot answers have no record of a training.
+    untrained = folder / "runs" / ZERO_SHOT.name / "seed_0"
+    untrained.mkdir(parents=True)
+    shutil.copy(runs["ci_mha", 0] / "predictions_test.jsonl", untrained)
+    _score(untrained, data, run=None, method=ZERO_SHOT.name, seed=0)
+    metrics.append(untrained / "metrics_test.json")
     baselines = folder / "baselines.json"
     compute_baselines(
         moments=data.moments,
@@ -98,14 +105,18 @@ def _evaluate(run: Path, data: SyntheticData) -> None:
     predict_run(
         checkpoint=run / "checkpoint.safetensors", **data.inputs(), splits=["test"], output=predictions, device="cpu"
     )
+    _score(run, data, run=run / "run.json")
+
+
+def _score(folder: Path, data: SyntheticData, *, run: Path | None, **labels: object) -> None:
     evaluate_predictions(
-        predictions=predictions,
+        predictions=folder / "predictions_test.jsonl",
         moments=data.moments,
         manifests=[],
         splits=["test"],
         split_name="test",
-        output=run / "metrics_test.json",
-        video_scores=run / "video_scores_test.csv",
-        run=run / "run.json",
-        labels={"dataset": "toy", "features": "synthetic"},
+        output=folder / "metrics_test.json",
+        video_scores=folder / "video_scores_test.csv",
+        run=run,
+        labels={"dataset": "toy", "features": "synthetic", **labels},
     )

@@ -700,3 +700,15 @@ def test_latex_has_the_rows_of_the_table(tmp_path):
         r"\end{tabular}",
         r"\end{table}",
     ]
+
+
+def test_answers_without_training_have_a_row_of_their_own_block(tmp_path):
+    untrained = _metrics(tmp_path, method="kinetics_zero_shot", value=12.0, run=None, train_split=None, alignment=None)
+    metrics = [_metrics(tmp_path, train_split="train"), untrained]
+    rows, text = _table(tmp_path, metrics, baselines=[_baselines(tmp_path)])
+    row = next(row for row in rows if row["method"] == "Kinetics zero-shot")
+    assert (row["block"], row["source"], row["seeds"]) == ("zero-shot", "computed here; no training", "")
+    blocks = [row["block"] for row in rows]
+    assert blocks[-2:] == ["zero-shot", "span regression and boundaries"]
+    assert "trained on" not in text  # one training split; the other row has none
+    assert "Kinetics zero-shot (i3d, stride 8, test) knows 400 actions and nothing of this data." in text
