@@ -70,6 +70,14 @@ def is_file(thing: str) -> bool:
         return False
 
 
+def is_folder(thing: str) -> bool:
+    """Whether an argument names a folder."""
+    try:
+        return Path(thing).is_dir()
+    except OSError:
+        return False
+
+
 def _group(help_text: str) -> typer.Typer:
     return typer.Typer(cls=_Commands, help=help_text, no_args_is_help=True, pretty_exceptions_enable=False)
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vmr.cli.groups import USE, Output, app, is_file, refuse_inputs
+from vmr.cli.groups import USE, Output, app, is_file, is_folder, refuse_inputs
 from vmr.errors import ConfigError, FeatureError, VideoError
-from vmr.locate.settings import LocatorSettings
+from vmr.locate.settings import Format, LocatorSettings
 from vmr.settings.options import options_from_sections
 
 if TYPE_CHECKING:
-    from vmr.locate.answers import Answer
+    from vmr.locate.answers import Answer, Search
     from vmr.locate.extraction import Progress
 
 
@@ -48,83 +48,134 @@ def export(
 @app.command(rich_help_panel=USE)
 @options_from_sections
 def locate(
-    things: Annotated[list[str], typer.Argument(metavar="VIDEO... QUERY...", help="Video files, then sentences.")],
+    things: Annotated[
+        list[str], typer.Argument(metavar="VIDEO... QUERY...", help="Video files or folders, then sentences.")
+    ],
     *,
     opened: LocatorSettings,
     top: Annotated[int, typer.Option(help="Most moments of each answer.", min=1, max=100)] = 3,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line instead of text.")] = False,
-    curve: Annotated[bool, typer.Option(help="With --json: the probabilities of every step too.")] = False,
+    form: Annotated[Format, typer.Option("--format", help="text, or what other programs take.")] = "text",
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json: an object a line.")] = False,
+    curve: Annotated[bool, typer.Option(help="With json: the probabilities of every step too.")] = False,
     plot: Annotated[Path | None, typer.Option(help="Picture of the curves to write (.png, .svg, .pdf).")] = None,
     clip: Annotated[Path | None, typer.Option(help="Best moment as a video to write; numbered where several.")] = None,
+    clips: Annotated[Path | None, typer.Option(help="Folder to write every moment to, as a video each.")] = None,
 ) -> None:
-    """Find the moments of videos that sentences mean."""
-    import json
+    """Find the moments of videos that sentences mean; of a folder one list over all its videos."""
+    form = "json" if as_json else form
+    videos, queries, whole_folder = _videos_and_queries(things, any_name=opened.features is not None)
 
-    from tqdm import tqdm
-
-    from vmr.locate.answers import clock, shown_score
-
-    videos, queries = _videos_and_queries(things, any_name=opened.features is not None)
-
+    from vmr.locate.answers import Answer
     from vmr.locate.drawing import check_outputs, cut_clip, plot_answers
+    from vmr.locate.folders import refuse_search, search
     from vmr.locate.opening import open_answers
+    from vmr.locate.written import cut_clips, written
 
     check_outputs(plot=plot, clip=clip)
     locator = open_answers(opened)
-    answers: list[Answer] = []
-    failed = 0
-    for video in videos:
+    failures: list[Exception] = []
+
+    def failed(error: Exception) -> None:
+        # The others are asked all the same.
+        typer.secho(f"error: {error}", fg="red", err=True)
+        failures.append(error)
+
+    answers: list[Answer | Search] = []
+    if whole_folder:
+        refuse_search(locator)
+        with _bar() as bar:
+            answers += search(
+                locator,
+                videos,
+                queries,
+                top=top,
+                progress=lambda video, number: _shown(bar, f"{number + 1} of {len(videos)}, {video.name}"),
+                failed=failed,
+            )
+    for video in [] if whole_folder else videos:
         try:
-            with tqdm(desc=video.name, unit="step", leave=False, disable=None) as bar:
+            with _bar() as bar:
                 found = locator.locate_all(video, queries, top=top, progress=_shown(bar, video.name))
         except (VideoError, FeatureError) as error:
-            # The others are asked all the same.
-            typer.secho(f"error: {error}", fg="red", err=True)
-            failed += 1
+            failed(error)
             continue
-        for answer in found:
-            answers.append(answer)
-            if as_json:
-                typer.echo(json.dumps(answer.plain(curve=curve), ensure_ascii=False))
-                continue
-            typer.echo(f"{answer.video}: {answer.query}")
-            for moment in answer.moments:
-                typer.echo(f"  {clock(moment.start_sec)} - {clock(moment.end_sec)}   {shown_score(moment.score)}")
-            if answer.refused:
-                typer.echo(f"  refused: {answer.refused}")
-            elif answer.matched:
-                taken = (f"{each.action} ({shown_score(each.probability)})" for each in answer.matched)
-                typer.echo(f"  taken for: {', '.join(taken)}")
-            if answer.unknown_words:
-                typer.echo(f"  words without a meaning to this model: {', '.join(answer.unknown_words)}")
-            if answer.left_out_words:
-                typer.echo(f"  too long; left out: {' '.join(answer.left_out_words)}")
-    if plot is not None and answers:
-        plot_answers(answers, plot)
+        answers += found
+        if form == "text":
+            for own in found:
+                _tell(own)
+    if form != "text":
+        typer.echo(written(answers, form, curve=curve), nl=False)
+    elif whole_folder:
+        for answer in answers:
+            _tell(answer)
+    whole = [answer for answer in answers if isinstance(answer, Answer)]
+    if plot is not None and whole:
+        plot_answers(whole, plot)
+    hits = [hit for answer in answers for hit in answer.rows()]
     if clip is not None:
-        for number, answer in enumerate(answers, start=1):
-            if answer.moments:
-                best = answer.moments[0]
-                named = clip if len(answers) == 1 else clip.with_stem(f"{clip.stem}-{number}")
-                cut_clip(Path(answer.video), best.start_sec, best.end_sec, named)
-    if failed:
+        best = [hit for hit in hits if hit.rank == 1]
+        for number, hit in enumerate(best, start=1):
+            named = clip if len(answers) == 1 else clip.with_stem(f"{clip.stem}-{number}")
+            cut_clip(Path(hit.video), hit.moment.start_sec, hit.moment.end_sec, named)
+    if clips is not None:
+        cut_clips(hits, clips)
+    if failures:
         raise typer.Exit(1)
 
 
-def _videos_and_queries(things: list[str], *, any_name: bool) -> tuple[list[Path], list[str]]:
-    """Leading arguments that name videos, and the sentences after them."""
+def _tell(answer: Answer | Search) -> None:
+    """Print an answer for people."""
+    from vmr.locate.answers import Answer, clock, shown_score
+
+    whole = isinstance(answer, Answer)
+    typer.echo(f"{answer.video}: {answer.query}" if isinstance(answer, Answer) else answer.query)
+    for hit in answer.rows():
+        times = f"{clock(hit.moment.start_sec)} - {clock(hit.moment.end_sec)}   {shown_score(hit.moment.score)}"
+        typer.echo(f"  {times}" if whole else f"  {times}   {hit.video}")
+    if answer.refused:
+        typer.echo(f"  refused: {answer.refused}")
+    elif answer.matched:
+        taken = (f"{each.action} ({shown_score(each.probability)})" for each in answer.matched)
+        typer.echo(f"  taken for: {', '.join(taken)}")
+    if not isinstance(answer, Answer):
+        typer.echo(f"  searched {answer.videos} videos")
+    if answer.learned_from and not answer.matched and not answer.refused:
+        seen = f"; never saw there: {', '.join(answer.unseen_words)}" if answer.unseen_words else ""
+        typer.echo(f"  learned from {answer.learned_from}{seen}")
+    if isinstance(answer, Answer):
+        if answer.unknown_words:
+            typer.echo(f"  words without a meaning to this model: {', '.join(answer.unknown_words)}")
+        if answer.left_out_words:
+            typer.echo(f"  too long; left out: {' '.join(answer.left_out_words)}")
+
+
+def _videos_and_queries(things: list[str], *, any_name: bool) -> tuple[list[Path], list[str], bool]:
+    """Videos of the leading arguments, the sentences after them, and whether an argument was a folder of videos."""
+    from vmr.locate.folders import videos_in
     from vmr.names import VIDEO_EXTENSIONS
 
-    count = 0
+    videos: list[Path] = []
+    count, whole_folder = 0, False
     for thing in things:
-        if not (is_file(thing) or Path(thing).suffix.lower() in VIDEO_EXTENSIONS or (any_name and not count)):
+        if is_folder(thing):
+            videos += videos_in(Path(thing))
+            whole_folder = True
+        elif is_file(thing) or Path(thing).suffix.lower() in VIDEO_EXTENSIONS or (any_name and not count):
+            videos.append(Path(thing))
+        else:
             break
         count += 1
     if not count:
         raise ConfigError(f"{things[0]}: there is no such video. Videos come first, then sentences in quotes.")
     if count == len(things):
         raise ConfigError('no query was given. Videos come first, then sentences: vmr locate VIDEO "a sentence".')
-    return [Path(thing) for thing in things[:count]], things[count:]
+    return videos, things[count:], whole_folder
+
+
+def _bar() -> Any:
+    from tqdm import tqdm
+
+    return tqdm(unit="step", leave=False, disable=None)
 
 
 def _shown(bar: Any, name: str) -> Progress:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -61,6 +62,8 @@ class Answer:
     refused: str = ""  # why there is no moment, in words
     confidence: float | None = None  # highest probability of what was asked for at any step; None: the method has none
     matched: list[Matched] = field(default_factory=list)  # actions that the query was taken for
+    learned_from: str = ""  # what the method was trained on, in words
+    unseen_words: list[str] | None = None  # words that training never had; None: nobody knows
 
     def plain(self, *, curve: bool = False) -> dict[str, Any]:
         """Plain values, for JSON; with the long curve only where `curve` is True."""
@@ -68,6 +71,60 @@ class Answer:
         if curve:
             values["curve"] = self.curve.plain()
         return values
+
+    def rows(self) -> Iterator[Hit]:
+        """The moments, each with its video."""
+        return (Hit(self.video, self.query, rank, moment) for rank, moment in enumerate(self.moments, start=1))
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A moment with the video that it lies in, and its place in the answer."""
+
+    video: str
+    query: str
+    rank: int
+    moment: Moment
+
+
+@dataclass(frozen=True)
+class Search:
+    """The moments of many videos that a query may mean, best first."""
+
+    query: str
+    videos: int  # number of videos that were looked at
+    hits: list[Hit]
+    method: str
+    refused: str = ""  # why there is no moment, in words
+    matched: list[Matched] = field(default_factory=list)  # as of an answer, probabilities the highest of all videos
+    learned_from: str = ""
+    unseen_words: list[str] | None = None
+
+    def plain(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        values = {name: _rounded(value) for name, value in asdict(self).items() if name != "hits"}
+        return values | {"moments": [{"video": hit.video, **_rounded(asdict(hit.moment))} for hit in self.hits]}
+
+    def rows(self) -> Iterator[Hit]:
+        """The moments, each with its video."""
+        return iter(self.hits)
+
+
+def best_of(answers: Sequence[Answer], *, top: int) -> Search:
+    """One ranked list out of the answers of several videos to one query, at least one."""
+    pairs = [(answer.video, moment) for answer in answers for moment in answer.moments]
+    pairs.sort(key=lambda pair: -pair[1].score)
+    surest = max(answers, key=lambda answer: answer.confidence or 0.0)
+    return Search(
+        query=surest.query,
+        videos=len(answers),
+        hits=[Hit(video, surest.query, rank, moment) for rank, (video, moment) in enumerate(pairs[:top], start=1)],
+        method=surest.method,
+        refused="" if pairs else surest.refused,
+        matched=surest.matched,
+        learned_from=surest.learned_from,
+        unseen_words=surest.unseen_words,
+    )
 
 
 def _rounded(value: Any) -> Any:

@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from vmr.errors import CheckpointError
+from vmr.config import read_mapping
+from vmr.errors import CheckpointError, VmrError
 from vmr.features.pca import read_pca
 from vmr.locate.model_file import write_model
 from vmr.locate.word_table import read_word_table
@@ -22,7 +23,7 @@ from vmr.training.run import CHECKPOINT_FILE, RUN_FILE
 
 log = logging.getLogger(__name__)
 
-_COPIED = ("sizes", "feature_kind", "queries", "method", "seed", "trained", "chosen_epoch", "selection")
+_COPIED = ("sizes", "feature_kind", "queries", "method", "seed", "trained", "chosen_epoch", "selection", "vocabulary")
 
 
 def export_run(
@@ -71,6 +72,7 @@ def export_run(
         table,
         info={
             **{name: info[name] for name in _COPIED if name in info},
+            "learned_from": _learned_from(run, record.get("counts")),
             "features": provenance,
             "checkpoint_sha256": sha256_file(checkpoint),
             "words": len(table.words),
@@ -123,6 +125,28 @@ def _pca(provenance: dict[str, Any], features: Path | None, *, run: Path) -> dic
     if len(found.mean) != int(wanted["input_dim"]):
         raise CheckpointError(f"{features}: expected a PCA of {wanted['input_dim']} numbers, found {len(found.mean)}.")
     return {"mean": torch.from_numpy(found.mean), "components": torch.from_numpy(found.components)}
+
+
+def dataset_title(run: Path) -> str:
+    """What the dataset of a run of the workflow is called (`work/NAME/runs/...`); of others the folder's name.
+
+    The title is that of `config.yaml` in the folder that the workflow ran in, where there is one.
+    """
+    for folder in run.absolute().parents:
+        if folder.name == "runs":
+            config = folder.parent.parent.parent / "config.yaml"
+            try:
+                return str(read_mapping(config)["datasets"][folder.parent.name].get("title") or folder.parent.name)
+            except (VmrError, OSError, KeyError, TypeError, AttributeError):
+                return folder.parent.name
+    return run.name
+
+
+def _learned_from(run: Path, counts: dict[str, int] | None) -> dict[str, Any] | None:
+    if not counts:  # older records do not count
+        return None
+    named = {"sentences": "training_queries", "videos": "training_videos"}
+    return {"dataset": dataset_title(run), **{name: counts[count] for name, count in named.items()}}
 
 
 def _check_digest(path: Path, digest: str, *, run: Path, option: str) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -56,6 +58,8 @@ class Locator(VideoAnswers):
         self.model = model
         self.title = title_of(str(model.info["sizes"]["method"]))
         self.trained = bool(model.info.get("trained", True))
+        self._seen = set(model.info["vocabulary"]) if "vocabulary" in model.info else None
+        self._learned_from = _learned_from(model.info)
         self._device = choose_device(device)
         self._network = model.network.to(self._device)
         store = FeatureStore(features) if features is not None else None
@@ -80,11 +84,31 @@ class Locator(VideoAnswers):
         """
         return cls(read_model(Path(path)), cache=cache, device=device, features=features)
 
+    @functools.cached_property
+    def alone(self) -> str:
+        """See `VideoAnswers.alone`; what a prediction offers to compare stretches by says it of videos, too."""
+        if self.model.info["sizes"]["method"] == "scn":
+            return "its scores were trained within a video"
+        sizes, vectors = self.model.info["sizes"], self.model.words.vectors
+        sentence = Sentence(["."], np.zeros((1, vectors.shape[1]), dtype=np.float32), [True], [])
+        empty = np.zeros((2, int(sizes["video_dim"])), dtype=np.float32)
+        evidence = self._predict(empty, sentence, [Stretch(0, 2, 0, 2)]).row(0).evidence(torch.ones(1, 2).bool())
+        return "" if evidence.log_weight is None else "its scores are shares within one video"
+
+    def _unseen(self, sentence: Sentence) -> list[str] | None:
+        if self._seen is None:
+            return None
+        words = zip(sentence.words, sentence.unknown, strict=True)
+        new = (word for word, unknown in words if not unknown and any(map(str.isalnum, word)))
+        return [word for word in dict.fromkeys(new) if word not in self._seen]
+
     def check(self, query: str) -> None:
         """See `VideoAnswers.check`."""
         self.model.words.sentence(query)
 
-    def answer(self, query: str, features: VideoFeatures, *, video: str = "", top: int = 3) -> Answer:
+    def answer(
+        self, query: str, features: VideoFeatures, *, video: str = "", top: int = 3, across: bool = False
+    ) -> Answer:
         """See `VideoAnswers.answer`."""
         sentence = self.model.words.sentence(query)
         limit = self.model.max_steps
@@ -105,7 +129,7 @@ class Locator(VideoAnswers):
                     end_sec,
                     top=top,
                     nms_threshold=_NMS_THRESHOLD,
-                    alone=len(stretches) == 1,
+                    alone=len(stretches) == 1 and not across,
                 )
                 for row, stretch in enumerate(some)
             ]
@@ -120,6 +144,8 @@ class Locator(VideoAnswers):
             unknown_words=sentence.unknown_words,
             left_out_words=sentence.left_out,
             method=self.title,
+            learned_from=self._learned_from,
+            unseen_words=self._unseen(sentence),
         )
 
     @torch.inference_mode()
@@ -141,3 +167,13 @@ class Locator(VideoAnswers):
         )
         prediction: Prediction = self._network(batch)
         return prediction
+
+
+def _learned_from(info: Mapping[str, Any]) -> str:
+    """What a model was trained on, in words."""
+    told = info.get("learned_from")
+    if not info.get("trained", True):
+        return "nothing: it was not trained"
+    if not told:
+        return "data that its file does not tell; export it again to have it told"
+    return f"{told['sentences']:,} sentences of {told['dataset']}"

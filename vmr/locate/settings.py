@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from vmr.names import Device
 from vmr.settings.section import Section
+
+# Of answers: for people, or what other programs take.
+Format = Literal["text", "json", "csv", "srt", "edl"]
 
 
 class LocatorSettings(Section):

@@ -70,12 +70,22 @@ class VideoAnswers(ABC):
         *,
         top: int = 3,
         progress: Progress = lambda what, done, total: None,
+        across: bool = False,
     ) -> list[Answer]:
-        """Several queries about one video; as `locate`, in the order of the queries."""
+        """Several queries about one video; as `locate`, in the order of the queries.
+
+        Args:
+            across: make scores comparable with those of other videos, which then may differ from those in tables.
+        """
         for query in queries:
             self.check(query)
         features = self.features(video, progress=progress)
-        return [self.answer(query, features, video=str(video), top=top) for query in queries]
+        return [self.answer(query, features, video=str(video), top=top, across=across) for query in queries]
+
+    @property
+    def alone(self) -> str:
+        """Why scores of different videos do not compare, in words after a colon; empty where they do."""
+        return ""
 
     @abstractmethod
     def check(self, query: str) -> None:
@@ -86,8 +96,10 @@ class VideoAnswers(ABC):
         """
 
     @abstractmethod
-    def answer(self, query: str, features: VideoFeatures, *, video: str = "", top: int = 3) -> Answer:
-        """As `locate`, of features that `features` or `at_hand` gave; `video` is the name in the answer."""
+    def answer(
+        self, query: str, features: VideoFeatures, *, video: str = "", top: int = 3, across: bool = False
+    ) -> Answer:
+        """As `locate_all`, of features that `features` or `at_hand` gave; `video` is the name in the answer."""
 
     def features(self, video: Path | str, *, progress: Progress = lambda what, done, total: None) -> VideoFeatures:
         """Features of a video: from memory, from the cache, or made now; arguments and errors as of `locate`."""

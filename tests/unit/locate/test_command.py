@@ -43,7 +43,8 @@ def test_text_for_people(locate):
     result = locate("test006.mp4", "the xyzzy wave appears", "--top", 1)
     lines = result.stdout.splitlines()
     assert lines[0] == "test006.mp4: the xyzzy wave appears" and lines[1].startswith("  0:0")
-    assert lines[2] == "  words without a meaning to this model: xyzzy"
+    assert lines[2] == "  learned from 30 sentences of run"
+    assert lines[3] == "  words without a meaning to this model: xyzzy"
 
 
 @pytest.mark.parametrize("before", [[], ["--"]])

@@ -179,7 +179,7 @@ def test_six_methods_are_chosen_the_paper_s_own_and_the_best_of_each_block_first
 @pytest.mark.xdist_group("browser")
 def test_readers_choose_which_curves_are_strong(made, tmp_path, monkeypatch):
     chromium = shutil.which("chromium") or pytest.skip("chromium is not installed")
-    monkeypatch.setattr(page, "MOST_CHOSEN", 2)
+    monkeypatch.setattr(page, "MOST_CHOSEN", 3)
     _make(made, tmp_path, cases=[_case_file(tmp_path / "cases.json", made)])
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
@@ -193,12 +193,12 @@ def test_readers_choose_which_curves_are_strong(made, tmp_path, monkeypatch):
         def box(name, section="overlap"):
             return shown.locator(f"#{section} input[value={name}]")
 
-        # The last method and the best of the other block, so not LGI.
+        # The last method and the best of the other two blocks, so not LGI.
         assert [state(name) for name in ("ci_mha", "ci_mha_query_blind", "lgi")] == [("1", True)] * 2 + [
             ("0.14", False)
         ]
         assert not shown.locator("#cases .lanes [data-method=lgi]").first.is_visible()
-        assert box("lgi").is_disabled() and "2 of 3 methods chosen" in shown.locator("#overlap .note.many").inner_text()
+        assert box("lgi").is_disabled() and "3 of 4 methods chosen" in shown.locator("#overlap .note.many").inner_text()
         box("ci_mha_query_blind", "kinds").uncheck()  # in another section: the choice is one for all
         assert state("ci_mha_query_blind") == ("0.14", False) and not box("lgi").is_disabled()
         box("lgi").check()

@@ -1,0 +1,132 @@
+"""Moments as other programs take them: CSV, SubRip, edit decision lists, JSON lines; and clips of all of them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+from vmr.errors import ConfigError, VideoError
+from vmr.locate.answers import Answer, Hit, Search
+from vmr.locate.drawing import cut_clip
+from vmr.locate.settings import Format
+from vmr.video.ffprobe import choose_stream, probe
+
+CSV_COLUMNS = ("video", "query", "rank", "start_sec", "end_sec", "score")
+_RATE = 25  # frames a second of an edit decision list where nobody knows the video's
+_PROBE_TIMEOUT_SEC = 60.0
+
+
+def written(answers: Sequence[Answer | Search], form: Format, *, curve: bool) -> str:
+    """Answers in one of the forms that programs take.
+
+    Args:
+        curve: of `json`: with the long curves.
+
+    Raises:
+        ConfigError: see `srt_text`.
+    """
+    if form == "json":
+        plain = (each.plain(curve=curve) if isinstance(each, Answer) else each.plain() for each in answers)
+        return "".join(json.dumps(values, ensure_ascii=False) + "\n" for values in plain)
+    writers = {"csv": csv_text, "srt": srt_text, "edl": edl_text}
+    return writers[form](hit for answer in answers for hit in answer.rows())
+
+
+def csv_text(hits: Iterable[Hit]) -> str:
+    """A row a moment; a refused query has none."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    for hit in hits:
+        times = (f"{hit.moment.start_sec:.3f}", f"{hit.moment.end_sec:.3f}", f"{hit.moment.score:.4f}")
+        writer.writerow((hit.video, hit.query, hit.rank, *times))
+    return text.getvalue()
+
+
+def srt_text(hits: Iterable[Hit]) -> str:
+    """Subtitles of one video: while a moment lasts, its sentence stands in the picture.
+
+    Raises:
+        ConfigError: the moments lie in several videos.
+    """
+    hits = sorted(hits, key=lambda hit: (hit.moment.start_sec, hit.moment.end_sec))
+    if len(videos := {hit.video for hit in hits}) > 1:
+        raise ConfigError(
+            f"--format srt: expected moments of one video, which subtitles belong to, found {len(videos)} videos. Ask "
+            "them one by one, or take csv, edl or json."
+        )
+    return "\n".join(
+        f"{number}\n{_srt_time(hit.moment.start_sec)} --> {_srt_time(hit.moment.end_sec)}\n{hit.query} ({hit.rank})\n"
+        for number, hit in enumerate(hits, start=1)
+    )
+
+
+def edl_text(hits: Iterable[Hit]) -> str:
+    """An edit decision list (CMX 3600): all moments one after the other, with the names of their files as comments.
+
+    Times of a source are counted in its own frames, at the next whole rate (29.97 as 30, no numbers dropped).
+    """
+    lines, at = ["TITLE: vmr locate", "FCM: NON-DROP FRAME"], Fraction(0)
+    rates: dict[str, Fraction] = {}
+    for number, hit in enumerate(hits, start=1):
+        if hit.video not in rates:
+            rates[hit.video] = frame_rate(Path(hit.video))
+        start, end = Fraction(hit.moment.start_sec), Fraction(hit.moment.end_sec)
+        times = [_timecode(each, rates[hit.video]) for each in (start, end, at, at + end - start)]
+        lines.append(f"\n{number:03d}  AX       V     C        {' '.join(times)}")
+        lines += [f"* FROM CLIP NAME: {Path(hit.video).name}", f"* COMMENT: {hit.query}"]
+        at += end - start
+    return "\n".join(lines) + "\n"
+
+
+def frame_rate(video: Path) -> Fraction:
+    """Frames a second of a video, as ffprobe tells them; 25 where it does not."""
+    try:
+        stream = choose_stream(probe(video, timeout_sec=_PROBE_TIMEOUT_SEC).get("streams", []))
+        found = Fraction(str((stream or {}).get("avg_frame_rate")))
+    except (VideoError, OSError, ValueError, ZeroDivisionError):
+        return Fraction(_RATE)
+    return found if found > 0 else Fraction(_RATE)
+
+
+def cut_clips(hits: Iterable[Hit], folder: Path) -> list[Path]:
+    """Every moment as a video, `film_1.mp4` the best one; of a further query `film_q2_1.mp4`.
+
+    Raises:
+        VideoError: ffmpeg is missing or fails.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    made: list[Path] = []
+    queries: dict[str, int] = {}
+    for hit in hits:
+        number = queries.setdefault(hit.query, len(queries) + 1)
+        query = f"_q{number}" if number > 1 else ""
+        path = folder / f"{Path(hit.video).stem}{query}_{hit.rank}.mp4"
+        while path in made:  # of a film with the same name in another folder
+            path = path.with_stem(f"{path.stem}_")
+        cut_clip(Path(hit.video), hit.moment.start_sec, hit.moment.end_sec, path)
+        made.append(path)
+    return made
+
+
+def _srt_time(seconds: float) -> str:
+    thousandths = round(1000 * seconds)
+    minutes, rest = divmod(thousandths, 60_000)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:02d}:{minutes:02d}:{rest // 1000:02d},{rest % 1000:03d}"
+
+
+def _timecode(seconds: Fraction, rate: Fraction) -> str:
+    """Frames counted at the next whole rate.
+
+    >>> _timecode(Fraction(3661), Fraction(25)), _timecode(Fraction(1, 2), Fraction(30000, 1001))
+    ('01:01:01:00', '00:00:00:15')
+    """
+    a_second = -(-rate.numerator // rate.denominator)
+    frames = round(seconds * rate)
+    whole, frame = divmod(frames, a_second)
+    return f"{whole // 3600:02d}:{whole // 60 % 60:02d}:{whole % 60:02d}:{frame:02d}"
