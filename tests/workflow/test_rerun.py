@@ -43,12 +43,10 @@ CASES = each("study_cases") | {"make_report"}
 EVALUATE = each("evaluate") | CASES | TABLE
 TRAIN = each("train") | EVALUATE
 BASELINES = {"compute_baselines"} | TABLE
-ZERO_SHOT = {"zero_shot i3d"} | TABLE
 WORDS = {"check_annotations"} | TABLE
 EMBED = {"embed_queries"} | TRAIN
 OF_FEATURES = ("merge_features", "check_features", "train", "evaluate", "study_cases")
 MERGE = {name: {f"{rule} {name}" for rule in OF_FEATURES} | TABLE for name in EXTRACTORS}
-MERGE["i3d"] |= ZERO_SHOT
 EXTRACT = {name: {f"extract {name}"} | MERGE[name] for name in EXTRACTORS}
 DECODE = {"decode_frames"} | EXTRACT["i3d"] | EXTRACT["c3d"]
 PROBE = {"probe_videos"} | BASELINES | DECODE
@@ -71,8 +69,6 @@ SETTINGS = {
             "dtype": "float32", "device": "cpu", "batch_size": 2, "max_failed_share": 0.4,
         }.items()
     },
-    # A classifier of other weights is not known.
-    "features.i3d.weights": ("other.safetensors", EXTRACT["i3d"] - {"zero_shot i3d"}),
     "features.i3d.mode": ("continuous", EXTRACT["i3d"]),
     "features.c3d.mean": ("mean.npy", EXTRACT["c3d"]),
     "features.c3d.pca_components": (400, MERGE["c3d"]),
@@ -104,7 +100,7 @@ SETTINGS = {
     "training.methods": (["ci_mha", "mha"], each("train mha", "evaluate mha") | CASES | TABLE),
     "training.seeds": ([0, 1], each("train seed 1", "evaluate seed 1") | TABLE),
     "training.threads": (2, NOTHING),
-    "evaluation.top": (6, EVALUATE | ZERO_SHOT),
+    "evaluation.top": (6, EVALUATE),
     "evaluation.nms_threshold": (0.4, EVALUATE),
     "evaluation.batch_size": (50, EVALUATE),
     "evaluation.precision": ("bfloat16", EVALUATE),
@@ -122,7 +118,7 @@ SECTION = {
     "videos": ("other_videos", PROBE),
     "test_splits": (
         {"test": ["test", "train"]},
-        {"compute_baselines"} | EVALUATE | ZERO_SHOT | WORDS | each("check_features"),
+        {"compute_baselines"} | EVALUATE | WORDS | each("check_features"),
     ),
     "train_split": ("test", MERGE["c3d"] | MERGE["i3d"] | BASELINES | WORDS),
     "extractors": (["i3d"], TABLE),

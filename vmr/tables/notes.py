@@ -18,7 +18,7 @@ SIMULATED_NOTE = (
 
 def no_result_note(rows: Sequence[Row]) -> str:
     """That a table holds no result, or less than it seems, since networks could not learn; else nothing."""
-    trained = [row for row in rows if row.kind == "trained"]
+    trained = [row for row in rows if row.is_of_networks]
     wanting = [row for row in trained if not row.is_result]
     if not wanting:
         return ""

@@ -84,7 +84,12 @@ class Row:
         """Whether its networks can have learned something: they were trained, and not on next to nothing."""
         number = self.trained_on
         few = number is not None and number < LEAST_SENTENCES
-        return self.kind == "trained" and not self.is_untrained and not few
+        return self.is_of_networks and not self.is_untrained and not few
+
+    @property
+    def is_of_networks(self) -> bool:
+        """Whether it is of networks that can learn, as zero-shot answers are not."""
+        return self.kind == "trained" and self.block != "zero-shot"
 
     @property
     def entry(self) -> Method | None:

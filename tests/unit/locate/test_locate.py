@@ -4,20 +4,22 @@ import gzip
 import itertools
 import json
 import os
+import shutil
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 import torch
-from synthetic import predict_run, write_features
+from synthetic import predict_run, train_run, write_features
 
 import vmr.locate.videos as locator_module
-from vmr.errors import CheckpointError, FeatureError, QueryError, VideoError
+from vmr.errors import CheckpointError, ConfigError, FeatureError, QueryError, VideoError
 from vmr.features.store import VideoFeatures
 from vmr.locate.cache import FeatureCache
 from vmr.locate.export import export_run
 from vmr.locate.extraction import unpacked
+from vmr.locate.folders import refuse_search
 from vmr.locate.locator import Locator
 from vmr.locate.model_file import read_model
 from vmr.locate.stretches import Stretch, StretchResult, merge, plan_stretches, stretch_result
@@ -264,3 +266,34 @@ def test_near_copies_from_two_stretches_are_one_moment_and_p_in_counts_on_averag
     result = stretch_result(prediction, 0, stretches[0], times[:-1], times[1:], **common)
     assert result.spans[0].tolist() == [1.0, 3.0]
     assert result.scores[0] == pytest.approx(0.5, rel=1e-5)
+
+
+def test_a_model_says_what_it_learned_from_and_which_words_it_never_saw(made, tmp_path: Path) -> None:
+    data, folder = made
+    workflow = tmp_path / "work" / "toy" / "runs" / "i3d" / "ci_mha" / "seed_0"
+    shutil.copytree(folder / "run", workflow)
+    (tmp_path / "config.yaml").write_text("datasets: {toy: {title: Toy videos}}")
+    export_run(run=workflow, output=tmp_path / "m.safetensors", vectors=data.vectors)
+    locator = Locator.load(tmp_path / "m.safetensors", features=data.features, device="cpu")
+    seen = locator.model.info["vocabulary"]
+    locator.model.words.words.append("zebra")  # a word with a vector that no training sentence has
+    locator.model.words._row["zebra"] = 0
+    answer = locator.locate("test006.mp4", f"the zebra {seen[-1]}")
+    assert (answer.learned_from, answer.unseen_words) == ("30 sentences of Toy videos", ["zebra"])
+    assert locator.alone == ""  # CI-MHA's P_in compares
+    # A file from before says that it does not tell.
+    old = read_model(tmp_path / "m.safetensors")
+    for name in ("vocabulary", "learned_from"):
+        del old.info[name]
+    answer = Locator(old, features=data.features, device="cpu").locate("test006.mp4", "the wave")
+    assert answer.learned_from.startswith("data that its file does not tell") and answer.unseen_words is None
+
+
+def test_methods_whose_scores_are_of_one_video_search_no_folder(made, tmp_path: Path) -> None:
+    data, _ = made
+    sizes = {"hidden": 16, "query_hidden": 8, "heads": 2, "max_steps": 16, "epochs": 1, "batch_size": 8}
+    train_run(**data.inputs(), output_dir=tmp_path / "run", device="cpu", method="ci_mha_wo_ms", **sizes)
+    export_run(run=tmp_path / "run", output=tmp_path / "m.safetensors", vectors=data.vectors)
+    locator = Locator.load(tmp_path / "m.safetensors", features=data.features, device="cpu")
+    with pytest.raises(ConfigError, match=r"CI-MHA w/o MS cannot search several videos.* shares within one video"):
+        refuse_search(locator)

@@ -95,3 +95,28 @@ def test_features_of_other_weights_are_refused(made):
     locator = ActionLocator.load(cache=made, device="cpu", features=made / "features.h5")
     with pytest.raises(QueryError, match="has no words"):
         locator.locate("v.mp4", " ... ")
+
+
+def test_a_folder_is_searched_at_once_and_bad_files_are_named(made, monkeypatch, tmp_path):
+    folder = tmp_path / "films"
+    (folder / "sub").mkdir(parents=True)
+    for name in ("v.mp4", "sub/w.mkv", "gone.mp4", ".hidden.mp4", "notes.txt"):
+        (folder / name).write_bytes(b"")
+    features = np.zeros((8, 1024), dtype=np.float32)
+    features[6:, DOG] = 8.0  # a shorter walk, less sure
+    edges = np.arange(9.0)
+    kind = {"extractor": "i3d", "weights": {"sha256": sha256_file(made / "weights/i3d_kinetics400_rgb.safetensors")}}
+    sure = features * 0
+    sure[2:5, DOG] = 20.0
+    write_features(made / "both.h5", {n: (f, edges[:-1], edges[1:]) for n, f in (("v", sure), ("w", features))}, **kind)
+    monkeypatch.setenv("VMR_CACHE", str(made))
+    asked = ["locate", str(folder), "walking the dog", "playing chess", "--features", str(made / "both.h5")]
+    result = CliRunner().invoke(app, [*asked, "--format", "csv"])
+    assert result.exit_code == 1 and "gone" in result.stderr
+    rows = [line.split(",") for line in result.stdout.splitlines()]
+    assert [(row[0].rpartition("/")[2], row[2], row[3]) for row in rows[1:]] == [
+        *(("v.mp4", "1", "2.000"), ("w.mkv", "2", "6.000")),
+    ]
+    lines = CliRunner().invoke(app, asked).stdout.splitlines()
+    assert lines[0] == "walking the dog" and lines[1].endswith("v.mp4") and lines[4] == "  searched 2 videos"
+    assert lines[6].startswith("  refused: nothing like it in the video: playing chess")

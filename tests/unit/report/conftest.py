@@ -11,6 +11,7 @@ from synthetic import SyntheticData, predict_run, train_run, write_synthetic
 from vmr.annotations.moments import read_moments, write_moments
 from vmr.evaluation.baselines import compute_baselines
 from vmr.evaluation.evaluate import evaluate_predictions
+from vmr.methods.catalogue import ZERO_SHOT
 from vmr.tables.make import make_table
 
 HOSTILE = "<script>alert('x')</script> \"quoted\" & <b>bold</b> appears"

@@ -646,6 +646,8 @@ def test_what_was_not_trained_has_no_scores_no_bold_and_no_effects(tmp_path):
     assert "**No result**: the networks learned nothing (no training video has features)." in text
     assert "**" not in text.replace("**No result**", "")
     assert "## Effects" not in text and "## Chosen epochs" not in text
+    # Answers without training make no result of it.
+    assert "**No result**" in _table(tmp_path, [*metrics, _metrics(tmp_path, method="kinetics_zero_shot", run=None)])[1]
     # One that was trained is the best of its split, whatever the others say.
     _, text = _table(tmp_path, [*metrics, _metrics(tmp_path, method="lgi", value=1.0)])
     assert "**Not all are results**: 2 of 3 rows" in text and "**" in text.replace("**Not all are results**", "")
