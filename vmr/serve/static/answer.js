@@ -26,6 +26,8 @@ export function showAnswer(found, { trained }) {
   if (found.unknown_words.length) notes.push(`Words without a meaning to this model: ${found.unknown_words.join(", ")}.`);
   if (found.left_out_words.length) notes.push(`Too long; left out: ${found.left_out_words.join(" ")}.`);
   if (!trained) notes.push("This model was not trained: its answers are chance.");
+  if (found.learned_from) notes.push(`Learned from ${found.learned_from}.`);
+  if (found.unseen_words?.length) notes.push(`Never saw there: ${found.unseen_words.join(", ")}.`);
   notes.push(
     found.confidence === null
       ? `Answered by ${found.method}. Scores rank the moments of one answer; they are no confidence.`
