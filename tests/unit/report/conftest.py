@@ -1,6 +1,5 @@
 """A small dataset, trained, evaluated and tabled: what the report is made of."""
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +10,6 @@ from synthetic import SyntheticData, predict_run, train_run, write_synthetic
 from vmr.annotations.moments import read_moments, write_moments
 from vmr.evaluation.baselines import compute_baselines
 from vmr.evaluation.evaluate import evaluate_predictions
-from vmr.methods.catalogue import ZERO_SHOT
 from vmr.tables.make import make_table
 
 HOSTILE = "<script>alert('x')</script> \"quoted\" & <b>bold</b> appears"
@@ -69,12 +67,6 @@ def made(tmp_path_factory) -> Made:
             _evaluate(run, data)
             runs[method, seed] = run
             metrics.append(run / "metrics_test.json")
-    # Zero-shot answers have no record of a training.
-    untrained = folder / "runs" / ZERO_SHOT.name / "seed_0"
-    untrained.mkdir(parents=True)
-    shutil.copy(runs["ci_mha", 0] / "predictions_test.jsonl", untrained)
-    _score(untrained, data, run=None, method=ZERO_SHOT.name, seed=0)
-    metrics.append(untrained / "metrics_test.json")
     baselines = folder / "baselines.json"
     compute_baselines(
         moments=data.moments,
@@ -106,18 +98,14 @@ def _evaluate(run: Path, data: SyntheticData) -> None:
     predict_run(
         checkpoint=run / "checkpoint.safetensors", **data.inputs(), splits=["test"], output=predictions, device="cpu"
     )
-    _score(run, data, run=run / "run.json")
-
-
-def _score(folder: Path, data: SyntheticData, *, run: Path | None, **labels: object) -> None:
     evaluate_predictions(
-        predictions=folder / "predictions_test.jsonl",
+        predictions=predictions,
         moments=data.moments,
         manifests=[],
         splits=["test"],
         split_name="test",
-        output=folder / "metrics_test.json",
-        video_scores=folder / "video_scores_test.csv",
-        run=run,
-        labels={"dataset": "toy", "features": "synthetic", **labels},
+        output=run / "metrics_test.json",
+        video_scores=run / "video_scores_test.csv",
+        run=run / "run.json",
+        labels={"dataset": "toy", "features": "synthetic"},
     )

@@ -12,6 +12,8 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from vmr.errors import EvaluationError
+from vmr.evaluation.evaluate import evaluate_predictions
+from vmr.methods.catalogue import ZERO_SHOT
 from vmr.report import page
 from vmr.report.coverage import read_coverage
 from vmr.report.page import drop_pictures, make_report
@@ -179,7 +181,7 @@ def test_six_methods_are_chosen_the_paper_s_own_and_the_best_of_each_block_first
 @pytest.mark.xdist_group("browser")
 def test_readers_choose_which_curves_are_strong(made, tmp_path, monkeypatch):
     chromium = shutil.which("chromium") or pytest.skip("chromium is not installed")
-    monkeypatch.setattr(page, "MOST_CHOSEN", 3)
+    monkeypatch.setattr(page, "MOST_CHOSEN", 2)
     _make(made, tmp_path, cases=[_case_file(tmp_path / "cases.json", made)])
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
@@ -193,12 +195,12 @@ def test_readers_choose_which_curves_are_strong(made, tmp_path, monkeypatch):
         def box(name, section="overlap"):
             return shown.locator(f"#{section} input[value={name}]")
 
-        # The last method and the best of the other two blocks, so not LGI.
+        # The last method and the best of the other block, so not LGI.
         assert [state(name) for name in ("ci_mha", "ci_mha_query_blind", "lgi")] == [("1", True)] * 2 + [
             ("0.14", False)
         ]
         assert not shown.locator("#cases .lanes [data-method=lgi]").first.is_visible()
-        assert box("lgi").is_disabled() and "3 of 4 methods chosen" in shown.locator("#overlap .note.many").inner_text()
+        assert box("lgi").is_disabled() and "2 of 3 methods chosen" in shown.locator("#overlap .note.many").inner_text()
         box("ci_mha_query_blind", "kinds").uncheck()  # in another section: the choice is one for all
         assert state("ci_mha_query_blind") == ("0.14", False) and not box("lgi").is_disabled()
         box("lgi").check()
@@ -309,3 +311,22 @@ def test_the_readable_table_stays_text(tmp_path):
     shown = text_of_table(path)
     assert "<img" not in shown and "<a" not in shown and "above" not in shown
     assert "&lt;img src=x onerror=alert(1)&gt;" in shown and shown.startswith("<h4>Notes</h4>")
+
+
+def test_answers_without_training_are_in_the_table_and_have_no_history(made, tmp_path):
+    shutil.copy(made.runs["ci_mha", 0] / "predictions_test.jsonl", tmp_path)
+    labels = {"dataset": "toy", "features": "synthetic", "method": ZERO_SHOT.name, "seed": 0}
+    evaluate_predictions(
+        predictions=tmp_path / "predictions_test.jsonl",
+        moments=made.data.moments,
+        manifests=[],
+        splits=["test"],
+        split_name="test",
+        output=tmp_path / "metrics_test.json",
+        video_scores=tmp_path / "video_scores_test.csv",
+        labels=labels,
+    )
+    html = _make(made, tmp_path, metrics=[*made.metrics, tmp_path / "metrics_test.json"])
+    row = re.search(r"<tr[^>]*><th scope=\"row\">.{0,80}Kinetics zero-shot</th>.*?</tr>", html)
+    assert row and "no training" in row[0]
+    assert "Kinetics zero-shot, seed" not in html
