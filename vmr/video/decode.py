@@ -225,7 +225,7 @@ def _decode(row: dict[str, Any], task: _Task, decord: DecordServer, target: Path
             fps=task.fps,
             frame_choice=task.frame_choice,
             short_side=task.short_side,
-            timeout_sec=task.timeout_sec * max(1.0, picture.duration_sec / 60),
+            timeout_sec=task.timeout_sec,
             progress=task.progress,
         )
     except SURPRISES as error:

@@ -8,18 +8,23 @@ import re
 import shutil
 import signal
 import subprocess
+import tempfile
+import time
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from vmr.errors import ShardError, VideoError
 from vmr.video.containers import SAFE_INPUT
-from vmr.video.pipes import LONGEST_WAIT_SEC, confine
+from vmr.video.pipes import LONGEST_WAIT_SEC, confine, readable
 
 # Whatever a strange file provokes in us becomes a reason of its own, and the other videos of a shard go on.
 SURPRISES = (OSError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, MemoryError, RecursionError)
 
 _REFUSED = re.compile(r"^\[(\S+) @ \S+\] Format not on whitelist", re.MULTILINE)
+_LARGEST_ANSWER = 512 << 20  # bytes; what is made of them takes four times as much
+_PACKET_BYTES = 210  # of a packet's description
+_READ_BYTES = 1 << 20
 _MAX_ANGLE = 3600  # degrees; a tag can say anything, infinity too
 
 
@@ -42,32 +47,53 @@ def probe(path: Path | str, *, timeout_sec: float, **options: str) -> dict[str, 
     file = f"file:{Path(path).absolute()}"
     given = [word for name, value in {**SAFE_INPUT, **options}.items() for word in (f"-{name}", value)]
     command = ["ffprobe", "-v", "error", "-show_format", "-show_streams", "-of", "json", *given, file]
-    try:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-            preexec_fn=confine,
-        )
-    except OSError as error:
-        raise VideoError(f"ffprobe cannot run: {error}") from error
-    with process:
+    with tempfile.TemporaryFile() as said:
         try:
-            answer, said = process.communicate(timeout=min(timeout_sec, LONGEST_WAIT_SEC))
-        except subprocess.TimeoutExpired as error:
-            raise VideoError(f"ffprobe gave no answer within {timeout_sec:g} s") from error
-        finally:
-            if process.returncode is None:
-                os.killpg(process.pid, signal.SIGKILL)
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=said,
+                start_new_session=True,
+                preexec_fn=confine,
+                bufsize=0,
+            )
+        except OSError as error:
+            raise VideoError(f"ffprobe cannot run: {error}") from error
+        with process:
+            try:
+                answer = _answer(process, timeout_sec)
+            finally:
+                if process.returncode is None:
+                    os.killpg(process.pid, signal.SIGKILL)
+        said.seek(0)
+        complaint = said.read().decode("utf-8", errors="replace").strip().replace(f"{file}: ", "")
     if process.returncode:
-        text = said.decode("utf-8", errors="replace").strip().replace(f"{file}: ", "")
-        if refused := _REFUSED.search(text):
-            text = f"its format {refused[1]!r} is none that holds a video by itself; convert it to mp4"
-        raise VideoError(f"ffprobe cannot read it: {(text or 'it failed without a word').splitlines()[-1]}")
+        if refused := _REFUSED.search(complaint):
+            complaint = f"its format {refused[1]!r} is none that holds a video by itself; convert it to mp4"
+        raise VideoError(f"ffprobe cannot read it: {(complaint or 'it failed without a word').splitlines()[-1]}")
     result: dict[str, Any] = json.loads(answer)
     return result
+
+
+def _answer(process: subprocess.Popen[bytes], timeout_sec: float) -> bytearray:
+    """What a process prints until it ends, in bounded time and memory."""
+    assert process.stdout is not None
+    answer, end = bytearray(), time.monotonic() + min(timeout_sec, LONGEST_WAIT_SEC)
+    try:
+        while readable(process.stdout.fileno(), max(0.0, end - time.monotonic())):
+            if not (chunk := process.stdout.read(_READ_BYTES)):
+                process.wait(timeout=max(0.0, end - time.monotonic()))
+                return answer
+            answer += chunk
+            if len(answer) > _LARGEST_ANSWER:
+                raise VideoError(
+                    f"it claims more than {_LARGEST_ANSWER // _PACKET_BYTES / 1e6:.1f} million packets, as no video of a "
+                    "day has: encode it anew, or cut it"
+                )
+    except subprocess.TimeoutExpired:
+        pass
+    raise VideoError(f"ffprobe gave no answer within {timeout_sec:g} s")
 
 
 def require_program(name: str) -> None:

@@ -23,6 +23,7 @@ _FRAME_LINE = re.compile(rb"\] n: *\d+ pts: *\S+ pts_time:(\S+)")
 _MAX_STRETCH = 1.5
 _MISSING_END_SEC = 0.25  # lengths are rounded up by a frame or so, and sound lasts a little longer
 _LATER_END_SEC = 0.1  # as much later than declared the end of a few frames may be
+_FRAME_SEC = 5.0
 _MAX_SIDE = 8192
 _MAX_ASPECT = 4.0  # of a pixel; no format goes beyond 2, damaged headers do
 _RESIZE_ABOVE = 2.5  # times the area that is kept
@@ -118,19 +119,22 @@ def decode_video(
     `Timeline.late_sec`.
 
     Args:
-        timeout_sec: seconds for each of the two decoders.
+        timeout_sec: for each of the two decoders, of each minute that the video lasts or begins. A frame counts for
+            five seconds at the most, so that a few that claim hours do not get days.
 
     Raises:
         VideoError: neither decoder gives frames.
         ShardError: ffmpeg is missing.
         OSError: the disk is full.
     """
-    timeline = read_timeline(picture.path, timeout_sec=timeout_sec)
+    timeline = read_timeline(picture.path, timeout_sec=_allowed_sec(timeout_sec, picture.duration_sec))
     if timeline.end_sec > _MAX_STRETCH * picture.duration_sec + 10:
         raise VideoError(
             f"the time stamps run to {timeline.end_sec:.1f} s, but the file declares {picture.duration_sec:.1f} s"
         )
     size = stretched_size(picture, timeline, short_side=short_side)
+    frames = len(timeline.times_sec)
+    timeout_sec = _allowed_sec(timeout_sec, min(picture.duration_sec, frames * _FRAME_SEC))
     job = _Job(picture, timeline, target, fps, frame_choice, size, progress)
     note = timeline.doubt
     if not note:
@@ -141,8 +145,15 @@ def decode_video(
     try:
         kept, own_note = _decode_with_ffmpeg(job, timeout_sec=timeout_sec)
     except VideoError as error:
-        raise VideoError(f"{error} (before that: {note})") from error
+        claim = (
+            f"; its {frames} frames claim {timeline.end_sec:.0f} s" if timeline.end_sec > frames * _FRAME_SEC else ""
+        )
+        raise VideoError(f"{error}{claim} (before that: {note})") from error
     return job.result(kept, decoder="ffmpeg", note="; ".join(filter(None, [note, own_note])))
+
+
+def _allowed_sec(timeout_sec: float, duration_sec: float) -> float:
+    return timeout_sec * max(1.0, duration_sec / 60)
 
 
 @dataclass(frozen=True)

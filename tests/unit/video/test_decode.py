@@ -1,4 +1,5 @@
 import shutil
+import time
 
 import clips
 import pandas as pd
@@ -190,6 +191,20 @@ def test_a_full_disk_is_an_error_of_the_shard(shard, monkeypatch):
     monkeypatch.setattr(decode, "decode_video", full)
     with pytest.raises(ShardError, match=r"frames\.h5: cannot be written.*No space left.*Free some space"):
         run(shard)
+
+
+def test_a_few_frames_that_claim_hours_do_not_get_hours(tmp_path, render_clip):
+    path = render_clip("slow.mp4", "-c:v", "libx264", "-bf", 0, frames=6)
+    boxes = ((b"mdhd", 12, 1), (b"mdhd", 16, 36000), (b"stts", 12, 6000), (b"elst", 8, 36_000_000))
+    for box, offset, value in boxes:  # a tick a second, 6000 of them for each frame
+        clips.patch_box(path, box, offset, value)
+    row = probe_video(path, timeout_sec=20)
+    assert row["status"] == "ok" and row["duration_sec"] > 30_000
+    write_manifest([{"video_id": "slow", **row}], tmp_path / "manifest.csv", columns=MANIFEST_COLUMNS)
+    begin = time.monotonic()
+    table = run(tmp_path, decode_timeout_sec=1, max_failed_share=1.0)
+    assert time.monotonic() - begin < 20
+    assert "decoding took longer than 1 s; its 6 frames claim 36000 s" in table["reason"]["slow"]
 
 
 def test_an_ffmpeg_without_its_encoder_is_a_clear_error(shard, monkeypatch):

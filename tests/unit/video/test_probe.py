@@ -314,6 +314,13 @@ def test_a_probe_that_hangs_does_not_outlive_a_killed_stage(tmp_path, monkeypatc
         time.sleep(0.01)
 
 
+def test_an_answer_without_an_end_is_cut_off(render_clip, monkeypatch):
+    monkeypatch.setattr(ffprobe, "_LARGEST_ANSWER", 2000)
+    path = render_clip("clip.mkv", "-c:v", "libx264", "-metadata", f"comment={'x' * 5000}", frames=2)
+    row = probe_video(path, timeout_sec=20)
+    assert row["status"] == "bad" and "it claims more than 0.0 million packets" in row["reason"]
+
+
 def test_a_missing_ffprobe_is_a_clear_error(monkeypatch):
     monkeypatch.setattr(ffprobe.shutil, "which", lambda name: None)
     with pytest.raises(ShardError, match="Install ffmpeg"):
