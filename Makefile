@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-reduced report test faults test-slurm test-slurm-faults test-kubernetes check format lock bench bench-features bench-training bench-scores bench-card bench-reruns bench-planning bench-serve rehearsal clean
+.PHONY: help setup demo demo-reduced report test faults fuzz test-slurm test-slurm-faults test-kubernetes check format lock bench bench-features bench-training bench-scores bench-card bench-reruns bench-planning bench-serve rehearsal clean
 
 BIN := .venv/bin
 CORES ?= all
@@ -37,6 +37,11 @@ test: setup ## all tests, in parallel
 
 faults: setup ## bad videos, kills at twenty moments, a full disk, hanging decoders
 	@VMR_ALL_FAULTS=1 $(BIN)/pytest tests/faults --durations=5
+
+N ?= 1000
+SEED ?= 0
+fuzz: setup ## N=1000 SEED=0: hostile files through stages and readers; writes benchmarks/results/fuzz.json
+	@$(BIN)/python tests/fuzz/run.py --count $(N) --seed $(SEED) --output benchmarks/results/fuzz.json
 
 test-slurm: setup ## the workflow on a Slurm of our own (as root on Debian; skipped elsewhere)
 	@envs/slurm.sh

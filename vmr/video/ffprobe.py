@@ -88,8 +88,8 @@ def _answer(process: subprocess.Popen[bytes], timeout_sec: float) -> bytearray:
             answer += chunk
             if len(answer) > _LARGEST_ANSWER:
                 raise VideoError(
-                    f"it claims more than {_LARGEST_ANSWER // _PACKET_BYTES / 1e6:.1f} million packets, as no video of a "
-                    "day has: encode it anew, or cut it"
+                    f"it claims more than {_LARGEST_ANSWER // _PACKET_BYTES / 1e6:.1f} million packets, as no video of "
+                    "a day has: encode it anew, or cut it"
                 )
     except subprocess.TimeoutExpired:
         pass
