@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-reduced report test faults fuzz test-slurm test-slurm-faults test-kubernetes check format lock bench bench-features bench-training bench-scores bench-card bench-reruns bench-planning bench-serve rehearsal clean
+.PHONY: help setup demo demo-reduced report test faults fuzz test-slurm test-slurm-faults test-kubernetes check format lock audit bench bench-features bench-training bench-scores bench-card bench-reruns bench-planning bench-serve rehearsal clean
 
 BIN := .venv/bin
 CORES ?= all
@@ -72,8 +72,12 @@ lock: setup ## compile the locks again (newest versions), write the schema and c
 	@$(BIN)/python -m uv pip compile -q --upgrade --universal --python-version 3.11 --all-extras --generate-hashes pyproject.toml -o envs/requirements.txt
 	@$(BIN)/python -m uv pip compile -q --universal --python-version 3.11 --no-deps --generate-hashes envs/assets.in -o envs/assets.txt
 	@$(BIN)/python -m uv pip compile -q --universal --python-version 3.11 --generate-hashes envs/uv.in -o envs/uv.txt
+	@$(BIN)/python envs/licences.py
 	@$(BIN)/vmr config schema > workflow/schemas/config.schema.json
 	@$(BIN)/vmr config comments
+
+audit: setup ## known vulnerabilities of the locked packages, by pip-audit (needs the network)
+	@$(BIN)/python -m uv tool run pip-audit --vulnerability-service osv --require-hashes --disable-pip -r envs/requirements.txt
 
 bench: bench-features bench-training bench-reruns bench-planning bench-serve ## measure speed and memory; writes benchmarks/results
 

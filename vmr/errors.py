@@ -1,7 +1,24 @@
 """The errors that a user can meet. Each message names the file or id, what was expected and found, and what to do."""
 
+import unicodedata
+
 # What to do about files of ours that are not as they were written.
 REPAIR = "`vmr verify DATASET --delete` removes what is damaged; Snakemake then makes it again."
+
+
+def without_controls(text: str) -> str:
+    r"""Text for a terminal or log: names of others may hold escapes that colour, move and overwrite what stands there.
+
+    >>> without_controls("a\x1b[2Jb\u202e.mp4\n")
+    'a\\x1b[2Jb\\u202e.mp4\n'
+    """
+    if text.isprintable():
+        return text
+    hidden = ("Cc", "Cf", "Cs")
+    return "".join(
+        repr(letter)[1:-1] if letter not in "\n\t\u200c\u200d" and unicodedata.category(letter) in hidden else letter
+        for letter in text
+    )
 
 
 class VmrError(Exception):

@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from vmr import __version__
-from vmr.errors import ConfigError, VmrError
+from vmr.errors import ConfigError, VmrError, without_controls
 
 # Where commands stand in `vmr --help`, in this order.
 DATA, RUN, USE, STAGES = _PANELS = "Data", "Run", "Use", "Stages, as the rules of the workflow call them"
@@ -40,7 +40,7 @@ class _Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except VmrError as error:
-            typer.secho(f"error: {error}", fg="red", err=True)
+            typer.secho(f"error: {without_controls(str(error))}", fg="red", err=True)
             raise typer.Exit(1) from error
         except BrokenPipeError:
             # The reader of our output (`| head`) has gone: nothing to say, and nobody to say it to.
@@ -50,8 +50,8 @@ class _Commands(TyperGroup):
             if error.errno is None:  # a library's own, such as HDF5's
                 raise
             typer.secho(
-                f"error: {error.filename or 'a file'}: {error.strerror}. Look at the path, who may use it and the "
-                "space that is left, and start again.",
+                f"error: {without_controls(str(error.filename or 'a file'))}: {error.strerror}. Look at the path, who "
+                "may use it and the space that is left, and start again.",
                 fg="red",
                 err=True,
             )
@@ -126,6 +126,11 @@ TrainSplit = Annotated[str, typer.Option(help="Split of the training videos.")]
 Coverage = Annotated[Path, typer.Option(help="CSV of what became of each video.")]
 
 
+class _Plain(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return without_controls(super().format(record))
+
+
 def _version(asked: bool) -> None:
     if asked:
         typer.echo(f"vmr {__version__}")
@@ -140,7 +145,9 @@ def _main(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which.")] = False,
 ) -> None:
     level = logging.ERROR if quiet else logging.INFO if verbose else logging.WARNING
-    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    told = logging.StreamHandler(sys.stderr)
+    told.setFormatter(_Plain("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=level, handlers=[told])
     # On a card torch copies the weights of an LSTM's direction together at a call, and says so in every log: some MB,
     # which take no time beside the steps (`vmr.model.encoders.BiLSTM`).
     warnings.filterwarnings("ignore", "RNN module weights are not part of single contiguous chunk")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vmr.cli.groups import USE, Output, app, is_file, is_folder, refuse_inputs
-from vmr.errors import ConfigError, FeatureError, VideoError
+from vmr.errors import ConfigError, FeatureError, VideoError, without_controls
 from vmr.locate.settings import Format, LocatorSettings
 from vmr.settings.options import options_from_sections
 
@@ -77,7 +77,7 @@ def locate(
 
     def failed(error: Exception) -> None:
         # The others are asked all the same.
-        typer.secho(f"error: {error}", fg="red", err=True)
+        typer.secho(f"error: {without_controls(str(error))}", fg="red", err=True)
         failures.append(error)
 
     answers: list[Answer | Search] = []

@@ -6,6 +6,7 @@ A browser sends an id to look up, never a part of a path.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import threading
 import time
@@ -17,6 +18,8 @@ from typing import Any
 from vmr.errors import ConfigError
 from vmr.serve.limits import RefusedError
 from vmr.video.containers import VIDEO
+
+log = logging.getLogger(__name__)
 
 _SOUND = {".m4a", ".ogg"}
 # Video files; each browser plays some of them.
@@ -134,11 +137,16 @@ def existing(video: Video | None) -> Video:
 
 
 def _scan(folder: Path) -> Iterator[Video]:
+    """The videos of a folder. Links that lead out of it are left out: whoever may write a link would show any file."""
+    root = folder.resolve()
     for parent, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
             path = Path(parent, name)
             if name.startswith(".") or path.suffix.lower() not in MEDIA_TYPES or not path.is_file():
+                continue
+            if not path.resolve().is_relative_to(root):
+                log.debug("%s: left out, since it leads out of %s", path, folder)
                 continue
             relative = path.relative_to(folder).as_posix()
             yield Video(video_id(os.fsencode(relative)), shown_name(relative), path, path.stat().st_size)

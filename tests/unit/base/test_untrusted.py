@@ -1,6 +1,6 @@
 """Input that wants to do harm: each kind is refused with a clear error, and nothing in it runs or leads elsewhere.
 
-A row of docs/operations.md, "Untrusted input", for each test. Archives have more tests in `assets/test_archives.py`,
+A row of SECURITY.md, "What is refused", for each test. Archives have more tests in `assets/test_archives.py`,
 videos in `tests/faults`, sentences as markup in `report/test_page.py`.
 """
 
@@ -8,6 +8,8 @@ import json
 import pickle
 import random
 import stat
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -17,14 +19,16 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from typer.testing import CliRunner
 
-from vmr.annotations.moments import MOMENT_COLUMNS, write_moments
+from vmr.annotations.moments import MOMENT_COLUMNS, moments_table, read_moments, write_moments
 from vmr.annotations.read import read_annotations
 from vmr.assets.archives import extract_files, extract_member
 from vmr.assets.flax_i3d import load_flax_pickle
+from vmr.cli import app
 from vmr.config import ImportSettings, load_config, read_config
 from vmr.config.yaml_once import load_once
-from vmr.errors import AssetError, CheckpointError, ConfigError, FeatureError
+from vmr.errors import AnnotationError, AssetError, CheckpointError, ConfigError, FeatureError
 from vmr.features.c3d import load_crop_mean
 from vmr.features.importers import import_features
 from vmr.features.pca import read_pca
@@ -403,3 +407,36 @@ def test_names_that_become_paths(tmp_path, where, name):
     values["datasets"][name if where == "dataset" else "mine"] = section
     with pytest.raises(ConfigError, match=r"is not a name|should match pattern"):
         load_config(values)
+
+
+# Names, to terminals and tables
+
+
+def test_escapes_in_names_reach_neither_terminal_nor_log(tmp_path):
+    name = "a\x1b[2J\x07\u202egpj"
+    said = CliRunner().invoke(app, ["config", "check", str(tmp_path / name)]).stderr
+    assert "\x1b[2J" not in said and r"a\x1b[2J\x07\u202egpj" in said
+    warn = "import logging; from vmr.cli import app; app(['config', 'methods'], standalone_mode=False)"
+    said = subprocess.run(
+        [sys.executable, "-c", f"{warn}; logging.warning({name!r})"], capture_output=True, text=True, check=True
+    ).stderr
+    assert "\x1b" not in said and r"a\x1b[2J\x07\u202egpj" in said
+
+
+@pytest.mark.parametrize("sentence", ["=1+1", "+cmd|' /C calc'!A0", "@SUM(A1)", "-2+3"])
+def test_formulas_stay_the_sentences_that_they_are(tmp_path, sentence):
+    """Tables are read again by us, so nothing may be put before a cell; SECURITY.md says how to open them."""
+    (tmp_path / "a.csv").write_text(f'video,start,end,sentence\n=v,0,1,"{sentence}"\n')
+    (parsed,) = read_annotations({"train": [tmp_path / "a.csv"]}, annotation_format="auto")["train"]
+    write_moments(moments_table([("train", "train", query) for query in parsed.queries], {}), tmp_path / "moments.csv")
+    table = read_moments(tmp_path / "moments.csv")
+    assert (table["sentence"].item(), table["video_id"].item()) == (sentence, "=v")
+
+
+def test_eaf_whose_entities_multiply_or_lead_elsewhere(tmp_path):
+    laughs = "".join(f'<!ENTITY a{n + 1} "{f"&a{n};" * 10}">' for n in range(9))
+    begin = "<?xml version='1.0'?><!DOCTYPE x [<!ENTITY a0 'ha'>{}]><ANNOTATION_DOCUMENT>{}</ANNOTATION_DOCUMENT>"
+    for entities, used in ((laughs, "&a9;"), (f'<!ENTITY b SYSTEM "file://{ROOT}/LICENSE">', "&b;")):
+        (tmp_path / "a.eaf").write_text(begin.format(entities, used))
+        with pytest.raises(AnnotationError, match=r"a\.eaf"):
+            read_annotations({"train": [tmp_path / "a.eaf"]}, annotation_format="auto")

@@ -1,3 +1,4 @@
+import csv
 import re
 import tomllib
 from pathlib import Path
@@ -35,3 +36,10 @@ def test_the_conda_environment_installs_the_locked_assets():
     ]
     assert lines
     assert all(line in script for line in lines)
+
+
+def test_the_licence_of_every_locked_package_is_listed():
+    with (ROOT / "envs" / "licences.csv").open(newline="") as file:
+        listed = {(row["name"], row["version"]) for row in csv.DictReader(file) if row["licence"]}
+    pinned = {pin for name in ("requirements.txt", "assets.txt", "uv.txt") for pin in locked(name)}
+    assert listed == pinned, "stale: python envs/licences.py"

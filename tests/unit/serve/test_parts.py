@@ -31,6 +31,22 @@ def test_ids_are_those_of_names_and_names_can_be_anything(tmp_path):
         FolderVideos(tmp_path / "none")
 
 
+def test_links_that_lead_out_of_the_folder_are_left_out(tmp_path):
+    (tmp_path / "videos/sub").mkdir(parents=True)
+    (tmp_path / "videos/sub/own.mp4").write_bytes(b"own")
+    (tmp_path / "secret.mp4").write_bytes(b"secret")
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more/other.mp4").write_bytes(b"secret")
+    for name, target in {"in.mp4": "sub/own.mp4", "out.mp4": "../secret.mp4", "etc.mp4": "/etc/passwd"}.items():
+        (tmp_path / "videos" / name).symlink_to(target)
+    (tmp_path / "videos/loop.mp4").symlink_to("loop.mp4")
+    (tmp_path / "videos/more").symlink_to("../more")
+    named = tmp_path / "link"  # the folder itself may be one
+    named.symlink_to("videos")
+    for folder in (tmp_path / "videos", named):
+        assert [video.name for video in FolderVideos(folder).all().values()] == ["in.mp4", "sub/own.mp4"]
+
+
 def test_new_videos_are_seen_after_a_while(tmp_path, monkeypatch):
     now = [0.0]
     monkeypatch.setattr("vmr.serve.library.time.monotonic", lambda: now[0])
