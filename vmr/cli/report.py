@@ -61,6 +61,7 @@ def page(
     cases: Annotated[list[Path], typer.Option(help="What `vmr report cases` wrote.")] = [],  # noqa: B006
     benchmarks: Annotated[list[Path], typer.Option(help="Benchmark files, patterns or folders of them.")] = [],  # noqa: B006
     output: Output,
+    answers: Annotated[Path | None, typer.Option(help="CSV of every query's answers to write beside it.")] = None,
 ) -> None:
     """Make the page: one HTML file that opens offline."""
     from vmr.report.page import make_report
@@ -78,6 +79,7 @@ def page(
         cases=cases,
         benchmarks=benchmarks,
         output=output,
+        answers=answers,
     )
 
 

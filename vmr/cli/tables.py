@@ -71,6 +71,35 @@ def evaluate(
     typer.echo(text, nl=False)
 
 
+@app.command(rich_help_panel=RUN)
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="A", help="Predictions, or the folder of a run or of a method.")],
+    second: Annotated[Path, typer.Argument(metavar="B", help="The same of what is compared with it.")],
+    *,
+    annotations: Annotated[list[str], typer.Option(help="FILE or split=FILE; needless for runs of the workflow.")] = [],  # noqa: B006
+    splits: Annotated[list[str], typer.Option(help="Splits to score, where the files hold more.")] = [],  # noqa: B006
+    split_name: Annotated[str | None, typer.Option(help="Split of the table, where runs have several.")] = None,
+    changed: Annotated[int, typer.Option(min=0, help="Queries that changed most to show, each way.")] = 10,
+    seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap.")] = 0,
+    json: Annotated[Path | None, typer.Option(help="Write the same, and every query, as JSON.")] = None,
+) -> None:
+    """Compare two results on the same queries: differences with paired intervals, queries that changed most."""
+    from vmr.evaluation.compare import compare
+
+    refuse_inputs(json, [first, second, *annotations, *(entry.partition("=")[2] for entry in annotations)])
+    text = compare(
+        first,
+        second,
+        annotations=annotations,
+        splits=splits,
+        split_name=split_name,
+        changed=changed,
+        seed=seed,
+        output=json,
+    )
+    typer.echo(text, nl=False)
+
+
 @app.command(rich_help_panel=STAGES)
 def make_table(
     *,

@@ -14,6 +14,7 @@ import pandas as pd
 
 from vmr.annotations.moments import read_moments, video_durations
 from vmr.annotations.parse import parse_annotations
+from vmr.annotations.units import past_ends
 from vmr.config import DatasetSettings
 from vmr.errors import VmrError
 from vmr.pipeline.plan import Plan
@@ -38,6 +39,7 @@ class Corpus:
     there: int | None = None  # videos whose files are there; None where no files are needed
     gigabytes: float = 0.0  # of those files
     trained_there: int | None = None  # sentences to train on whose videos are there; None where that is not known
+    wrong: str = ""  # why the times of the training moments cannot be right
     assumed: str = ""  # what is not known yet, and what was taken instead
 
 
@@ -76,6 +78,7 @@ def corpus_of(plan: Plan, name: str, *, work: Path = Path("work")) -> Corpus | N
         trained_there=int(((split == dataset.train_split) & moments["video_id"].isin(list(files))).sum())
         if needs_videos
         else None,
+        wrong=past_ends(moments[split == dataset.train_split], known, what="training moments"),
         assumed=assumed,
     )
 

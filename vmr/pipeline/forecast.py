@@ -118,6 +118,8 @@ def _of_dataset(plan: Plan, name: str, corpus: Corpus, jobs: Sequence[Job]) -> l
             f"{name}: NO RESULT can come of this: no training video is there. Put the videos into {dataset.videos}, "
             "named by their ids (docs/data.md)."
         )
+    elif corpus.wrong:
+        lines.append(f"{name}: NO RESULT can come of this: {corpus.wrong}.")
     elif number < LEAST_SENTENCES and any(job.rule == "train" for job in jobs):
         lines.append(f"{name}: NO RESULT can come of this: {number} sentences to train on are too few to learn from.")
     return lines

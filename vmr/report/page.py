@@ -15,6 +15,7 @@ from vmr.errors import EvaluationError
 from vmr.evaluation.simulated import is_simulated
 from vmr.methods.catalogue import block_of, place_of, title_of
 from vmr.pipeline.costs import stage_costs
+from vmr.report.answers_view import answers_view, write_answers
 from vmr.report.case_view import CURVE_SCALE, case_views
 from vmr.report.charts import bias_charts, iou_charts, recall_chart, recall_charts
 from vmr.report.coverage import read_coverage
@@ -27,7 +28,11 @@ from vmr.storage.code_digest import code_digest
 from vmr.storage.files import atomic_path
 from vmr.storage.provenance import library_versions
 from vmr.storage.records import read_record
-from vmr.tables.make import gather_rows
+from vmr.tables.latex import latex_table
+from vmr.tables.make import gather_rows, table_csv
+from vmr.tables.notes import no_result_note
+from vmr.tables.rows import Row
+from vmr.tables.text import main_table
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +57,7 @@ def make_report(
     cases: Sequence[Path],
     benchmarks: Sequence[Path],
     output: Path,
+    answers: Path | None = None,
 ) -> None:
     """Write the report as one HTML file below `MAX_BYTES` that loads nothing from elsewhere.
 
@@ -64,6 +70,7 @@ def make_report(
         coverage: ``{extractor}_coverage.csv`` by what the page calls it; may be empty.
         cases: what `study_cases` wrote, for any of the splits; may be empty.
         benchmarks: folders of benchmark files; missing ones hold nothing.
+        answers: CSV of every query's answers to write beside the page, if wanted.
 
     Raises:
         EvaluationError: a file cannot be used, files contradict each other, or the page would be too large.
@@ -83,7 +90,7 @@ def make_report(
         "dataset": dataset,
         "title": title,
         "simulated": any(is_simulated(run.metrics) for group in groups for run in _runs(group)),
-        "untrained": any(not run.metrics.get("trained", True) for group in groups for run in _runs(group)),
+        "no_result": no_result_note(rows).replace("**", "").replace("`", ""),
         "one_seed": all(
             len(runs) == 1 for group in groups for runs in group.runs.values() if runs[0].metrics.get("run")
         ),
@@ -95,8 +102,15 @@ def make_report(
             ]
             for block, names in _by_block(groups).items()
         },
-        "summaries": [_summary(group) for group in groups],
+        "summaries": [summary for group in groups if (summary := _summary(group, rows))],
         "table": table_view(rows),
+        "copies": {
+            "LaTeX": latex_table(rows, dataset=dataset, title=title),
+            "Markdown": main_table([row for row in rows if row.headline]),
+            "CSV": table_csv(rows),
+        },
+        "answers": [(_group_name(group, several=len(groups) > 1), answers_view(group)) for group in groups],
+        "answers_file": answers.name if answers is not None else "",
         "score_charts": score_charts(rows),
         "table_text": text_of_table(table_text),
         "groups": [_charts(group, windows.get(group.split), several=len(groups) > 1) for group in groups],
@@ -114,6 +128,8 @@ def make_report(
             **library_versions(["vmr", "jinja2", "numpy", "pandas"]),
         },
     }
+    if answers is not None:
+        write_answers(groups, answers)
     text = _render(content)
     size = len(text.encode("utf-8"))
     if size > MAX_BYTES:
@@ -177,9 +193,11 @@ def _render(content: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    files = {name: (_TEMPLATES / name).read_text(encoding="utf-8") for name in ("style.css", "filter.js")}
+    files = {name: (_TEMPLATES / name).read_text(encoding="utf-8") for name in ("style.css", "filter.js", "tables.js")}
     style = files["style.css"] + method_styles()
-    return environment.get_template("report.html").render(content, style=style, script=files["filter.js"])
+    return environment.get_template("report.html").render(
+        content, style=style, script=files["filter.js"] + files["tables.js"]
+    )
 
 
 def _read_study(path: Path) -> dict[str, Any]:
@@ -205,10 +223,16 @@ def _name(study: Mapping[str, Any], groups: Sequence[Group]) -> str:
     return f"{study['split']}, {study['features']}" if len(groups) > 1 else str(study["split"])
 
 
-def _summary(group: Group) -> dict[str, Any]:
-    """What stands at the top of the page about a group."""
+def _summary(group: Group, rows: Sequence[Row]) -> dict[str, Any] | None:
+    """What stands at the top of the page about a group; nothing where no network can have learned."""
+    titles = {
+        row.method for row in rows if row.is_result and (row.split, row.features) == (group.split, group.features)
+    }
+    learned = [method for method in group.runs if title_of(method) in titles]
+    if not learned:
+        return None
     # By the figure that is named first, so that the sentence and the bold numbers of the table agree.
-    best = max(group.runs, key=lambda method: (group.hits(method, 0.5).mean(), group.ious(method).mean()))
+    best = max(learned, key=lambda method: (group.hits(method, 0.5).mean(), group.ious(method).mean()))
     covered = float(group.answered_mask.mean())
     return {
         "split": group.split,

@@ -93,11 +93,22 @@ def flat(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
 
 
 def plain(value: Any) -> str:
-    """A value as a reader would write it."""
-    if value is None or value == []:
+    """A value as a reader would write it.
+
+    >>> plain([["a", 1], {"b": None, "c": [2.50]}]), plain("['x']")
+    ('(a, 1), (b –, c 2.5)', "['x']")
+    """
+    if value is None or value in ([], {}, ()):
         return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:g}"
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_inner(own)}" for name, own in value.items())
+    return ", ".join(map(_inner, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _inner(value: Any) -> str:
+    """The same inside another value: what has parts stands in brackets."""
+    return f"({plain(value)})" if isinstance(value, Mapping | list | tuple) and len(value) > 1 else plain(value)

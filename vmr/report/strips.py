@@ -18,7 +18,7 @@ from vmr.video.frames import FrameStore
 
 log = logging.getLogger(__name__)
 
-HEIGHT = 96  # pixels: about 3 kB a picture, still sharp at the size it is shown
+HEIGHT = 180  # pixels: about 7 kB a picture, still sharp when it is enlarged
 _QUALITY = 55
 _AT_ONCE = 200  # frames between two pictures
 

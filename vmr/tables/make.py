@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -68,15 +69,22 @@ def make_table(
         EvaluationError: a file cannot be used, or scores that should be averaged do not belong together.
     """
     rows = gather_rows(metrics=metrics, baselines=baselines, published=published, datasets=[dataset, *further])
-    with atomic_path(output_csv) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(TABLE_COLUMNS)
-        writer.writerows(_cells(row) for row in rows if row.headline)
+    with atomic_path(output_csv) as temporary:
+        temporary.write_text(table_csv(rows), encoding="utf-8")
     with atomic_path(output_md) as temporary:
         temporary.write_text(table_text(rows, dataset=title or dataset), encoding="utf-8")
     if output_tex is not None:
         with atomic_path(output_tex) as temporary:
             temporary.write_text(latex_table(rows, dataset=dataset, title=title or dataset), encoding="utf-8")
+
+
+def table_csv(rows: Sequence[Row]) -> str:
+    """The rows with the columns `TABLE_COLUMNS`."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(TABLE_COLUMNS)
+    writer.writerows(_cells(row) for row in rows if row.headline)
+    return text.getvalue()
 
 
 def gather_rows(

@@ -31,7 +31,7 @@ def table_text(rows: Sequence[Row], *, dataset: str) -> str:
     sections = [
         f"# Moment retrieval on {dataset}",
         _introduction(rows),
-        _main_table([row for row in rows if row.headline]),
+        main_table([row for row in rows if row.headline]),
         effects_section(rows),
         _intervals(computed),
         _coverage(computed),
@@ -65,7 +65,8 @@ def _introduction(rows: Sequence[Row]) -> str:
     return text
 
 
-def _main_table(rows: Sequence[Row]) -> str:
+def main_table(rows: Sequence[Row]) -> str:
+    """The rows alone, as a table in Markdown."""
     best = best_scores(rows)
     lines, head = [], ("", "")
     oracles = any("oracle" in row.sets for row in rows)

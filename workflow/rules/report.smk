@@ -106,12 +106,13 @@ rule make_report:
         coverage=table.coverage,
         cases=table.of_datasets("work/{dataset}/report/{extractor}/cases_{split}.json"),
     output:
-        report(
+        page=report(
             "results/{dataset}_report.html",
             caption="../report/report.rst",
             category="{dataset}",
             labels={"file": "report"},
         ),
+        answers="results/{dataset}_answers.csv",
     log:
         "logs/{dataset}/make_report.log",
     benchmark:
@@ -144,7 +145,7 @@ rule make_report:
     shell:
         "python -m vmr report page {params.metrics} {params.baselines} {params.published} --table {input.table}"
         " {params.moments} {params.manifests} {params.coverage} {params.cases} {params.benchmarks}"
-        " --dataset {wildcards.dataset} --title {params.title:q} --output {output} > {log} 2>&1"
+        " --dataset {wildcards.dataset} --title {params.title:q} --output {output.page} --answers {output.answers} > {log} 2>&1"
 
 
 rule gather_costs:

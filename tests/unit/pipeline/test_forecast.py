@@ -144,9 +144,10 @@ def test_what_a_run_will_do_is_told_by_stage(plan):
     ("files", "sentences", "word"),
     [
         (("C",), 60, "no training video is there. Put the videos into data/charades/videos"),
-        (("A", "B"), 49, "49 sentences to train on are too few to learn from"),
-        (("A",), 60, "30 sentences to train on are too few to learn from"),
-        (("A", "B"), 60, None),
+        (("A", "B"), 99, "99 sentences to train on are too few to learn from"),
+        (("A",), 180, "90 sentences to train on are too few to learn from"),
+        (("A", "B"), 120, None),
+        (("A", "B"), -120, "all 120 training moments begin after their video ends"),
     ],
 )
 def test_what_cannot_give_a_result_is_told_before(plan, tmp_path, files, sentences, word):
@@ -154,7 +155,8 @@ def test_what_cannot_give_a_result_is_told_before(plan, tmp_path, files, sentenc
     (folder / "videos").mkdir(parents=True)
     for file in files:
         (folder / "videos" / f"{file}.mp4").touch()
-    lines = (f"{'AB'[number % 2]} 0 2##person {number} sits.\n" for number in range(sentences))
+    start = 0 if sentences > 0 else 500  # milliseconds
+    lines = (f"{'AB'[number % 2]} {start} {start + 2}##person {number} sits.\n" for number in range(abs(sentences)))
     (folder / "charades_sta_train.txt").write_text("".join(lines))
     (folder / "charades_sta_test.txt").write_text("C 0.5 2.5##a person opens a door.\n")
     (folder / "Charades_v1_train.csv").write_text("id,length\nA,10\nB,20\n")

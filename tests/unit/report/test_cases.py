@@ -142,4 +142,4 @@ def test_a_strip_has_pictures_from_the_middles_of_equal_parts(store, tmp_path):
 def test_pictures_keep_their_shape():
     uri = picture_uri(np.zeros((256, 480, 3), np.uint8))
     image = Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2])))
-    assert image.size == (180, 96)  # 480 * 96 / 256
+    assert image.size == (338, 180)  # 480 * 180 / 256

@@ -161,7 +161,11 @@ def test_the_best_method_is_that_of_the_recall_that_is_named():
         split="test",
         features="i3d",
     )
-    summary = page._summary(group)
+    rows = [
+        SimpleNamespace(method=name, is_result=True, split="test", features="i3d") for name in ("MHA", "CI-MHA")
+    ]
+    summary = page._summary(group, rows)
+    assert page._summary(group, [SimpleNamespace(**vars(row) | {"is_result": False}) for row in rows]) is None
     assert (summary["best"], summary["recall"]) == ("CI-MHA", 75.0)
 
 
@@ -219,7 +223,7 @@ def test_failed_videos_are_counted_by_reason(text):
 def test_on_paper_every_failed_video_is_named_and_on_a_telephone_scores_come_first(text):
     assert '<details class="print-open"><summary>gone1, lost00' in text
     # One split and one kind of features: these columns give way where there is little room.
-    assert '<table class="scores one">' in text and text.count('class="which"') == 2 + 2 * 6
+    assert '<table class="scores sortable one">' in text and text.count('class="which"') == 2 + 2 * 6
 
 
 def test_costs_are_summed_by_stage(text):
@@ -256,7 +260,8 @@ def test_one_seed_untrained_and_simulated_are_said(made, tmp_path):
     (tmp_path / "metrics_test.json").write_text(json.dumps(record))
     named = _Page(_make(made, tmp_path, metrics=[tmp_path / "metrics_test.json"])).text
     assert "Simulated features. No video was seen" in named and "my_i3d (simulated)" in named
-    assert "Untrained. Some rows" in shown and "One seed." in shown and "No history" in shown
+    assert "No result. the networks learned nothing (no training video has features)" in shown
+    assert "One seed." in shown and "No history" in shown and "queries could be answered" not in shown
 
 
 def test_the_same_again_gives_the_same_bytes(made, tmp_path):

@@ -654,11 +654,11 @@ def test_what_was_not_trained_has_no_scores_no_bold_and_no_effects(tmp_path):
 
 
 def test_networks_that_saw_next_to_nothing_have_scores_but_are_no_result(tmp_path):
-    few = [_metrics(tmp_path, method=method, run={"counts": {"training_queries": 49}}) for method in ("ci_mha", "mha")]
+    few = [_metrics(tmp_path, method=method, run={"counts": {"training_queries": 99}}) for method in ("ci_mha", "mha")]
     rows, text = _table(tmp_path, few)
-    assert rows[0]["mIoU"] and "trained on 49 sentences, too few to learn from" in text
+    assert rows[0]["mIoU"] and "trained on 99 sentences, too few to learn from" in text
     assert "**" not in text.replace("**No result**", "") and "## Effects" not in text
-    enough = [_metrics(tmp_path, run={"counts": {"training_queries": 50}})]
+    enough = [_metrics(tmp_path, run={"counts": {"training_queries": 100}})]
     assert "No result" not in _table(tmp_path, enough)[1]
 
 

@@ -1,0 +1,83 @@
+"""Every query's answers: as a file that other programs read, and as a table of the page where they are few."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from vmr.methods.catalogue import title_of
+from vmr.report.run_answers import Group
+from vmr.storage.files import atomic_path
+
+MOST_CELLS = 4000  # answers that the page itself shows
+
+
+@dataclass(frozen=True)
+class AnswerCell:
+    """What a method answers to a query: the span of its first seed, and the mean IoU of all."""
+
+    span: str
+    iou: float
+
+
+@dataclass(frozen=True)
+class AnswerRow:
+    """A query with its answers, in the order of the methods."""
+
+    sentence: str
+    video_id: str
+    truth: str
+    cells: Sequence[AnswerCell]
+
+
+@dataclass(frozen=True)
+class AnswersView:
+    """The answers of a group; no rows where they are too many for the page."""
+
+    queries: int
+    methods: Sequence[str]
+    rows: Sequence[AnswerRow]
+
+
+def answers_view(group: Group) -> AnswersView:
+    """The answers of a group as the page shows them."""
+    methods = [title_of(name) for name in group.runs]
+    number = len(group.queries)
+    if number * len(methods) > MOST_CELLS:
+        return AnswersView(number, methods, [])
+    ious = {name: group.ious(name).mean(axis=0) for name in group.runs}
+    columns = [group.queries[name] for name in ("sentence", "video_id", "start_sec", "end_sec")]
+    rows = [
+        AnswerRow(
+            sentence=str(sentence),
+            video_id=str(video_id),
+            truth=_span(np.array([start, end])),
+            cells=[AnswerCell(_span(runs[0].span_sec[i]), float(ious[name][i])) for name, runs in group.runs.items()],
+        )
+        for i, (sentence, video_id, start, end) in enumerate(zip(*columns, strict=True))
+    ]
+    return AnswersView(number, methods, rows)
+
+
+def write_answers(groups: Sequence[Group], path: Path) -> None:
+    """Write the first span of every run to every query: a CSV with a row an answer, empty where there is none."""
+    tables = []
+    for group in groups:
+        queries = group.queries[["query_id", "video_id", "sentence", "start_sec", "end_sec"]].reset_index(drop=True)
+        for name, runs in group.runs.items():
+            for run in runs:
+                answer = queries.assign(
+                    answer_start_sec=run.span_sec[:, 0], answer_end_sec=run.span_sec[:, 1], iou=run.iou.round(4)
+                )
+                run_of = {"split": group.split, "features": group.features, "method": title_of(name), "seed": run.seed}
+                tables.append(pd.DataFrame(run_of, index=answer.index).join(answer))
+    with atomic_path(path) as temporary:
+        pd.concat(tables).to_csv(temporary, index=False, float_format="%.3f", lineterminator="\n")
+
+
+def _span(span: np.ndarray) -> str:
+    return f"{span[0]:.1f}–{span[1]:.1f} s" if np.isfinite(span).all() else "no answer"
