@@ -73,7 +73,7 @@ def test_folders_of_methods_are_compared_over_their_seeds_with_their_own_ground_
 
 def test_what_is_missing_is_told(tmp_path, annotations):
     one = predictions(tmp_path / "1.jsonl", FIRST)
-    with pytest.raises(EvaluationError, match="neither side is a run in a folder `work`. Name the annotations"):
+    with pytest.raises(EvaluationError, match=r"neither side is a run in a folder `work`\. Name the annotations"):
         compare(one, one)
     with pytest.raises(EvaluationError, match=r"no metrics_\*.json is there"):
         compare(one, tmp_path, annotations=[str(annotations)])

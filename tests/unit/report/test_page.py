@@ -142,6 +142,7 @@ def test_charts_and_pictures_have_words_for_those_who_do_not_see_them(text):
 def test_scores_of_the_page_are_those_of_the_table(made, text):
     table = pd.read_csv(made.folder / "table.csv")
     shown = _Page(text).text
+    assert _Page(text).all("pre") and "\\toprule" in text
     for value in table[["R1@0.7", "R1@0.5", "R1@0.3", "mIoU"]].to_numpy().ravel():
         assert f"{value:.2f}" in shown
     record = json.loads(made.metrics[0].read_text())
@@ -161,9 +162,7 @@ def test_the_best_method_is_that_of_the_recall_that_is_named():
         split="test",
         features="i3d",
     )
-    rows = [
-        SimpleNamespace(method=name, is_result=True, split="test", features="i3d") for name in ("MHA", "CI-MHA")
-    ]
+    rows = [SimpleNamespace(method=name, is_result=True, split="test", features="i3d") for name in ("MHA", "CI-MHA")]
     summary = page._summary(group, rows)
     assert page._summary(group, [SimpleNamespace(**vars(row) | {"is_result": False}) for row in rows]) is None
     assert (summary["best"], summary["recall"]) == ("CI-MHA", 75.0)
@@ -211,6 +210,60 @@ def test_readers_choose_which_curves_are_strong(made, tmp_path, monkeypatch):
         assert state("lgi") == ("1", True) and shown.locator("#cases .lanes [data-method=lgi]").first.is_visible()
         assert box("ci_mha_query_blind").is_disabled()
         browser.close()
+
+
+@pytest.mark.xdist_group("browser")
+def test_readers_sort_and_copy_the_table_enlarge_frames_and_print(made, tmp_path):
+    chromium = shutil.which("chromium") or pytest.skip("chromium is not installed")
+    _make(made, tmp_path, cases=[_case_file(tmp_path / "cases.json", made)])
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        shown = browser.new_page()
+        shown.goto(f"file://{tmp_path}/toy_report.html")
+
+        def column(number):
+            return shown.locator("table.scores tbody tr:not(.head)").evaluate_all(
+                "(rows, number) => rows.map((row) => parseFloat(row.cells[number].textContent))", number
+            )
+
+        first = column(3)
+        button = shown.locator("table.scores thead th").nth(3).locator("button")
+        button.click()
+        assert column(3) == sorted(first, reverse=True) and not shown.locator("table.scores .head").count()
+        button.click()
+        assert column(3) == sorted(first)
+        button.click()
+        assert column(3) == first and shown.locator("table.scores .head").count()
+        shown.evaluate("document.execCommand = () => (window.copied = document.activeElement.value)")
+        shown.evaluate("Object.defineProperty(navigator, 'clipboard', {value: undefined})")
+        shown.get_by_role("button", name="LaTeX").click()
+        shown.wait_for_function("window.copied")
+        assert shown.evaluate("window.copied").startswith("% \\usepackage{booktabs}")
+        shown.locator(".frame").first.click()
+        shown.keyboard.press("ArrowRight")
+        assert "at 1.5 s" in shown.locator("#large p").inner_text()
+        shown.keyboard.press("Escape")
+        assert not shown.locator("#large").is_visible()
+        shown.emulate_media(media="print")
+        sizes = shown.evaluate(
+            "[document.querySelector('#table > p'), ...document.querySelectorAll('.scores td, .scores td span')]"
+            ".map((own) => parseFloat(getComputedStyle(own).fontSize))"
+        )
+        assert min(sizes) >= sizes[0]
+        browser.close()
+
+
+def test_every_answer_is_in_a_file_and_few_on_the_page_too(made, tmp_path, monkeypatch):
+    text = _make(made, tmp_path, answers=tmp_path / "toy_answers.csv")
+    table = pd.read_csv(tmp_path / "toy_answers.csv")
+    queries = len(table["query_id"].unique())
+    assert len(table) == 4 * queries and set(table["method"]) == {"CI-MHA", "Query-blind CI-MHA", "LGI (ours)"}
+    own = table[(table["method"] == "CI-MHA") & (table["seed"] == 0)]
+    record = json.loads(made.metrics[0].read_text())
+    assert 100 * own["iou"].mean() == pytest.approx(record["scores"]["raw"]["mIoU"], abs=0.05)
+    assert 'href="toy_answers.csv"' in text and text.count("data-sort=") == 3 * queries
+    monkeypatch.setattr("vmr.report.answers_view.MOST_CELLS", 2)
+    assert "data-sort=" not in _make(made, tmp_path, answers=tmp_path / "toy_answers.csv")
 
 
 def test_failed_videos_are_counted_by_reason(text):
