@@ -14,7 +14,7 @@ import pandas as pd
 
 from vmr.annotations.moments import read_moments, video_durations
 from vmr.annotations.parse import parse_annotations
-from vmr.annotations.units import past_ends
+from vmr.annotations.units import odd_times
 from vmr.config import DatasetSettings
 from vmr.errors import VmrError
 from vmr.pipeline.plan import Plan
@@ -78,7 +78,7 @@ def corpus_of(plan: Plan, name: str, *, work: Path = Path("work")) -> Corpus | N
         trained_there=int(((split == dataset.train_split) & moments["video_id"].isin(list(files))).sum())
         if needs_videos
         else None,
-        wrong=past_ends(moments[split == dataset.train_split], known, what="training moments"),
+        wrong=odd_times(moments[split == dataset.train_split], known, what="training moments"),
         assumed=assumed,
     )
 
