@@ -424,11 +424,12 @@ ZERO_SHOT = Method(
     supervision="none",
     look=Look("#6b5b2a", "#c9b673", dash="12 2", mark="diamond"),
 )
-# Everything that has a row, in the order of tables.
-ROWS = {
-    method.name: method
-    for method in sorted((ZERO_SHOT, *METHODS.values()), key=lambda method: BLOCKS.index(method.block))
-}
+
+
+def with_rows() -> dict[str, Method]:
+    """Everything that has a row, by name, in the order of tables."""
+    methods = sorted((ZERO_SHOT, *METHODS.values()), key=lambda method: BLOCKS.index(method.block))
+    return {method.name: method for method in methods}
 
 
 def method_named(name: str) -> Method:
@@ -460,17 +461,18 @@ def family(name: str, *, blind: bool) -> list[str]:
 
 def title_of(name: str) -> str:
     """A method's name in tables; an unknown one keeps its own."""
-    return ROWS[name].title if name in ROWS else name
+    return method.title if (method := with_rows().get(name)) else name
 
 
 def block_of(name: str) -> str:
     """The block that a method stands in; unknown ones are other systems."""
-    return ROWS[name].block if name in ROWS else "other systems"
+    return method.block if (method := with_rows().get(name)) else "other systems"
 
 
 def place_of(name: str) -> int:
     """A method's place in the order of the table; unknown ones come last."""
-    return list(ROWS).index(name) if name in ROWS else len(ROWS)
+    names = list(with_rows())
+    return names.index(name) if name in names else len(names)
 
 
 def sections_model() -> type[Section]:
@@ -528,7 +530,7 @@ def methods_table() -> str:
     lines = [["method", "in tables", "paper", "block", "what it is"], ["---"] * 5]
     lines += [
         [f"`{name}`", own.title, f"{own.paper} {own.year}", own.block, own.about]
-        for name, own in ROWS.items()
+        for name, own in with_rows().items()
         if own.exchanged != "query"
     ]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)

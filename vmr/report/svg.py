@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from vmr.methods.catalogue import ROWS
+from vmr.methods.catalogue import with_rows
 
 WIDTH, HEIGHT = 360, 250
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 12, 12, 40
@@ -225,7 +225,7 @@ def cell_map(
 
 def mark(key: str, x: float, y: float) -> str:
     """The mark of a method: shapes differ, so that nobody needs the colours."""
-    method = ROWS.get(key.removeprefix("m-"))
+    method = with_rows().get(key.removeprefix("m-"))
     shape = method.look.mark if method else "circle"
     if shape == "circle":
         return f'<circle class="mark" cx="{x:g}" cy="{y:g}" r="3.4"/>'
@@ -245,7 +245,7 @@ _OPEN = ("cross", "plus")  # marks without a face
 
 def method_styles() -> str:
     """Rules of CSS for the class ``m-NAME`` of each method: colours on light and dark paper, dashes, open marks."""
-    looks = {f".m-{name}": method.look for name, method in ROWS.items()}
+    looks = {f".m-{name}": method.look for name, method in with_rows().items()}
     light = [f"{key} {{ --c: {look.light}; }}" for key, look in looks.items()]
     dark = [f"{key} {{ --c: {look.dark}; }}" for key, look in looks.items()]
     rest = [f"{key} .line {{ stroke-dasharray: {look.dash}; }}" for key, look in looks.items() if look.dash]

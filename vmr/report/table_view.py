@@ -12,7 +12,7 @@ import markdown
 from vmr.errors import EvaluationError
 from vmr.evaluation.bootstrap import intervals
 from vmr.evaluation.metrics import recall_name
-from vmr.methods.catalogue import ROWS
+from vmr.methods.catalogue import with_rows
 from vmr.report.charts import Chart, Window
 from vmr.report.svg import Axis, IntervalRow, interval_chart, nice_ticks
 from vmr.tables.rows import SCORE_COLUMNS, Row, best_scores, is_best
@@ -113,7 +113,7 @@ def text_of_table(path: Path) -> str:
 
 def _key(row: Row, other: str) -> str:
     """The class of a row's method, published rows of a method of ours among them."""
-    return next((f"m-{name}" for name, method in ROWS.items() if method.title == row.method), other)
+    return next((f"m-{name}" for name, method in with_rows().items() if method.title == row.method), other)
 
 
 def _intervals(row: Row) -> dict[str, list[float]]:

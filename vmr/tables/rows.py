@@ -14,7 +14,7 @@ from vmr.errors import EvaluationError
 from vmr.evaluation.bootstrap import VideoSums, read_video_scores
 from vmr.evaluation.metrics import METRICS, THRESHOLDS, recall_name
 from vmr.evaluation.simulated import is_simulated
-from vmr.methods.catalogue import ROWS, block_of
+from vmr.methods.catalogue import block_of, with_rows
 from vmr.methods.entry import BLOCKS, Method
 from vmr.storage import records
 
@@ -94,7 +94,7 @@ class Row:
     @property
     def entry(self) -> Method | None:
         """What the catalogue says of a method; None for other rows, and for other systems' predictions."""
-        return ROWS.get(str(self.members[0]["method"])) if self.kind == "trained" else None
+        return with_rows().get(str(self.members[0]["method"])) if self.kind == "trained" else None
 
 
 def best_scores(rows: Iterable[Row]) -> dict[tuple[str, str], float]:

@@ -81,7 +81,7 @@ def test_a_video_at_work_cannot_be_removed(client, page, clip):
         ("..\\..\\windows\\system.mp4", "system.mp4"),
         ("/absolute.mp4", "absolute.mp4"),
         ("<img src=x onerror=alert(1)>.mp4", "<img src=x onerror=alert(1)>.mp4"),
-        ("a\u202e\x00\n4pm.mp4", "a\ufffd\ufffd\ufffd4pm.mp4"),
+        ("a\u202e\x00\n4pm.mp4", "a\ufffd\ufffd4pm.mp4"),  # marks without width are no part of a name
         ("$(touch x);`id`.mp4", "$(touch x);`id`.mp4"),
         ("x" * 5000 + ".mp4", "x" * 196 + ".mp4"),
         ("Ünïcödé 影片.mp4", "Ünïcödé 影片.mp4"),
