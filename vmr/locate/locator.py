@@ -20,7 +20,7 @@ from vmr.locate.stretches import WHOLE_FACTOR, Stretch, StretchResult, merge, pl
 from vmr.locate.videos import VideoAnswers
 from vmr.locate.word_table import Sentence
 from vmr.machine.devices import choose_device
-from vmr.methods.catalogue import title_of
+from vmr.methods.catalogue import method_named, title_of
 from vmr.model.batch import Batch
 from vmr.model.prediction import Prediction
 from vmr.model.spans import pool_steps
@@ -87,7 +87,7 @@ class Locator(VideoAnswers):
     @functools.cached_property
     def alone(self) -> str:
         """See `VideoAnswers.alone`; what a prediction offers to compare stretches by says it of videos, too."""
-        if self.model.info["sizes"]["method"] == "scn":
+        if method_named(self.model.info["sizes"]["method"]).within_video:
             return "its scores were trained within a video"
         sizes, vectors = self.model.info["sizes"], self.model.words.vectors
         sentence = Sentence(["."], np.zeros((1, vectors.shape[1]), dtype=np.float32), [True], [])

@@ -372,6 +372,7 @@ METHODS = _by_block(
             network="vmr.methods.scn:Scn",
             settings=ScnSettings,
             supervision="pairs",
+            within_video=True,
             look=Look("#9a8f00", "#d6cb45", dash="3 2 1 2", mark="up"),
         ),
         Method(
@@ -517,6 +518,7 @@ def method_digest(name: str) -> str:
     method = METHODS[name]
     shown = {
         *("title", "paper", "year", "about", "look", "kind", "settings", "variant_of", "lacks", "offsets", "one_span"),
+        "within_video",
     }
     facts = [getattr(method, field.name) for field in fields(Method) if field.name not in shown]
     module = method.network.partition(":")[0]

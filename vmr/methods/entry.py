@@ -89,6 +89,7 @@ class Method:
         negatives: queries about other videos that are drawn for each query of a batch.
         offsets: whether it moves the candidates among which it chooses, so that it can exceed their oracle.
         one_span: whether it answers with a single span, so that its R@5 is its R@1.
+        within_video: whether its scores were trained within a video, so that those of two videos do not compare.
     """
 
     name: str
@@ -109,6 +110,7 @@ class Method:
     negatives: int = 0
     offsets: bool = False
     one_span: bool = False
+    within_video: bool = False
 
     @property
     def block(self) -> str:

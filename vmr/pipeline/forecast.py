@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import vmr
@@ -41,34 +41,31 @@ def forecast(plan: Plan, jobs: Sequence[Job], *, cores: int | None, cards: int, 
     corpora = {name: corpus for name, corpus in found.items() if corpus is not None}
     estimate = Estimate(plan, corpora, cards=cards, costs=costs)
     lines = [f"{len(jobs):,} job{'s' * (len(jobs) > 1)}"]
-    lines += _stages(jobs, estimate, cores=cores, cards=cards)
+    hours = {rule: own.hours(cores=cores or 1, cards=cards) for rule, own in estimate.stages(jobs).items()}
+    lines += _stages(jobs, hours, cores=cores, cards=cards)
     lines += _basis(plan, jobs, estimate, corpora, unknown=[name for name in names if name not in corpora])
     lines += _disk(disk_gb(plan, corpora, jobs), folder)
-    hours = sum(stage.hours(cores=cores or 1, cards=cards) for stage in estimate.stages(jobs).values())
+    is_long = sum(hours.values()) > _LONG_HOURS
     for name in names:
         if (corpus := corpora.get(name)) is not None:
             lines += _of_dataset(plan, name, corpus, jobs)
-            if hours > _LONG_HOURS and corpus.videos > _TRY and name not in plan.imports and name == plan.source(name):
+            if is_long and corpus.videos > _TRY and name not in plan.imports and name == plan.source(name):
                 lines.append(f"a small try first: vmr plan {name} --try {_TRY}")
     return "\n".join(lines)
 
 
-def _stages(jobs: Sequence[Job], estimate: Estimate, *, cores: int | None, cards: int) -> list[str]:
+def _stages(jobs: Sequence[Job], hours: Mapping[str, float], *, cores: int | None, cards: int) -> list[str]:
     by_rule: dict[str, list[Job]] = {}
     for job in jobs:
         by_rule.setdefault(job.rule, []).append(job)
-    stages = estimate.stages(jobs)
     rows = []
     for rule, own in by_rule.items():
         reasons = Counter(why(job.reason) for job in own)
         said = ", ".join(reason if len(reasons) == 1 else f"{count} {reason}" for reason, count in reasons.items())
-        rows.append(
-            (rule, f"{len(own):,}", said, duration(max(1.0, 3600 * stages[rule].hours(cores=cores or 1, cards=cards))))
-        )
+        rows.append((rule, f"{len(own):,}", said, duration(max(1.0, 3600 * hours[rule]))))
     machine = f"{cores} core{'s' * (cores != 1)}" if cores else "a single core"
     machine += f" and {cards} card{'s' * (cards > 1)}" if cards else ", no card"
-    total = sum(stage.hours(cores=cores or 1, cards=cards) for stage in stages.values())
-    rows.append(("together", f"{len(jobs):,}", f"on {machine}", duration(3600 * total)))
+    rows.append(("together", f"{len(jobs):,}", f"on {machine}", duration(3600 * sum(hours.values()))))
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     return [
         f"  {rule:<{widths[0]}}  {count:>{widths[1]}}  {said:<{widths[2]}}  {time:>{widths[3]}}"
@@ -148,20 +145,9 @@ def planned_jobs(targets: Sequence[str], *, folder: Path, configfiles: Sequence[
     """
     if not SNAKEFILE.exists():
         raise ConfigError(f"{SNAKEFILE}: not there. The workflow is planned in a checkout of the project.")
-    command = [
-        *(
-            sys.executable,
-            "-m",
-            "snakemake",
-            "--snakefile",
-            str(SNAKEFILE),
-            "--dry-run",
-            "--nocolor",
-            "--cores",
-            str(cores),
-        ),
-        *("--directory", str(folder), "--configfile", *map(str, configfiles), "--", *targets),
-    ]
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--dry-run", "--nocolor"]
+    command += ["--cores", str(cores), "--directory", str(folder), "--configfile", *map(str, configfiles)]
+    command += ["--", *targets]
     run = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"VMR_SNAKEMAKE_WORDS": "1"})
     if run.returncode:
         raise ConfigError(f"Snakemake cannot plan {' '.join(targets)}:\n{(run.stderr or run.stdout).strip()}")

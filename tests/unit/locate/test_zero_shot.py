@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from encoders import NamingEncoder
 from safetensors.numpy import save_file
 from synthetic import write_features
 from typer.testing import CliRunner
@@ -18,24 +19,10 @@ from vmr.zero_shot.actions import action_names
 DOG, CHESS = action_names().index("walking the dog"), action_names().index("playing chess")
 
 
-class Encoder:
-    """Knows a sentence by the class whose name it contains; others lie near no class."""
-
-    def __init__(self, path):
-        pass
-
-    def __call__(self, sentences):
-        rows = np.zeros((len(sentences), 401), dtype=np.float32)
-        for row, sentence in enumerate(sentences):
-            named = [number for number, name in enumerate(action_names()) if sentence.endswith(name)]
-            rows[row, named[-1] if named else 400] = 1.0
-        return rows
-
-
 @pytest.fixture
 def made(tmp_path, monkeypatch):
     """Weights whose logits are the feature numbers; a video with a walk from its third second to its fifth."""
-    monkeypatch.setattr(zero_shot, "SentenceEncoder", Encoder)
+    monkeypatch.setattr(zero_shot, "SentenceEncoder", NamingEncoder)
     layer = np.zeros((400, 1024), dtype=np.float32)
     layer[np.arange(400), np.arange(400)] = 1.0
     weights = tmp_path / "weights" / "i3d_kinetics400_rgb.safetensors"
