@@ -289,11 +289,16 @@ def test_a_model_says_what_it_learned_from_and_which_words_it_never_saw(made, tm
     assert answer.learned_from.startswith("data that its file does not tell") and answer.unseen_words is None
 
 
-def test_methods_whose_scores_are_of_one_video_search_no_folder(made, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("method", "why"),
+    [("ci_mha_wo_ms", r"CI-MHA w/o MS .*are shares within one video"), ("scn", r"SCN .*were trained within a video")],
+)
+def test_methods_whose_scores_are_of_one_video_search_no_folder(made, tmp_path: Path, method: str, why: str) -> None:
     data, _ = made
     sizes = {"hidden": 16, "query_hidden": 8, "heads": 2, "max_steps": 16, "epochs": 1, "batch_size": 8}
-    train_run(**data.inputs(), output_dir=tmp_path / "run", device="cpu", method="ci_mha_wo_ms", **sizes)
+    train_run(**data.inputs(), output_dir=tmp_path / "run", device="cpu", method=method, **sizes)
     export_run(run=tmp_path / "run", output=tmp_path / "m.safetensors", vectors=data.vectors)
     locator = Locator.load(tmp_path / "m.safetensors", features=data.features, device="cpu")
-    with pytest.raises(ConfigError, match=r"CI-MHA w/o MS cannot search several videos.* shares within one video"):
+    with pytest.raises(ConfigError, match=why) as refused:
         refuse_search(locator)
+    assert "cannot search several videos" in str(refused.value)
