@@ -68,7 +68,7 @@ def check_dataset(
     if vectors is not None:
         findings += check_queries(table, vectors, train_split=train_split, max_words=max_words)
     if features is not None:
-        findings += _of_features(features, table, manifest, durations, fps=fps)
+        findings += _of_features(features, table, manifest, durations, train_split=train_split, fps=fps)
     wrong = [finding for finding in findings if finding.level == "wrong"]
     with writing(output), atomic_path(output) as temporary:
         temporary.write_text(findings_table(findings) + "\n", encoding="utf-8")
@@ -82,11 +82,24 @@ def check_dataset(
 
 
 def _of_features(
-    features: Path, table: pd.DataFrame, manifest: pd.DataFrame | None, durations: dict[str, float], *, fps: float
+    features: Path,
+    table: pd.DataFrame,
+    manifest: pd.DataFrame | None,
+    durations: dict[str, float],
+    *,
+    train_split: str,
+    fps: float,
 ) -> list[Finding]:
-    videos = check_manifest(manifest, video_durations(table), fps=fps)
-    held = extracted(features.stem, features, durations)
-    return [*videos, *check_features(held, table["video_id"], frame_rates(manifest), to_be_probed=not durations)]
+    return [
+        *check_manifest(manifest, video_durations(table), fps=fps),
+        *check_features(
+            extracted(features.stem, features, durations),
+            table["video_id"],
+            frame_rates(manifest),
+            trained=table.loc[table["split"] == train_split, "video_id"],
+            to_be_probed=not durations,
+        ),
+    ]
 
 
 def _told(finding: Finding) -> str:

@@ -57,11 +57,13 @@ def check_features(
     video_ids: Iterable[str],
     rates: Mapping[str, tuple[float, float]],
     *,
+    trained: Iterable[str],
     to_be_probed: bool = False,
 ) -> list[Finding]:
     """Read the features of every video and judge them.
 
     Args:
+        trained: the videos of them that are trained on; nothing comes of a run in which none has features.
         rates: frame rate and duration in seconds of the videos that have been probed.
         to_be_probed: videos will tell their durations, but have not been asked yet.
     """
@@ -88,12 +90,14 @@ def check_features(
                 result.same.append(f"{video_id} is {other}")
         told = read.told(wanted) if isinstance(read, FeatureSource) and len(result.missing) == len(wanted) else ""
     prefix, there = f"features ({held.name}): ", len(wanted) - len(result.missing)
+    untrained = set(trained).issubset(result.missing)
+    whose = ", and none to train on has features" if untrained else ""
     return [
         found(
             prefix + "missing",
             result.missing,
-            f"{len(wanted):,} videos are annotated. {told or held.advice}",
-            level="note" if len(result.missing) < len(wanted) else "wrong",
+            f"{len(wanted):,} videos are annotated{whose}. {told or held.advice}",
+            level="wrong" if untrained else "note",
         ),
         found(
             prefix + "unusable",

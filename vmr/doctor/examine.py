@@ -73,7 +73,8 @@ def examine(config: Config, name: str, *, work: Path = Path("work")) -> list[Fin
         else:
             findings.append(skipped(f"features ({kind})", f"not made yet: snakemake --cores all {path}"))
             continue
-        findings += check_features(features, moments["video_id"], rates, to_be_probed=to_be_probed)
+        trained = moments.loc[moments["split"] == dataset.train_split, "video_id"]
+        findings += check_features(features, moments["video_id"], rates, trained=trained, to_be_probed=to_be_probed)
     return findings
 
 

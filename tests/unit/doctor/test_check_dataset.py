@@ -15,7 +15,7 @@ from vmr.errors import DatasetError
 def check(tmp_path):
     """Checks four lines of training and one of test; the test video is named."""
 
-    def run(*, tested="c", spoil=None, accept_wrong=False):
+    def run(*, tested="c", spoil=None, there="abc", accept_wrong=False):
         lines = "".join(f"{video} {start} {start + 2}##it rains.\n" for video in "ab" for start in (1, 3))
         (tmp_path / "train.txt").write_text(lines)
         first, _, start = tested.partition(" ")
@@ -30,7 +30,7 @@ def check(tmp_path):
         )
         with h5py.File(tmp_path / "i3d.h5", "w") as file:
             file.attrs["provenance"] = json.dumps({"extractor": "i3d", "dim": 6})
-            for video_id in "abc":
+            for video_id in there:
                 features = np.random.default_rng(ord(video_id)).normal(size=(30, 6)).astype(np.float32)
                 if video_id == spoil:
                     features[3] = np.nan
@@ -57,6 +57,7 @@ def check(tmp_path):
 
 def test_a_sound_dataset_passes_and_the_table_stays(check):
     assert "ok       annotations: video in training and test" in check()
+    assert "note     features (i3d): missing" in check(there="ac")
 
 
 @pytest.mark.parametrize(
@@ -64,6 +65,7 @@ def test_a_sound_dataset_passes_and_the_table_stays(check):
     [
         ({"tested": "a"}, r"annotations: video in training and test \(1, such as a\)"),
         ({"tested": "c 9"}, r"annotations: split without a usable sentence \(1, such as test\)"),
+        ({"there": "c"}, r"features \(i3d\): missing \(2, such as a\)"),
         ({"spoil": "b"}, r"features \(i3d\): NaN or infinity \(1, such as b: 1 of 30 steps\)"),
     ],
 )

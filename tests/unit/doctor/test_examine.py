@@ -385,7 +385,7 @@ def test_arrays_that_have_equally_many_rows_are_transposed(lengths):
         yield lambda video_id: np.random.default_rng(1).normal(size=(1024, lengths[video_id]))
 
     held = HeldFeatures(name="x", open=opened, check_length=lambda shape, video_id: None, advice="")
-    findings = {finding.check: finding for finding in check_features(held, lengths, {})}
+    findings = {finding.check: finding for finding in check_features(held, lengths, {}, trained=lengths)}
     finding = findings["features (x): transposed arrays"]
     assert finding.level == "wrong" and finding.examples == ("all have 1,024 rows",)
     assert "`transposed: true`" in finding.advice
