@@ -7,6 +7,12 @@ import numpy as np
 
 def sentence_vector(weights: dict[str, np.ndarray], ids: list[int], *, heads: int) -> np.ndarray:
     """The mean of the last layer's rows, of length 1."""
+    mean = sentence_rows(weights, ids, heads=heads).mean(axis=0)
+    return mean / np.linalg.norm(mean)
+
+
+def sentence_rows(weights: dict[str, np.ndarray], ids: list[int], *, heads: int) -> np.ndarray:
+    """The last layer's rows."""
     norm = lambda rows, name: _norm(rows, weights[f"{name}.weight"], weights[f"{name}.bias"])  # noqa: E731
     linear = lambda rows, name: rows @ weights[f"{name}.weight"].T + weights[f"{name}.bias"]  # noqa: E731
     words, places, kinds = (
@@ -34,8 +40,7 @@ def sentence_vector(weights: dict[str, np.ndarray], ids: list[int], *, heads: in
         hidden = hidden * 0.5 * (1 + np.vectorize(math.erf)(hidden / math.sqrt(2)))
         rows = norm(rows + linear(hidden, f"{own}.output.dense"), f"{own}.output.LayerNorm")
         layer += 1
-    mean = rows.mean(axis=0)
-    return mean / np.linalg.norm(mean)
+    return rows
 
 
 def _norm(rows: np.ndarray, scale: np.ndarray, shift: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ Preparation = Literal[
     "video_archive", "copy",
 ]  # fmt: skip
 
+ASSETS_FOLDER = "data/assets"
 _MEBIBYTE = 2**20
 
 
@@ -43,6 +44,11 @@ class Asset:
     prepared_sha256: str | None = None  # of the prepared file, where it is the same everywhere
     members: tuple[str, ...] = ()  # files of an archive that are used
     member_limit_bytes: int = 100 * _MEBIBYTE  # the largest size of an unpacked member that is accepted
+
+    @property
+    def suffix(self) -> str:
+        """The extension of the prepared file."""
+        return ".txt" if self.preparation.startswith("glove") else ".safetensors"
 
     @property
     def embedded(self) -> bool:
@@ -242,6 +248,15 @@ def is_path(value: str) -> bool:
     (True, True, False)
     """
     return Path(value).name != value or bool(Path(value).suffix)
+
+
+def asset_or_path(value: str) -> str:
+    """Where weights or vectors lie that a setting names: a path is taken as it is.
+
+    >>> asset_or_path("glove_6b_300d"), asset_or_path("i3d_rgb_imagenet"), asset_or_path("my/vectors.txt")
+    ('data/assets/glove_6b_300d.txt', 'data/assets/i3d_rgb_imagenet.safetensors', 'my/vectors.txt')
+    """
+    return value if is_path(value) else f"{ASSETS_FOLDER}/{value}{ASSETS[value].suffix}"
 
 
 def get_asset(name: str) -> Asset:

@@ -24,7 +24,7 @@ from vmr.settings.options import Fields, assignments, options_from_sections
 def embed_queries(
     *,
     moments: Moments,
-    settings: Annotated[QuerySettings, Fields(paths={"vectors": "GloVe text file."})],
+    settings: Annotated[QuerySettings, Fields(paths={"vectors": "GloVe text file, or the prepared minilm_l6_v2."})],
     output: Output,
     report: Annotated[Path, typer.Option(help="JSON of counts.")],
 ) -> None:

@@ -48,8 +48,11 @@ class QuerySettings(Section):
 
     vectors: Annotated[
         str,
-        Field(description="An asset (glove_840b_300d is what papers use: 2 GB, once) or the path of a GloVe text."),
-        of_assets("glove_package", "glove_zip", or_path=True),
+        Field(
+            description="An asset (glove_840b_300d is what papers use: 2 GB, once; minilm_l6_v2: by whole sentences) "
+            "or the path of a GloVe text."
+        ),
+        of_assets("glove_package", "glove_zip", "minilm_package", or_path=True),
     ] = "glove_6b_50d"
     max_words: Annotated[int, Field(gt=0, description="Longer sentences are cut, and counted (the paper).")] = 25
 

@@ -36,14 +36,22 @@ class Collator:
         videos: features of the videos.
         vectors: word vectors; row 0 (unknown words) is zeros.
         device: where batches go.
+        word_numbers: number of each row's word, where a word has several vectors; None: that of the row.
     """
 
     def __init__(
-        self, videos: VideoSteps, vectors: Float[np.ndarray, "W E"], *, device: torch.device | str = "cpu"
+        self,
+        videos: VideoSteps,
+        vectors: Float[np.ndarray, "W E"],
+        *,
+        device: torch.device | str = "cpu",
+        word_numbers: Int[np.ndarray, "W"] | None = None,
     ) -> None:
         self.videos = videos
         self.device = torch.device(device)
         self.vectors = torch.from_numpy(vectors).to(self.device)
+        numbers = np.arange(len(vectors)) if word_numbers is None else word_numbers
+        self._word_numbers = torch.from_numpy(numbers).to(self.device)
         self._rounds_up = self.device.type == "cuda"
 
     def __call__(self, samples: Samples, rows: Int[np.ndarray, "B"]) -> Batch:
@@ -77,7 +85,7 @@ class Collator:
             words=self.vectors[tokens_there],
             unknown_mask=((tokens == 0) & real).to(self.device),
             word_counts=word_counts.to(self.device),
-            tokens=tokens_there,
+            tokens=self._word_numbers[tokens_there],
         )
 
     def targets(

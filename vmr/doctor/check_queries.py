@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from vmr.doctor.findings import Finding, found, skipped
-from vmr.queries.glove import read_vectors
+from vmr.queries.embed import known_words
 from vmr.queries.tokenize import tokenize
 
 # Fewer training sentences teach nothing beyond the best constant window (docs/your-videos.md).
@@ -20,7 +20,7 @@ def check_queries(moments: pd.DataFrame, vectors: Path, *, train_split: str, max
     named = list(zip(moments["query_id"], moments["video_id"], moments["sentence"], strict=True))
     known: Collection[str] | None = None
     if vectors.is_file():
-        known = read_vectors(vectors, {word for own in words.values() for word in own})
+        known = known_words(vectors, {word for own in words.values() for word in own})
     empty = [query_id for query_id, _, text in named if not words[text]]
     unknown = [
         f"{query_id}: {text!r}"

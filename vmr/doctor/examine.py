@@ -13,7 +13,7 @@ import pandas as pd
 
 from vmr.annotations.moments import read_moments, video_durations
 from vmr.annotations.parse import parse_annotations
-from vmr.assets.registry import is_path
+from vmr.assets.registry import asset_or_path
 from vmr.config import Config, DatasetSettings
 from vmr.doctor.check_annotations import check_annotations
 from vmr.doctor.check_features import check_features
@@ -56,8 +56,7 @@ def examine(config: Config, name: str, *, work: Path = Path("work")) -> list[Fin
         to_be_probed=to_be_probed,
         unusable=[] if manifest is None else manifest.loc[manifest["status"] != "ok", "video_id"].tolist(),
     )
-    named = settings.queries.vectors
-    vectors = Path(named) if is_path(named) else Path("data/assets") / f"{named}.txt"
+    vectors = Path(asset_or_path(settings.queries.vectors))
     findings += check_queries(moments, vectors, train_split=dataset.train_split, max_words=settings.queries.max_words)
     held = settings.features.import_
     if held is None and dataset.videos:

@@ -13,7 +13,7 @@ from vmr.config import read_mapping
 from vmr.errors import CheckpointError, VmrError
 from vmr.features.pca import read_pca
 from vmr.locate.model_file import write_model
-from vmr.locate.word_table import read_word_table
+from vmr.locate.word_table import read_words
 from vmr.methods.catalogue import METHODS
 from vmr.storage.files import sha256_file
 from vmr.storage.provenance import library_versions
@@ -65,23 +65,22 @@ def export_run(
         log.warning("%s was NOT TRAINED (no training video had features): its answers are chance", run)
     path = vectors or assets / str(info["queries"]["vectors"])
     _check_digest(path, info["queries"]["vectors_sha256"], run=run, option="--vectors")
-    table = read_word_table(path, most=most_words, max_words=int(info["queries"]["max_words"]))
+    words = read_words(path, most=most_words, max_words=int(info["queries"]["max_words"]))
     write_model(
         output,
         network,
-        table,
+        words,
         info={
             **{name: info[name] for name in _COPIED if name in info},
             "learned_from": _learned_from(run, record.get("counts")),
             "features": provenance,
             "checkpoint_sha256": sha256_file(checkpoint),
-            "words": len(table.words),
             "versions": library_versions(["vmr", "torch", "safetensors", "spacy"]),
         },
         files=_extractor_files(provenance, assets, weights, mean, run=run),
         pca=_pca(provenance, features, run=run),
     )
-    log.info("%s: %s, %d words, %.0f MB", output, info["method"], len(table.words), output.stat().st_size / 1e6)
+    log.info("%s: %s, %.0f MB", output, info["method"], output.stat().st_size / 1e6)
 
 
 def _extractor_files(

@@ -89,8 +89,8 @@ class Locator(VideoAnswers):
         """See `VideoAnswers.alone`; what a prediction offers to compare stretches by says it of videos, too."""
         if method_named(self.model.info["sizes"]["method"]).within_video:
             return "its scores were trained within a video"
-        sizes, vectors = self.model.info["sizes"], self.model.words.vectors
-        sentence = Sentence(["."], np.zeros((1, vectors.shape[1]), dtype=np.float32), [True], [])
+        sizes, words = self.model.info["sizes"], self.model.words
+        sentence = Sentence(["."], np.zeros((1, words.dim), dtype=np.float32), [True], [])
         empty = np.zeros((2, int(sizes["video_dim"])), dtype=np.float32)
         evidence = self._predict(empty, sentence, [Stretch(0, 2, 0, 2)]).row(0).evidence(torch.ones(1, 2).bool())
         return "" if evidence.log_weight is None else "its scores are shares within one video"

@@ -10,18 +10,16 @@ from typing import Any
 
 import safetensors
 import safetensors.torch
-import torch
 from torch import Tensor
 
 from vmr.errors import CheckpointError
-from vmr.locate.word_table import WordTable
+from vmr.locate.word_table import WORDS, Words, as_bytes, words_of
 from vmr.methods.build import network_with_weights
 from vmr.model.network import MomentNetwork
 from vmr.storage.files import atomic_path
 
 FORMAT = "vmr-model-1"
 _NETWORK = "network/"
-_WORDS, _VECTORS = "words/text", "words/vectors"
 _EXTRACTOR = "extractor/"
 _PCA = "pca/"
 
@@ -32,7 +30,7 @@ class ModelFile:
 
     path: Path
     network: MomentNetwork[Any]  # in evaluation mode, on the CPU
-    words: WordTable
+    words: Words
     # the description: method, sizes, `feature_kind`, `features` (the provenance of the features that it was trained
     # on), `queries`, versions
     info: dict[str, Any]
@@ -49,7 +47,7 @@ class ModelFile:
 def write_model(
     path: Path,
     network: MomentNetwork[Any],
-    words: WordTable,
+    words: Words,
     *,
     info: Mapping[str, Any],
     files: Mapping[str, bytes],
@@ -57,9 +55,8 @@ def write_model(
 ) -> None:
     """Write an exported model atomically; the arguments are those of `ModelFile`."""
     tensors: dict[str, Tensor] = {f"{_NETWORK}{name}": value for name, value in network.state_dict().items()}
-    tensors[_WORDS] = _as_bytes("\n".join(words.words).encode("utf-8"))
-    tensors[_VECTORS] = torch.from_numpy(words.vectors)
-    tensors |= {f"{_EXTRACTOR}{role}": _as_bytes(content) for role, content in files.items()}
+    tensors |= words.tensors()
+    tensors |= {f"{_EXTRACTOR}{role}": as_bytes(content) for role, content in files.items()}
     tensors |= {f"{_PCA}{name}": value for name, value in pca.items()}
     description = json.dumps({"format": FORMAT, **info}, sort_keys=True, ensure_ascii=False)
     with atomic_path(path) as temporary:
@@ -80,18 +77,15 @@ def read_model(path: Path) -> ModelFile:
                 hint = " Make one of it with `vmr export`." if "checkpoint" in str(info["format"]) else ""
                 raise CheckpointError(f"{path}: format {info['format']!r}, expected {FORMAT!r}.{hint}")
             names = list(file.keys())
-            small = {name: file.get_tensor(name) for name in names if name.startswith((_NETWORK, _PCA))}
-            text = bytes(file.get_tensor(_WORDS).numpy()).decode("utf-8")
-            vectors = file.get_tensor(_VECTORS).numpy()
+            small = {name: file.get_tensor(name) for name in names if not name.startswith(_EXTRACTOR)}
             files = {
                 name.removeprefix(_EXTRACTOR): bytes(file.get_tensor(name).numpy())
                 for name in names
                 if name.startswith(_EXTRACTOR)
             }
         network = network_with_weights(info["sizes"], _part(small, _NETWORK))
-        words = WordTable(text.split("\n"), vectors, max_words=int(info["queries"]["max_words"]))
-        if len(words.words) != len(vectors):
-            raise ValueError(f"{len(words.words)} words, {len(vectors)} vectors")
+        own = {name: value for name, value in small.items() if name.startswith(WORDS)}
+        words = words_of(own, max_words=int(info["queries"]["max_words"]))
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: no such file. Make a model of a trained run with `vmr export`.") from error
     except (OSError, safetensors.SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
@@ -101,7 +95,3 @@ def read_model(path: Path) -> ModelFile:
 
 def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-
-def _as_bytes(content: bytes) -> Tensor:
-    return torch.frombuffer(bytearray(content), dtype=torch.uint8)

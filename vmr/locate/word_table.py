@@ -1,15 +1,24 @@
 """The word vectors inside an exported model."""
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from jaxtyping import Float32
+from torch import Tensor
 
 from vmr.errors import QueryError
-from vmr.queries.glove import open_vectors, read_vectors, vector_dimension
+from vmr.queries.glove import is_encoder, open_vectors, read_vectors, vector_dimension
+from vmr.queries.sentence_encoder import WIDTH, SentenceEncoder
 from vmr.queries.tokenize import tokenize
+
+# Tensors of an exported model.
+WORDS = "words/"
+_TEXT, _VECTORS = f"{WORDS}text", f"{WORDS}vectors"
+_TOKENIZER, _ENCODER = f"{WORDS}tokenizer", f"{WORDS}encoder/"
 
 
 @dataclass(frozen=True)
@@ -27,12 +36,19 @@ class Sentence:
         return [word for word, is_unknown in zip(self.words, self.unknown, strict=True) if is_unknown]
 
 
-class WordTable:
-    """Words and their vectors, and the rule that splits a sentence into words."""
+class Words(ABC):
+    """The rule that splits a sentence into words, and the words' vectors."""
 
-    def __init__(self, words: Sequence[str], vectors: Float32[np.ndarray, "W E"], *, max_words: int) -> None:
-        self.words, self.vectors, self.max_words = list(words), vectors, max_words
-        self._row = {word: row for row, word in enumerate(self.words)}
+    def __init__(self, *, dim: int, max_words: int) -> None:
+        self.dim, self.max_words = dim, max_words
+
+    @abstractmethod
+    def look_up(self, words: list[str]) -> tuple[Float32[np.ndarray, "L E"], list[bool]]:
+        """One row for each of a sentence's words, and whether the word is unknown."""
+
+    @abstractmethod
+    def tensors(self) -> dict[str, Tensor]:
+        """What an exported model holds of it."""
 
     def sentence(self, text: str) -> Sentence:
         """Words of a sentence and their vectors.
@@ -44,17 +60,88 @@ class WordTable:
         if not words:
             raise QueryError(f"the query {text!r} has no words. Describe in a sentence what you look for.")
         left_out, words = words[self.max_words :], words[: self.max_words]
-        rows = [self._row.get(word) for word in words]
-        if not any(row is not None and any(map(str.isalnum, word)) for row, word in zip(rows, words, strict=True)):
+        vectors, unknown = self.look_up(words)
+        if not any(not is_new and any(map(str.isalnum, word)) for word, is_new in zip(words, unknown, strict=True)):
             raise QueryError(
                 f"no word of the query {text!r} is known to this model. Ask in the language of its word vectors "
                 "(English, unless it was trained with others)."
             )
-        vectors = np.zeros((len(words), self.vectors.shape[1]), dtype=np.float32)
+        return Sentence(words, vectors, unknown, left_out)
+
+
+class WordTable(Words):
+    """Words with one vector each."""
+
+    def __init__(self, words: Sequence[str], vectors: Float32[np.ndarray, "W E"], *, max_words: int) -> None:
+        super().__init__(dim=vectors.shape[1], max_words=max_words)
+        self.words, self.vectors = list(words), vectors
+        self._row = {word: row for row, word in enumerate(self.words)}
+
+    def look_up(self, words: list[str]) -> tuple[Float32[np.ndarray, "L E"], list[bool]]:
+        """See `Words.look_up`."""
+        rows = [self._row.get(word) for word in words]
+        vectors = np.zeros((len(words), self.dim), dtype=np.float32)
         for place, row in enumerate(rows):
             if row is not None:
                 vectors[place] = self.vectors[row]
-        return Sentence(words, vectors, [row is None for row in rows], left_out)
+        return vectors, [row is None for row in rows]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """See `Words.tensors`."""
+        return {_TEXT: as_bytes("\n".join(self.words)), _VECTORS: torch.from_numpy(self.vectors)}
+
+
+class WordEncoder(Words):
+    """Words whose vectors depend on their sentence."""
+
+    def __init__(self, encoder: SentenceEncoder, *, max_words: int) -> None:
+        super().__init__(dim=WIDTH, max_words=max_words)
+        self._encoder = encoder
+
+    def look_up(self, words: list[str]) -> tuple[Float32[np.ndarray, "L E"], list[bool]]:
+        """See `Words.look_up`."""
+        return self._encoder.words([words])[0]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """See `Words.tensors`."""
+        weights = {f"{_ENCODER}{name}": value for name, value in self._encoder.weights.items()}
+        return {_TOKENIZER: as_bytes(self._encoder.tokenizer), **weights}
+
+
+def words_of(tensors: Mapping[str, Tensor], *, max_words: int) -> Words:
+    """What `Words.tensors` gave.
+
+    Raises:
+        KeyError: a tensor is missing.
+        ValueError: they do not fit each other.
+    """
+    if _TOKENIZER in tensors:
+        weights = {name.removeprefix(_ENCODER): value for name, value in tensors.items() if name.startswith(_ENCODER)}
+        return WordEncoder(SentenceEncoder(weights, _text(tensors[_TOKENIZER])), max_words=max_words)
+    words, vectors = _text(tensors[_TEXT]).split("\n"), tensors[_VECTORS].numpy()
+    if len(words) != len(vectors):
+        raise ValueError(f"{len(words)} words, {len(vectors)} vectors")
+    return WordTable(words, vectors, max_words=max_words)
+
+
+def as_bytes(content: str | bytes) -> Tensor:
+    """Bytes as a tensor; those of a text are UTF-8."""
+    return torch.frombuffer(bytearray(content.encode() if isinstance(content, str) else content), dtype=torch.uint8)
+
+
+def _text(tensor: Tensor) -> str:
+    return bytes(tensor.numpy()).decode("utf-8")
+
+
+def read_words(path: Path, *, most: int, max_words: int) -> Words:
+    """The words of a file that sentences were embedded by; of a table `most`, from its beginning.
+
+    Raises:
+        QueryError: the file is missing, damaged, or not of its format.
+    """
+    if is_encoder(path):
+        return WordEncoder(SentenceEncoder.read(path), max_words=max_words)
+    return read_word_table(path, most=most, max_words=max_words)
 
 
 def read_word_table(path: Path, *, most: int, max_words: int) -> WordTable:

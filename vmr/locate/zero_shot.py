@@ -51,7 +51,7 @@ class ActionLocator(VideoAnswers):
         features: Path | str | None = None,
     ) -> None:
         digest = sha256_file(weights)
-        self._matcher = ActionMatcher(SentenceEncoder(encoder))
+        self._matcher = ActionMatcher(SentenceEncoder.read(encoder))
         self._classifier = ActionClassifier(weights, actions=len(action_names()))
         store = FeatureStore(features) if features is not None else None
         if store is not None:

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from vmr.assets.registry import OF_KINETICS_400, is_path
+from vmr.assets.registry import OF_KINETICS_400, asset_or_path
 from vmr.config import Config, DatasetSettings, ImportSettings, Settings
 from vmr.config.feature_sections import ExtractorSettings
 from vmr.features.foreign_names import joined_source
@@ -21,7 +21,6 @@ from vmr.pipeline.options import options, repeated
 from vmr.pipeline.resources import column, gpus, length_of_features
 from vmr.video.listing import changed_shards, folder_fingerprints
 
-ASSETS = "data/assets"
 RUN = "work/{dataset}/runs/{extractor}/{method}/seed_{seed}"
 DECODED = "work/{dataset}/frames/shard_{shard}.csv"
 PROBED = "work/{dataset}/videos/shard_{shard}.csv"
@@ -38,15 +37,6 @@ def expand(pattern: str, **values: Iterable[object]) -> list[str]:
     named = {name: list(own) for name, own in values.items() if f"{{{name}}}" in pattern}
     combinations = itertools.product(*named.values())
     return [pattern.format(**dict(zip(named, chosen, strict=True))) for chosen in combinations]
-
-
-def asset_or_path(value: str, suffix: str) -> str:
-    """Where the weights or vectors that the configuration names lie: a path is taken as it is.
-
-    >>> asset_or_path("glove_6b_300d", ".txt"), asset_or_path("my/vectors.txt", ".txt")
-    ('data/assets/glove_6b_300d.txt', 'my/vectors.txt')
-    """
-    return value if is_path(value) else f"{ASSETS}/{value}{suffix}"
 
 
 def listing_of(dataset: DatasetSettings) -> str:
@@ -232,11 +222,11 @@ class Plan:
 
     def weights(self, wildcards: Any) -> str:
         """The file of weights of the job's extractor."""
-        return asset_or_path(self.extractor_of(wildcards).weights, ".safetensors")
+        return asset_or_path(self.extractor_of(wildcards).weights)
 
     def vectors(self, wildcards: Any) -> str:
         """The file of word vectors of the job's dataset."""
-        return asset_or_path(self.settings_of(wildcards).queries.vectors, ".txt")
+        return asset_or_path(self.settings_of(wildcards).queries.vectors)
 
     def knows_actions(self, name: str, kind: str) -> bool:
         """Whether a dataset's features of a kind are those that the classifier of Kinetics-400 reads."""

@@ -9,11 +9,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from vmr.assets.registry import is_path
+from vmr.assets.registry import asset_or_path, is_path
 from vmr.errors import ConfigError
 from vmr.methods.catalogue import ZERO_SHOT
 from vmr.pipeline.options import of_all_shards
-from vmr.pipeline.plan import DECODED, RUN, Files, Plan, asset_or_path, expand
+from vmr.pipeline.plan import DECODED, RUN, Files, Plan, expand
 
 
 class TablePlan:
@@ -190,8 +190,8 @@ class TablePlan:
         # What datasets share.
         features = plan.settings[name].features
         weights = [] if name in plan.imports else [features[kind].weights for kind in dataset.extractors]
-        shared = [f"assets/{Path(asset_or_path(value, '.safetensors')).name}" for value in weights]
-        shared.append(f"assets/{Path(asset_or_path(plan.settings[name].queries.vectors, '.txt')).name}")
+        shared = [f"assets/{Path(asset_or_path(value)).name}" for value in weights]
+        shared.append(f"assets/{Path(asset_or_path(plan.settings[name].queries.vectors)).name}")
         shared += [f"fetch/{Path(file).relative_to('data')}" for file in dataset.fetch]
         return [
             f"work/{name}/benchmarks/*.tsv",

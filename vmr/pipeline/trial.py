@@ -13,10 +13,11 @@ import yaml
 
 from vmr.annotations.moments import video_durations
 from vmr.assets.prepare import prepare_asset
+from vmr.assets.registry import ASSETS_FOLDER
 from vmr.errors import ConfigError
 from vmr.methods.catalogue import place_of
 from vmr.pipeline.corpus import moments_of
-from vmr.pipeline.plan import ASSETS, Plan
+from vmr.pipeline.plan import Plan
 from vmr.settings.checks import overlaid
 from vmr.storage.files import atomic_path
 from vmr.video.manifest import find_videos
@@ -43,7 +44,7 @@ def small_try(plan: Plan, name: str, *, videos: int, quick: Mapping[str, Any]) -
         raise ConfigError(f"{name}: is small, or has no videos; a try is for datasets with videos of their own.")
     for file, asset in plan.fetched.items():
         if file in (*plan.annotation_files(name), *dataset.durations):
-            prepare_asset(asset, output=Path(file), cache=Path(ASSETS) / "downloads")
+            prepare_asset(asset, output=Path(file), cache=Path(ASSETS_FOLDER) / "downloads")
     moments = moments_of(dataset, Path("work") / name)
     if moments is None:
         raise ConfigError(

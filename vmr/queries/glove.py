@@ -18,6 +18,11 @@ from vmr.errors import QueryError
 _LINES_THAT_TELL_THE_DIMENSION = 64
 
 
+def is_encoder(path: Path) -> bool:
+    """Whether a file is an encoder of whole sentences (`vmr.queries.sentence_encoder`), not a table of words."""
+    return path.suffix == ".safetensors"
+
+
 def read_vectors(path: Path, words: Collection[str]) -> dict[str, Float[np.ndarray, "E"]]:
     """float32 vectors of those of `words` that a file has; only they are kept in memory. Of a word twice the first
     counts.

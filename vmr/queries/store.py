@@ -1,5 +1,6 @@
 """The query store: one HDF5 file with the tokens of every query and the vectors of the words they use."""
 
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -32,8 +33,9 @@ def write_query_store(
 
     Args:
         token_ids: for every query id, the indices of its words in `words`, at least one; 0 is the unknown word.
-        words: the vocabulary; ``words[0]`` is ``"<unk>"``.
-        vectors: one row a word; row 0 is zeros, since the unknown word's vector is trained with the model.
+        words: the vocabulary; ``words[0]`` is ``"<unk>"``. Where a vector depends on its sentence, a word stands there
+            once for each.
+        vectors: one row for each of `words`; row 0 is zeros, since the unknown word's vector is trained with the model.
 
     Raises:
         QueryError: a query has no words.
@@ -87,6 +89,16 @@ class QueryStore:
             raise QueryError(f"{path}: not a query store ({error}). Run embed_queries again.") from error
         self.path = Path(path)
         self._row = {query_id: row for row, query_id in enumerate(self.query_ids)}
+
+    @functools.cached_property
+    def vocabulary(self) -> dict[str, int]:
+        """Number of every different word."""
+        return {word: number for number, word in enumerate(dict.fromkeys(self.words))}
+
+    @property
+    def word_numbers(self) -> Int[np.ndarray, "W"]:
+        """The numbers in `vocabulary` of all `words`."""
+        return np.array([self.vocabulary[word] for word in self.words], dtype=np.int64)
 
     @property
     def dim(self) -> int:

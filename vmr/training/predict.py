@@ -185,5 +185,5 @@ def open_run(
         samples = answered
     wanted = None if query_ids is None else set(query_ids)
     rows = [row for row, name in enumerate(samples.query_ids) if wanted is None or name in wanted]
-    collator = Collator(videos, store_of_queries.vectors, device=where)
+    collator = Collator(videos, store_of_queries.vectors, word_numbers=store_of_queries.word_numbers, device=where)
     return OpenRun(model, collator, samples, rows, hidden=info["sizes"]["hidden"])

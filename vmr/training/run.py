@@ -122,7 +122,11 @@ def train_run(
     if trained and exchanged is not None and not others_there(train, exchanged):
         trained, chooser = False, None
         choice = f"{method} needs another {exchanged} for each one, and there is a single one to train on with features"
-    inputs = {"video_dim": kind["dim"], "word_dim": store_of_queries.dim, "vocabulary": len(store_of_queries.words)}
+    inputs = {
+        "video_dim": kind["dim"],
+        "word_dim": store_of_queries.dim,
+        "vocabulary": len(store_of_queries.vocabulary),
+    }
     sizes = network_sizes(method, {**inputs, **model.model_dump(), **own.model_dump()})
     sizes["max_steps"] = model.max_steps  # of the data too
     loop = LoopSettings(
@@ -153,7 +157,9 @@ def train_run(
         network = build_network(**sizes).to(where)
         network.fit_features(videos.steps_of(video) for video in np.unique(train.video))
         if trained:
-            collator = Collator(videos, store_of_queries.vectors, device=where)
+            collator = Collator(
+                videos, store_of_queries.vectors, word_numbers=store_of_queries.word_numbers, device=where
+            )
             progress = fit(network, collator, train, chooser, settings=loop, folder=output_dir, fingerprint=fingerprint)
         else:
             log.warning("NOT TRAINED: %s. The checkpoint has the initial weights; its scores are chance.", choice)
@@ -240,7 +246,7 @@ def _words_of(samples: Samples, queries: QueryStore) -> list[str]:
     """The words that a network has met in training, in alphabetical order; the unknown word is none."""
     rows = torch.arange(samples.tokens.shape[1]) < samples.word_counts[:, None]
     met = np.unique(samples.tokens[rows].numpy()).tolist()
-    return sorted(queries.words[index] for index in met if index != UNKNOWN)
+    return sorted({queries.words[index] for index in met if index != UNKNOWN})
 
 
 def _counts(train_rows: pd.DataFrame, train: Samples, chooser: Samples | None) -> dict[str, int]:

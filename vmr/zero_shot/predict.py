@@ -41,7 +41,7 @@ def predict_actions(
     if table.empty:
         raise EvaluationError(f"{moments}: no queries in the splits {', '.join(splits)}. Look at the annotations.")
     classifier = ActionClassifier(weights, actions=len(action_names()))
-    matcher = ActionMatcher(SentenceEncoder(encoder))
+    matcher = ActionMatcher(SentenceEncoder.read(encoder))
     sentences = list(dict.fromkeys(table["sentence"]))
     actions = {
         sentence: [each.number for each in named(row)]

@@ -18,7 +18,7 @@ rule fetch_annotations:
         CONDA
     params:
         asset=lambda wildcards: plan.fetched[f"data/{wildcards.file}"],
-        cache=f"{ASSETS}/downloads",
+        cache=f"{ASSETS_FOLDER}/downloads",
     shell:
         "python -m vmr assets prepare {params.asset:q} --output {output:q} --cache {params.cache} > {log:q} 2>&1"
 

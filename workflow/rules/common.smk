@@ -17,13 +17,14 @@ shell.prefix(
     f" PYTHONPATH={shlex.quote(str(BASE))}${{{{PYTHONPATH:+:$PYTHONPATH}}}} VMR_VERBOSE=1; "
 )
 
+from vmr.assets.registry import ASSETS_FOLDER, asset_or_path
 from vmr.config import load_config, read_mapping
 from vmr.config.extractors import EXTRACTORS
 from vmr.errors import ConfigError, VmrError
 from vmr.methods.catalogue import METHODS, ZERO_SHOT, method_digest
 from vmr.pipeline.failures import options_of, outcomes, summary
 from vmr.pipeline.options import of_all_shards, options, repeated
-from vmr.pipeline.plan import ASSETS, DECODED, PROBED, RUN, Plan, listing_of
+from vmr.pipeline.plan import DECODED, PROBED, RUN, Plan, listing_of
 from vmr.pipeline.resources import gpus, growing, lasting
 from vmr.pipeline.run_lock import note_owner, open_abandoned
 from vmr.pipeline.runlog import Job

@@ -44,7 +44,7 @@ rule zero_shot:
         moments="work/{dataset}/annotations/moments.csv",
         features=plan.features,
         weights=plan.weights,
-        encoder=f"{ASSETS}/minilm_l6_v2.safetensors",
+        encoder=asset_or_path("minilm_l6_v2"),
         manifests=plan.manifests(DECODED),
     output:
         predictions=f"{ZERO_SHOT_RUN}/predictions_{{split}}.jsonl",

@@ -3,7 +3,7 @@
 
 rule prepare_asset:
     output:
-        f"{ASSETS}/{{asset}}",
+        f"{ASSETS_FOLDER}/{{asset}}",
     log:
         "logs/assets/{asset}.log",
     benchmark:
@@ -14,7 +14,7 @@ rule prepare_asset:
         CONDA
     params:
         name=lambda wildcards: Path(wildcards.asset).stem,
-        cache=f"{ASSETS}/downloads",
+        cache=f"{ASSETS_FOLDER}/downloads",
         code=STAGES["prepare_asset"].digest(),
     shell:
         "python -m vmr assets prepare {params.name:q} --output {output:q} --cache {params.cache} > {log:q} 2>&1"

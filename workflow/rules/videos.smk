@@ -27,7 +27,7 @@ for name, dataset in {
         params:
             asset=dataset.fetch_videos,
             folder=lambda wildcards, output: Path(output.listing).with_suffix(""),
-            cache=f"{ASSETS}/downloads",
+            cache=f"{ASSETS_FOLDER}/downloads",
         shell:
             "python -m vmr assets videos {params.asset:q} --folder {params.folder:q} --cache {params.cache}"
             " --listing {output.listing:q} > {log} 2>&1"

@@ -1,18 +1,25 @@
 """The sentence encoder, against BERT in plain NumPy and with the weights that come with the project."""
 
+import json
+
 import numpy as np
+import pandas as pd
 import pytest
-from reference.bert_reference import sentence_vector
+from reference.bert_reference import sentence_rows, sentence_vector
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
+from vmr.annotations.moments import write_moments
 from vmr.assets.packages import installed_path
 from vmr.assets.prepare import prepare_asset
 from vmr.assets.registry import ASSETS
 from vmr.errors import QueryError
+from vmr.locate.word_table import WordEncoder, words_of
+from vmr.queries.embed import embed_queries, known_words
 from vmr.queries.sentence_encoder import SentenceEncoder
+from vmr.queries.store import QueryStore
 
 WORDS = ["[PAD]", "a", "dog", "runs", "cat", "sleeps"]
 
@@ -39,12 +46,17 @@ def random_weights(layers: int = 2) -> dict[str, np.ndarray]:
     return {name: value.astype(np.float32) for name, value in found.items()}
 
 
-def test_vectors_are_those_of_plain_bert_and_of_no_neighbour(tmp_path):
+def write_encoder(path) -> dict[str, np.ndarray]:
     weights = random_weights()
     tokenizer = Tokenizer(WordLevel({word: number for number, word in enumerate(WORDS)}, unk_token="[PAD]"))
     tokenizer.pre_tokenizer = Whitespace()
-    save_file(weights, tmp_path / "m.safetensors", metadata={"tokenizer": tokenizer.to_str()})
-    encode = SentenceEncoder(tmp_path / "m.safetensors")
+    save_file(weights, path, metadata={"tokenizer": tokenizer.to_str()})
+    return weights
+
+
+def test_vectors_are_those_of_plain_bert_and_of_no_neighbour(tmp_path):
+    weights = write_encoder(tmp_path / "m.safetensors")
+    encode = SentenceEncoder.read(tmp_path / "m.safetensors")
     sentences = ["a dog runs", "cat", "a cat sleeps a dog runs"]  # of three lengths: padding is at work
     found = encode(sentences)
     for sentence, vector in zip(sentences, found, strict=True):
@@ -53,19 +65,68 @@ def test_vectors_are_those_of_plain_bert_and_of_no_neighbour(tmp_path):
     np.testing.assert_allclose(encode(sentences[:1])[0], found[0], atol=1e-6)
 
 
+def test_a_words_vector_is_the_mean_of_its_pieces_in_its_sentence(tmp_path):
+    weights = write_encoder(tmp_path / "m.safetensors")
+    sentences = [["a", "cat sleeps", "unheard"], ["dog"]]
+    (vectors, unknown), (alone, _) = SentenceEncoder.read(tmp_path / "m.safetensors").words(sentences)
+    rows = sentence_rows(weights, [WORDS.index(piece) for piece in ("a", "cat", "sleeps", "[PAD]")], heads=12)
+    np.testing.assert_allclose(vectors[:2], [rows[0], (rows[1] + rows[2]) / 2], atol=2e-5)
+    assert unknown == [False, False, True] and not vectors[2].any()
+    np.testing.assert_allclose(alone, sentence_rows(weights, [WORDS.index("dog")], heads=12), atol=2e-5)
+
+
+def test_a_store_has_a_vector_for_each_word_of_each_sentence(tmp_path):
+    encoder = tmp_path / "m.safetensors"
+    write_encoder(encoder)
+    rows = [("train:1", "A dog runs"), ("train:2", "a unheard dog"), ("test:1", "a dog runs")]
+    write_moments(
+        pd.DataFrame(
+            {"query_id": query_id, "video_id": "v", "split": query_id[:-2], "start_sec": 0.0, "end_sec": 1.0,
+             "duration_sec": 2.0, "sentence": sentence}
+            for query_id, sentence in rows
+        ),
+        tmp_path / "moments.csv",
+    )  # fmt: skip
+    embed_queries(
+        moments=tmp_path / "moments.csv",
+        vectors=encoder,
+        output=tmp_path / "q.h5",
+        report=tmp_path / "q.json",
+        max_words=25,
+    )
+    store, encode = QueryStore(tmp_path / "q.h5"), SentenceEncoder.read(encoder)
+    for query_id, words, numbers in (
+        ("train:1", ["a", "dog", "runs"], [1, 2, 3]),
+        ("train:2", ["a", "unheard", "dog"], [1, 0, 2]),
+    ):
+        ids = store.token_ids(query_id)
+        np.testing.assert_allclose(store.vectors[ids], encode.words([words])[0][0], atol=2e-5)
+        assert store.word_numbers[ids].tolist() == numbers
+    assert store.token_ids("test:1").tolist() == store.token_ids("train:1").tolist()
+    assert json.loads((tmp_path / "q.json").read_text())["most_frequent_oov"] == {"unheard": 1}
+    assert known_words(encoder, {"dog", "unheard"}) == {"<unk>", "dog"}
+
+    words = WordEncoder(encode, max_words=3)
+    again = words_of(words.tensors(), max_words=3).sentence("A dog runs away")
+    np.testing.assert_allclose(again.vectors, store.vectors[store.token_ids("train:1")], atol=2e-5)
+    assert again.words == ["a", "dog", "runs"] and again.left_out == ["away"] and not any(again.unknown)
+    with pytest.raises(QueryError, match="no word of the query"):
+        words.sentence("unheard")
+
+
 def test_what_is_no_encoder_is_refused(tmp_path):
     with pytest.raises(QueryError, match="vmr assets prepare minilm_l6_v2"):
-        SentenceEncoder(tmp_path / "none.safetensors")
+        SentenceEncoder.read(tmp_path / "none.safetensors")
     save_file({"a": np.zeros(2, dtype=np.float32)}, tmp_path / "other.safetensors", metadata={})
     with pytest.raises(QueryError, match=r"other\.safetensors: not the weights of MiniLM"):
-        SentenceEncoder(tmp_path / "other.safetensors")
+        SentenceEncoder.read(tmp_path / "other.safetensors")
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(installed_path(ASSETS["minilm_l6_v2"], "archive") is None, reason="its package is not installed")
 def test_the_weights_of_the_package_know_paraphrases(tmp_path):
     prepare_asset("minilm_l6_v2", output=tmp_path / "m.safetensors", cache=tmp_path)
-    one, other, third = SentenceEncoder(tmp_path / "m.safetensors")(
+    one, other, third = SentenceEncoder.read(tmp_path / "m.safetensors")(
         ["someone turns a pancake over in the pan", "flipping pancake", "playing chess"]
     )
     # The transformers library (5.24, float32) gives 0.7529 and 0.0758 with the same weights.
