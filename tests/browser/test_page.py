@@ -232,3 +232,62 @@ def test_nothing_is_cut_off_on_a_small_screen(browser, address, scheme):
     light = sum(map(int, re.findall(r"\d+", paper))) > 380
     assert light == (scheme == "light")
     context.close()
+
+
+def test_a_shared_address_asks_again(page):
+    choose(page, "kitchen.mp4")
+    moments = ask(page)
+    page.get_by_label("What happens?").fill("typed, but not asked")
+    moments.nth(1).click()
+    shared, (start, end) = page.url, seconds(moments.nth(1).get_attribute("aria-label"))
+    assert f"t={start:.1f}-{end:.1f}" in shared
+    page.reload()
+    for _ in range(2):
+        expect(page.get_by_role("status")).to_contain_text("the best from")
+        assert page.get_by_label("What happens?").input_value() == "the person opens a door"
+        until(page, f"Math.abs(document.querySelector('video').currentTime - {start}) < 0.1")
+        expect(page.locator("#taken")).to_have_text("Moment 2:")
+        choose(page, "garden.mp4")
+        assert "query" not in page.url
+        page.evaluate("address => { location.hash = new URL(address).hash; }", shared)  # pasted into the same tab
+
+
+def test_a_moment_can_be_taken_along(page):
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    choose(page, "kitchen.mp4")
+    moments = ask(page)
+    moments.nth(1).click()
+    start, end = seconds(moments.nth(1).get_attribute("aria-label"))
+    with page.expect_download() as taken:
+        page.get_by_role("button", name="Download").click()
+    assert taken.value.suggested_filename == f"kitchen_{start:.1f}-{end:.1f}.mp4"
+    assert taken.value.path().read_bytes()[4:8] == b"ftyp"
+    expect(page.get_by_role("status")).to_have_text(f"kitchen_{start:.1f}-{end:.1f}.mp4 is downloaded.")
+    page.get_by_role("button", name="Copy times").click()
+    expect(page.get_by_role("status")).to_have_text("Times copied.")
+    assert seconds(page.evaluate("navigator.clipboard.readText()")) == [start, end]
+    page.get_by_role("button", name="Copy address").click()
+    expect(page.get_by_role("status")).to_have_text("Address copied.")
+    assert page.evaluate("navigator.clipboard.readText()") == page.url
+
+
+def test_space_and_arrow_keys(page):
+    choose(page, "kitchen.mp4")
+    moments = ask(page)
+    expect(page.get_by_role("slider")).to_be_enabled()
+    moments.first.click()
+    until(page, "!document.querySelector('video').paused")
+    page.keyboard.press("Space")
+    until(page, "document.querySelector('video').paused")
+    page.locator("#seek").evaluate("seek => { seek.value = 0; seek.dispatchEvent(new Event('input')); }")
+    for key, at in (("ArrowRight", 1.0), ("ArrowRight", 2.0), ("ArrowLeft", 1.0)):
+        page.keyboard.press(key)
+        assert page.evaluate("document.querySelector('video').currentTime") == pytest.approx(at, abs=0.01)
+    page.keyboard.press("ArrowDown")
+    expect(page.locator("#taken")).to_have_text("Moment 2:")
+    expect(moments.nth(1)).to_be_focused()
+    page.keyboard.press("ArrowUp")
+    expect(page.locator("#taken")).to_have_text("Moment 1:")
+    page.get_by_label("What happens?").focus()
+    page.keyboard.press("ArrowDown")  # belongs to the text
+    expect(page.locator("#taken")).to_have_text("Moment 1:")

@@ -31,10 +31,12 @@ class VideoAnswers(ABC):
     Attributes:
         title: of the method, as tables call it.
         trained: False where a training did not take place, so that answers are chance.
+        examples: sentences that it can answer, for people who try it.
     """
 
     title: str
     trained: bool = True
+    examples: tuple[str, ...] = ()
 
     def __init__(
         self, making: Making, *, cache: Path | str | None, device: str, store: FeatureStore | None = None

@@ -40,6 +40,7 @@ class ActionLocator(VideoAnswers):
     """
 
     title = TITLE
+    examples = ("a man takes his dog for a walk", "someone plays the guitar", "a cook flips a pancake")
 
     def __init__(
         self,

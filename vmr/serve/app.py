@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from starlette.types import ASGIApp
 from vmr.errors import VmrError
 from vmr.locate.videos import VideoAnswers
 from vmr.serve.answering import Answering
+from vmr.serve.cutting import Cutting
 from vmr.serve.guard import Access, Guard
 from vmr.serve.library import MEDIA_TYPES, FolderVideos, Video, existing, matching
 from vmr.serve.limits import Limits, RefusedError, for_visitors
@@ -51,6 +53,7 @@ class Page:
         self.probers = Probers()
         self.preparation = Preparation(self._prepare, most=limits.waiting_videos)
         self.answering = Answering(locator, most=limits.waiting_answers)
+        self.cutting = Cutting(uploads, most=limits.waiting_clips)
         self.uploads = Uploads(uploads, limits, self.probers, forget=locator.forget, busy=self.preparation.busy)
 
     def _prepare(self, path: Path, progress: Any) -> None:
@@ -74,6 +77,7 @@ class Page:
         return JSONResponse(
             {
                 "trained": self.locator.trained,
+                "examples": list(self.locator.examples),
                 "uploads": self.locator.makes_features,
                 "upload_bytes": self.limits.upload_bytes,
                 "query_chars": self.limits.query_chars,
@@ -129,6 +133,16 @@ class Page:
         video = await run_in_threadpool(self._video, request.path_params["id"])
         return FileResponse(video.path, media_type=video.media_type, headers={"cache-control": "private, no-cache"})
 
+    async def cut_moment(self, request: Request) -> Response:
+        """A part of a video as a file of its own."""
+        video = await run_in_threadpool(self._video, request.path_params["id"])
+        start, end = (_seconds(request.query_params.get(name)) for name in ("start", "end"))
+        if not start < end <= start + 60 * self.limits.max_minutes:
+            most = f"{self.limits.max_minutes:g} minutes"
+            raise RefusedError(422, f"Expected a start in seconds and an end after it, at most {most} later.")
+        with _in_words(video):
+            return await self.cutting.cut(video, start, end)
+
     async def ask(self, request: Request) -> Response:
         """An answer; or 202 with the job that first makes the features."""
         body = await _json(request, silence_sec=self.limits.silence_sec)
@@ -171,6 +185,7 @@ def build_app(page: Page, access: Access) -> ASGIApp:
             Route("/api/videos", page.upload_video, methods=["POST"]),
             Route("/api/videos/{id}", page.describe_video),
             Route("/api/videos/{id}", page.remove_video, methods=["DELETE"]),
+            Route("/api/videos/{id}/moment", page.cut_moment),
             Route("/api/videos/{id}/features", page.prepare_video, methods=["POST"]),
             Route("/api/ask", page.ask, methods=["POST"]),
             Route("/api/jobs/{id}", page.show_job),
@@ -204,6 +219,16 @@ def _query(value: Any, *, most: int) -> str:
     if len(query) > most:
         raise RefusedError(422, f"The sentence has {len(query)} characters; up to {most} are read. Say it shorter.")
     return query
+
+
+def _seconds(value: str | None) -> float:
+    try:
+        seconds = float(value or "")
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise RefusedError(422, "Expected a time in seconds.")
+    return seconds
 
 
 async def _json(request: Request, *, silence_sec: float) -> dict[str, Any]:

@@ -220,3 +220,24 @@ def test_given_features_answer_and_take_no_uploads(monkeypatch, page, ids, clip)
     with TestClient(build_app(page, access_for("127.0.0.1", port=1, token=None)), "http://localhost") as client:
         assert client.get("/api/info").json()["uploads"] is False
         assert client.post("/api/videos?name=a.mp4", content=clip.read_bytes()).status_code == 403
+
+
+def test_a_moment_is_cut_out_as_a_file_of_its_own(client, page, ids):
+    cut = client.get(f"/api/videos/{ids['kitchen.mp4']}/moment?start=0.2&end=0.6")
+    assert cut.status_code == 200 and cut.headers["content-type"] == "video/mp4" and cut.content[4:8] == b"ftyp"
+    assert 'filename="kitchen_0.2-0.6.mp4"' in cut.headers["content-disposition"]
+    for wrong in ("start=2&end=1", "start=a&end=1", "end=1", "start=-1&end=1", "start=0&end=inf", "start=0&end=3.1"):
+        assert client.get(f"/api/videos/{ids['kitchen.mp4']}/moment?{wrong}").status_code == 422  # 0.05 minutes at most
+    assert client.get("/api/videos/none/moment?start=0&end=1").status_code == 404
+    broken = client.get(f"/api/videos/{ids['broken.mp4']}/moment?start=0&end=1")
+    assert broken.status_code == 422 and broken.json()["error"].startswith("broken.mp4: ")
+    page.cutting._most = 0
+    full = client.get(f"/api/videos/{ids['kitchen.mp4']}/moment?start=0&end=1")
+    assert (full.status_code, full.headers["retry-after"]) == (503, "30")
+    assert list(page.uploads.folder.glob("moment*")) == []
+
+
+def test_sentences_to_try_are_those_of_the_method(client, page, monkeypatch):
+    assert client.get("/api/info").json()["examples"] == []
+    monkeypatch.setattr(page.locator, "examples", ("a dog runs",), raising=False)
+    assert client.get("/api/info").json()["examples"] == ["a dog runs"]

@@ -6,7 +6,38 @@ import { clock, shownScore } from "./times.js";
 
 const element = (id) => document.getElementById(id);
 
+let answer = null; // the one on the page
+let picked = 0; // number of the moment that the buttons below the list are about
+let told = () => {};
+
 player.onMomentEnd(() => current(-1));
+
+// Called when a moment is played.
+export function onMoment(callback) {
+  told = callback;
+}
+
+// The moment that was played last, the best one at first, and the sentence that it answers.
+export function pickedMoment() {
+  const moment = answer.moments[picked];
+  return { ...moment, query: answer.query, times: timesOf(moment) };
+}
+
+function timesOf({ start_sec, end_sec }) {
+  return `${start_sec.toFixed(1)}-${end_sec.toFixed(1)}`;
+}
+
+export function moveBetweenMoments(by) {
+  const buttons = element("moments").querySelectorAll("button");
+  const button = buttons[Math.min(Math.max(picked + by, 0), buttons.length - 1)];
+  button?.focus();
+  button?.click();
+}
+
+function pick(number) {
+  picked = number;
+  element("taken").textContent = `Moment ${number + 1}:`;
+}
 
 export function clearAnswer() {
   element("answer").hidden = true;
@@ -14,12 +45,15 @@ export function clearAnswer() {
 }
 
 // Buttons for the moments of an answer, its curve, and what else there is to say; returns the sentence for the status line.
-export function showAnswer(found, { trained }) {
+// The player goes to the moment of a time such as "1.5-4.0", where there is one, else to the best.
+export function showAnswer(found, { trained }, at = null) {
   player.knowLength(found.duration_sec);
   const duration = player.duration() || found.duration_sec;
   element("moments").replaceChildren(...found.moments.map((moment, number) => momentButton(moment, number)));
   drawStrip(found, duration);
   element("answer").hidden = false;
+  answer = found;
+  element("take").hidden = !found.moments.length;
   const notes = [];
   const taken = found.matched.map(({ action, probability }) => `${action} (${shownScore(probability)})`);
   if (taken.length && !found.refused) notes.push(`Taken for: ${taken.join(", ")}.`);
@@ -37,8 +71,9 @@ export function showAnswer(found, { trained }) {
   const best = found.moments[0];
   const count = found.moments.length === 1 ? "One moment" : `${found.moments.length} moments`;
   if (!best) return found.refused ? `Refused: ${found.refused}.` : "No moment was found.";
-  player.jump(best.start_sec);
-  markLane(0);
+  pick(Math.max(found.moments.findIndex((moment) => timesOf(moment) === at), 0));
+  player.jump(found.moments[picked].start_sec);
+  markLane(picked);
   return `${count}; the best from ${clock(best.start_sec)} to ${clock(best.end_sec)}.`;
 }
 
@@ -65,7 +100,10 @@ function momentButton(moment, number) {
     "aria-label",
     `Play moment ${number + 1}: ${clock(moment.start_sec)} to ${clock(moment.end_sec)}, score ${score}`,
   );
-  button.addEventListener("click", () => {
+  button.addEventListener("click", (event) => {
+    if (event.detail) button.blur(); // of a mouse: the space bar belongs to the player then
+    pick(number);
+    told();
     current(number);
     player.playMoment(moment.start_sec, moment.end_sec);
   });

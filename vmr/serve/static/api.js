@@ -2,20 +2,34 @@
 
 const GONE = "The server does not answer. Is it still running?";
 
-export async function request(path, { method = "GET", json, signal } = {}) {
+export async function request(path, options = {}) {
+  const response = await answerOf(path, options);
+  return content(response.status, await response.text());
+}
+
+// A file that the server makes, for the visitor's folder of downloads.
+export async function download(path, name) {
+  const response = await answerOf(path);
+  if (!response.ok) content(response.status, await response.text());
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(await response.blob());
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+}
+
+async function answerOf(path, { method = "GET", json, signal } = {}) {
   const options = { method, signal, headers: {} };
   if (json !== undefined) {
     options.headers["content-type"] = "application/json";
     options.body = JSON.stringify(json);
   }
-  let response;
   try {
-    response = await fetch(path, options);
+    return await fetch(path, options);
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Error(GONE);
   }
-  return content(response.status, await response.text());
 }
 
 // XMLHttpRequest tells how far an upload is; fetch does not.

@@ -1,9 +1,9 @@
 // What the visitor does, and what follows.
 
-import { clearAnswer, showAnswer } from "./answer.js";
-import { pause, request } from "./api.js";
+import { clearAnswer, moveBetweenMoments, onMoment, pickedMoment, showAnswer } from "./answer.js";
+import { download, pause, request } from "./api.js";
 import * as player from "./player.js";
-import { megabytes } from "./times.js";
+import { clock, megabytes } from "./times.js";
 import { send } from "./uploads.js";
 import { listVideos, markVideo } from "./videos.js";
 
@@ -22,6 +22,7 @@ let chosen = null; // the video
 let question = null; // the sentence that waits for an answer
 let job = null; // id of the features in the making that this page waits for; empty before it is known
 let working = null; // AbortController of what is under way
+let wanted = null; // times of the moment that the address names, until its answer is there
 
 const handlers = { choose, remove };
 
@@ -79,6 +80,7 @@ function leave() {
   working = null;
   job = null;
   question = null;
+  wanted = null;
   element("work").hidden = true;
   clearAnswer();
   say("");
@@ -90,6 +92,7 @@ function choose(video) {
   chosen = video;
   markVideo(video.id);
   player.show(`/media/${video.id}`, video.name);
+  remember({ video: video.id });
   say(`${video.name} is chosen.`);
 }
 
@@ -100,6 +103,7 @@ async function remove(video) {
       leave();
       chosen = null;
       player.clear();
+      remember({});
     }
     say(`${video.name} is removed.`);
     element("search").focus();
@@ -157,7 +161,9 @@ async function answer(signal) {
     const found = await request("/api/ask", { method: "POST", json: asked, signal });
     if (!found.job) {
       question = null;
-      say(showAnswer(found, facts));
+      say(showAnswer(found, facts, wanted));
+      remember({ video: chosen.id, query: asked.query, ...(wanted && { t: wanted }) });
+      wanted = null;
       return;
     }
     await wait(found.job, signal);
@@ -215,13 +221,90 @@ document.addEventListener("drop", (event) => {
 });
 player.onUnplayable(explain);
 
+// The address holds video, question and time, so that it can be shared and survives a reload.
+function remember(kept) {
+  history.replaceState(null, "", `#${new URLSearchParams(kept)}`);
+}
+
+async function copy(text, what) {
+  try {
+    await navigator.clipboard.writeText(text);
+    say(`${what} copied.`);
+  } catch {
+    say(text); // browsers copy only where the page is encrypted or of this machine
+  }
+}
+
+onMoment(() => {
+  const { query, times } = pickedMoment();
+  remember({ video: chosen.id, query, t: times });
+});
+element("copy").addEventListener("click", () => {
+  const { start_sec, end_sec } = pickedMoment();
+  void copy(`${clock(start_sec)} - ${clock(end_sec)}`, "Times");
+});
+element("share").addEventListener("click", () => void copy(location.href, "Address"));
+element("download").addEventListener("click", async () => {
+  const { start_sec: start, end_sec: end, times } = pickedMoment();
+  const name = `${chosen.name.replace(/^.*\/|\.[^.]*$/g, "")}_${times}.mp4`;
+  complain(null);
+  say("Cutting the moment");
+  element("download").disabled = true;
+  try {
+    await download(`/api/videos/${chosen.id}/moment?start=${start}&end=${end}`, name);
+    say(`${name} is downloaded.`);
+  } catch (error) {
+    say("");
+    complain(error);
+  } finally {
+    element("download").disabled = false;
+  }
+});
+document.addEventListener("keydown", (event) => {
+  const by = { ArrowUp: -1, ArrowDown: 1 }[event.key];
+  if (by && !element("answer").hidden && (event.target === document.body || event.target.closest("#moments"))) {
+    event.preventDefault();
+    moveBetweenMoments(by);
+  }
+});
+
+function offerExamples(sentences) {
+  element("examples").hidden = !sentences.length;
+  if (sentences.length) element("sentence").placeholder = sentences[0];
+  for (const sentence of sentences) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = sentence;
+    button.addEventListener("click", () => {
+      element("sentence").value = sentence;
+      element("sentence").focus();
+    });
+    element("examples").append(button);
+  }
+}
+
+// What the address names is opened and asked again.
+async function reopen() {
+  const kept = new URLSearchParams(location.hash.slice(1));
+  if (!kept.has("video")) return;
+  choose(await request(`/api/videos/${encodeURIComponent(kept.get("video"))}`));
+  if (!kept.has("query")) return;
+  wanted = kept.get("t");
+  element("sentence").value = kept.get("query");
+  element("ask").requestSubmit();
+}
+
+window.addEventListener("hashchange", () => void reopen().catch(complain));
+
 async function begin() {
   facts = await request("/api/info");
   element("sentence").maxLength = facts.query_chars;
   element("file").accept = facts.endings.join(",");
   element("upload").hidden = !facts.uploads;
   element("upload-limit").textContent = `Up to ${megabytes(facts.upload_bytes)}. Everybody who can open this page sees it.`;
+  offerExamples(facts.examples);
   await listVideos(handlers);
+  await reopen();
 }
 
 begin().catch(complain);

@@ -153,22 +153,27 @@ video.addEventListener("ended", () => {
 });
 video.addEventListener("click", toggle);
 play.addEventListener("click", toggle);
-seek.addEventListener("input", () => {
-  stopAt = null;
-  ended();
-  video.currentTime = Number(seek.value);
-});
+seek.addEventListener("input", () => goTo(Number(seek.value)));
 element("mute").addEventListener("click", () => {
   video.muted = !video.muted;
   element("mute").setAttribute("aria-pressed", String(video.muted));
 });
 element("full").addEventListener("click", () => video.requestFullscreen?.());
+// The space bar plays and pauses, left and right go a second back and on, except where they mean something else.
 document.addEventListener("keydown", (event) => {
-  if (event.key === " " && event.target === document.body && playable()) {
-    event.preventDefault();
-    toggle();
-  }
+  const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+  const free = event.target === document.body || event.target === seek || event.target.closest("#moments");
+  if (!playable() || play.disabled || !(by ? free : event.key === " " && event.target === document.body)) return;
+  event.preventDefault();
+  if (!by) toggle();
+  else goTo(Math.min(Math.max(video.currentTime + by, 0), length));
 });
+
+function goTo(seconds) {
+  stopAt = null;
+  ended();
+  video.currentTime = seconds;
+}
 
 function toggle() {
   if (!playable()) return;
