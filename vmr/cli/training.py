@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,6 +13,7 @@ from vmr.config.sections import EvaluationSettings, ModelSettings, QuerySettings
 from vmr.data.dataset import DatasetFiles
 from vmr.errors import ConfigError
 from vmr.methods.catalogue import ZERO_SHOT, method_named
+from vmr.methods.entry import MethodSettings
 from vmr.names import Device
 
 # Not inside the commands: the digest of a stage's code counts, of what a module imports at its top, only what is used.
@@ -47,6 +49,23 @@ def _method(name: str) -> str:
         raise typer.BadParameter(str(error)) from None
 
 
+def own_settings(method: str, entries: list[str]) -> MethodSettings:
+    """A method's own settings, of the option `--set`: values are JSON, or text that is none.
+
+    Raises:
+        ConfigError: an entry is no setting of the method, or has no value that it may have.
+    """
+    values = {name: _value(text) for name, text in assignments(entries, "--set").items()}
+    return validated(method_named(method).settings, values, "vmr train --set")
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
 @app.command(rich_help_panel=STAGES)
 @options_from_sections
 def train(
@@ -57,13 +76,15 @@ def train(
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1)] = 0,
     model: ModelSettings,
     training: Annotated[TrainingSettings, Fields(without=("methods", "seeds"))],
-    own: Annotated[list[str], typer.Option("--set", help="NAME=VALUE: a setting of the method's own section.")] = [],  # noqa: B006
+    own: Annotated[
+        list[str], typer.Option("--set", help="NAME=VALUE: a setting of the method's own section; lists as in JSON.")
+    ] = [],  # noqa: B006
     train_split: str = "train",
     test_splits: Annotated[list[str], typer.Option(help="Splits for `--selection test`.")] = [],  # noqa: B006
     accept_wrong: Annotated[bool, typer.Option(help="Train where most moments begin after their videos end.")] = False,
 ) -> None:
     """Train one method with one seed."""
-    settings = validated(method_named(method).settings, assignments(own, "--set"), "vmr train --set")
+    settings = own_settings(method, own)
 
     import torch
 

@@ -7,6 +7,7 @@ Snakemake reads this at every start, and on a cluster in every job, so it is fre
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
@@ -281,7 +282,7 @@ class Plan:
                 options(settings.model),
                 options(settings.training, "methods", "seeds", "threads", "learning_rate"),
                 f"--learning-rate {rate}",
-                repeated("--set", (f"{name}={value}" for name, value in values.items())),
+                repeated("--set", (f"{name}={json.dumps(value)}" for name, value in values.items())),
                 repeated("--train-split", [dataset.train_split]),
                 repeated("--test-splits", test_splits if settings.training.selection == "test" else ()),
                 *accepting(dataset),

@@ -1,6 +1,8 @@
 """What is planned from the shipped configuration, without Snakemake."""
 
+import itertools
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -9,8 +11,10 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
+from vmr.cli.training import own_settings
 from vmr.config import load_config
 from vmr.errors import ConfigError
+from vmr.methods.catalogue import METHODS, method_settings
 from vmr.pipeline.options import options
 from vmr.pipeline.plan import Plan
 from vmr.pipeline.table_plan import TablePlan
@@ -68,6 +72,16 @@ def test_a_method_may_have_a_learning_rate_of_its_own(plan, method, rate):
     own = plan(training={"learning_rate": 0.0002}, methods={"excl": {"learning_rate": 0.001}})
     words = own.train_options(job(method=method)).split()
     assert words[words.index("--learning-rate") + 1] == rate and words.count("--learning-rate") == 1
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_methods_own_settings_reach_its_training(plan, method):
+    own = plan()
+    words = shlex.split(own.train_options(job(method=method)))
+    entries = [value for option, value in itertools.pairwise(words) if option == "--set"]
+    wanted = method_settings(method, own.settings["charades"].methods)
+    assert len(entries) == len(type(wanted).model_fields) - 1  # its rate has an option of all methods
+    assert own_settings(method, entries) == wanted.model_copy(update={"learning_rate": None})
 
 
 def test_zero_is_a_value(plan):
