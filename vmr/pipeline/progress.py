@@ -105,7 +105,7 @@ def _took(job: Job, folder: Path) -> float | None:
 
 def _queued(job: Job, folder: Path) -> bool:
     """Whether a job that was handed to a scheduler has not started: its stage's log begins with it."""
-    if not job.logs or job.began is None:
+    if job.local or not job.logs or job.began is None:
         return False
     log = folder / job.logs[0]
     return not log.exists() or log.stat().st_mtime < job.began.timestamp()
@@ -132,7 +132,7 @@ def _shard(job: Job, folder: Path, now: datetime) -> str:
         return ""
     total = len(pd.read_csv(manifest, usecols=[0]))
     times = sorted(parts_of(final))
-    text = f"{len(times)} of {total} videos"
+    text = f"{len(times)} of {total} videos" if times else f"started, none of {total} videos yet"
     # Those of an earlier, killed run say nothing about the rate of this one, nor does the time before the first: on a
     # cluster it was spent in the queue.
     fresh = [time for time in times if job.began is None or time >= job.began.timestamp()]

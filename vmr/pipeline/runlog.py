@@ -8,7 +8,7 @@ from datetime import datetime
 
 _TIME = r"(?:^\[(?P<time>[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d [\d:]{8} \d{4})\]\n)?"
 _EVENT = re.compile(
-    _TIME + r"(?:^(?:local)?(?:rule|checkpoint) (?P<started>\w+):\n(?P<details>(?: {4}.*\n)*)"
+    _TIME + r"(?:^(?P<local>local)?(?:rule|checkpoint) (?P<started>\w+):\n(?P<details>(?: {4}.*\n)*)"
     r"|^Error in rule (?P<failed>\w+):\n(?P<why>(?: {4}.*\n)*)"
     r"|^Finished jobid: (?P<done>\d+))",
     re.MULTILINE,
@@ -30,6 +30,7 @@ class Job:
     ended: datetime | None = None  # when it ended; None while it runs
     failed: bool = False  # whether its last attempt failed
     reason: str = ""  # why it runs, in Snakemake's words
+    local: bool = False  # whether Snakemake runs it itself, so that no scheduler lets it wait
 
     @property
     def title(self) -> str:
@@ -57,7 +58,7 @@ def read_run_log(text: str) -> Run:
         if event["started"]:
             number, job = _job(event["started"], event["details"])
             jobs[number] = job
-            job.began = time
+            job.began, job.local = time, event["local"] is not None
         elif event["failed"]:
             number, job = _job(event["failed"], event["why"])
             earlier = jobs.get(number)

@@ -83,6 +83,7 @@ class OneLine(logging.Formatter):
             wildcards=dict(values["wildcards"]),
             began=datetime.now(),
             reason=str(values["reason"]),
+            local=bool(values.get("local")),
         )
         return self._dryrun()
 

@@ -104,6 +104,17 @@ def test_the_videos_of_a_shard_at_work_are_counted(folder):
     assert "shard 1: 4 of 10 videos, 1 a minute, about 6.0 min left" in text
 
 
+def test_a_job_of_this_machine_has_begun_before_its_log_and_its_first_video(folder):
+    """Snakemake calls a job that it runs itself a local rule; only what a scheduler holds can be queued."""
+    waiting = LOG.replace("    jobid: 4", "    log: logs/d/extract/1.log\n    jobid: 4")
+    log = folder / ".snakemake/log/2026-11-24T120000.snakemake.log"
+    (folder / "work/d/frames").mkdir(parents=True)
+    (folder / "work/d/frames/shard_1.csv").write_text("video_id,status\nv0,ok\nv1,ok\n")
+    for rule, told in (("rule extract", "queued for 2.0 min"), ("localrule extract", "started, none of 2 videos yet")):
+        log.write_text(waiting.replace("rule extract", rule))
+        assert f"shard 1: {told}\n" in progress(folder, now=NOW)
+
+
 def test_time_in_a_queue_is_no_time_at_work(folder):
     """Three jobs submitted at once: one has ended after five minutes of work, one runs, one waits."""
     stats, started = LOG.split("Execute")[0], LOG[LOG.index("rule extract") : LOG.index("[Tue Nov 24 12:05:10")]

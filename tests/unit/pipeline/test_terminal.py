@@ -97,6 +97,13 @@ def test_what_tells_nothing_is_left_out(shown):
     assert shown.getvalue() == "Nothing to be done (x).\n"
 
 
+@pytest.mark.parametrize(("local", "told"), [(True, "for "), (False, "queued for ")])
+def test_only_what_a_scheduler_holds_is_queued(shown, tmp_path, local, told):
+    formatter = one_line()
+    say("Rule: train", LogEvent.JOB_INFO, **{**JOB, "local": local}, jobid=7)
+    assert formatter.telling(tmp_path).startswith(f"train d i3d ci_mha seed 3: {told}")
+
+
 def test_jobs_at_work_are_told_until_the_end(shown, tmp_path, monkeypatch, capsys):
     (tmp_path / "work/d/runs").mkdir(parents=True)
     (tmp_path / "work/d/runs/history.csv").write_text("epoch,seconds\n1,40\n2,50\n")
