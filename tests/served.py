@@ -103,7 +103,7 @@ def quick_locator(monkeypatch: pytest.MonkeyPatch, model: Path, cache: Path) -> 
 @contextmanager
 def closing(locator: Locator, *, folder: Path | None, uploads: Path, limits: Limits | None = None) -> Iterator[Page]:
     """The page, whose threads and processes end with the block."""
-    page = Page(locator, folder=folder, uploads=uploads, limits=limits or Limits())
+    page = Page(locator, folders=[folder] if folder else [], uploads=uploads, limits=limits or Limits())
     try:
         yield page
     finally:

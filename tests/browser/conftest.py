@@ -43,17 +43,20 @@ def films(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def address(browser, tmp_path_factory, films):
-    """Where the page is served."""
+def served_page(browser, tmp_path_factory, films):
+    """What is behind the page."""
     folder = tmp_path_factory.mktemp("server")
     model = served.write_small_model(folder / "model.safetensors", extractor=True)
     locator = Locator.load(model, cache=folder / "cache", device="cpu")
     limits = Limits(max_upload_mb=1)
-    access = access_for("127.0.0.1", port=0, token=TOKEN)
-    with (
-        served.closing(locator, folder=films, uploads=folder / "uploads", limits=limits) as page,
-        served.served(build_app(page, access)) as address,
-    ):
+    with served.closing(locator, folder=films, uploads=folder / "uploads", limits=limits) as page:
+        yield page
+
+
+@pytest.fixture(scope="module")
+def address(served_page):
+    """Where the page is served."""
+    with served.served(build_app(served_page, access_for("127.0.0.1", port=0, token=TOKEN))) as address:
         yield f"{address}/?token={TOKEN}"
 
 

@@ -291,3 +291,78 @@ def test_space_and_arrow_keys(page):
     page.get_by_label("What happens?").focus()
     page.keyboard.press("ArrowDown")  # belongs to the text
     expect(page.locator("#taken")).to_have_text("Moment 1:")
+
+
+def test_all_videos_are_searched_at_once(page):
+    page.get_by_label("Search the names of the videos").fill(".mp4")
+    page.get_by_label("What happens?").fill("the person opens a door")
+    everywhere = page.get_by_role("button", name=re.compile(r"^Search these \d+ videos"))
+    page.get_by_label("Most moments").select_option("20")
+    everywhere.click()
+    expect(page.get_by_role("progressbar", name="Work")).to_be_visible()
+    expect(page.get_by_role("status")).to_contain_text(re.compile(r"^\d+ moments in \d+ videos; the best in \w+\.mp4"))
+    searched = page.url
+    assert "all=.mp4&query=the+person" in searched
+    hits = page.get_by_role("button", name=re.compile("^Play moment"))
+    names = [re.search(r"of (\w+\.mp4)", hit.get_attribute("aria-label"))[1] for hit in hits.all()]
+    assert {"kitchen.mp4", "garden.mp4"} <= set(names)
+    scores = [float(hit.inner_text().split()[-2].replace("<", "0")) for hit in hits.all()]
+    assert scores == sorted(scores, reverse=True)
+    for name in ("kitchen.mp4", "garden.mp4"):
+        hit = hits.nth(names.index(name))
+        begun, stopped = play_and_wait(page, hit)
+        start, end = seconds(hit.get_attribute("aria-label"))
+        assert begun == pytest.approx(start, abs=0.06) and stopped == pytest.approx(end, abs=0.11)
+        expect(page.locator("#videos button[aria-current]")).to_contain_text(name)
+        assert page.evaluate("document.querySelector('video').getAttribute('aria-label')") == name
+    assert "video=" in page.url and "all=" not in page.url
+    page.goto(searched)
+    page.reload()
+    expect(page.get_by_role("status")).to_contain_text("; the best in")
+    assert page.get_by_label("Search the names of the videos").input_value() == ".mp4"
+
+
+def test_a_method_that_cannot_search_says_so(page, served_page):
+    served_page.alone = "X cannot search several videos at once: its scores are shares within one video."
+    page.reload()
+    expect(page.locator("#alone")).to_have_text(served_page.alone)
+    expect(page.get_by_role("button", name=re.compile("^Search (all|these)"))).to_have_count(0)
+    served_page.alone = ""
+
+
+@pytest.mark.parametrize("width", [1280, 360])
+def test_no_button_wraps_and_no_line_overlaps(browser, address, width):
+    context = browser.new_context(viewport={"width": width, "height": 900})
+    page = context.new_page()
+    page.goto(address)
+    choose(page, "kitchen.mp4")
+    ask(page)
+    page.evaluate(  # the longest that there are
+        """() => {
+            for (const each of document.querySelectorAll("#moments .span")) each.textContent = "1:02:05.0 - 1:12:05.0";
+            for (const each of document.querySelectorAll("#moments .score")) each.textContent = "< 0.01";
+        }"""
+    )
+    heights = page.evaluate(
+        """[...document.querySelectorAll("#moments button, #take button, #controls button, #ask button")]
+            .filter((each) => each.offsetParent).map((each) => each.getBoundingClientRect().height)"""
+    )
+    assert len(heights) > 8 and max(heights) < 56  # of one line
+    assert page.evaluate(
+        "[...document.querySelectorAll('#moments button')].every((each) => each.scrollWidth <= each.clientWidth)"
+    )
+    boxes = page.evaluate(
+        """[...document.querySelectorAll(
+            "#ask .row > *, #status, #stage, #controls > *, #moments li, #take > *, #notes",
+        )]
+            .filter((each) => each.offsetParent).map((each) => {
+                const box = each.getBoundingClientRect();
+                return [each.id || each.tagName, box.left, box.top, box.right, box.bottom];
+            })"""
+    )
+    for number, (one, left, top, right, bottom) in enumerate(boxes):
+        assert left >= 0 and right <= width, one
+        for other, *box in boxes[number + 1 :]:
+            apart = box[0] >= right - 1 or box[2] <= left + 1 or box[1] >= bottom - 1 or box[3] <= top + 1
+            assert apart, f"{one} and {other} overlap"
+    context.close()

@@ -17,7 +17,7 @@ from vmr.settings.options import Fields, options_from_sections
 @options_from_sections
 def serve(
     *,
-    videos: Annotated[Path | None, typer.Option(help="Folder of videos to offer.")] = None,
+    videos: Annotated[list[Path], typer.Option(help="Folder of videos to offer; may be given several times.")] = [],  # noqa: B006
     opened: LocatorSettings,
     listening: Listening,
     limits: Annotated[Limits, Fields("max_upload_mb", "max_uploads_mb", "max_minutes")],

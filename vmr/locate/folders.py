@@ -75,7 +75,10 @@ def refuse_search(answering: VideoAnswers) -> None:
         ConfigError: says why.
     """
     if answering.alone:
-        raise ConfigError(
-            f"{answering.title} cannot search several videos at once: {answering.alone}. Ask a video at a time, or "
-            "leave --model out."
-        )
+        raise ConfigError(f"{why_alone(answering)} Ask a video at a time, or leave --model out.")
+
+
+def why_alone(answering: VideoAnswers) -> str:
+    """Why a method cannot rank moments over videos, as a sentence; empty where it can."""
+    why = answering.alone
+    return why and f"{answering.title} cannot search several videos at once: {why}."

@@ -27,8 +27,11 @@ class Answering:
         # One thread: a question uses all cores, and two at once would be slower.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="vmr-answers")
 
-    async def ask(self, video: Video, query: str, *, top: int) -> dict[str, Any] | None:
-        """The answer as plain values; None without existing features.
+    async def ask(self, video: Video, query: str, *, top: int, across: bool = False) -> Answer | None:
+        """The answer, which calls the video by its id; None without existing features.
+
+        Args:
+            across: see `VideoAnswers.locate_all`.
 
         Raises:
             RefusedError: too many questions wait.
@@ -42,7 +45,7 @@ class Answering:
             if features is None:
                 return None
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._thread, self._answer, video, query, features, top)
+            return await loop.run_in_executor(self._thread, self._answer, video, query, features, top, across)
         finally:
             self._waiting -= 1
 
@@ -50,14 +53,13 @@ class Answering:
         """Drop the waiting questions."""
         self._thread.shutdown(wait=True, cancel_futures=True)
 
-    def _answer(self, video: Video, query: str, features: VideoFeatures, top: int) -> dict[str, Any]:
-        answer = self._locator.answer(query, features, video=video.name, top=top)
-        return plain(answer)
+    def _answer(self, video: Video, query: str, features: VideoFeatures, top: int, across: bool) -> Answer:
+        return self._locator.answer(query, features, video=video.id, top=top, across=across)
 
 
-def plain(answer: Answer) -> dict[str, Any]:
+def plain(answer: Answer, video: Video) -> dict[str, Any]:
     """An answer for the page, with a thinned curve."""
-    return {**answer.plain(), "curve": thinned(answer.curve, most=_MOST_STEPS).plain(digits=5)}
+    return {**answer.plain(), "video": video.name, "curve": thinned(answer.curve, most=_MOST_STEPS).plain(digits=5)}
 
 
 def thinned(curve: Curve, *, most: int) -> Curve:

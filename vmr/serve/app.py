@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,16 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from vmr.errors import VmrError
+from vmr.locate.folders import why_alone
 from vmr.locate.videos import VideoAnswers
-from vmr.serve.answering import Answering
+from vmr.serve.answering import Answering, plain
 from vmr.serve.cutting import Cutting
 from vmr.serve.guard import Access, Guard
 from vmr.serve.library import MEDIA_TYPES, FolderVideos, Video, existing, matching
 from vmr.serve.limits import Limits, RefusedError, for_visitors
 from vmr.serve.preparation import Preparation
 from vmr.serve.probing import Probers
+from vmr.serve.searches import Searches
 from vmr.serve.uploads import Uploads
 from vmr.storage.json_text import load_json
 
@@ -43,16 +45,18 @@ class Page:
     """Everything behind the page.
 
     Raises:
-        ConfigError: the folder does not exist.
+        ConfigError: a folder does not exist.
         ShardError: ffprobe is not installed.
     """
 
-    def __init__(self, locator: VideoAnswers, *, folder: Path | None, uploads: Path, limits: Limits) -> None:
+    def __init__(self, locator: VideoAnswers, *, folders: Sequence[Path], uploads: Path, limits: Limits) -> None:
         self.locator, self.limits = locator, limits
-        self.folder = FolderVideos(folder)
+        self.folder = FolderVideos(folders)
+        self.alone = why_alone(locator)
         self.probers = Probers()
         self.preparation = Preparation(self._prepare, most=limits.waiting_videos)
         self.answering = Answering(locator, most=limits.waiting_answers)
+        self.searches = Searches(self.answering, self.preparation, most=limits.searches)
         self.cutting = Cutting(uploads, most=limits.waiting_clips)
         self.uploads = Uploads(uploads, limits, self.probers, forget=locator.forget, busy=self.preparation.busy)
 
@@ -64,9 +68,15 @@ class Page:
         self.preparation.close()
         self.answering.close()
 
+    def _all(self) -> dict[str, Video]:
+        """All videos by their ids, uploaded ones first."""
+        return {**(self.uploads.all() if self.locator.makes_features else {}), **self.folder.all()}
+
     def _video(self, id: Any) -> Video:
-        known = self.uploads.all() if self.locator.makes_features else {}
-        return existing(known.get(str(id)) or self.folder.all().get(str(id)))
+        return existing(self._all().get(str(id)))
+
+    def _matching(self, words: str) -> list[Video]:
+        return matching(self._all(), words[: self.limits.query_chars])
 
     async def show(self, request: Request) -> Response:
         """The page itself."""
@@ -77,6 +87,7 @@ class Page:
         return JSONResponse(
             {
                 "trained": self.locator.trained,
+                "alone": self.alone,
                 "examples": list(self.locator.examples),
                 "uploads": self.locator.makes_features,
                 "upload_bytes": self.limits.upload_bytes,
@@ -87,13 +98,7 @@ class Page:
 
     async def list_videos(self, request: Request) -> Response:
         """Videos whose names contain the words of a search, uploaded ones first."""
-        words = request.query_params.get("search", "")[: self.limits.query_chars]
-
-        def found() -> list[Video]:
-            uploads = self.uploads.all() if self.locator.makes_features else {}
-            return matching({**uploads, **self.folder.all()}, words)
-
-        videos = await run_in_threadpool(found)
+        videos = await run_in_threadpool(self._matching, request.query_params.get("search", ""))
         return JSONResponse({"videos": [video.plain() for video in videos[:_LISTED]], "total": len(videos)})
 
     async def describe_video(self, request: Request) -> Response:
@@ -145,25 +150,49 @@ class Page:
 
     async def ask(self, request: Request) -> Response:
         """An answer; or 202 with the job that first makes the features."""
-        body = await _json(request, silence_sec=self.limits.silence_sec)
-        query, top = _query(body.get("query"), most=self.limits.query_chars), body.get("top", 5)
-        if not isinstance(top, int) or not 1 <= top <= self.limits.moments:
-            raise RefusedError(422, f"top: expected a number from 1 to {self.limits.moments}.")
+        body, query, top = await self._question(request)
         video = await run_in_threadpool(self._video, body.get("video"))
         with _in_words(video):
             answer = await self.answering.ask(video, query, top=top)
         if answer is not None:
-            return JSONResponse(answer)
+            return JSONResponse(plain(answer, video))
         job = self.preparation.ask(video)
         return JSONResponse({"job": self.preparation.plain(job.id)}, 202)
 
+    async def search(self, request: Request) -> Response:
+        """Ask all videos whose names contain some words: 202 with the job."""
+        body, query, top = await self._question(request)
+        if self.alone:
+            raise RefusedError(422, f"{self.alone} Ask a video at a time.")
+        try:
+            self.locator.check(query)
+        except VmrError as error:
+            raise RefusedError(422, str(error)) from error
+        videos = await run_in_threadpool(self._matching, str(body.get("names", "")))
+        if not videos:
+            raise RefusedError(404, "No video has such a name. Search for other words.")
+        return JSONResponse({"job": self.searches.plain(self.searches.ask(videos, query, top=top))}, 202)
+
+    async def _question(self, request: Request) -> tuple[dict[str, Any], str, int]:
+        """A request's object, and the sentence and the number of moments in it."""
+        body = await _json(request, silence_sec=self.limits.silence_sec)
+        query, top = _query(body.get("query"), most=self.limits.query_chars), body.get("top", 5)
+        if not isinstance(top, int) or not 1 <= top <= self.limits.moments:
+            raise RefusedError(422, f"top: expected a number from 1 to {self.limits.moments}.")
+        return body, query, top
+
+    def _jobs(self, id: str) -> Searches | Preparation:
+        return self.searches if id in self.searches else self.preparation
+
     async def show_job(self, request: Request) -> Response:
         """The progress of a job."""
-        return JSONResponse(self.preparation.plain(request.path_params["id"]))
+        id = request.path_params["id"]
+        return JSONResponse(self._jobs(id).plain(id))
 
     async def stop_job(self, request: Request) -> Response:
         """Stop waiting for a job."""
-        self.preparation.stop(request.path_params["id"])
+        id = request.path_params["id"]
+        self._jobs(id).stop(id)
         return JSONResponse({})
 
 
@@ -173,6 +202,7 @@ def build_app(page: Page, access: Access) -> ASGIApp:
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         yield
+        page.searches.close()
         await run_in_threadpool(page.close)
 
     app = Starlette(
@@ -188,6 +218,7 @@ def build_app(page: Page, access: Access) -> ASGIApp:
             Route("/api/videos/{id}/moment", page.cut_moment),
             Route("/api/videos/{id}/features", page.prepare_video, methods=["POST"]),
             Route("/api/ask", page.ask, methods=["POST"]),
+            Route("/api/search", page.search, methods=["POST"]),
             Route("/api/jobs/{id}", page.show_job),
             Route("/api/jobs/{id}", page.stop_job, methods=["DELETE"]),
         ],

@@ -10,7 +10,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,32 +85,41 @@ def shown_name(name: str) -> str:
 
 
 class FolderVideos:
-    """The videos of a folder and its subfolders, scanned again every few seconds. Safe to use from threads.
+    """The videos of folders and their subfolders, scanned again every few seconds. Safe to use from threads.
+
+    The names of several folders stand before those of their videos.
 
     Raises:
-        ConfigError: the folder does not exist.
+        ConfigError: a folder does not exist, or two have the same name.
     """
 
-    def __init__(self, folder: Path | None) -> None:
-        if folder is not None and not folder.is_dir():
-            raise ConfigError(f"--videos {folder}: there is no such folder. Name an existing one.")
-        self._folder = folder
+    def __init__(self, folders: Sequence[Path]) -> None:
+        for folder in folders:
+            if not folder.is_dir():
+                raise ConfigError(f"--videos {folder}: there is no such folder. Name an existing one.")
+        names = [folder.resolve().name for folder in folders]
+        for name in names:
+            if names.count(name) > 1:
+                raise ConfigError(f"--videos: two folders are called {name}. Rename one, or name the folder of both.")
+        before = [f"{name}/" for name in names] if len(names) > 1 else [""] * len(names)
+        self._folders = dict(zip(before, folders, strict=True))
         self._lock = threading.Lock()
-        self._found: dict[str, Video] | None = None if folder is not None else {}
+        self._found: dict[str, Video] | None = None
         self._scan_at = 0.0
 
     def all(self) -> dict[str, Video]:
         """By id, in the order of their names."""
         found = self._found
-        if self._folder is None or (found is not None and time.monotonic() < self._scan_at):
-            return found or {}
+        if found is not None and time.monotonic() < self._scan_at:
+            return found
         # One thread scans; after the first scan, the others use the last result instead of waiting for a slow disk.
         if not self._lock.acquire(blocking=found is None):
             return found or {}
         try:
             begin = time.monotonic()
             if self._found is None or begin >= self._scan_at:
-                videos = sorted(_scan(self._folder), key=lambda video: (video.name.casefold(), video.id))
+                scanned = [video for before, folder in self._folders.items() for video in _scan(folder, before)]
+                videos = sorted(scanned, key=lambda video: (video.name.casefold(), video.id))
                 self._found = {video.id: video for video in videos}
                 end = time.monotonic()
                 self._scan_at = end + max(_RESCAN_SEC, _SCAN_SHARE * (end - begin))
@@ -136,8 +145,11 @@ def existing(video: Video | None) -> Video:
     return video
 
 
-def _scan(folder: Path) -> Iterator[Video]:
-    """The videos of a folder. Links that lead out of it are left out: whoever may write a link would show any file."""
+def _scan(folder: Path, before: str) -> Iterator[Video]:
+    """The videos of a folder, with what stands before their names.
+
+    Links that lead out of it are left out: whoever may write a link would show any file.
+    """
     root = folder.resolve()
     for parent, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
@@ -148,5 +160,5 @@ def _scan(folder: Path) -> Iterator[Video]:
             if not path.resolve().is_relative_to(root):
                 log.debug("%s: left out, since it leads out of %s", path, folder)
                 continue
-            relative = path.relative_to(folder).as_posix()
-            yield Video(video_id(os.fsencode(relative)), shown_name(relative), path, path.stat().st_size)
+            name = f"{before}{path.relative_to(folder).as_posix()}"
+            yield Video(video_id(os.fsencode(name)), shown_name(name), path, path.stat().st_size)

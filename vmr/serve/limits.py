@@ -21,6 +21,7 @@ class Limits(Section):
     moments: Annotated[int, Field(description="Of an answer.")] = 20
     waiting_answers: Annotated[int, Field(description="Questions that may wait at once.")] = 256
     waiting_videos: Annotated[int, Field(description="Videos that may wait at once for their features.")] = 16
+    searches: Annotated[int, Field(description="Searches of all videos that may be at work at once.")] = 4
     waiting_clips: Annotated[int, Field(description="Moments that may wait at once to be cut out.")] = 4
     uploads_at_once: Annotated[int, Field(description="Uploads that may run at once.")] = 4
     silence_sec: Annotated[float, Field(description="Longest time in which an upload sends nothing.")] = 30.0

@@ -6,7 +6,7 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -29,7 +29,7 @@ _TOKEN_CHARS = 16
 
 def serve(
     *,
-    videos: Path | None,
+    videos: Sequence[Path],
     opened: LocatorSettings,
     listening: Listening,
     limits: Limits,
@@ -41,7 +41,7 @@ def serve(
         announce: receives the address once the server can be reached.
 
     Raises:
-        ConfigError: the address cannot be used, the token is too short, or the folder does not exist.
+        ConfigError: the address cannot be used, the token is too short, or a folder does not exist.
         CheckpointError, FeatureError: see `open_answers`.
     """
     host, token = listening.host, listening.token
@@ -54,7 +54,7 @@ def serve(
     try:
         locator = open_answers(opened)
         folder = (opened.cache or default_cache()) / "uploads"
-        page = Page(locator, folder=videos, uploads=folder, limits=limits)
+        page = Page(locator, folders=videos, uploads=folder, limits=limits)
         found = bound.getsockname()[1]
         app = build_app(page, access_for(host, port=found, token=token, names=listening.allow_host))
         config = uvicorn.Config(

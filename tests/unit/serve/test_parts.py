@@ -21,14 +21,14 @@ def test_ids_are_those_of_names_and_names_can_be_anything(tmp_path):
     (tmp_path / ".private").mkdir()
     for name in (".hidden.mp4", ".private/c.mp4"):
         (tmp_path / name).write_bytes(b"x")
-    videos = FolderVideos(tmp_path).all()
+    videos = FolderVideos([tmp_path]).all()
     assert sorted(video.name for video in videos.values()) == ["b.mp4", "caf\ufffd.mp4"]
     assert all(len(id) == 24 and int(id, 16) >= 0 for id in videos)
     (tmp_path / "b.mp4").write_bytes(b"another content")
-    assert list(FolderVideos(tmp_path).all()) == list(videos)
-    assert FolderVideos(None).all() == {}
+    assert list(FolderVideos([tmp_path]).all()) == list(videos)
+    assert FolderVideos([]).all() == {}
     with pytest.raises(ConfigError, match="no such folder"):
-        FolderVideos(tmp_path / "none")
+        FolderVideos([tmp_path / "none"])
 
 
 def test_links_that_lead_out_of_the_folder_are_left_out(tmp_path):
@@ -44,13 +44,26 @@ def test_links_that_lead_out_of_the_folder_are_left_out(tmp_path):
     named = tmp_path / "link"  # the folder itself may be one
     named.symlink_to("videos")
     for folder in (tmp_path / "videos", named):
-        assert [video.name for video in FolderVideos(folder).all().values()] == ["in.mp4", "sub/own.mp4"]
+        assert [video.name for video in FolderVideos([folder]).all().values()] == ["in.mp4", "sub/own.mp4"]
+
+
+def test_several_folders_stand_before_the_names_of_their_videos(tmp_path):
+    for name in ("a/films", "b/films", "b/clips"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "x.mp4").write_bytes(b"x")
+    videos = FolderVideos([tmp_path / "a/films", tmp_path / "b/clips"]).all()
+    assert [(video.name, video.path) for video in videos.values()] == [
+        ("clips/x.mp4", tmp_path / "b/clips/x.mp4"),
+        ("films/x.mp4", tmp_path / "a/films/x.mp4"),
+    ]
+    with pytest.raises(ConfigError, match="two folders are called films"):
+        FolderVideos([tmp_path / "a/films", tmp_path / "b/films"])
 
 
 def test_new_videos_are_seen_after_a_while(tmp_path, monkeypatch):
     now = [0.0]
     monkeypatch.setattr("vmr.serve.library.time.monotonic", lambda: now[0])
-    videos = FolderVideos(tmp_path)
+    videos = FolderVideos([tmp_path])
     assert videos.all() == {}
     (tmp_path / "new.mp4").write_bytes(b"x")
     assert videos.all() == {}
@@ -60,11 +73,11 @@ def test_new_videos_are_seen_after_a_while(tmp_path, monkeypatch):
 
 def test_a_slow_folder_holds_up_only_the_first(tmp_path, monkeypatch):
     (tmp_path / "a.mp4").write_bytes(b"x")
-    videos = FolderVideos(tmp_path)
+    videos = FolderVideos([tmp_path])
     known = videos.all()
     looking, gate = threading.Event(), threading.Event()
 
-    def slowly(folder):
+    def slowly(folder, before):
         looking.set()
         assert gate.wait(20)
         return []

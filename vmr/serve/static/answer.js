@@ -12,7 +12,7 @@ let told = () => {};
 
 player.onMomentEnd(() => current(-1));
 
-// Called when a moment is played.
+// Called with a moment before it is played.
 export function onMoment(callback) {
   told = callback;
 }
@@ -45,36 +45,43 @@ export function clearAnswer() {
 }
 
 // Buttons for the moments of an answer, its curve, and what else there is to say; returns the sentence for the status line.
-// The player goes to the moment of a time such as "1.5-4.0", where there is one, else to the best.
+// The player goes to the moment of a time such as "1.5-4.0", where there is one, else to the best. The moments of a search
+// of many videos name theirs, and there is no curve.
 export function showAnswer(found, { trained }, at = null) {
-  player.knowLength(found.duration_sec);
-  const duration = player.duration() || found.duration_sec;
-  element("moments").replaceChildren(...found.moments.map((moment, number) => momentButton(moment, number)));
-  drawStrip(found, duration);
-  element("answer").hidden = false;
   answer = found;
+  clearStrip();
+  if (found.curve) {
+    player.knowLength(found.duration_sec);
+    drawStrip(found, player.duration() || found.duration_sec);
+  }
+  element("moments").replaceChildren(...found.moments.map((moment, number) => momentButton(moment, number)));
+  element("answer").hidden = false;
   element("take").hidden = !found.moments.length;
-  const notes = [];
-  const taken = found.matched.map(({ action, probability }) => `${action} (${shownScore(probability)})`);
-  if (taken.length && !found.refused) notes.push(`Taken for: ${taken.join(", ")}.`);
-  if (found.unknown_words.length) notes.push(`Words without a meaning to this model: ${found.unknown_words.join(", ")}.`);
-  if (found.left_out_words.length) notes.push(`Too long; left out: ${found.left_out_words.join(" ")}.`);
-  if (!trained) notes.push("This model was not trained: its answers are chance.");
-  if (found.learned_from) notes.push(`Learned from ${found.learned_from}.`);
-  if (found.unseen_words?.length) notes.push(`Never saw there: ${found.unseen_words.join(", ")}.`);
-  notes.push(
-    found.confidence === null
-      ? `Answered by ${found.method}. Scores rank the moments of one answer; they are no confidence.`
-      : `Answered by ${found.method}. A score is the mean probability of these actions in the moment.`,
-  );
-  element("notes").textContent = notes.join(" ");
-  const best = found.moments[0];
-  const count = found.moments.length === 1 ? "One moment" : `${found.moments.length} moments`;
-  if (!best) return found.refused ? `Refused: ${found.refused}.` : "No moment was found.";
+  element("notes").textContent = notes(found, trained).join(" ");
+  if (!found.moments.length) return found.refused ? `Refused: ${found.refused}.` : "No moment was found.";
   pick(Math.max(found.moments.findIndex((moment) => timesOf(moment) === at), 0));
   player.jump(found.moments[picked].start_sec);
   markLane(picked);
-  return `${count}; the best from ${clock(best.start_sec)} to ${clock(best.end_sec)}.`;
+  const [{ start_sec, end_sec, video }] = found.moments;
+  const count = found.moments.length === 1 ? "One moment" : `${found.moments.length} moments`;
+  const where = video ? ` in ${found.videos} videos; the best in ${video.name},` : "; the best";
+  return `${count}${where} from ${clock(start_sec)} to ${clock(end_sec)}.`;
+}
+
+function notes(found, trained) {
+  const told = [];
+  const taken = found.matched.map(({ action, probability }) => `${action} (${shownScore(probability)})`);
+  if (taken.length && !found.refused) told.push(`Taken for: ${taken.join(", ")}.`);
+  if (found.unknown_words?.length) told.push(`Words without a meaning to this model: ${found.unknown_words.join(", ")}.`);
+  if (found.left_out_words?.length) told.push(`Too long; left out: ${found.left_out_words.join(" ")}.`);
+  if (!trained) told.push("This model was not trained: its answers are chance.");
+  if (found.learned_from) told.push(`Learned from ${found.learned_from}.`);
+  if (found.unseen_words?.length) told.push(`Never saw there: ${found.unseen_words.join(", ")}.`);
+  told.push(`Answered by ${found.method}.`);
+  if (taken.length) told.push("A score is the mean probability of these actions in the moment.");
+  else told.push("Scores rank the moments of one answer; they are no confidence.");
+  if (found.failed?.length) told.push(`${found.left_out} videos cannot be used: ${found.failed.join(" ")}`);
+  return told;
 }
 
 function momentButton(moment, number) {
@@ -83,32 +90,32 @@ function momentButton(moment, number) {
   button.type = "button";
   const score = shownScore(moment.score);
   const span = `${clock(moment.start_sec)} – ${clock(moment.end_sec)}`;
-  const parts = [
-    ["rank", String(number + 1)],
-    ["span", span],
-    ["score", score],
-  ].map(([name, text]) => {
-    const part = document.createElement("span");
-    part.className = name;
-    part.textContent = text;
-    return part;
-  });
+  const parts = [text("rank", String(number + 1)), text("span", span), text("score", score)];
+  if (moment.video) parts.push(text("name", moment.video.name));
   const meter = document.createElement("i");
   meter.style.width = `${100 * Math.min(moment.score, 1)}%`;
   button.append(...parts, meter);
+  const of = moment.video ? ` of ${moment.video.name}` : "";
   button.setAttribute(
     "aria-label",
-    `Play moment ${number + 1}: ${clock(moment.start_sec)} to ${clock(moment.end_sec)}, score ${score}`,
+    `Play moment ${number + 1}: ${clock(moment.start_sec)} to ${clock(moment.end_sec)}${of}, score ${score}`,
   );
   button.addEventListener("click", (event) => {
     if (event.detail) button.blur(); // of a mouse: the space bar belongs to the player then
     pick(number);
-    told();
+    told(moment);
     current(number);
     player.playMoment(moment.start_sec, moment.end_sec);
   });
   item.append(button);
   return item;
+}
+
+function text(name, words) {
+  const part = document.createElement("span");
+  part.className = name;
+  part.textContent = words;
+  return part;
 }
 
 function current(number) {

@@ -14,7 +14,6 @@ const PHASES = {
   features: "Watching the video",
 };
 const UNITS = { decoding: "frames", features: "steps" };
-const MOMENTS = 5;
 const element = (id) => document.getElementById(id);
 
 let facts = { uploads: false, endings: [], upload_bytes: 0 };
@@ -87,11 +86,18 @@ function leave() {
   complain(null);
 }
 
-function choose(video) {
-  leave();
+// In the player, unless it is there already.
+function open(video) {
+  if (chosen?.id === video.id) return;
   chosen = video;
   markVideo(video.id);
   player.show(`/media/${video.id}`, video.name);
+}
+
+function choose(video) {
+  leave();
+  chosen = null;
+  open(video);
   remember({ video: video.id });
   say(`${video.name} is chosen.`);
 }
@@ -142,22 +148,30 @@ async function prepare(video, signal) {
 
 async function wait(begun, signal) {
   job = begun.id;
+  await follow(begun, signal, ({ before, what, done, total }) => {
+    const others = before === 1 ? "one video" : `${before} videos`;
+    say(before ? `Waiting for ${others} before this one` : (PHASES[what] ?? what));
+    showWork(done, total, total ? `${done} of ${total} ${UNITS[what] ?? ""}` : "");
+  });
+  job = null;
+}
+
+// A job on the server, told again and again until it ends.
+async function follow(begun, signal, tell) {
   let state = begun;
   for (let delay = 150; ["waiting", "running"].includes(state.state); delay = Math.min(1.3 * delay, 1500)) {
-    const others = state.before === 1 ? "one video" : `${state.before} videos`;
-    say(state.before ? `Waiting for ${others} before this one` : (PHASES[state.what] ?? state.what));
-    showWork(state.done, state.total, state.total ? `${state.done} of ${state.total} ${UNITS[state.what] ?? ""}` : "");
+    tell(state);
     await pause(delay, signal);
-    state = await request(`/api/jobs/${job}`, { signal });
+    state = await request(`/api/jobs/${begun.id}`, { signal });
   }
-  job = null;
   if (state.state === "failed") throw new Error(state.error);
   if (state.state === "stopped") throw new DOMException("stopped", "AbortError");
+  return state;
 }
 
 async function answer(signal) {
   for (;;) {
-    const asked = { video: chosen.id, query: question, top: MOMENTS }; // another question may come meanwhile
+    const asked = { video: chosen.id, query: question, top: Number(element("top").value) }; // another question may come meanwhile
     const found = await request("/api/ask", { method: "POST", json: asked, signal });
     if (!found.job) {
       question = null;
@@ -168,6 +182,23 @@ async function answer(signal) {
     }
     await wait(found.job, signal);
   }
+}
+
+// All videos whose names have the words of the box above the list.
+async function search(query, names, signal) {
+  const { job } = await request("/api/search", {
+    method: "POST",
+    json: { query, names, top: Number(element("top").value) },
+    signal,
+  });
+  signal.addEventListener("abort", () => request(`/api/jobs/${job.id}`, { method: "DELETE" }).catch(complain));
+  const { found } = await follow(job, signal, ({ number, videos, name, what = "", done = 0, total = 0 }) => {
+    say(`${name}: ${PHASES[what] ?? "Looking for it"}`);
+    showWork(number + (what === "features" ? done / total : 0), videos, `${number} of ${videos} videos`);
+  });
+  if (found.moments.length) open(found.moments[0].video);
+  say(showAnswer(found, facts));
+  remember({ all: names, query });
 }
 
 async function explain() {
@@ -201,6 +232,18 @@ element("ask").addEventListener("submit", (event) => {
   say("Looking for it");
   void work((signal) => answer(signal));
 });
+function searchAll(names) {
+  const query = element("sentence").value.trim();
+  if (!query) {
+    complain(new Error("Say in a sentence what is to be found."));
+    return;
+  }
+  leave();
+  say("Looking for it");
+  void work((signal) => search(query, names, signal));
+}
+
+element("search-all").addEventListener("click", () => searchAll(element("search").value.trim()));
 element("stop").addEventListener("click", () => {
   const stopped = job;
   leave();
@@ -235,8 +278,9 @@ async function copy(text, what) {
   }
 }
 
-onMoment(() => {
+onMoment(({ video }) => {
   const { query, times } = pickedMoment();
+  if (video) open(video);
   remember({ video: chosen.id, query, t: times });
 });
 element("copy").addEventListener("click", () => {
@@ -286,11 +330,16 @@ function offerExamples(sentences) {
 // What the address names is opened and asked again.
 async function reopen() {
   const kept = new URLSearchParams(location.hash.slice(1));
+  element("sentence").value = kept.get("query") ?? element("sentence").value;
+  if (kept.has("all")) {
+    element("search").value = kept.get("all");
+    await refresh();
+    searchAll(kept.get("all"));
+  }
   if (!kept.has("video")) return;
   choose(await request(`/api/videos/${encodeURIComponent(kept.get("video"))}`));
   if (!kept.has("query")) return;
   wanted = kept.get("t");
-  element("sentence").value = kept.get("query");
   element("ask").requestSubmit();
 }
 
@@ -303,6 +352,9 @@ async function begin() {
   element("upload").hidden = !facts.uploads;
   element("upload-limit").textContent = `Up to ${megabytes(facts.upload_bytes)}. Everybody who can open this page sees it.`;
   offerExamples(facts.examples);
+  element("search-all").hidden = Boolean(facts.alone);
+  element("alone").hidden = !facts.alone;
+  element("alone").textContent = facts.alone;
   await listVideos(handlers);
   await reopen();
 }

@@ -14,6 +14,8 @@ export async function listVideos({ choose, remove }) {
   const found = await request(`/api/videos?search=${encodeURIComponent(words)}`);
   if (turn !== shown) return;
   element("videos").replaceChildren(...found.videos.map((video) => row(video, choose, remove)));
+  element("search-all").disabled = !found.total;
+  element("search-all").textContent = `Search ${words ? "these" : "all"} ${found.total} videos`;
   const more = element("more");
   more.hidden = found.total > 0 && found.total === found.videos.length;
   more.textContent = found.total
