@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vmr.cli.groups import DATA, STAGES, Dataset, Manifests, Moments, Output, TrainSplit, app
-from vmr.config.sections import QuerySettings, VideoSettings
-from vmr.settings.options import Fields, options_from_sections
+from vmr.cli.groups import DATA, STAGES, Dataset, Manifests, Moments, Output, TrainSplit, app, command_from_sections
+
+if TYPE_CHECKING:
+    from vmr.cli.sections import Fields, QuerySettings, VideoSettings
 
 
 @app.command(rich_help_panel=DATA)
@@ -48,8 +49,7 @@ def doctor(
         raise typer.Exit(1)
 
 
-@app.command(rich_help_panel=STAGES)
-@options_from_sections
+@command_from_sections(app, rich_help_panel=STAGES)
 def check_dataset(
     *,
     moments: Moments,

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vmr.cli.groups import STAGES, Coverage, Manifests, Moments, Output, TrainSplit, app, features_app, per_shard
-from vmr.config.extractors import ExtractorName
-from vmr.config.feature_sections import ExtractorSettings, ImportSettings, ReductionSettings
-from vmr.settings.options import Fields, options_from_sections
+from vmr.cli.groups import (
+    STAGES,
+    Coverage,
+    Manifests,
+    Moments,
+    Output,
+    TrainSplit,
+    app,
+    command_from_sections,
+    features_app,
+    per_shard,
+)
+
+if TYPE_CHECKING:
+    from vmr.cli.sections import ExtractorName, ExtractorSettings, Fields, ImportSettings, ReductionSettings
 
 
-@app.command(rich_help_panel=STAGES)
-@options_from_sections
+@command_from_sections(app, rich_help_panel=STAGES)
 def extract(
     *,
     frames: Annotated[Path, typer.Option(help="Frame store of the shard.")],
@@ -45,8 +55,7 @@ def extract(
     )
 
 
-@app.command(rich_help_panel=STAGES)
-@options_from_sections
+@command_from_sections(app, rich_help_panel=STAGES)
 def merge_features(
     *,
     shards: Annotated[list[Path], per_shard(help="Feature files of the shards.")],
@@ -92,8 +101,7 @@ def features_diff(
     typer.echo(features_diff(first, second).to_string(index=False))
 
 
-@features_app.command("import")
-@options_from_sections
+@command_from_sections(features_app, "import")
 def import_features(
     settings: Annotated[ImportSettings, Fields(argument="source")],
     *,

@@ -6,12 +6,12 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from vmr import __version__
 from vmr.errors import ConfigError, VmrError, without_controls
@@ -56,6 +56,41 @@ class _Commands(TyperGroup):
                 err=True,
             )
             raise typer.Exit(1) from error
+
+
+class _FromSections(TyperCommand):
+    """Makes its options when it is called: sections of settings take as long to load as the rest of `vmr --help`."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        if function := getattr(self.callback, "function", None):
+            from vmr.cli import sections
+            from vmr.settings.options import options_from_sections
+
+            alone = typer.Typer(add_completion=False)
+            alone.command()(options_from_sections(function, known=vars(sections)))
+            made = typer.main.get_command(alone)
+            self.params, self.callback = made.params, made.callback
+        return super().get_params(ctx)
+
+
+def command_from_sections(
+    group: typer.Typer, name: str | None = None, *, rich_help_panel: str | None = None
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Register a command whose options are the settings of sections, see `options_from_sections`.
+
+    Its module imports sections for type checkers only; `vmr.cli.sections` holds them when the command is called.
+    """
+
+    def register(function: Callable[..., None]) -> Callable[..., None]:
+        def later() -> None:
+            raise AssertionError("its options are made first")
+
+        later.__name__, later.__doc__ = function.__name__, function.__doc__
+        vars(later)["function"] = function
+        group.command(name, cls=_FromSections, rich_help_panel=rich_help_panel)(later)
+        return function
+
+    return register
 
 
 def _has_dash(arg: str) -> bool:

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vmr.cli.groups import USE, Output, app, is_file, is_folder, refuse_inputs
+from vmr.cli.groups import USE, Output, app, command_from_sections, is_file, is_folder, refuse_inputs
 from vmr.errors import ConfigError, FeatureError, VideoError, without_controls
-from vmr.locate.settings import Format, LocatorSettings
-from vmr.settings.options import options_from_sections
 
 if TYPE_CHECKING:
+    from vmr.cli.sections import Format, LocatorSettings
     from vmr.locate.answers import Answer, Search
     from vmr.locate.extraction import Progress
 
@@ -45,8 +44,7 @@ def export(
     )
 
 
-@app.command(rich_help_panel=USE)
-@options_from_sections
+@command_from_sections(app, rich_help_panel=USE)
 def locate(
     things: Annotated[
         list[str], typer.Argument(metavar="VIDEO... QUERY...", help="Video files or folders, then sentences.")

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vmr.cli.groups import Manifests, Output, per_shard, report_app
-from vmr.config.sections import ReportSettings
-from vmr.data.dataset import DatasetFiles
+from vmr.cli.groups import Manifests, Output, command_from_sections, per_shard, report_app
 from vmr.names import Device
-from vmr.settings.options import assignments, options_from_sections
+from vmr.settings.assignments import assignments
+
+if TYPE_CHECKING:
+    from vmr.cli.sections import DatasetFiles, ReportSettings
 
 
-@report_app.command()
-@options_from_sections
+@command_from_sections(report_app)
 def cases(
     *,
     runs: Annotated[list[Path], typer.Option(help="Folders of evaluated runs, one a method.")],

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vmr.cli.groups import USE, app
-from vmr.locate.settings import LocatorSettings
-from vmr.serve.limits import Limits, Listening
-from vmr.settings.options import Fields, options_from_sections
+from vmr.cli.groups import USE, app, command_from_sections
+
+if TYPE_CHECKING:
+    from vmr.cli.sections import Fields, Limits, Listening, LocatorSettings
 
 
-@app.command(rich_help_panel=USE)
-@options_from_sections
+@command_from_sections(app, rich_help_panel=USE)
 def serve(
     *,
     videos: Annotated[list[Path], typer.Option(help="Folder of videos to offer; may be given several times.")] = [],  # noqa: B006

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vmr.cli.groups import STAGES, Moments, app
-from vmr.config import Recipe
+from vmr.cli.groups import STAGES, Moments, app, command_from_sections
 from vmr.errors import ConfigError
-from vmr.settings.options import assignments, options_from_sections
+from vmr.settings.assignments import assignments
+
+if TYPE_CHECKING:
+    from vmr.cli.sections import Recipe
 
 
-@app.command(rich_help_panel=STAGES)
-@options_from_sections
+@command_from_sections(app, rich_help_panel=STAGES)
 def simulate(
     *,
     moments: Moments,

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vmr.cli.groups import STAGES, Manifests, Moments, Output, app
-from vmr.config.sections import EvaluationSettings, ModelSettings, QuerySettings, TrainingSettings
-from vmr.data.dataset import DatasetFiles
+from vmr.cli.groups import STAGES, Manifests, Moments, Output, app, command_from_sections
 from vmr.errors import ConfigError
-from vmr.methods.catalogue import ZERO_SHOT, method_named
-from vmr.methods.entry import MethodSettings
 from vmr.names import Device
+from vmr.settings.assignments import assignments
 
-# Not inside the commands: the digest of a stage's code counts, of what a module imports at its top, only what is used.
-from vmr.settings.checks import validated
-from vmr.settings.options import Fields, assignments, options_from_sections
+if TYPE_CHECKING:
+    from vmr.cli.sections import (
+        DatasetFiles,
+        EvaluationSettings,
+        Fields,
+        ModelSettings,
+        QuerySettings,
+        TrainingSettings,
+    )
+    from vmr.methods.entry import MethodSettings
 
 
-@app.command(rich_help_panel=STAGES)
-@options_from_sections
+@command_from_sections(app, rich_help_panel=STAGES)
 def embed_queries(
     *,
     moments: Moments,
@@ -43,6 +46,8 @@ def embed_queries(
 
 
 def _method(name: str) -> str:
+    from vmr.methods.catalogue import method_named
+
     try:
         return method_named(name).name
     except ConfigError as error:
@@ -55,6 +60,9 @@ def own_settings(method: str, entries: list[str]) -> MethodSettings:
     Raises:
         ConfigError: an entry is no setting of the method, or has no value that it may have.
     """
+    from vmr.methods.catalogue import method_named
+    from vmr.settings.checks import validated
+
     values = {name: _value(text) for name, text in assignments(entries, "--set").items()}
     return validated(method_named(method).settings, values, "vmr train --set")
 
@@ -66,8 +74,7 @@ def _value(text: str) -> Any:
         return text
 
 
-@app.command(rich_help_panel=STAGES)
-@options_from_sections
+@command_from_sections(app, rich_help_panel=STAGES)
 def train(
     *,
     files: DatasetFiles,
@@ -124,6 +131,7 @@ def zero_shot(
 ) -> None:
     """Answer by the actions of Kinetics, without training, and score the answers."""
     from vmr.evaluation.evaluate import evaluate_predictions
+    from vmr.methods.catalogue import ZERO_SHOT
     from vmr.zero_shot.predict import predict_actions
 
     predict_actions(
@@ -147,8 +155,7 @@ def zero_shot(
     )
 
 
-@app.command(rich_help_panel=STAGES)
-@options_from_sections
+@command_from_sections(app, rich_help_panel=STAGES)
 def evaluate_run(
     *,
     run: Annotated[Path, typer.Option(help="Folder of the run.")],

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vmr.cli.groups import STAGES, Moments, Output, app
-from vmr.config import RenderSettings
-from vmr.config.sections import VideoSettings
+from vmr.cli.groups import STAGES, Moments, Output, app, command_from_sections
 from vmr.errors import ConfigError
 from vmr.names import AnnotationFormat
-from vmr.settings.options import Fields, assignment, options_from_sections
+from vmr.settings.assignments import assignment
+
+if TYPE_CHECKING:
+    from vmr.cli.sections import Fields, RenderSettings, VideoSettings
 
 Workers = Annotated[int, typer.Option(min=1, max=1024, help="Videos at the same time.")]
 
 
-@app.command(rich_help_panel=STAGES)
-@options_from_sections
+@command_from_sections(app, rich_help_panel=STAGES)
 def render_demo(
     *,
     output: Annotated[Path, typer.Option(help="Folder of the dataset.")],
@@ -71,8 +71,7 @@ def parse_annotations(
     )
 
 
-@app.command(rich_help_panel=STAGES)
-@options_from_sections
+@command_from_sections(app, rich_help_panel=STAGES)
 def probe_videos(
     *,
     moments: Moments,
@@ -100,8 +99,7 @@ def probe_videos(
     )
 
 
-@app.command(rich_help_panel=STAGES)
-@options_from_sections
+@command_from_sections(app, rich_help_panel=STAGES)
 def decode_frames(
     *,
     manifest: Annotated[Path, typer.Option(help="Manifest of the shard.")],

@@ -1,20 +1,23 @@
 """Arrays in files of other people: nothing in them is trusted. `foreign_sources` finds the files of a video."""
 
+from __future__ import annotations
+
 import pickle
 import tokenize
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
-import torch
 from jaxtyping import Float
 from safetensors import SafetensorError
-from safetensors.torch import load_file as load_safetensors
 
 from vmr.errors import FeatureError
+
+if TYPE_CHECKING:
+    import torch
 
 SUFFIXES = (".npy", ".npz", ".pt", ".pth", ".safetensors")
 # Of several arrays with two axes in one file or group, the one called so is taken.
@@ -59,8 +62,12 @@ def content_of(path: Path) -> object:
     suffix = path.suffix.lower()
     if suffix == ".safetensors":
         refuse_large(path.stat().st_size)
-        return {name: _of_tensor(own) for name, own in load_safetensors(path).items()}
+        from safetensors.torch import load_file
+
+        return {name: _of_tensor(own) for name, own in load_file(path).items()}
     if suffix in (".pt", ".pth"):
+        import torch
+
         try:
             value = torch.load(path, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:

@@ -1,16 +1,17 @@
 """The stage `merge_features`: shards of a dataset as one file, by links; or projected by a PCA."""
 
+from __future__ import annotations
+
 import json
 import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
 import pandas as pd
-import torch
 from jaxtyping import Float32
 from tqdm import tqdm
 
@@ -19,12 +20,14 @@ from vmr.config.feature_sections import ReductionSettings
 from vmr.errors import FeatureError
 from vmr.features.pca import Pca, PcaFitter, read_pca
 from vmr.features.store import END, FEATURES, GROUPS, START, FeatureStore
-from vmr.machine.devices import choose_device
 from vmr.storage.checksums import seal_file
 from vmr.storage.files import atomic_path, sha256_file, writing
 from vmr.storage.hdf5 import new_hdf5
 from vmr.storage.provenance import library_versions, only_machine, without_machine
 from vmr.storage.records import read_table
+
+if TYPE_CHECKING:
+    import torch
 
 log = logging.getLogger(__name__)
 
@@ -105,6 +108,8 @@ def merge_features(
         if pca is None:
             _link(file, owner, folder=output.parent)
         else:
+            from vmr.machine.devices import choose_device  # and torch, which links need not wait for
+
             _project(file, owner, pca, training, device=choose_device(reduction.device))
         seal_file(file)
     log.info("%s: %d videos with features; %s", output, len(steps), rows["status"].value_counts().to_dict())

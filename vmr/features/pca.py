@@ -1,18 +1,23 @@
 """Principal components in bounded memory: exact, one pass, order of the videos irrelevant but for rounding."""
 
+from __future__ import annotations
+
 import logging
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
-import torch
 from jaxtyping import Float, Float32, Float64
 
 from vmr.errors import FeatureError
 from vmr.features.foreign_files import ARRAY_ERRORS, own, own_array, refuse_large
+
+if TYPE_CHECKING:
+    import torch
 
 log = logging.getLogger(__name__)
 
@@ -23,12 +28,12 @@ _ARRAYS = ("mean", "components", "explained_variance")
 class Pca:
     """A fitted projection."""
 
-    mean: Float64[np.ndarray, "D"]
+    mean: Float64[np.ndarray, D]
     # orthonormal rows, by falling variance; the largest entry of each is positive, so that equal samples give equal
     # signs
     components: Float64[np.ndarray, "K D"]
     # variance of the samples along each component (n - 1 in the denominator)
-    explained_variance: Float64[np.ndarray, "K"]
+    explained_variance: Float64[np.ndarray, K]
     total_variance: float  # sum of the variances of all input dimensions
     samples: int  # number of feature vectors that it was fitted on
 
@@ -44,6 +49,8 @@ class Pca:
 
         The function raises FeatureError for vectors of another length.
         """
+        import torch
+
         mean, components = (torch.from_numpy(array).to(device) for array in (self.mean, self.components))
 
         def project(features: Float[np.ndarray, "N D"]) -> Float32[np.ndarray, "N K"]:

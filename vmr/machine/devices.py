@@ -10,7 +10,6 @@ from __future__ import annotations
 import atexit
 import logging
 import os
-import re
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -21,6 +20,7 @@ from typing import Any
 import torch
 
 from vmr.errors import ConfigError
+from vmr.machine.card_log import CARD_USED
 from vmr.storage.locks import try_lock
 
 log = logging.getLogger(__name__)
@@ -118,19 +118,11 @@ def claim_card(cards: Mapping[int, str], *, folder: Path) -> int:
         time.sleep(_LOOK_AGAIN_SEC)
 
 
-def cards_used(text: str) -> list[tuple[float, float]]:
-    """For each process, seconds for which it held a card and the most MiB in use, from the lines of a log that
-    `claim_device` causes at its end.
-    """
-    found = re.finditer(r"a card was held for (?P<seconds>[\d.]+) s, with at most (?P<memory>[\d.]+) MiB in use", text)
-    return [(float(use["seconds"]), float(use["memory"])) for use in found]
-
-
 def _log_use(device: torch.device, begin: float) -> None:
     if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # the process ended before it computed anything
         return
     memory = torch.cuda.max_memory_reserved(device) / 2**20
-    log.info("a card was held for %.1f s, with at most %.0f MiB in use", time.monotonic() - begin, memory)
+    log.info(CARD_USED, time.monotonic() - begin, memory)
 
 
 def release_cards() -> None:

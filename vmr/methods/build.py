@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from vmr.methods.catalogue import METHODS, method_named
 from vmr.model.network import MomentNetwork
@@ -52,7 +53,7 @@ def network_with_weights(sizes: Mapping[str, Any], weights: Mapping[str, Tensor]
     if sizes["method"] not in METHODS:
         raise ValueError(f"method is {sizes['method']!r}; expected one of {', '.join(METHODS)}")
     # On the meta device first, where sizes take no memory: a file may claim any.
-    with torch.device("meta"):
+    with torch.device("meta"), _Undrawn():
         shapes = {name: tensor.shape for name, tensor in build_network(**sizes).state_dict().items()}
     if wrong := sorted(
         name for name in {*shapes, *weights} if name not in weights or weights[name].shape != shapes.get(name)
@@ -61,6 +62,15 @@ def network_with_weights(sizes: Mapping[str, Any], weights: Mapping[str, Tensor]
     network = build_network(**sizes)
     network.load_state_dict(dict(weights))
     return network
+
+
+class _Undrawn(TorchFunctionMode):
+    """Draws no normal weights: on the meta device they hold nothing, and would load torch's compiler, for 1.5 s."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__name__", "") == "normal_":
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **(kwargs or {}))
 
 
 def _network_class(method: str) -> type[Any]:

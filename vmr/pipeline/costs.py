@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from vmr.errors import EvaluationError
-from vmr.machine.devices import cards_used
+from vmr.machine.card_log import cards_used
 from vmr.storage.files import atomic_path, numbered_files
 
 _SECONDS, _MEMORY, _CPU = "s", "max_rss", "cpu_time"

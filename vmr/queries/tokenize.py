@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,6 +23,13 @@ def tokenize(sentence: str) -> list[str]:
 
 @functools.cache
 def _english() -> Language:
-    import spacy
-
+    # thinc, spaCy's library of networks, loads torch wherever there is one, for two seconds; rules need no network.
+    hidden = "torch" not in sys.modules
+    if hidden:
+        sys.modules["torch"] = None  # type: ignore[assignment]
+    try:
+        import spacy
+    finally:
+        if hidden:
+            del sys.modules["torch"]
     return spacy.blank("en")

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 import typer
 from pydantic.fields import FieldInfo
 
-from vmr.errors import ConfigError
+from vmr.settings.assignments import assignments
 from vmr.settings.checks import validated
 from vmr.settings.section import Section
 
@@ -53,7 +53,9 @@ class Fields:
         return {name: known[name] for name in chosen}
 
 
-def options_from_sections(command: Callable[..., None]) -> Callable[..., None]:
+def options_from_sections(
+    command: Callable[..., None], *, known: Mapping[str, Any] | None = None
+) -> Callable[..., None]:
     """Give a command the settings of its sections as options, and give its function each section filled.
 
     A field may name a variable of the environment that stands in for its option, as `json_schema_extra["envvar"]`.
@@ -61,10 +63,14 @@ def options_from_sections(command: Callable[..., None]) -> Callable[..., None]:
     A parameter whose type is a section, maybe `Annotated` with `Fields`, makes an option of each setting. Its values
     are checked by the section before the function is called. So a wrong value is refused as in `config.yaml`.
 
+    Args:
+        command: the function.
+        known: what its annotations name, beside what its module does.
+
     Raises:
-        TypeError: two options have one name. This shows when the module is imported.
+        TypeError: two options have one name.
     """
-    hints = get_type_hints(command, include_extras=True)
+    hints = get_type_hints(command, localns=dict(known or {}), include_extras=True)
     sections: dict[str, tuple[type[Section], dict[str, FieldInfo]]] = {}
     parameters = [inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)]
     for parameter in inspect.signature(command).parameters.values():
@@ -158,24 +164,3 @@ def _command_name(context: Any) -> str:
         names.insert(0, context.info_name)
         context = context.parent
     return " ".join(["vmr", *names])
-
-
-def assignment(entry: str, option: str) -> tuple[str, str]:
-    """Name and value of an option of the form NAME=VALUE."""
-    name, separator, value = entry.partition("=")
-    if not separator or not name or not value:
-        raise ConfigError(f"{option} {entry}: expected NAME=VALUE.")
-    return name, value
-
-
-def assignments(entries: list[str], option: str) -> dict[str, str]:
-    """Values by name of an option of the form NAME=VALUE that is given once for each name.
-
-    Raises:
-        ConfigError: an entry has another form, or two have one name.
-    """
-    pairs = [assignment(entry, option) for entry in entries]
-    names = [name for name, _ in pairs]
-    if len(set(names)) < len(names):
-        raise ConfigError(f"{option}: a name is given twice ({', '.join(names)}). Give each once.")
-    return dict(pairs)

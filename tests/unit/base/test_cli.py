@@ -13,9 +13,40 @@ def run(*arguments):
     return CliRunner().invoke(app, list(map(str, arguments)))
 
 
-def test_help_does_not_wait_for_torch():
-    code = "import sys, vmr.cli; sys.exit(any(name in sys.modules for name in ('torch', 'pandas', 'spacy', 'h5py')))"
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+_WITHOUT_TORCH = "torch spacy"
+_LIGHT = f"{_WITHOUT_TORCH} h5py yaml tqdm vmr.config vmr.methods"
+_SPLIT, _OUT = ["--splits", "test", "--split-name", "test"], ["--output", "o"]
+_TABLE = ["--metrics", "m", "--baselines", "b"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "unwanted"),
+    [
+        (["--help"], f"{_LIGHT} pydantic pandas numpy"),
+        (["train", "--help"], f"{_WITHOUT_TORCH} pandas h5py"),
+        (["evaluate", "p.jsonl", "--annotations", "a.txt"], _LIGHT),
+        (["baselines", "--moments", "m", *_SPLIT, "--video-scores", "v", *_OUT], _WITHOUT_TORCH),
+        (["make-table", *_TABLE, "--dataset", "d", "--output-csv", "c", "--output-md", "o"], f"{_WITHOUT_TORCH} h5py"),
+        (["report", "page", "--dataset", "d", "--metrics", "m", "--table", "t", "--moments", "d=m", "--output", "o"],
+         _WITHOUT_TORCH),
+        (["merge-features", "--shards", "f", "--statuses", "s", "--moments", "m", "--output", "o", "--coverage", "c"],
+         _WITHOUT_TORCH),
+        (["check-dataset", "--moments", "m", "--report", "r", "--test-splits", "test", *_OUT], _WITHOUT_TORCH),
+        (["progress"], _WITHOUT_TORCH),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)  # fmt: skip
+def test_a_command_waits_for_no_module_that_it_does_not_need(tmp_path, arguments, unwanted):
+    code = (
+        "import sys\nfrom vmr.cli import app\n"
+        "try:\n    app(sys.argv[2:], prog_name='vmr')\n"
+        "finally:\n    print('LOADED', *set(sys.argv[1].split()) & set(sys.modules))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code, unwanted, *arguments], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert result.stdout.splitlines()[-1].split() == ["LOADED"], result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_our_errors_are_one_line_and_exit_code_1(tmp_path):

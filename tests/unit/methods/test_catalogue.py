@@ -73,6 +73,16 @@ def test_planning_does_not_import_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_a_saved_network_does_not_wait_for_the_compiler_of_torch() -> None:
+    sizes = {"method": "ci_mha", "video_dim": 6, "word_dim": 4, "max_steps": 8, "hidden": 8, "query_hidden": 4}
+    code = (
+        "import sys; from vmr.methods.build import build_network, network_with_weights\n"
+        f"sizes = {sizes | {'heads': 2, 'dropout': 0.0, 'lstm_dropout': 0.0}}\n"
+        "network_with_weights(sizes, build_network(**sizes).state_dict()); sys.exit('torch._dynamo' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 def test_an_unknown_method_names_the_nearest() -> None:
     with pytest.raises(ConfigError, match="did you mean `vslnet`"):
         method_named("vslmet")

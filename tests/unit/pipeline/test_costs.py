@@ -82,11 +82,11 @@ def test_a_dataset_without_measured_jobs_is_refused(tmp_path):
 def test_what_a_process_logs_of_its_card_is_understood(caplog, monkeypatch):
     import torch
 
-    from vmr.machine import devices
+    from vmr.machine import card_log, devices
 
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda device: 3 * 2**20)
     with caplog.at_level("INFO"):
         devices._log_use(torch.device("cuda", 0), begin=0.0)
-    ((seconds, memory),) = devices.cards_used(caplog.text)
+    ((seconds, memory),) = card_log.cards_used(caplog.text)
     assert seconds > 0 and memory == 3

@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,14 @@ def glove(tmp_path: Path) -> Path:
     path = tmp_path / "glove.txt"
     path.write_text(GLOVE, encoding="utf-8")
     return path
+
+
+def test_tokens_do_not_wait_for_torch() -> None:
+    code = (
+        "import sys; from vmr.queries.tokenize import tokenize; assert tokenize('A door.') == ['a', 'door', '.']\n"
+        "assert 'torch' not in sys.modules; import torch; torch.zeros(1)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize(
