@@ -71,7 +71,7 @@ def load_videos(
         scratch: folder of that file, which has no name and is gone with the process.
 
     Raises:
-        FeatureError: a video has features of another length, numbers that are not finite, or no times.
+        FeatureError: a video has features of another length, or unusable values (see `FeatureStore.get`).
         ShardError: the disk of `scratch` is full, or the folder cannot be written to.
     """
     wanted = sorted(set(video_ids))
@@ -96,7 +96,8 @@ def _load(
     scratch: Path | None,
 ) -> VideoSteps:
     # Reserved for the longest possible videos: memory that is never written to is never taken.
-    shape = (len(names) * max_steps + 1, store.dim if names else 0)
+    dim = store.dim if names else 0
+    shape = (len(names) * max_steps + 1, dim)
     needed = shape[0] * shape[1] * np.dtype(dtype).itemsize
     fits = needed <= (_free_bytes(device) // 2 if memory_bytes is None else memory_bytes)
     file = None if fits or scratch is None else _ScratchFile(scratch, shape, dtype)
@@ -105,11 +106,13 @@ def _load(
     digest = hashlib.blake2b(digest_size=16)
     used = 0
     for name in tqdm(names, desc="load features", disable=None):
-        features, start_sec, end_sec = _read(store, name)
-        digest.update(f"{name}\0{features.shape}\0".encode())
-        digest.update(np.ascontiguousarray(features).data)
-        digest.update(np.concatenate([start_sec, end_sec]).data)
-        features, start_sec, end_sec = pool_steps(features, start_sec, end_sec, max_steps=max_steps)
+        video = store.get(name)
+        if video.features.shape[1] != dim:
+            raise FeatureError(
+                f"video {name}: expected steps of {dim} numbers, found {video.features.shape}. Extract again."
+            )
+        digest.update(f"{name}\0{video.digest}\0".encode())
+        features, start_sec, end_sec = pool_steps(video.features, video.start_sec, video.end_sec, max_steps=max_steps)
         if dtype is np.float16 and np.abs(features).max() > _FLOAT16_LIMIT:
             raise OverflowError(f"video {name} has features beyond {_FLOAT16_LIMIT:g}")
         if file is not None:
@@ -132,28 +135,6 @@ def _load(
         end_sec=torch.from_numpy(np.concatenate([*ends, padding])),
         digest=digest.hexdigest(),
     )
-
-
-def _read(
-    store: FeatureStore, name: str
-) -> tuple[Float[np.ndarray, "N D"], Float[np.ndarray, "N"], Float[np.ndarray, "N"]]:
-    video = store.get(name)
-    features = np.asarray(video.features, dtype=np.float32)
-    start_sec = np.asarray(video.start_sec, dtype=np.float64)
-    end_sec = np.asarray(video.end_sec, dtype=np.float64)
-    if features.ndim != 2 or not len(features) or features.shape[1] != store.dim:
-        raise FeatureError(
-            f"video {name}: expected steps of {store.dim} numbers, found {features.shape}. Extract again."
-        )
-    if start_sec.shape != (len(features),) or end_sec.shape != (len(features),):
-        raise FeatureError(f"video {name}: {len(features)} steps, but {len(start_sec)} starts and {len(end_sec)} ends.")
-    if not np.isfinite(features).all():
-        step = int(np.flatnonzero(~np.isfinite(features).all(axis=1))[0])
-        raise FeatureError(f"video {name}: the features of step {step} are not finite numbers. Extract again.")
-    ordered = np.isfinite(start_sec).all() and (np.diff(start_sec) >= 0).all() and (np.diff(end_sec) >= 0).all()
-    if not ordered or not (start_sec <= end_sec).all():
-        raise FeatureError(f"video {name}: the seconds of its steps do not ascend. Extract or import again.")
-    return features, start_sec, end_sec
 
 
 class _ScratchFile:

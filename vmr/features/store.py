@@ -13,11 +13,12 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from vmr.errors import REPAIR, DamageError, FeatureError
-from vmr.storage.checksums import UNREADABLE, contents_are_altered, node_is_altered
+from vmr.storage.checksums import UNREADABLE, contents_are_altered, read_sealed
 from vmr.storage.hdf5 import reading
 
 FEATURES, START, END = "features", "start_sec", "end_sec"
 GROUPS = (FEATURES, START, END)
+_SHARDS_HELD = 64
 _EXACT_STEP, _EXACT_COSINE = "exact_step", "cosine_to_exact_window"
 
 
@@ -30,6 +31,7 @@ class VideoFeatures:
     end_sec: Float64[np.ndarray, "..."]  # its end
     # of one pass: a step, and the cosine between its vector and that of the exact window; else None
     exact_cosine: tuple[int, float] | None = None
+    digest: str = ""  # of what was read, the same for the same content; empty where nothing was
 
     def __post_init__(self) -> None:
         """Refuse what no reader should meet.
@@ -48,7 +50,8 @@ class VideoFeatures:
             raise FeatureError(f"{bad} of {steps} feature vectors hold NaN or infinity")
         if not np.isfinite(self.start_sec).all() or not np.isfinite(self.end_sec).all():
             raise FeatureError("the seconds of the steps hold NaN or infinity")
-        if (self.end_sec < self.start_sec).any() or (np.diff(self.start_sec) < 0).any():
+        ends_fall = (self.end_sec[1:] < self.end_sec[:-1]).any()
+        if ends_fall or (self.end_sec < self.start_sec).any() or (self.start_sec[1:] < self.start_sec[:-1]).any():
             raise FeatureError("the steps are not in the order of time")
 
 
@@ -109,7 +112,8 @@ class FeatureStore:
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         self._file: h5py.File | None = None
-        self._checked: set[str] = set()  # videos whose checksums were right when they were first read
+        self._members: dict[str, Any] = {}  # the groups of the file, opened once
+        self._shards: dict[Path, h5py.File] = {}  # that its links lead to, as far as they are held
 
     def __enter__(self) -> "FeatureStore":
         return self
@@ -120,10 +124,12 @@ class FeatureStore:
         self.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "_file": None, "_checked": set()}
+        return {"path": self.path, "_file": None, "_members": {}, "_shards": {}}
 
     def close(self) -> None:
         """Close the file; a later access opens it again."""
+        self._members.clear()
+        self._shards.clear()
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -203,14 +209,14 @@ class FeatureStore:
             FeatureError: the video has none, its shard is missing or damaged, or its values are unusable.
             DamageError: they are others than were written.
         """
-        self._check(video_id)
-        features, start_sec, end_sec = self.arrays(video_id)
+        (features, start_sec, end_sec), digests = zip(*(self._sealed(group, video_id) for group in GROUPS), strict=True)
         try:
             with self._reading(f"the {FEATURES} of {video_id}"):  # of a file without checksums: no numbers any more
                 return VideoFeatures(
                     np.asarray(features, dtype=np.float32),
                     np.asarray(start_sec, dtype=np.float64),
                     np.asarray(end_sec, dtype=np.float64),
+                    digest=" ".join(digests),
                 )
         except FeatureError as error:
             raise FeatureError(f"{self.path}: {video_id}: {error}. Make or import its features again.") from error
@@ -229,42 +235,49 @@ class FeatureStore:
     def _reading(self, what: str = "its list of videos") -> AbstractContextManager[None]:
         return reading(self.path, what)
 
-    def _check(self, video_id: str) -> None:
-        if video_id in self._checked:
-            return
-        for group in GROUPS:
-            dataset = self._dataset(group, video_id)
-            if node_is_altered(dataset):
-                with self._reading(f"the {group} of {video_id}"):
-                    file = dataset.file.filename  # of the shard, where they are linked
-                raise DamageError(
-                    f"{file}: the {group} of {video_id} are not what was written there: their checksum differs. "
-                    f"{REPAIR}"
-                )
-        self._checked.add(video_id)
+    def _sealed(self, group: str, video_id: str) -> tuple[Any, str]:
+        """What a dataset holds, and its checksum."""
+        dataset = self._dataset(group, video_id)
+        with self._reading(f"the {group} of {video_id}"):
+            content, digest, is_altered = read_sealed(dataset)
+            file = dataset.file.filename if is_altered else None  # of the shard, where they are linked
+        if is_altered:
+            raise DamageError(
+                f"{file}: the {group} of {video_id} are not what was written there: their checksum differs. {REPAIR}"
+            )
+        return content, digest
 
     def _has(self, group: str, video_id: str) -> bool:
         # Asks for the link itself: h5py's `in` follows it, and a video of a lost shard would seem never extracted.
         with self._reading():
-            if not self._open.id.links.exists(group.encode()):
-                return False
-            members = self._open[group]  # must outlive its id
-            return bool(members.id.links.exists(video_id.encode("utf-8")))
+            if group not in self._members:
+                if not self._open.id.links.exists(group.encode()):
+                    return False
+                self._members[group] = self._open[group]
+            return bool(self._members[group].id.links.exists(video_id.encode("utf-8")))
 
     def _dataset(self, group: str, video_id: str) -> h5py.Dataset:
         if not self._has(group, video_id):
             raise FeatureError(f"{self.path}: no {group} for the video {video_id} among {len(self)} videos.")
-        with self._reading():
-            members = self._open[group]
+        links, name, shard = self._members[group].id.links, video_id.encode("utf-8"), self.path
         try:
-            return members[video_id]
+            if links.get_info(name).type != h5py.h5l.TYPE_EXTERNAL:
+                return self._members[group][video_id]
+            target, inside = links.get_val(name)
+            shard = self.path.parent / target.decode("utf-8")
+            return self._shard(shard)[inside]
         except UNREADABLE as error:
-            name = video_id.encode("utf-8")
-            shard = self.path
-            with self._reading():
-                if members.id.links.get_info(name).type == h5py.h5l.TYPE_EXTERNAL:
-                    shard = self.path.parent / members.id.links.get_val(name)[0].decode("utf-8")
             raise FeatureError(
                 f"{self.path}: the {group} of {video_id} lie in {shard}, which is missing or damaged. Keep it beside "
                 f"the merged file when you move it. {REPAIR}"
             ) from error
+
+    def _shard(self, path: Path) -> h5py.File:
+        """The file of a link. Followed by HDF5, it would be opened for each dataset; some are held, for there may be
+        more than a process may open.
+        """
+        if path not in self._shards:
+            if len(self._shards) >= _SHARDS_HELD:
+                self._shards.pop(next(iter(self._shards)))
+            self._shards[path] = h5py.File(path, "r", locking=False)
+        return self._shards[path]

@@ -61,6 +61,13 @@ def node_is_altered(node: h5py.Dataset | h5py.Group) -> bool:
         return True
 
 
+def read_sealed(dataset: h5py.Dataset) -> tuple[Any, str, bool]:
+    """Content of a dataset in one read, its checksum, and whether that is another than was written there."""
+    content = dataset[()]
+    digest = _digest(dataset, content)
+    return content, digest, _written(dataset) not in (None, digest)
+
+
 def contents_are_altered(file: h5py.File) -> bool:
     """Whether attributes, names or checksums of a file have changed since it was sealed; no data is read."""
     return is_sealed(file) and file.attrs[_OF_FILE] != _contents(file)
@@ -110,7 +117,18 @@ def _contents(file: h5py.File) -> str:
     return digest.hexdigest()
 
 
-def _digest(node: h5py.Dataset | h5py.Group) -> str:
+def _written(node: h5py.Dataset) -> str | None:
+    """The checksum in its attributes, by the low level: `node.attrs` takes longer than to read what it seals."""
+    if not h5py.h5a.exists(node.id, _OF_NODE.encode()):
+        return None
+    attribute = h5py.h5a.open(node.id, _OF_NODE.encode())
+    value = np.empty((), dtype=attribute.dtype)
+    attribute.read(value)
+    return value.item().decode() if isinstance(value.item(), bytes) else str(value)
+
+
+def _digest(node: h5py.Dataset | h5py.Group, content: np.ndarray | None = None) -> str:
+    """Of a dataset whose content has been read, that is taken instead of reading it again."""
     digest = hashlib.sha256()
     _add_attributes(digest, node)
     if isinstance(node, h5py.Group):
@@ -120,6 +138,8 @@ def _digest(node: h5py.Dataset | h5py.Group) -> str:
     digest.update(f"{node.dtype.str}{node.shape}".encode())
     if node.dtype.hasobject:  # texts
         digest.update(json.dumps(node.asstr()[()].tolist()).encode())
+    elif content is not None:
+        digest.update(np.ascontiguousarray(content).data)
     elif not node.shape:
         digest.update(node[()].tobytes())
     elif node.size:
@@ -130,7 +150,9 @@ def _digest(node: h5py.Dataset | h5py.Group) -> str:
 
 
 def _add_attributes(digest: Any, node: h5py.File | h5py.Dataset | h5py.Group) -> None:
-    for name in sorted(node.attrs):
+    names: list[str] = []
+    h5py.h5a.iterate(node.id, lambda name, *_: names.append(name.decode("utf-8", "surrogateescape")))
+    for name in sorted(names):
         if name not in (_OF_NODE, _OF_FILE):
             value = node.attrs[name]
             text = json.dumps(value.tolist() if isinstance(value, np.ndarray | np.generic) else value, default=str)

@@ -44,6 +44,16 @@ def test_two_readers_at_once(tmp_path):
         assert first.video_ids == second.video_ids
 
 
+def test_the_digest_is_that_of_the_content(tmp_path):
+    write_store(tmp_path / "a.h5", {"a": 2, "b": 3})
+    with FeatureStore(tmp_path / "a.h5") as store:
+        digests = {name: store.get(name).digest for name in store}
+        assert store.get("a").digest == digests["a"] != digests["b"]
+    with h5py.File(tmp_path / "a.h5", "a") as file:
+        file["end_sec/a"][-1] += 1e-6
+    assert FeatureStore(tmp_path / "a.h5").get("a").digest != digests["a"]
+
+
 def test_errors_name_the_file_and_the_video(tmp_path):
     with pytest.raises(FeatureError, match=r"none\.h5: no such feature file"):
         _ = FeatureStore(tmp_path / "none.h5").video_ids
@@ -76,6 +86,7 @@ def test_a_shard_without_videos_is_empty(tmp_path):
         (np.zeros((1, 3)), [np.nan], [1.0], "seconds of the steps"),
         (np.zeros((2, 3)), [1.0, 0.0], [2.0, 1.0], "order of time"),
         (np.zeros((1, 3)), [1.0], [0.5], "order of time"),
+        (np.zeros((2, 3)), [0.0, 0.0], [2.0, 1.0], "order of time"),
     ],
 )
 def test_unusable_values_are_refused(features, start, end, said):
