@@ -11,14 +11,15 @@ from snakemake.settings.types import DeploymentMethod
 
 # Jobs run `python -m vmr` of this checkout with the Python that runs Snakemake, whether or not its environment is
 # activated; with --sdm conda the environment's Python comes before it, and the checkout is on its path. With --sdm
-# apptainer it is the image's, which the Dockerfile makes.
+# apptainer it is the image's, which the Dockerfile makes. Modules in the folder that a run is in (a `random.py` of the
+# user's, another checkout) are none of theirs.
 BASE = Path(str(workflow.basedir))
 IN_IMAGE = DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method
 OWN_PYTHON = "" if IN_IMAGE else f"{shlex.quote(str(Path(sys.executable).parent))}:"
 sys.path.insert(0, str(BASE))
 shell.prefix(
     f"set -euo pipefail; export PATH={OWN_PYTHON}$PATH"
-    f" PYTHONPATH={shlex.quote(str(BASE))}${{{{PYTHONPATH:+:$PYTHONPATH}}}} VMR_VERBOSE=1; "
+    f" PYTHONPATH={shlex.quote(str(BASE))}${{{{PYTHONPATH:+:$PYTHONPATH}}}} VMR_VERBOSE=1 PYTHONSAFEPATH=1; "
 )
 
 from vmr.assets.registry import ASSETS_FOLDER, asset_or_path
