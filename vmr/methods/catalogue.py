@@ -210,6 +210,7 @@ METHODS = _by_block(
             title="Video-blind CI-MHA",
             paper=_CI_MHA_PAPER,
             year=2021,
+            source="paper",
             about="CI-MHA with the features of another sample: what the query alone gives away",
             network=_CI_MHA,
             settings=CiMhaSettings,
@@ -223,6 +224,7 @@ METHODS = _by_block(
             title="CTRL (ours)",
             paper="Gao et al., ICCV",
             year=2017,
+            source="code",
             about="sliding windows matched with the sentence, with offsets of their boundaries",
             network="vmr.methods.ctrl:Ctrl",
             kind="proposals",
@@ -235,6 +237,7 @@ METHODS = _by_block(
             title="MLLC (ours)",
             paper="Hendricks et al., EMNLP",
             year=2018,
+            source="code",
             about="moments scored with the context that suits them best",
             network="vmr.methods.mllc:Mllc",
             kind="proposals",
@@ -247,6 +250,7 @@ METHODS = _by_block(
             title="ExCL (ours)",
             paper="Ghosh et al., NAACL",
             year=2019,
+            source="paper",
             about="bi-LSTMs over video and sentence, and one over both for the span",
             network="vmr.methods.excl:Excl",
             look=Look("#d55e00", "#f58338", mark="diamond"),
@@ -256,6 +260,7 @@ METHODS = _by_block(
             title="MLVI (ours)",
             paper="Xu et al., AAAI",
             year=2019,
+            source="code",
             about="anchors that the sentence guides, then retrieval of proposals that learns to caption",
             network="vmr.methods.mlvi:Mlvi",
             kind="proposals",
@@ -273,6 +278,7 @@ METHODS = _by_block(
             title="MAN (ours)",
             paper="Zhang et al., CVPR",
             year=2019,
+            source="idea",
             about="a pyramid of candidates that the sentence filters, and a graph between them",
             network="vmr.methods.man:Man",
             kind="proposals",
@@ -285,6 +291,7 @@ METHODS = _by_block(
             title="2D-TAN (ours)",
             paper="Zhang et al., AAAI",
             year=2020,
+            source="code",
             about="a map of candidates by start and end, and convolutions over it",
             network="vmr.methods.tan_2d:Tan2d",
             kind="proposals",
@@ -296,6 +303,7 @@ METHODS = _by_block(
             title="TripNet (ours)",
             paper="Hahn et al., BMVC",
             year=2020,
+            source="idea",
             about="a window that a policy moves over the video until it stops, learnt from rewards",
             network="vmr.methods.tripnet:TripNet",
             kind="reinforcement",
@@ -308,6 +316,7 @@ METHODS = _by_block(
             title="VSLNet (ours)",
             paper="Zhang et al., ACL",
             year=2020,
+            source="paper and code",
             about="question answering with the video as its text, and highlighting",
             network="vmr.methods.vslnet:VslNet",
             settings=VslNetSettings,
@@ -318,6 +327,7 @@ METHODS = _by_block(
             title="LGI (ours)",
             paper="Mun et al., CVPR",
             year=2020,
+            source="paper and code",
             about="phrases of the query met with the video locally, then globally",
             network="vmr.methods.lgi:Lgi",
             settings=LgiSettings,
@@ -329,6 +339,7 @@ METHODS = _by_block(
             title="DRN (ours)",
             paper="Zeng et al., CVPR",
             year=2020,
+            source="code",
             about="spans regressed at every place of a pyramid over the video",
             network="vmr.methods.drn:Drn",
             settings=DrnSettings,
@@ -345,6 +356,7 @@ METHODS = _by_block(
             title="TGA (ours)",
             paper="Mithun et al., CVPR",
             year=2019,
+            source="code",
             about="windows that the sentence attends to, learnt from pairs without spans",
             network="vmr.methods.tga:Tga",
             settings=TgaSettings,
@@ -356,6 +368,7 @@ METHODS = _by_block(
             title="LoGAN (ours)",
             paper="Tan et al., WACV",
             year=2021,
+            source="idea",
             about="frames that meet the words and each other in a graph, learnt from pairs without spans",
             network="vmr.methods.logan:Logan",
             settings=LoganSettings,
@@ -368,6 +381,7 @@ METHODS = _by_block(
             title="SCN (ours)",
             paper="Lin et al., AAAI",
             year=2020,
+            source="code",
             about="proposals from which a sentence with gaps can be completed, learnt from pairs without spans",
             network="vmr.methods.scn:Scn",
             settings=ScnSettings,
@@ -380,6 +394,7 @@ METHODS = _by_block(
             title="MHA",
             paper=_CI_MHA_PAPER,
             year=2021,
+            source="paper",
             about="CI-MHA with attention one way only",
             network=_CI_MHA,
             settings=CiMhaSettings,
@@ -393,6 +408,7 @@ METHODS = _by_block(
             title="CI-MHA w/o MS",
             paper=_CI_MHA_PAPER,
             year=2021,
+            source="paper",
             about="CI-MHA without the segmentation task",
             network=_CI_MHA,
             settings=CiMhaSettings,
@@ -406,6 +422,7 @@ METHODS = _by_block(
             title="CI-MHA",
             paper=_CI_MHA_PAPER,
             year=2021,
+            source="paper",
             about="cross-interaction multi-head attention, the whole of the paper",
             network=_CI_MHA,
             settings=CiMhaSettings,
@@ -420,6 +437,7 @@ ZERO_SHOT = Method(
     title="Kinetics zero-shot",
     paper="Carreira and Zisserman, CVPR",
     year=2017,
+    source="paper",
     about="the actions of Kinetics that a sentence names, where I3D's own classifier sees them; no training",
     network="",
     supervision="none",
@@ -517,8 +535,8 @@ def method_digest(name: str) -> str:
     """Digest of what a method is trained by: the code of its network, and its entry less what is only shown."""
     method = METHODS[name]
     shown = {
-        *("title", "paper", "year", "about", "look", "kind", "settings", "variant_of", "lacks", "offsets", "one_span"),
-        "within_video",
+        *("title", "paper", "year", "source", "about", "look", "kind", "settings", "variant_of", "lacks", "offsets"),
+        *("one_span", "within_video"),
     }
     facts = [getattr(method, field.name) for field in fields(Method) if field.name not in shown]
     module = method.network.partition(":")[0]
@@ -528,11 +546,14 @@ def method_digest(name: str) -> str:
 
 
 def methods_table() -> str:
-    """The README's table of methods; every one has a query-blind self, which needs no line."""
-    lines = [["method", "in tables", "paper", "block", "what it is"], ["---"] * 5]
-    lines += [
-        [f"`{name}`", own.title, f"{own.paper} {own.year}", own.block, own.about]
-        for name, own in with_rows().items()
-        if own.exchanged != "query"
-    ]
+    """The README's table of methods; every one has a query-blind self, which needs no line.
+
+    The titles of other systems lead to what they do differently from their papers.
+    """
+    lines = [["method", "in tables", "paper", "written from", "block", "what it is"], ["---"] * 6]
+    for name, own in with_rows().items():
+        system, ours, _ = own.title.partition(" (ours)")
+        title = f"[{own.title}](docs/methods.md#{system.lower()})" if ours else own.title
+        if own.exchanged != "query":
+            lines.append([f"`{name}`", title, f"{own.paper} {own.year}", own.source, own.block, own.about])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)

@@ -16,6 +16,8 @@ Supervision = Literal["spans", "pairs", "none"]
 Mark = Literal["circle", "square", "diamond", "up", "down", "cross", "plus"]
 # How a method comes to its spans when it learns from them.
 Kind = Literal["reinforcement", "proposals", "span regression and boundaries"]
+# What a method was written from; an idea is what is told of it elsewhere, where neither paper nor code was at hand.
+Source = Literal["paper", "paper and code", "code", "idea"]
 # Of tables and pictures, in their order: what learns from pairs alone stands beside what sees nothing.
 BLOCKS: tuple[str, ...] = ("baselines", "zero-shot", "weakly supervised", *get_args(Kind))
 
@@ -75,6 +77,7 @@ class Method:
         title: in tables and pictures.
         paper: that describes it: authors and venue.
         year: of the paper.
+        source: what it was written from.
         about: what it is, as a few words for the README.
         network: MODULE:CLASS of its network. The module is imported when a network is built.
         kind: how it comes to its spans.
@@ -96,6 +99,7 @@ class Method:
     title: str
     paper: str
     year: int
+    source: Source
     about: str
     network: str
     look: Look

@@ -1,5 +1,6 @@
 """The catalogue of methods, and what derives from it outside of the package."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -64,6 +65,12 @@ def test_the_readme_has_the_table_of_methods() -> None:
     assert methods_table() in (ROOT / "README.md").read_text(encoding="utf-8"), (
         "stale: put what `vmr config methods` prints between the marks of README.md"
     )
+
+
+def test_every_system_has_a_section_that_says_what_differs() -> None:
+    sections = re.findall(r"^## (.+)$", (ROOT / "docs/methods.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    linked = re.findall(r"docs/methods\.md#([\w-]+)\)", methods_table())
+    assert sorted(linked) == sorted(section.lower() for section in sections) and len(linked) == 13
 
 
 def test_planning_does_not_import_torch() -> None:
