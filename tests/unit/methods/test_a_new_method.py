@@ -23,6 +23,7 @@ from vmr.methods.catalogue import METHODS, method_digest, method_settings, metho
 from vmr.report.cases import study_cases
 from vmr.report.page import make_report
 from vmr.serve.answering import plain
+from vmr.serve.library import Video
 from vmr.tables.make import make_table
 from vmr.training import loop
 from vmr.training.checkpoint import load_checkpoint
@@ -95,10 +96,10 @@ def test_it_trains_and_appears_everywhere(data: SyntheticData, tmp_path: Path) -
     export_run(run=tmp_path / "toy", output=tmp_path / "model.safetensors", vectors=data.vectors)
     locator = Locator.load(tmp_path / "model.safetensors", features=data.features, device="cpu")
     answer = locator.locate("test008.mp4", "the wave appears", top=3)
-    shown = plain(answer)
+    shown = plain(answer, Video("1", "test008", Path("test008.mp4"), 0))
     assert len(shown["moments"]) >= 1 and set(shown["curve"]) == {"start_sec", "end_sec", "inside"}
 
-    assert "| `toy` | Toy | nobody 2026 | span regression and boundaries | runs of parts |" in methods_table()
+    assert "| `toy` | Toy | nobody 2026 | idea | span regression and boundaries | runs of parts |" in methods_table()
     sections = sections_model().model_validate({"toy": {"bins": 3}})
     assert method_settings("toy", sections).bins == 3
     assert method_digest("toy") != method_digest("weak_toy")
