@@ -198,8 +198,9 @@ class FeatureStore:
         for video_id in self.video_ids:
             dataset = self._dataset(FEATURES, video_id)
             with self._reading(f"the {FEATURES} of {video_id}"):
-                if _EXACT_COSINE in dataset.attrs:
-                    found[video_id] = int(dataset.attrs[_EXACT_STEP]), float(dataset.attrs[_EXACT_COSINE])
+                attributes = h5py.Dataset(dataset).attrs
+                if _EXACT_COSINE in attributes:
+                    found[video_id] = int(attributes[_EXACT_STEP]), float(attributes[_EXACT_COSINE])
         return found
 
     def get(self, video_id: str) -> VideoFeatures:
@@ -229,7 +230,7 @@ class FeatureStore:
             DamageError: they cannot be read any more.
         """
         with self._reading(f"what it holds of {video_id}"):
-            features, start_sec, end_sec = (self._dataset(group, video_id)[()] for group in GROUPS)
+            features, start_sec, end_sec = (h5py.Dataset(self._dataset(group, video_id))[()] for group in GROUPS)
             return features, start_sec, end_sec
 
     def _reading(self, what: str = "its list of videos") -> AbstractContextManager[None]:
@@ -240,8 +241,8 @@ class FeatureStore:
         dataset = self._dataset(group, video_id)
         with self._reading(f"the {group} of {video_id}"):
             content, digest, is_altered = read_sealed(dataset)
-            file = dataset.file.filename if is_altered else None  # of the shard, where they are linked
         if is_altered:
+            file = h5py.h5f.get_name(dataset).decode("utf-8")  # of the shard, where they are linked
             raise DamageError(
                 f"{file}: the {group} of {video_id} are not what was written there: their checksum differs. {REPAIR}"
             )
@@ -256,16 +257,17 @@ class FeatureStore:
                 self._members[group] = self._open[group]
             return bool(self._members[group].id.links.exists(video_id.encode("utf-8")))
 
-    def _dataset(self, group: str, video_id: str) -> h5py.Dataset:
+    def _dataset(self, group: str, video_id: str) -> h5py.h5d.DatasetID:
         if not self._has(group, video_id):
             raise FeatureError(f"{self.path}: no {group} for the video {video_id} among {len(self)} videos.")
-        links, name, shard = self._members[group].id.links, video_id.encode("utf-8"), self.path
+        members, name, shard = self._members[group].id, video_id.encode("utf-8"), self.path
+        with self._reading(f"what it holds of {video_id}"):
+            if members.links.get_info(name).type != h5py.h5l.TYPE_EXTERNAL:
+                return h5py.h5d.open(members, name)
         try:
-            if links.get_info(name).type != h5py.h5l.TYPE_EXTERNAL:
-                return self._members[group][video_id]
-            target, inside = links.get_val(name)
+            target, inside = members.links.get_val(name)
             shard = self.path.parent / target.decode("utf-8")
-            return self._shard(shard)[inside]
+            return h5py.h5d.open(self._shard(shard).id, inside)
         except UNREADABLE as error:
             raise FeatureError(
                 f"{self.path}: the {group} of {video_id} lie in {shard}, which is missing or damaged. Keep it beside "

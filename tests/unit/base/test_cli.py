@@ -2,6 +2,7 @@ import subprocess
 import sys
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from vmr import __version__
@@ -47,6 +48,18 @@ def test_a_command_waits_for_no_module_that_it_does_not_need(tmp_path, arguments
     )
     assert result.stdout.splitlines()[-1].split() == ["LOADED"], result.stderr
     assert "Traceback" not in result.stderr
+
+
+def commands(group, words=()):
+    for name, command in group.commands.items():
+        yield from commands(command, (*words, name)) if hasattr(command, "commands") else [(*words, name)]
+
+
+@pytest.mark.parametrize("words", commands(typer.main.get_command(app)), ids=" ".join)
+def test_every_command_tells_its_options(words):
+    result = run(*words, "--help")
+    assert result.exit_code == 0, result.exception
+    assert f" {' '.join(words)} " in result.output
 
 
 def test_our_errors_are_one_line_and_exit_code_1(tmp_path):
