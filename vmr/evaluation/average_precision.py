@@ -45,7 +45,13 @@ def average_precisions(
         if own is not None and len(own):
             # The evaluators' union here is the sum of lengths less the overlap, other than in their R@1.
             ious = temporal_iou(own[:AP_DEPTH, None], moments[None])
-            of_thresholds = [_interpolated(_hits(ious, threshold), len(moments)) for threshold in AP_THRESHOLDS]
+            if len(moments) == 1:  # found once, at a precision of one in the rank of the first span that reaches it
+                reached = ious >= np.array(AP_THRESHOLDS)
+                of_thresholds = np.where(reached.any(axis=0), 1.0 / (1 + reached.argmax(axis=0)), 0.0)
+            else:
+                of_thresholds = np.array(
+                    [_interpolated(_hits(ious, threshold), len(moments)) for threshold in AP_THRESHOLDS]
+                )
             values[query] = *(of_thresholds[column] for column in _COLUMNS), float(np.mean(of_thresholds))
     return values
 

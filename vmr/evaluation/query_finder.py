@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,21 +55,35 @@ class QueryFinder:
         self.queries = list(queries)
         self._by_id: dict[str, list[KnownQuery]] = {}
         self._by_index: dict[tuple[str, int], list[KnownQuery]] = {}
-        self._by_sentence: dict[tuple[str, str], list[KnownQuery]] = {}
-        self._by_loose_sentence: dict[tuple[str, str], list[KnownQuery]] = {}
-        self._by_letters: dict[tuple[str, str], list[KnownQuery]] = {}
         for query in self.queries:
             for name in {query.query_id, query.key}:
                 self._by_id.setdefault(name, []).append(query)
             self._by_index.setdefault((query.video_id, query.index), []).append(query)
-            self._by_sentence.setdefault((query.video_id, clean_sentence(query.sentence)), []).append(query)
-            self._by_loose_sentence.setdefault((query.video_id, loose_sentence(query.sentence)), []).append(query)
-            self._by_letters.setdefault((query.video_id, letters(query.sentence)), []).append(query)
         self._has_names = any(query.is_named for query in self.queries)
         self._videos = VideoNames({query.video_id for query in self.queries})
         self._small = {query.video_id.casefold(): query.video_id for query in self.queries}
         numbers = [int(query.key) for query in self.queries if query.key.isascii() and query.key.isdigit()]
         self._numbers = (min(numbers), max(numbers)) if numbers and not self._has_names else None
+
+    # Made when the first record names a sentence: they take longer than all ids of a file.
+    @functools.cached_property
+    def _by_sentence(self) -> dict[tuple[str, str], list[KnownQuery]]:
+        return self._said(clean_sentence)
+
+    @functools.cached_property
+    def _by_loose_sentence(self) -> dict[tuple[str, str], list[KnownQuery]]:
+        return self._said(loose_sentence)
+
+    @functools.cached_property
+    def _by_letters(self) -> dict[tuple[str, str], list[KnownQuery]]:
+        return self._said(letters)
+
+    def _said(self, form: Callable[[str], str]) -> dict[tuple[str, str], list[KnownQuery]]:
+        """The queries by video and a form of their sentences."""
+        found: dict[tuple[str, str], list[KnownQuery]] = {}
+        for query in self.queries:
+            found.setdefault((query.video_id, form(query.sentence)), []).append(query)
+        return found
 
     def find(self, record: Mapping[str, Any]) -> KnownQuery:
         """The query that a record names.
@@ -240,7 +255,7 @@ def letters(text: str) -> str:
     'apersonsphone'
     """
     plain = unicodedata.normalize("NFKC", re.sub(r"<[^<>]*>", "", text)).casefold()
-    return "".join(letter for letter in plain if letter.isalnum())
+    return re.sub(r"[\W_]+", "", plain)
 
 
 def short(value: Any) -> str:

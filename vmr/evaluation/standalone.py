@@ -78,10 +78,16 @@ def evaluate_file(
     ranked = [given.answers.get(query_id) for query_id in queries["query_id"]]
     answered_mask = np.array([own is not None for own in ranked])
     by_score = [given.by_score.get(query_id, own) for query_id, own in zip(queries["query_id"], ranked, strict=True)]
-    values = {
-        name: np.concatenate([query_scores(ranked, truth=spans), average_precisions(by_score, truth=spans)], axis=1)
-        for name, spans in truth_spans(queries).items()
-    }
+    values: dict[str, npt.NDArray[np.float64]] = {}
+    truths = truth_spans(queries)
+    for name, spans in truths.items():
+        # Where no duration is known, nothing is clamped.
+        same = next((own for own in values if np.array_equal(truths[own], spans, equal_nan=True)), None)
+        values[name] = (
+            values[same]
+            if same
+            else np.concatenate([query_scores(ranked, truth=spans), average_precisions(by_score, truth=spans)], axis=1)
+        )
     _refuse_other_unit(queries, ranked, predictions)
     videos = sum_by_video(values, video_ids=queries["video_id"].tolist(), covered_mask=answered_mask)
     unknown = int(queries["duration_sec"].isna().sum())

@@ -60,3 +60,13 @@ def test_scores_of_several_moments_equal_the_reference():
     expected = reference.retrieval_scores(answers, moments)
     assert {name: found[name] for name in expected} == pytest.approx(expected, abs=1e-9)
     assert 10 < expected["mAP@0.75"] < expected["mAP@0.5"] < 90
+
+
+def test_a_moment_alone_counts_as_beside_one_that_no_span_finds() -> None:
+    rng = np.random.default_rng(0)
+    ranked = [np.sort(rng.uniform(0, 20, size=(rng.integers(1, 14), 2)), axis=1) for _ in range(60)]
+    alone = np.sort(rng.uniform(0, 20, size=(60, 1, 2)), axis=2)
+    beside = np.concatenate([alone, np.add(np.full_like(alone, 90.0), np.array([0, 1]))], axis=1)
+    found = average_precisions(ranked, truth=alone)
+    assert found.any() and not found.all()
+    np.testing.assert_array_equal(found, 2 * average_precisions(ranked, truth=beside))
