@@ -55,7 +55,7 @@ def commands(group, words=()):
         yield from commands(command, (*words, name)) if hasattr(command, "commands") else [(*words, name)]
 
 
-@pytest.mark.parametrize("words", commands(typer.main.get_command(app)), ids=" ".join)
+@pytest.mark.parametrize("words", list(commands(typer.main.get_command(app))), ids=" ".join)
 def test_every_command_tells_its_options(words):
     result = run(*words, "--help")
     assert result.exit_code == 0, result.exception
