@@ -158,6 +158,12 @@ Manifests = Annotated[list[Path], per_shard(help="Manifests of the videos, one a
 Moments = Annotated[Path, typer.Option(help="Table of moments (moments.csv).")]
 Output = Annotated[Path, typer.Option(help="File to write.")]
 TrainSplit = Annotated[str, typer.Option(help="Split of the training videos.")]
+Splits = Annotated[list[str], typer.Option(help="Splits to unite.")]
+SplitName = Annotated[str, typer.Option(help="Name of the union in tables.")]
+DatasetName = Annotated[str, typer.Option(help="Name of the dataset.")]
+FeaturesLabel = Annotated[str, typer.Option(help="Name of the features in tables.")]
+Predictions = Annotated[Path, typer.Option(help="Predictions to write (JSON lines).")]
+VideoScores = Annotated[Path, typer.Option(help="CSV of sums by video to write, for the table.")]
 Coverage = Annotated[Path, typer.Option(help="CSV of what became of each video.")]
 
 

@@ -65,7 +65,7 @@ def locate(
 
     from vmr.locate.answers import Answer
     from vmr.locate.drawing import check_outputs, cut_clip, plot_answers
-    from vmr.locate.folders import refuse_search, search
+    from vmr.locate.folders import search
     from vmr.locate.opening import open_answers
     from vmr.locate.written import cut_clips, written
 
@@ -80,7 +80,6 @@ def locate(
 
     answers: list[Answer | Search] = []
     if whole_folder:
-        refuse_search(locator)
         with _bar() as bar:
             answers += search(
                 locator,

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vmr.cli.groups import Manifests, Output, command_from_sections, per_shard, report_app
+from vmr.cli.groups import (
+    DatasetName,
+    FeaturesLabel,
+    Manifests,
+    Output,
+    command_from_sections,
+    per_shard,
+    report_app,
+)
 from vmr.names import Device
 from vmr.settings.assignments import assignments
 
@@ -23,8 +31,8 @@ def cases(
     splits: Annotated[list[str], typer.Option(help="Splits that it unites.")],
     files: DatasetFiles,
     frames: Annotated[list[Path], per_shard(help="Frame stores, for film strips.")] = [],  # noqa: B006
-    dataset: Annotated[str, typer.Option(help="Name of the dataset.")],
-    features_label: Annotated[str, typer.Option(help="Name of the features in tables.")],
+    dataset: DatasetName,
+    features_label: FeaturesLabel,
     settings: ReportSettings,
     device: Device = "auto",
     output: Output,
@@ -49,7 +57,7 @@ def cases(
 @report_app.command()
 def page(
     *,
-    dataset: Annotated[str, typer.Option(help="Name of the dataset.")],
+    dataset: DatasetName,
     title: Annotated[str | None, typer.Option(help="What the page calls it.")] = None,
     metrics: Annotated[list[Path], typer.Option(help="metrics.json of each run and split, its other files beside it.")],
     baselines: Annotated[list[Path], typer.Option(help="Baselines of each split.")] = [],  # noqa: B006

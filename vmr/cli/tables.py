@@ -7,7 +7,20 @@ from typing import Annotated, Literal
 
 import typer
 
-from vmr.cli.groups import RUN, STAGES, Manifests, Moments, Output, TrainSplit, app, refuse_inputs
+from vmr.cli.groups import (
+    RUN,
+    STAGES,
+    DatasetName,
+    Manifests,
+    Moments,
+    Output,
+    SplitName,
+    Splits,
+    TrainSplit,
+    VideoScores,
+    app,
+    refuse_inputs,
+)
 
 
 @app.command(rich_help_panel=STAGES)
@@ -16,10 +29,10 @@ def baselines(
     moments: Moments,
     manifests: Manifests = [],  # noqa: B006
     train_split: TrainSplit = "train",
-    splits: Annotated[list[str], typer.Option(help="Splits to unite.")],
-    split_name: Annotated[str, typer.Option(help="Name of the union in tables.")],
+    splits: Splits,
+    split_name: SplitName,
     seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap.")] = 0,
-    video_scores: Annotated[Path, typer.Option(help="CSV of sums by video to write, for the table.")],
+    video_scores: VideoScores,
     output: Output,
 ) -> None:
     """Score the baselines that see neither video nor query."""
@@ -106,7 +119,7 @@ def make_table(
     metrics: Annotated[list[Path], typer.Option(help="metrics.json of each run and split.")],
     baselines: Annotated[list[Path], typer.Option(help="Baselines of each split.")],
     published: Annotated[Path | None, typer.Option(help="CSV of published figures.")] = None,
-    dataset: Annotated[str, typer.Option(help="Name of the dataset.")],
+    dataset: DatasetName,
     further: Annotated[list[str], typer.Option(help="Datasets whose rows are in the table too.")] = [],  # noqa: B006
     title: Annotated[str | None, typer.Option(help="What the table calls it.")] = None,
     output_csv: Annotated[Path, typer.Option(help="Table to write.")],

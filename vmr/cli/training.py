@@ -8,7 +8,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vmr.cli.groups import STAGES, Manifests, Moments, Output, app, command_from_sections
+from vmr.cli.groups import (
+    STAGES,
+    DatasetName,
+    FeaturesLabel,
+    Manifests,
+    Moments,
+    Output,
+    Predictions,
+    SplitName,
+    Splits,
+    VideoScores,
+    app,
+    command_from_sections,
+)
 from vmr.errors import ConfigError
 from vmr.names import Device
 from vmr.settings.assignments import assignments
@@ -120,13 +133,13 @@ def zero_shot(
     weights: Annotated[Path, typer.Option(help="The weights that they were made with, and their classifier.")],
     encoder: Annotated[Path, typer.Option(help="Encoder of sentences (the asset minilm_l6_v2).")],
     manifests: Manifests,
-    splits: Annotated[list[str], typer.Option(help="Splits to unite.")],
-    split_name: Annotated[str, typer.Option(help="Name of the union in tables.")],
+    splits: Splits,
+    split_name: SplitName,
     top: Annotated[int, typer.Option(help="Spans kept for a query.", min=5)] = 5,
-    dataset: Annotated[str, typer.Option(help="Name of the dataset.")],
-    features_label: Annotated[str, typer.Option(help="Name of the features in tables.")],
-    predictions: Annotated[Path, typer.Option(help="Predictions to write (JSON lines).")],
-    video_scores: Annotated[Path, typer.Option(help="CSV of sums by video to write, for the table.")],
+    dataset: DatasetName,
+    features_label: FeaturesLabel,
+    predictions: Predictions,
+    video_scores: VideoScores,
     output: Output,
 ) -> None:
     """Answer by the actions of Kinetics, without training, and score the answers."""
@@ -160,14 +173,14 @@ def evaluate_run(
     *,
     run: Annotated[Path, typer.Option(help="Folder of the run.")],
     files: DatasetFiles,
-    splits: Annotated[list[str], typer.Option(help="Splits to unite.")],
-    split_name: Annotated[str, typer.Option(help="Name of the union in tables.")],
+    splits: Splits,
+    split_name: SplitName,
     evaluation: EvaluationSettings,
     device: Device = "auto",
-    dataset: Annotated[str, typer.Option(help="Name of the dataset.")],
-    features_label: Annotated[str, typer.Option(help="Name of the features in tables.")],
-    predictions: Annotated[Path, typer.Option(help="Predictions to write (JSON lines).")],
-    video_scores: Annotated[Path, typer.Option(help="CSV of sums by video to write, for the table.")],
+    dataset: DatasetName,
+    features_label: FeaturesLabel,
+    predictions: Predictions,
+    video_scores: VideoScores,
     output: Output,
 ) -> None:
     """Predict with a trained run of ours and score the predictions."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from vmr.assets.registry import ASSETS_FOLDER
 from vmr.config import read_mapping
 from vmr.errors import CheckpointError, VmrError
 from vmr.features.pca import read_pca
@@ -30,7 +31,7 @@ def export_run(
     *,
     run: Path,
     output: Path,
-    assets: Path = Path("data/assets"),
+    assets: Path = Path(ASSETS_FOLDER),
     vectors: Path | None = None,
     weights: Path | None = None,
     mean: Path | None = None,

@@ -13,13 +13,14 @@ import safetensors.torch
 from torch import Tensor
 
 from vmr.errors import CheckpointError
-from vmr.locate.word_table import WORDS, Words, as_bytes, words_of
+from vmr.locate.word_table import Words, as_bytes, words_of
 from vmr.methods.build import network_with_weights
 from vmr.model.network import MomentNetwork
 from vmr.storage.files import atomic_path
 
 FORMAT = "vmr-model-1"
 _NETWORK = "network/"
+_WORDS = "words/"
 _EXTRACTOR = "extractor/"
 _PCA = "pca/"
 
@@ -55,7 +56,7 @@ def write_model(
 ) -> None:
     """Write an exported model atomically; the arguments are those of `ModelFile`."""
     tensors: dict[str, Tensor] = {f"{_NETWORK}{name}": value for name, value in network.state_dict().items()}
-    tensors |= words.tensors()
+    tensors |= {f"{_WORDS}{name}": value for name, value in words.tensors().items()}
     tensors |= {f"{_EXTRACTOR}{role}": as_bytes(content) for role, content in files.items()}
     tensors |= {f"{_PCA}{name}": value for name, value in pca.items()}
     description = json.dumps({"format": FORMAT, **info}, sort_keys=True, ensure_ascii=False)
@@ -84,8 +85,7 @@ def read_model(path: Path) -> ModelFile:
                 if name.startswith(_EXTRACTOR)
             }
         network = network_with_weights(info["sizes"], _part(small, _NETWORK))
-        own = {name: value for name, value in small.items() if name.startswith(WORDS)}
-        words = words_of(own, max_words=int(info["queries"]["max_words"]))
+        words = words_of(_part(small, _WORDS), max_words=int(info["queries"]["max_words"]))
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: no such file. Make a model of a trained run with `vmr export`.") from error
     except (OSError, safetensors.SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:

@@ -16,9 +16,8 @@ from vmr.queries.sentence_encoder import WIDTH, SentenceEncoder
 from vmr.queries.tokenize import tokenize
 
 # Tensors of an exported model.
-WORDS = "words/"
-_TEXT, _VECTORS = f"{WORDS}text", f"{WORDS}vectors"
-_TOKENIZER, _ENCODER = f"{WORDS}tokenizer", f"{WORDS}encoder/"
+_TEXT, _VECTORS = "text", "vectors"
+_TOKENIZER, _ENCODER = "tokenizer", "encoder/"
 
 
 @dataclass(frozen=True)

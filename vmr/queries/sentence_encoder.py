@@ -120,7 +120,7 @@ class _Network(nn.Module):
             WIDTH, _HEADS, _HIDDEN, dropout=0.0, activation="gelu", layer_norm_eps=_EPS, batch_first=True
         )
         self.encoder = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
-        self.load_state_dict(_renamed(weights, layers))
+        self.load_state_dict(_renamed(weights, layers), assign=True)  # no second copy beside `weights`
 
     def forward(self, ids: Int[Tensor, "B L"], mask: Bool[Tensor, "B L"]) -> Float[Tensor, "B L 384"]:
         """Rows of the last layer, zeros where the mask is not True."""
