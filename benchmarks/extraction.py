@@ -104,7 +104,14 @@ def our_way(paths: list[Path], weights: Path, folder: Path, mode: str, device: s
             for p in paths
         ]
     ).to_csv(moments, index=False)  # fmt: skip
-    probe_videos(moments=moments, videos=paths[0].parent, shard=0, shards=1, output=folder / "p.csv", timeout_sec=60)
+    probe_videos(
+        moments=moments,
+        videos=paths[0].parent,
+        shard=0,
+        shards=1,
+        output=folder / "p.csv",
+        settings=VideoSettings(probe_timeout_sec=60),
+    )
     decode_frames(
         manifest=folder / "p.csv", output=folder / "f.h5", decoded_manifest=folder / "f.csv",
         settings=VideoSettings(max_failed_share=0.0), workers=os.cpu_count() or 1, code_digest="benchmark",

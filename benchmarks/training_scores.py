@@ -25,8 +25,8 @@ from torch.utils.data import DataLoader
 from training_epoch import Items, batch_of, dataset_files, with_usual_layers
 
 from vmr.annotations.moments import validation_videos
-from vmr.config import Settings, read_config
-from vmr.config.sections import ModelSettings, TrainingSettings
+from vmr.config import read_config
+from vmr.config.sections import ModelSettings, Settings, TrainingSettings
 from vmr.data.collate import Collator
 from vmr.data.samples import build_samples
 from vmr.data.video_steps import load_videos

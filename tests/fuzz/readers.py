@@ -24,7 +24,8 @@ from safetensors.torch import save_file
 
 from vmr.annotations.moments import MOMENT_COLUMNS, write_moments
 from vmr.annotations.parse import parse_annotations
-from vmr.config import ImportSettings, read_config
+from vmr.config import read_config
+from vmr.config.feature_sections import ImportSettings
 from vmr.errors import VmrError
 from vmr.evaluation.standalone import evaluate_file
 from vmr.features.importers import import_features

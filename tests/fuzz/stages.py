@@ -29,6 +29,8 @@ def timed(function: Any, log: Path, video: Any) -> Any:
 
 def run(stage: str, folder: Path, log: Path) -> None:
     # Imported where they are used, as the commands do it: torch alone takes hundreds of megabytes.
+    from vmr.config.sections import VideoSettings
+
     if stage == "probe":
         from vmr.video import probe
 
@@ -39,10 +41,9 @@ def run(stage: str, folder: Path, log: Path) -> None:
             shard=0,
             shards=1,
             output=folder / "videos.csv",
-            timeout_sec=10,
+            settings=VideoSettings(probe_timeout_sec=10),
         )
     elif stage == "decode":
-        from vmr.config.sections import VideoSettings
         from vmr.video import decode
 
         settings = VideoSettings(short_side=64, decode_timeout_sec=20, max_failed_share=1.0)

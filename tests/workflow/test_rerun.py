@@ -19,7 +19,9 @@ from typing import get_args
 import pytest
 import yaml
 
-from vmr.config import Config, DatasetSettings, Settings
+from vmr.config.datasets import DatasetSettings
+from vmr.config.sections import Settings
+from vmr.config.whole import Config
 from vmr.storage.files import write_json
 from vmr.storage.provenance import library_versions
 from vmr.storage.shard import shard_of

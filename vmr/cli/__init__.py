@@ -4,20 +4,5 @@ Stages are imported inside their commands, so that `vmr --help` does not wait fo
 """
 
 # In the order of the pipeline, which is that of `vmr --help` within each of its groups.
-from vmr.cli import videos, simulate, features, doctor, verify, training, tables, report, locate, serve, settings  # isort: skip
-from vmr.cli.groups import app
-
-__all__ = [
-    "app",
-    "doctor",
-    "features",
-    "locate",
-    "report",
-    "serve",
-    "settings",
-    "simulate",
-    "tables",
-    "training",
-    "verify",
-    "videos",
-]
+from vmr.cli import videos, simulate, features, doctor, verify, training, tables, report, locate, serve, settings  # noqa: F401, I001
+from vmr.cli.groups import app as app

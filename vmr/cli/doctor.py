@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vmr.cli.groups import DATA, STAGES, Dataset, Manifests, Moments, Output, TrainSplit, app, command_from_sections
+from vmr.cli.groups import (
+    DATA,
+    STAGES,
+    Dataset,
+    Manifests,
+    Moments,
+    Output,
+    TrainSplit,
+    app,
+    command_from_sections,
+    hands_to,
+)
 
 if TYPE_CHECKING:
     from vmr.cli.sections import Fields, QuerySettings, VideoSettings
@@ -50,6 +61,7 @@ def doctor(
 
 
 @command_from_sections(app, rich_help_panel=STAGES)
+@hands_to("vmr.doctor.check_dataset:check_dataset")
 def check_dataset(
     *,
     moments: Moments,
@@ -65,18 +77,3 @@ def check_dataset(
     output: Output,
 ) -> None:
     """Check the files of a run before training, and stop where something is wrong (see `doctor`)."""
-    from vmr.doctor.check_dataset import check_dataset
-
-    check_dataset(
-        moments=moments,
-        report=report,
-        vectors=vectors,
-        features=features,
-        manifests=manifests,
-        train_split=train_split,
-        test_splits=test_splits,
-        max_words=queries.max_words,
-        fps=video.fps,
-        accept_wrong=accept_wrong,
-        output=output,
-    )

@@ -17,6 +17,7 @@ from vmr.cli.groups import (
     app,
     command_from_sections,
     features_app,
+    hands_to,
     per_shard,
 )
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 
 @command_from_sections(app, rich_help_panel=STAGES)
+@hands_to("vmr.features.extract:extract_shard", stage="extract_{extractor}")
 def extract(
     *,
     frames: Annotated[Path, typer.Option(help="Frame store of the shard.")],
@@ -41,21 +43,10 @@ def extract(
     statuses: Coverage,
 ) -> None:
     """Extract the features of a shard."""
-    from vmr.features.extract import extract_shard
-    from vmr.pipeline.stages import STAGES
-
-    extract_shard(
-        frames=frames,
-        manifest=manifest,
-        output=output,
-        statuses=statuses,
-        extractor=extractor,
-        settings=settings,
-        code_digest=STAGES[f"extract_{extractor}"].digest(),
-    )
 
 
 @command_from_sections(app, rich_help_panel=STAGES)
+@hands_to("vmr.features.merge:merge_features", stage="merge_features")
 def merge_features(
     *,
     shards: Annotated[list[Path], per_shard(help="Feature files of the shards.")],
@@ -67,19 +58,6 @@ def merge_features(
     coverage: Coverage,
 ) -> None:
     """Merge the shards of a dataset by links; with --pca-components or --pca also reduce them."""
-    from vmr.features.merge import merge_features
-    from vmr.pipeline.stages import STAGES
-
-    merge_features(
-        shards=shards,
-        statuses=statuses,
-        output=output,
-        coverage=coverage,
-        moments=moments,
-        reduction=reduction,
-        train_split=train_split,
-        code_digest=STAGES["merge_features"].digest(),
-    )
 
 
 @features_app.command("info")
@@ -102,6 +80,7 @@ def features_diff(
 
 
 @command_from_sections(features_app, "import")
+@hands_to("vmr.features.importers:import_features", stage="import_features")
 def import_features(
     settings: Annotated[ImportSettings, Fields(argument="source")],
     *,
@@ -111,14 +90,3 @@ def import_features(
     coverage: Coverage,
 ) -> None:
     """Import features that you hold; without fps and stride, steps are spread over each video."""
-    from vmr.features.importers import import_features
-    from vmr.pipeline.stages import STAGES
-
-    import_features(
-        settings,
-        output=output,
-        coverage=coverage,
-        moments=moments,
-        manifests=manifests,
-        code_digest=STAGES["import_features"].digest(),
-    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
 import logging
 import os
 import sys
@@ -91,6 +93,36 @@ def command_from_sections(
         return function
 
     return register
+
+
+def hands_to(target: str, *, stage: str = "") -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command that is only a docstring its body: a call with all of its options.
+
+    Args:
+        target: MODULE:FUNCTION, imported when the command is called.
+        stage: whose digest of code the function takes, too; in braces it names options.
+    """
+
+    def register(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def handed(**options: Any) -> None:
+            if stage:
+                from vmr.pipeline.stages import STAGES
+
+                options["code_digest"] = STAGES[stage.format(**options)].digest()
+            target_of(handed)(**options)
+
+        vars(handed).update(target=target, stage=stage)
+        return handed
+
+    return register
+
+
+def target_of(command: Callable[..., None]) -> Callable[..., None]:
+    """The function that a command of `hands_to` calls."""
+    module, _, name = vars(command)["target"].partition(":")
+    found: Callable[..., None] = getattr(importlib.import_module(module), name)
+    return found
 
 
 def _has_dash(arg: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +13,7 @@ from vmr.cli.groups import (
     Manifests,
     Output,
     command_from_sections,
+    hands_to,
     per_shard,
     report_app,
 )
@@ -23,7 +24,18 @@ if TYPE_CHECKING:
     from vmr.cli.sections import DatasetFiles, ReportSettings
 
 
+def _paths(*, help: str) -> Any:
+    """Option that is given as NAME=PATH once for each name."""
+
+    def by_name(param: typer.CallbackParam, entries: list[str]) -> dict[str, Path]:
+        named = assignments(entries, f"--{param.name}")
+        return {name: Path(path) for name, path in named.items()}
+
+    return typer.Option(help=help, callback=by_name)
+
+
 @command_from_sections(report_app)
+@hands_to("vmr.report.cases:study_cases")
 def cases(
     *,
     runs: Annotated[list[Path], typer.Option(help="Folders of evaluated runs, one a method.")],
@@ -38,23 +50,10 @@ def cases(
     output: Output,
 ) -> None:
     """Choose queries, and gather film strips, spans and probabilities over time of each."""
-    from vmr.report.cases import study_cases
-
-    study_cases(
-        runs=runs,
-        split_name=split_name,
-        splits=splits,
-        files=files,
-        frames=frames,
-        dataset=dataset,
-        features_label=features_label,
-        output=output,
-        settings=settings,
-        device=device,
-    )
 
 
 @report_app.command()
+@hands_to("vmr.report.page:make_report")
 def page(
     *,
     dataset: DatasetName,
@@ -62,36 +61,20 @@ def page(
     metrics: Annotated[list[Path], typer.Option(help="metrics.json of each run and split, its other files beside it.")],
     baselines: Annotated[list[Path], typer.Option(help="Baselines of each split.")] = [],  # noqa: B006
     published: Annotated[Path | None, typer.Option(help="CSV of published figures.")] = None,
-    table: Annotated[Path, typer.Option(help="The readable table (.md).")],
-    moments: Annotated[list[str], typer.Option(help="DATASET=moments.csv, once for each dataset of the table.")],
+    table_text: Annotated[Path, typer.Option("--table", help="The readable table (.md).")],
+    moments: Annotated[list[str], _paths(help="DATASET=moments.csv, once for each dataset of the table.")],
     manifests: Manifests = [],  # noqa: B006
-    coverage: Annotated[list[str], typer.Option(help="FEATURES=coverage.csv, for each kind of features.")] = [],  # noqa: B006
+    coverage: Annotated[list[str], _paths(help="FEATURES=coverage.csv, for each kind of features.")] = [],  # noqa: B006
     cases: Annotated[list[Path], typer.Option(help="What `vmr report cases` wrote.")] = [],  # noqa: B006
     benchmarks: Annotated[list[Path], typer.Option(help="Benchmark files, patterns or folders of them.")] = [],  # noqa: B006
     output: Output,
     answers: Annotated[Path | None, typer.Option(help="CSV of every query's answers to write beside it.")] = None,
 ) -> None:
     """Make the page: one HTML file that opens offline."""
-    from vmr.report.page import make_report
-
-    make_report(
-        dataset=dataset,
-        title=title or dataset,
-        metrics=metrics,
-        baselines=baselines,
-        published=published,
-        table_text=table,
-        moments=_paths(moments, "--moments"),
-        manifests=manifests,
-        coverage=_paths(coverage, "--coverage"),
-        cases=cases,
-        benchmarks=benchmarks,
-        output=output,
-        answers=answers,
-    )
 
 
 @report_app.command()
+@hands_to("vmr.pipeline.costs:write_costs")
 def costs(
     *,
     benchmarks: Annotated[list[Path], typer.Option(help="Benchmark files, patterns or folders of them.")],
@@ -99,10 +82,3 @@ def costs(
     output: Output,
 ) -> None:
     """Gather seconds, memory and use of cards of every stage in a CSV."""
-    from vmr.pipeline.costs import write_costs
-
-    write_costs(benchmarks, logs=logs, output=output)
-
-
-def _paths(entries: list[str], option: str) -> dict[str, Path]:
-    return {name: Path(path) for name, path in assignments(entries, option).items()}

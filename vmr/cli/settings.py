@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vmr.cli.groups import RUN, Dataset, Output, app, assets_app, config_app, named_dataset
+from vmr.cli.groups import RUN, Dataset, Output, app, assets_app, config_app, hands_to, named_dataset
 
 ConfigPath = Annotated[Path, typer.Argument(help="The YAML file.")]
 Cache = Annotated[Path, typer.Option(help="Folder of the downloads.")]
@@ -24,6 +24,7 @@ def list_assets(
 
 
 @assets_app.command("prepare")
+@hands_to("vmr.assets.prepare:prepare_asset")
 def prepare_asset(
     name: Annotated[str, typer.Argument(help="Name, as `vmr assets list` prints it.")],
     *,
@@ -31,9 +32,6 @@ def prepare_asset(
     cache: Cache = Path("data/assets/downloads"),
 ) -> None:
     """Fetch or unpack an asset and write it in the form that the stages read."""
-    from vmr.assets.prepare import prepare_asset
-
-    prepare_asset(name, output=output, cache=cache)
 
 
 @assets_app.command("videos")

@@ -19,11 +19,13 @@ from vmr.cli.groups import (
     TrainSplit,
     VideoScores,
     app,
+    hands_to,
     refuse_inputs,
 )
 
 
 @app.command(rich_help_panel=STAGES)
+@hands_to("vmr.evaluation.baselines:compute_baselines")
 def baselines(
     *,
     moments: Moments,
@@ -36,18 +38,6 @@ def baselines(
     output: Output,
 ) -> None:
     """Score the baselines that see neither video nor query."""
-    from vmr.evaluation.baselines import compute_baselines
-
-    compute_baselines(
-        moments=moments,
-        manifests=manifests,
-        train_split=train_split,
-        splits=splits,
-        split_name=split_name,
-        output=output,
-        video_scores=video_scores,
-        seed=seed,
-    )
 
 
 @app.command(rich_help_panel=RUN)
@@ -114,6 +104,7 @@ def compare(
 
 
 @app.command(rich_help_panel=STAGES)
+@hands_to("vmr.tables.make:make_table")
 def make_table(
     *,
     metrics: Annotated[list[Path], typer.Option(help="metrics.json of each run and split.")],
@@ -127,16 +118,3 @@ def make_table(
     output_tex: Annotated[Path | None, typer.Option(help="The same in LaTeX, with booktabs.")] = None,
 ) -> None:
     """Gather published, blind and computed rows into the table."""
-    from vmr.tables.make import make_table
-
-    make_table(
-        metrics=metrics,
-        baselines=baselines,
-        published=published,
-        output_csv=output_csv,
-        output_md=output_md,
-        output_tex=output_tex,
-        dataset=dataset,
-        further=further,
-        title=title,
-    )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vmr.cli.groups import STAGES, Moments, Output, app, command_from_sections
+from vmr.cli.groups import STAGES, Moments, Output, app, command_from_sections, hands_to
 from vmr.errors import ConfigError
 from vmr.names import AnnotationFormat
 from vmr.settings.assignments import assignment
@@ -19,6 +19,7 @@ Workers = Annotated[int, typer.Option(min=1, max=1024, help="Videos at the same 
 
 
 @command_from_sections(app, rich_help_panel=STAGES)
+@hands_to("vmr.synthetic.demo:render_demo")
 def render_demo(
     *,
     output: Annotated[Path, typer.Option(help="Folder of the dataset.")],
@@ -26,9 +27,6 @@ def render_demo(
     workers: Workers = 2,
 ) -> None:
     """Render the demo dataset: videos, sentences and times in the Charades-STA layout."""
-    from vmr.synthetic.demo import render_demo
-
-    render_demo(output=output, settings=settings, workers=workers)
 
 
 @app.command(rich_help_panel=STAGES)
@@ -72,6 +70,7 @@ def parse_annotations(
 
 
 @command_from_sections(app, rich_help_panel=STAGES)
+@hands_to("vmr.video.probe:probe_videos")
 def probe_videos(
     *,
     moments: Moments,
@@ -83,23 +82,10 @@ def probe_videos(
     output: Output,
 ) -> None:
     """Ask ffprobe about every annotated video of a shard."""
-    if shard >= shards:
-        raise ConfigError(f"--shard {shard}: shards are counted from 0; of {shards} the last one is {shards - 1}.")
-
-    from vmr.video.probe import probe_videos
-
-    probe_videos(
-        moments=moments,
-        videos=videos,
-        shard=shard,
-        shards=shards,
-        output=output,
-        timeout_sec=settings.probe_timeout_sec,
-        accept_wrong=accept_wrong,
-    )
 
 
 @command_from_sections(app, rich_help_panel=STAGES)
+@hands_to("vmr.video.decode:decode_frames", stage="decode_frames")
 def decode_frames(
     *,
     manifest: Annotated[Path, typer.Option(help="Manifest of the shard.")],
@@ -109,14 +95,3 @@ def decode_frames(
     decoded_manifest: Annotated[Path, typer.Option(help="Manifest with what decoding gave.")],
 ) -> None:
     """Decode the videos of a shard into the frame store."""
-    from vmr.pipeline.stages import STAGES
-    from vmr.video.decode import decode_frames
-
-    decode_frames(
-        manifest=manifest,
-        output=output,
-        decoded_manifest=decoded_manifest,
-        settings=settings,
-        workers=workers,
-        code_digest=STAGES["decode_frames"].digest(),
-    )

@@ -7,27 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vmr.config.datasets import DatasetSettings, RenderSettings
-from vmr.config.feature_sections import FeatureSettings, ImportSettings, Recipe, SimulateSettings
-from vmr.config.sections import Settings
 from vmr.config.whole import Config
 from vmr.errors import ConfigError
 from vmr.settings.checks import validated
-
-__all__ = [
-    "Config",
-    "DatasetSettings",
-    "FeatureSettings",
-    "ImportSettings",
-    "Recipe",
-    "RenderSettings",
-    "Settings",
-    "SimulateSettings",
-    "load_config",
-    "read_config",
-    "read_mapping",
-    "schema_text",
-]
 
 
 def load_config(values: Mapping[str, Any], *, source: str = "config.yaml") -> Config:

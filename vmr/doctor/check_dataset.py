@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from vmr.annotations.moments import read_moments, video_durations
+from vmr.config.sections import QuerySettings, VideoSettings
 from vmr.doctor.check_annotations import check_annotations
 from vmr.doctor.check_features import check_features
 from vmr.doctor.check_queries import check_queries
@@ -30,25 +31,17 @@ def check_dataset(
     manifests: Sequence[Path],
     train_split: str,
     test_splits: Collection[str],
-    max_words: int,
-    fps: float,
+    queries: QuerySettings,
+    video: VideoSettings,
     accept_wrong: bool,
     output: Path,
 ) -> None:
     """Check what is given of a dataset, and stop before training where something is wrong.
 
     Args:
-        moments: table of moments.
-        report: what `parse_annotations` wrote beside it.
+        report: what `parse_annotations` wrote beside the moments.
         vectors: word vectors, to look at the sentences; None leaves them out.
         features: merged features, to look at them and at the videos; None leaves both out.
-        manifests: of the decoded videos.
-        train_split: split that is trained on.
-        test_splits: splits that are scored.
-        max_words: words of a sentence that are read.
-        fps: frames a second of the frame store.
-        accept_wrong: go on all the same, with a warning.
-        output: table of findings to write, as a text.
 
     Raises:
         DatasetError: something is wrong.
@@ -66,9 +59,9 @@ def check_dataset(
         unusable=[] if manifest is None else manifest.loc[manifest["status"] != "ok", "video_id"].tolist(),
     )
     if vectors is not None:
-        findings += check_queries(table, vectors, train_split=train_split, max_words=max_words)
+        findings += check_queries(table, vectors, train_split=train_split, max_words=queries.max_words)
     if features is not None:
-        findings += _of_features(features, table, manifest, durations, train_split=train_split, fps=fps)
+        findings += _of_features(features, table, manifest, durations, train_split=train_split, fps=video.fps)
     wrong = [finding for finding in findings if finding.level == "wrong"]
     with writing(output), atomic_path(output) as temporary:
         temporary.write_text(findings_table(findings) + "\n", encoding="utf-8")

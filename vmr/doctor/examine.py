@@ -14,7 +14,8 @@ import pandas as pd
 from vmr.annotations.moments import read_moments, video_durations
 from vmr.annotations.parse import parse_annotations
 from vmr.assets.registry import asset_or_path
-from vmr.config import Config, DatasetSettings
+from vmr.config.datasets import DatasetSettings
+from vmr.config.whole import Config
 from vmr.doctor.check_annotations import check_annotations
 from vmr.doctor.check_features import check_features
 from vmr.doctor.check_queries import check_queries

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from vmr.config import ImportSettings
+from vmr.config.feature_sections import ImportSettings
 from vmr.doctor.check_features import HeldFeatures
 from vmr.errors import DamageError, FeatureError
 from vmr.features.foreign_sources import open_source

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 from jaxtyping import Float
 
-from vmr.config import ImportSettings
+from vmr.config.feature_sections import ImportSettings
 from vmr.errors import FeatureError
 from vmr.features.foreign_files import (
     ARRAY_ERRORS,

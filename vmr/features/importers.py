@@ -16,7 +16,7 @@ from jaxtyping import Float64
 from tqdm import tqdm
 
 from vmr.annotations.moments import read_moments
-from vmr.config import ImportSettings
+from vmr.config.feature_sections import ImportSettings
 from vmr.errors import FeatureError
 from vmr.features.foreign_names import joined_source
 from vmr.features.foreign_sources import open_source

@@ -15,7 +15,7 @@ import pandas as pd
 from vmr.annotations.moments import read_moments, video_durations
 from vmr.annotations.parse import parse_annotations
 from vmr.annotations.units import odd_times
-from vmr.config import DatasetSettings
+from vmr.config.datasets import DatasetSettings
 from vmr.errors import VmrError
 from vmr.pipeline.plan import Plan
 from vmr.video.listing import files_below

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from vmr.assets.registry import OF_KINETICS_400, asset_or_path
-from vmr.config import Config, DatasetSettings, ImportSettings, Settings
-from vmr.config.feature_sections import ExtractorSettings
+from vmr.config.datasets import DatasetSettings
+from vmr.config.feature_sections import ExtractorSettings, ImportSettings
+from vmr.config.sections import Settings
+from vmr.config.whole import Config
 from vmr.features.foreign_names import joined_source
 from vmr.methods.catalogue import method_settings
 from vmr.pipeline.options import options, repeated

@@ -46,7 +46,7 @@ _TEMPLATES = Path(__file__).parent / "templates"
 def make_report(
     *,
     dataset: str,
-    title: str,
+    title: str | None,
     metrics: Sequence[Path],
     baselines: Sequence[Path],
     published: Path | None,
@@ -75,6 +75,7 @@ def make_report(
     Raises:
         EvaluationError: a file cannot be used, files contradict each other, or the page would be too large.
     """
+    title = title or dataset
     rows = gather_rows(metrics=metrics, baselines=baselines, published=published, datasets=list(moments))
     groups = read_groups(metrics, moments=moments, manifests=manifests)
     windows = windows_of(rows)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from vmr.config import RenderSettings
+from vmr.config.datasets import RenderSettings
 from vmr.errors import VideoError
 from vmr.storage.files import atomic_path, sha256_file, writing
 from vmr.synthetic.events import KINDS, Canvas

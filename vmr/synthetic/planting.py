@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float16, Float64
 
-from vmr.config import Recipe
+from vmr.config.feature_sections import Recipe
 from vmr.synthetic.directions import content_words, generator, mixing_matrix, word_direction
 
 # A planted or distracting moment is never shorter: below, its trace would be lost between two steps.

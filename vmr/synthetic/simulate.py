@@ -11,7 +11,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from vmr.annotations.moments import read_moments, video_durations
-from vmr.config import Recipe
+from vmr.config.feature_sections import Recipe
 from vmr.errors import AnnotationError
 from vmr.storage.files import atomic_path, sha256_file, writing
 from vmr.storage.hdf5 import new_hdf5

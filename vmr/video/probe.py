@@ -12,7 +12,8 @@ from tqdm import tqdm
 
 from vmr.annotations.moments import read_moments, video_durations
 from vmr.annotations.units import wrong_unit
-from vmr.errors import AnnotationError, VideoError
+from vmr.config.sections import VideoSettings
+from vmr.errors import AnnotationError, ConfigError, VideoError
 from vmr.storage.shard import shard_of
 from vmr.video.ffprobe import (
     SURPRISES,
@@ -43,22 +44,23 @@ def probe_videos(
     shard: int,
     shards: int,
     output: Path,
-    timeout_sec: float,
+    settings: VideoSettings,
     accept_wrong: bool = False,
 ) -> None:
     """Probe the videos of a shard that the annotations name, and write the manifest.
 
     Args:
         videos: the folder with the files; videos that are not there get the status `missing`.
-        shard: number of the shard, from 0.
-        timeout_sec: seconds for one video; one that takes longer gets the status `bad`.
         accept_wrong: go on where the times of the shard's moments cannot be seconds.
 
     Raises:
         AnnotationError: the table of moments cannot be read, or most moments begin after their videos end.
         VideoError: the folder of the videos is not there, or cannot be listed.
         ShardError: ffprobe is not installed, or the manifest cannot be written.
+        ConfigError: there is no such shard.
     """
+    if shard >= shards:
+        raise ConfigError(f"--shard {shard}: shards are counted from 0; of {shards} the last one is {shards - 1}.")
     table = read_moments(moments)
     wanted = sorted({str(name) for name in table["video_id"] if shard_of(str(name), shards) == shard})
     if not videos.is_dir():
@@ -73,7 +75,7 @@ def probe_videos(
     require_program("ffprobe")
     for video_id in tqdm(wanted, desc="probing", unit="video", disable=None):
         if video_id in files:
-            rows.append({"video_id": video_id, **probe_video(files[video_id], timeout_sec=timeout_sec)})
+            rows.append({"video_id": video_id, **probe_video(files[video_id], timeout_sec=settings.probe_timeout_sec)})
         else:
             told = f"no file of this name in {videos}{reasons[video_id]}"
             rows.append({"video_id": video_id, "status": "missing", "reason": told})

@@ -1,3 +1,4 @@
+import inspect
 import subprocess
 import sys
 
@@ -5,9 +6,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from vmr import __version__
+from vmr import __version__, cli
 from vmr.cli import app
-from vmr.cli.groups import named_dataset
+from vmr.cli.groups import named_dataset, target_of
 
 
 def run(*arguments):
@@ -60,6 +61,22 @@ def test_every_command_tells_its_options(words):
     result = run(*words, "--help")
     assert result.exit_code == 0, result.exception
     assert f" {' '.join(words)} " in result.output
+
+
+_HANDED = [
+    own
+    for module in vars(cli).values()
+    if inspect.ismodule(module)
+    for own in vars(module).values()
+    if hasattr(own, "target")
+]
+
+
+@pytest.mark.parametrize("command", _HANDED, ids=lambda command: command.__name__)
+def test_a_command_hands_its_stage_what_that_takes(command):
+    taken = inspect.signature(target_of(command)).parameters.values()
+    given = {*inspect.signature(command).parameters, *(["code_digest"] if command.stage else [])}
+    assert {own.name for own in taken if own.default is own.empty} <= given <= {own.name for own in taken}
 
 
 def test_our_errors_are_one_line_and_exit_code_1(tmp_path):

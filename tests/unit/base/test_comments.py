@@ -5,8 +5,8 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel
 
-from vmr.config import Config
 from vmr.config.comments import with_comments
+from vmr.config.whole import Config
 from vmr.settings.section import Section
 
 CONFIG = Path("config.yaml")

@@ -26,7 +26,8 @@ from vmr.annotations.read import read_annotations
 from vmr.assets.archives import extract_files, extract_member
 from vmr.assets.flax_i3d import load_flax_pickle
 from vmr.cli import app
-from vmr.config import ImportSettings, load_config, read_config
+from vmr.config import load_config, read_config
+from vmr.config.feature_sections import ImportSettings
 from vmr.config.yaml_once import load_once
 from vmr.errors import AnnotationError, AssetError, CheckpointError, ConfigError, FeatureError
 from vmr.features.c3d import load_crop_mean

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from vmr.annotations.parse import parse_annotations
+from vmr.config.sections import QuerySettings, VideoSettings
 from vmr.doctor.check_dataset import check_dataset
 from vmr.errors import DatasetError
 
@@ -45,8 +46,8 @@ def check(tmp_path):
             manifests=[],
             train_split="train",
             test_splits=["test"],
-            max_words=30,
-            fps=24,
+            queries=QuerySettings(max_words=30),
+            video=VideoSettings(fps=24),
             accept_wrong=accept_wrong,
             output=tmp_path / "checks.txt",
         )

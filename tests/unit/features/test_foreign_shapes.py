@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from vmr.annotations.moments import MOMENT_COLUMNS, write_moments
-from vmr.config import ImportSettings
+from vmr.config.feature_sections import ImportSettings
 from vmr.errors import ConfigError, FeatureError
 from vmr.features.importers import import_features
 from vmr.features.store import FeatureStore

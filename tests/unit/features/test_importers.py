@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from vmr.annotations.moments import MOMENT_COLUMNS, write_moments
 from vmr.cli import app
-from vmr.config import ImportSettings
+from vmr.config.feature_sections import ImportSettings
 from vmr.errors import FeatureError
 from vmr.features.clips import plan_windows, step_seconds
 from vmr.features.importers import import_features, step_times

@@ -13,7 +13,7 @@ from sectioned import sectioned
 from vmr.assets.glove_package import read_words
 from vmr.assets.packages import installed_path
 from vmr.assets.registry import get_asset
-from vmr.config import RenderSettings
+from vmr.config.datasets import RenderSettings
 from vmr.errors import ShardError, VideoError
 from vmr.storage.files import sha256_file
 from vmr.synthetic import demo

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from vmr.config import Recipe
+from vmr.config.feature_sections import Recipe
 from vmr.synthetic.directions import content_words, mixing_matrix, word_direction
 from vmr.synthetic.planting import simulate_video
 

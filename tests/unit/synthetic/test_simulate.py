@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from vmr.annotations.moments import MOMENT_COLUMNS, read_moments, write_moments
 from vmr.annotations.parse import parse_annotations
 from vmr.cli import app
-from vmr.config import ImportSettings, Recipe
+from vmr.config.feature_sections import ImportSettings, Recipe
 from vmr.errors import AnnotationError
 from vmr.features.importers import import_features
 from vmr.features.store import FeatureStore

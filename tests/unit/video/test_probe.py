@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from vmr.annotations.moments import MOMENT_COLUMNS, write_moments
+from vmr.config.sections import VideoSettings
 from vmr.errors import AnnotationError, ShardError, VideoError
 from vmr.names import VIDEO_EXTENSIONS
 from vmr.storage.shard import shard_of
@@ -31,7 +32,12 @@ def probe_all(tmp_path, folder, video_ids, *, shards=1):
     outputs = [tmp_path / f"{shard}.csv" for shard in range(shards)]
     for shard, output in enumerate(outputs):
         probe_videos(
-            moments=tmp_path / "moments.csv", videos=folder, shard=shard, shards=shards, output=output, timeout_sec=60
+            moments=tmp_path / "moments.csv",
+            videos=folder,
+            shard=shard,
+            shards=shards,
+            output=output,
+            settings=VideoSettings(probe_timeout_sec=60),
         )
     return outputs
 
@@ -274,7 +280,7 @@ def test_a_manifest_that_cannot_be_written_is_named(tmp_path):
             shard=0,
             shards=1,
             output=tmp_path / "file" / "0.csv",
-            timeout_sec=60,
+            settings=VideoSettings(probe_timeout_sec=60),
         )
 
 
@@ -361,7 +367,13 @@ def test_a_shard_whose_moments_are_in_another_unit_is_not_decoded(tmp_path, rend
     write_moments(pd.DataFrame(rows, columns=MOMENT_COLUMNS), tmp_path / "moments.csv")
 
     def probe(**options):
-        arguments = {"videos": tmp_path / "v", "shard": 0, "shards": 1, "output": tmp_path / "0.csv", "timeout_sec": 20}
+        arguments = {
+            "videos": tmp_path / "v",
+            "shard": 0,
+            "shards": 1,
+            "output": tmp_path / "0.csv",
+            "settings": VideoSettings(probe_timeout_sec=20),
+        }
         probe_videos(moments=tmp_path / "moments.csv", **arguments, **options)
 
     with pytest.raises(AnnotationError, match=r"all 10 moments begin after .*milliseconds.*accept_wrong: true"):
