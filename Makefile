@@ -82,9 +82,10 @@ audit: setup ## known vulnerabilities of the locked packages, by pip-audit (need
 bench: bench-features bench-training bench-reruns bench-planning bench-serve ## measure speed and memory; writes benchmarks/results
 
 CHARADES ?= ../shared/data/charades_sta
-rehearsal: setup ## the main command over 6,672 short videos, in work/rehearsal (CHARADES=folder of annotations; two hours)
+rehearsal: setup ## the main command over 6,672 short videos, in work/rehearsal (CHARADES, ACTIVITYNET: folders of annotations; three hours)
 	@$(BIN)/python benchmarks/rehearsal_videos.py --annotations $(CHARADES) --output work/rehearsal
-	@$(BIN)/python benchmarks/rehearsal.py --work work/rehearsal
+	@$(BIN)/python benchmarks/rehearsal.py --work work/rehearsal --steps whole again added planned c3d \
+	    activitynet activitynet_again --activitynet $(ACTIVITYNET)
 
 VIDEOS ?= ../shared/data/videos
 bench-features: setup ## decoding, frame store, a window, a video, a shard, memory (VIDEOS=folder with 3MSZA.mp4)

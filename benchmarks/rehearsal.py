@@ -1,13 +1,18 @@
 r"""What a full run of Charades-STA is like: the main command over 6,672 short videos, watched; writes rehearsal.json.
 
     python benchmarks/rehearsal_videos.py --annotations FOLDER --output work/rehearsal
-    python benchmarks/rehearsal.py --work work/rehearsal [--steps whole again added planned]
+    python benchmarks/rehearsal.py --work work/rehearsal [--steps whole again added planned c3d]
+    python benchmarks/rehearsal.py --work work/rehearsal --steps activitynet --activitynet FOLDER
 
 `whole` runs the main command. It kills it with all its jobs once in the middle of extraction and once of training, as
 a lost machine does, and goes on by the same command. `again` runs it once more, when nothing is to be done. `added`
 adds a video that was missing and asks for the features. `planned` counts the jobs of dry runs: of a repeated stage,
-of one stage and of a changed stride. Of each: seconds, lines printed, most memory and open files of all processes
-together, and the disk that each stage holds. What single jobs took is in `results/charades_costs.csv`.
+of one stage and of a changed stride. `c3d` extracts three shards of 32, with random weights. `activitynet` writes
+random numbers as features of 19,994 names, in the layout of the official file (15 GB, deleted at the end), and makes
+the table of ActivityNet Captions from the annotations in FOLDER; `activitynet_again` does so once more.
+
+Of each: seconds, lines printed, most memory and open files of all processes together, and the disk that each stage
+holds. What single jobs took is in `results/charades_costs.csv`.
 """
 
 import argparse
@@ -26,15 +31,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
+import numpy as np
 import psutil
+import torch
 from i3d_speed import processor_name
 from memory import tree_bytes
+from safetensors.torch import save_file
 
+from vmr.features.c3d import C3d
 from vmr.storage.files import write_json
 from vmr.storage.provenance import library_versions
 
 ROOT = Path(__file__).parents[1]
 TARGETS = ("results/charades_table.csv", "results/charades_report.html", "results/charades_costs.csv")
+ACTIVITYNET = ("results/activitynet_table.csv", "results/activitynet_costs.csv")
+C3D_SHARDS = [f"work/charades/features/c3d/shard_{number}.h5" for number in range(3)]
 OVERLAY = Path(__file__).with_suffix(".yaml")
 POLL_SEC = 2.0
 
@@ -132,16 +144,60 @@ def planned(work: Path) -> dict[str, Any]:
     return result
 
 
-def stages(work: Path) -> list[dict[str, str]]:
+def with_c3d(work: Path) -> dict[str, Any]:
+    """C3D with random weights on about a tenth of the videos."""
+    weights = work / "data" / "weights" / "c3d.safetensors"
+    weights.parent.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(0)
+    save_file({name: tensor.contiguous() for name, tensor in C3d().state_dict().items()}, weights)
+    weights_of = ["--config", f"features={{c3d: {{weights: {weights}}}}}"]
+    return watched(work, [*weights_of, "--", *C3D_SHARDS], name="c3d")
+
+
+def write_activitynet(annotations: Path, work: Path) -> None:
+    """Annotations, and random numbers as features: a step is 8 frames of 30 a second."""
+    folder = work / "data" / "activitynet"
+    folder.mkdir(parents=True, exist_ok=True)
+    lengths: dict[str, float] = {}
+    for name in ("train.json", "val_1.json", "val_2.json"):
+        shutil.copy(annotations / name, folder)
+        for video, entry in json.loads((folder / name).read_text()).items():
+            lengths.setdefault(video, float(entry["duration"]))
+    lengths |= {f"v_without_{number:05d}": 60.0 for number in range(19_994 - len(lengths))}
+    rng = np.random.default_rng(0)
+    pool = rng.normal(size=(60_000, 500)).astype(np.float32)
+    with h5py.File(folder / "c3d.hdf5", "w") as file:
+        for number, (video, seconds) in enumerate(lengths.items()):
+            steps = max(int(seconds * 30 / 8) - 1, 1)
+            begin = int(rng.integers(len(pool) - steps))
+            # No two videos alike, without drawing 4 billion numbers.
+            file[f"{video}/c3d_features"] = pool[begin : begin + steps] + np.float32(number * 1e-4)
+
+
+def activitynet(annotations: Path, work: Path) -> dict[str, Any]:
+    """The other dataset, from a file of features to the table of three splits."""
+    write_activitynet(annotations, work)
+    run = watched(work, ["--", *ACTIVITYNET], name="activitynet")
+    return run | {"stages": stages(work, ACTIVITYNET[1]), "disk_mb": disk(work, "activitynet")}
+
+
+def activitynet_again(work: Path) -> dict[str, Any]:
+    """Nothing is to be done; then the file of features goes."""
+    run = watched(work, ["--", *ACTIVITYNET], name="activitynet_again")
+    (work / "data" / "activitynet" / "c3d.hdf5").unlink()
+    return run
+
+
+def stages(work: Path, costs: str = TARGETS[2]) -> list[dict[str, str]]:
     """The table of costs: jobs, seconds, processor seconds and most memory of each rule."""
-    with (work / TARGETS[2]).open(newline="") as file:
+    with (work / costs).open(newline="") as file:
         return list(csv.DictReader(file))
 
 
-def disk(work: Path) -> dict[str, float]:
+def disk(work: Path, dataset: str = "charades") -> dict[str, float]:
     """MB of each folder of results."""
     folders = [
-        *(work / "work" / "charades").iterdir(),
+        *(work / "work" / dataset).iterdir(),
         work / "logs",
         work / "results",
         work / ".snakemake",
@@ -161,6 +217,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="what rehearsal_videos.py wrote")
     parser.add_argument("--steps", nargs="+", default=["whole", "again", "added", "planned"])
+    parser.add_argument("--activitynet", type=Path, help="folder of train.json, val_1.json and val_2.json")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "rehearsal.json")
     options = parser.parse_args()
     work = options.work.resolve()
@@ -169,6 +226,9 @@ def main() -> None:
         "again": lambda: watched(work, ["--", *TARGETS], name="again"),
         "added": lambda: added(work),
         "planned": lambda: planned(work),
+        "c3d": lambda: with_c3d(work),
+        "activitynet": lambda: activitynet(options.activitynet, work),
+        "activitynet_again": lambda: activitynet_again(work),
     }
     result = json.loads(options.output.read_text()) if options.output.exists() else {}
     for step in options.steps:

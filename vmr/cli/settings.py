@@ -98,7 +98,7 @@ def write_comments(path: ConfigPath = Path("config.yaml")) -> None:
 
 @config_app.command("methods")
 def print_methods() -> None:
-    """Print the README's table of methods."""
+    """Print the table of docs/methods.md."""
     from vmr.methods.catalogue import methods_table
 
     typer.echo(methods_table(), nl=False)

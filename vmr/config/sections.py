@@ -85,7 +85,7 @@ class TrainingSettings(Section):
 
     methods: Annotated[
         list[MethodName],
-        Field(description="Methods to train, each a row of the table; the README lists all.", min_length=1),
+        Field(description="Methods to train, each a row of the table; docs/methods.md lists all.", min_length=1),
     ] = family("ci_mha", blind=True)
     seeds: Annotated[list[Seed], Field(description="Each method is trained once with each.", min_length=1)] = [
         0, 1, 2, 3, 4,

@@ -546,14 +546,14 @@ def method_digest(name: str) -> str:
 
 
 def methods_table() -> str:
-    """The README's table of methods; every one has a query-blind self, which needs no line.
+    """The table of docs/methods.md; every method has a query-blind self, which needs no line.
 
     The titles of other systems lead to what they do differently from their papers.
     """
     lines = [["method", "in tables", "paper", "written from", "block", "what it is"], ["---"] * 6]
     for name, own in with_rows().items():
         system, ours, _ = own.title.partition(" (ours)")
-        title = f"[{own.title}](docs/methods.md#{system.lower()})" if ours else own.title
+        title = f"[{own.title}](#{system.lower()})" if ours else own.title
         if own.exchanged != "query":
             lines.append([f"`{name}`", title, f"{own.paper} {own.year}", own.source, own.block, own.about])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)

@@ -78,7 +78,7 @@ class Method:
         paper: that describes it: authors and venue.
         year: of the paper.
         source: what it was written from.
-        about: what it is, as a few words for the README.
+        about: what it is, in a few words.
         network: MODULE:CLASS of its network. The module is imported when a network is built.
         kind: how it comes to its spans.
         look: in pictures.

@@ -61,9 +61,9 @@ def test_a_blind_self_has_the_settings_and_the_rate_of_its_method() -> None:
     assert method_settings("ci_mha_query_blind", sections).learning_rate == 0.5
 
 
-def test_the_readme_has_the_table_of_methods() -> None:
-    assert methods_table() in (ROOT / "README.md").read_text(encoding="utf-8"), (
-        "stale: put what `vmr config methods` prints between the marks of README.md"
+def test_the_docs_have_the_table_of_methods() -> None:
+    assert methods_table() in (ROOT / "docs" / "methods.md").read_text(encoding="utf-8"), (
+        "stale: put what `vmr config methods` prints between the marks of docs/methods.md"
     )
 
 
