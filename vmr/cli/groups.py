@@ -95,17 +95,22 @@ def command_from_sections(
     return register
 
 
-def hands_to(target: str, *, stage: str = "") -> Callable[[Callable[..., None]], Callable[..., None]]:
+def hands_to(
+    target: str, *, stage: str = "", **made: Callable[[Any, str], Any]
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command that is only a docstring its body: a call with all of its options.
 
     Args:
         target: MODULE:FUNCTION, imported when the command is called.
         stage: whose digest of code the function takes, too; in braces it names options.
+        made: by option what makes of its value, and of its name for messages, what the function takes.
     """
 
     def register(command: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(command)
         def handed(**options: Any) -> None:
+            for name, make in made.items():
+                options[name] = make(options[name], f"--{name}")
             if stage:
                 from vmr.pipeline.stages import STAGES
 

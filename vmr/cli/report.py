@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -24,14 +24,8 @@ if TYPE_CHECKING:
     from vmr.cli.sections import DatasetFiles, ReportSettings
 
 
-def _paths(*, help: str) -> Any:
-    """Option that is given as NAME=PATH once for each name."""
-
-    def by_name(param: typer.CallbackParam, entries: list[str]) -> dict[str, Path]:
-        named = assignments(entries, f"--{param.name}")
-        return {name: Path(path) for name, path in named.items()}
-
-    return typer.Option(help=help, callback=by_name)
+def _paths(entries: list[str], option: str) -> dict[str, Path]:
+    return {name: Path(path) for name, path in assignments(entries, option).items()}
 
 
 @command_from_sections(report_app)
@@ -53,7 +47,7 @@ def cases(
 
 
 @report_app.command()
-@hands_to("vmr.report.page:make_report")
+@hands_to("vmr.report.page:make_report", moments=_paths, coverage=_paths)
 def page(
     *,
     dataset: DatasetName,
@@ -62,9 +56,9 @@ def page(
     baselines: Annotated[list[Path], typer.Option(help="Baselines of each split.")] = [],  # noqa: B006
     published: Annotated[Path | None, typer.Option(help="CSV of published figures.")] = None,
     table_text: Annotated[Path, typer.Option("--table", help="The readable table (.md).")],
-    moments: Annotated[list[str], _paths(help="DATASET=moments.csv, once for each dataset of the table.")],
+    moments: Annotated[list[str], typer.Option(help="DATASET=moments.csv, once for each dataset of the table.")],
     manifests: Manifests = [],  # noqa: B006
-    coverage: Annotated[list[str], _paths(help="FEATURES=coverage.csv, for each kind of features.")] = [],  # noqa: B006
+    coverage: Annotated[list[str], typer.Option(help="FEATURES=coverage.csv, for each kind of features.")] = [],  # noqa: B006
     cases: Annotated[list[Path], typer.Option(help="What `vmr report cases` wrote.")] = [],  # noqa: B006
     benchmarks: Annotated[list[Path], typer.Option(help="Benchmark files, patterns or folders of them.")] = [],  # noqa: B006
     output: Output,

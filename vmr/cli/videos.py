@@ -29,7 +29,27 @@ def render_demo(
     """Render the demo dataset: videos, sentences and times in the Charades-STA layout."""
 
 
+def _files(entries: list[str], option: str) -> dict[str, list[Path]]:
+    files: dict[str, list[Path]] = {}
+    for entry in entries:
+        split, value = assignment(entry, option)
+        files.setdefault(split, []).append(Path(value))
+    return files
+
+
+def _counts(entries: list[str], option: str) -> dict[str, dict[str, int]]:
+    counts: dict[str, dict[str, int]] = {}
+    for entry in entries:
+        name, value = assignment(entry, option)
+        split, _, count = name.partition(":")
+        if not (split and count and value.isascii() and value.isdigit()):
+            raise ConfigError(f"{option} {entry}: expected SPLIT:COUNT=NUMBER with a whole number, as train:lines=12.")
+        counts.setdefault(split, {})[count] = int(value)
+    return counts
+
+
 @app.command(rich_help_panel=STAGES)
+@hands_to("vmr.annotations.parse:parse_annotations", annotations=_files, expected=_counts)
 def parse_annotations(
     *,
     annotation_format: Annotated[AnnotationFormat, typer.Option(help="Format of the files.")],
@@ -42,31 +62,6 @@ def parse_annotations(
     report: Annotated[Path, typer.Option(help="JSON of what was found and refused.")],
 ) -> None:
     """Read annotation files into the common table of moments."""
-    from vmr.annotations.parse import parse_annotations
-
-    files: dict[str, list[Path]] = {}
-    for entry in annotations:
-        split, value = assignment(entry, "--annotations")
-        files.setdefault(split, []).append(Path(value))
-    counts: dict[str, dict[str, int]] = {}
-    for entry in expected:
-        name, value = assignment(entry, "--expected")
-        split, _, count = name.partition(":")
-        if not (split and count and value.isascii() and value.isdigit()):
-            raise ConfigError(
-                f"--expected {entry}: expected SPLIT:COUNT=NUMBER with a whole number, as train:lines=12."
-            )
-        counts.setdefault(split, {})[count] = int(value)
-    parse_annotations(
-        annotation_format=annotation_format,
-        annotations=files,
-        durations=durations,
-        output=output,
-        report=report,
-        expected=counts or None,
-        train_split=train_split,
-        accept_wrong=accept_wrong,
-    )
 
 
 @command_from_sections(app, rich_help_panel=STAGES)

@@ -1,6 +1,7 @@
 import inspect
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import typer
@@ -77,6 +78,29 @@ def test_a_command_hands_its_stage_what_that_takes(command):
     taken = inspect.signature(target_of(command)).parameters.values()
     given = {*inspect.signature(command).parameters, *(["code_digest"] if command.stage else [])}
     assert {own.name for own in taken if own.default is own.empty} <= given <= {own.name for own in taken}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "target", "handed"),
+    [
+        (
+            "report page --dataset d --metrics m --table t --output o --moments d=m.csv --moments e=n.csv",
+            "vmr.report.page.make_report",
+            {"moments": {"d": Path("m.csv"), "e": Path("n.csv")}, "coverage": {}},
+        ),
+        (
+            "parse-annotations --annotation-format csv --output o --report r --annotations train=a --annotations "
+            "train=b --expected train:lines=3",
+            "vmr.annotations.parse.parse_annotations",
+            {"annotations": {"train": [Path("a"), Path("b")]}, "expected": {"train": {"lines": 3}}},
+        ),
+    ],
+)
+def test_pairs_of_name_and_value_reach_the_stage_by_name(monkeypatch, arguments, target, handed):
+    found = {}
+    monkeypatch.setattr(target, lambda **options: found.update(options))
+    assert run(*arguments.split()).exit_code == 0
+    assert {name: found[name] for name in handed} == handed
 
 
 def test_our_errors_are_one_line_and_exit_code_1(tmp_path):
