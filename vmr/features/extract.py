@@ -18,6 +18,7 @@ from vmr.errors import DamageError, FeatureError, VmrError
 from vmr.features.clips import step_seconds
 from vmr.features.extractors import Extractor, build_extractor
 from vmr.features.fidelity import compared_videos, cosine_to_exact_window
+from vmr.features.pace import Pace
 from vmr.features.read_ahead import End, Failure, Piece, read_ahead
 from vmr.features.store import VideoFeatures, write_video
 from vmr.features.window_encoders import Encoder
@@ -95,7 +96,12 @@ def extract_shard(
             "%s: %d videos, %d decoded, %d of them finished before", output, len(rows), decoded, decoded - len(todo)
         )
         compared = compared_videos(decoded_ids) if network.mode == "continuous" else set()
-        _extract_all(network, frames=frames, todo=todo, compared=compared, shard=shard, fingerprints=fingerprints)
+        lengths = rows.reindex(columns=["decoded_frames"])[rows["video_id"].isin(todo)].fillna(0)["decoded_frames"]
+        pace = Pace(network, [int(length) for length in lengths])
+        _extract_all(
+            network, frames=frames, todo=todo, compared=compared, shard=shard, fingerprints=fingerprints, pace=pace
+        )
+        pace.tell()
 
         finished = [shard.done(video_id, fingerprint) or {} for video_id, fingerprint in fingerprints.items()]
         by_id = {row["video_id"]: row for row in finished}
@@ -122,6 +128,7 @@ def _extract_all(
     compared: set[str],
     shard: PartialShard,
     fingerprints: dict[str, str],
+    pace: Pace,
 ) -> None:
     """Encode the pieces that the reader hands over, and keep each video when its last piece is done."""
     encoder: Encoder | None = None
@@ -147,7 +154,8 @@ def _extract_all(
                 progress.update()
                 continue
             encoder = encoder or extractor.encoder(item.plan)
-            parts.append(encoder.push(item.frames(), last=item.last))
+            parts.append(encoder.push(slab := item.frames(), last=item.last))
+            pace.took(len(slab))
             if not item.last:
                 continue
             try:

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from vmr.errors import ConfigError
-from vmr.machine.card_log import CARD_USED
+from vmr.machine.use_log import CARD_USED
 from vmr.storage.locks import try_lock
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from vmr.errors import EvaluationError
-from vmr.machine.card_log import cards_used
+from vmr.machine.use_log import cards_used, mean_share, share_told
 from vmr.storage.files import atomic_path, numbered_files
 
 _SECONDS, _MEMORY, _CPU = "s", "max_rss", "cpu_time"
@@ -27,6 +27,7 @@ class StageCost:
     memory_mb: float | None  # largest resident memory of a job, in MiB
     gpu_seconds: float | None = None  # how long the jobs held cards, all together
     gpu_memory_mb: float | None = None  # most memory that a job had in use on its card, in MiB
+    share_of_machine: float | None = None  # of what the machine can do, 0 to 1; decoding and extraction tell it
 
 
 def stage_costs(benchmarks: Sequence[Path], *, logs: Sequence[Path] = ()) -> list[StageCost]:
@@ -37,7 +38,7 @@ def stage_costs(benchmarks: Sequence[Path], *, logs: Sequence[Path] = ()) -> lis
             ``*`` or ``{0..31}`` for many (those of earlier settings lie beside them, so name what counts); or folders
             ``.../benchmarks``, for all in them. Missing ones hold nothing.
         logs: for each NAME the folder of that name with the logs, ``{rule}.log`` or ``{rule}/{job}.log``, in which jobs
-            say how they used a card; without it nothing is known of cards.
+            say how they used a card and the machine; without it nothing is known of these.
     """
     folder_of: dict[Path, Path] = {}
     for path in numbered_files(benchmarks):
@@ -48,7 +49,7 @@ def stage_costs(benchmarks: Sequence[Path], *, logs: Sequence[Path] = ()) -> lis
             folder_of |= dict.fromkeys(sorted(folder.glob(str(path.relative_to(folder)))), folder)
     by_rule: dict[str, list[pd.DataFrame]] = {}
     finished: dict[str, float] = {}
-    cards: dict[str, list[tuple[float, float]]] = {}
+    said: dict[str, list[str]] = {}
     log_of = {log.name: log for log in logs}
     for file, folder in folder_of.items():
         rule = file.relative_to(folder).parts[0].removesuffix(".tsv")
@@ -60,9 +61,9 @@ def stage_costs(benchmarks: Sequence[Path], *, logs: Sequence[Path] = ()) -> lis
             by_rule.setdefault(rule, []).append(table)
             finished[rule] = min(finished.get(rule, float("inf")), file.stat().st_mtime)
             if log := log_of.get(folder.parent.name):
-                cards.setdefault(rule, []).extend(_cards(log / file.relative_to(folder).with_suffix(".log")))
+                said.setdefault(rule, []).append(_text(log / file.relative_to(folder).with_suffix(".log")))
     in_order = sorted(by_rule, key=lambda rule: finished[rule])
-    return [_cost(rule, pd.concat(by_rule[rule]), cards.get(rule, [])) for rule in in_order]
+    return [_cost(rule, pd.concat(by_rule[rule]), said.get(rule, [])) for rule in in_order]
 
 
 def write_costs(benchmarks: Sequence[Path], *, logs: Sequence[Path] = (), output: Path) -> None:
@@ -81,18 +82,19 @@ def write_costs(benchmarks: Sequence[Path], *, logs: Sequence[Path] = (), output
         pd.DataFrame([asdict(cost) for cost in costs]).round(2).to_csv(temporary, index=False)
 
 
-def _cards(log: Path) -> list[tuple[float, float]]:
+def _text(log: Path) -> str:
     try:
-        return cards_used(log.read_text(encoding="utf-8", errors="replace"))
+        return log.read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return []
+        return ""
 
 
-def _cost(rule: str, table: pd.DataFrame, cards: Sequence[tuple[float, float]]) -> StageCost:
+def _cost(rule: str, table: pd.DataFrame, logs: Sequence[str]) -> StageCost:
     def known(column: str) -> pd.Series[float]:
         return (table[column] if column in table else pd.Series(dtype=float)).astype(float).dropna()
 
     cpu, memory = known(_CPU), known(_MEMORY)
+    cards = [use for text in logs for use in cards_used(text)]
     return StageCost(
         rule=rule,
         jobs=len(table),
@@ -102,4 +104,5 @@ def _cost(rule: str, table: pd.DataFrame, cards: Sequence[tuple[float, float]]) 
         memory_mb=float(memory.max()) if len(memory) else None,
         gpu_seconds=sum(seconds for seconds, _ in cards) if cards else None,
         gpu_memory_mb=max(memory for _, memory in cards) if cards else None,
+        share_of_machine=mean_share(map(share_told, logs)),
     )

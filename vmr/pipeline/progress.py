@@ -16,6 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from vmr.errors import ConfigError
+from vmr.machine.use_log import mean_share, share_told
 from vmr.pipeline.runlog import Job, Run, duration, read_run_log
 from vmr.storage.shard import parts_of
 
@@ -41,6 +42,8 @@ def progress(folder: Path, *, now: datetime | None = None) -> str:
         line = f"  {rule:{width}}  {len(done)} of {planned}"
         line += f", {failed} failed" if failed else ""
         line += _left(done, at_work, planned - len(done) - failed, folder, now)
+        if (share := mean_share(_share(job, folder) for job in done)) is not None:
+            line += f"; {share:.0%} of what the machine can do"
         lines += [line, *(f"  {'':{width}}    {_inside(job, folder, now)}" for job in at_work)]
     return "\n".join(lines)
 
@@ -113,7 +116,18 @@ def _queued(job: Job, folder: Path) -> bool:
 
 def _inside(job: Job, folder: Path, now: datetime) -> str:
     named = job.title.removeprefix(f"{job.rule} ").removeprefix(f"{job.wildcards.get('dataset')} ")
-    return f"{job.rule if named == job.wildcards.get('dataset') else named}: {at_work(job, folder, now)}"
+    line = f"{job.rule if named == job.wildcards.get('dataset') else named}: {at_work(job, folder, now)}"
+    if (told := _share(job, folder)) is not None and not _queued(job, folder):
+        line += f"; {told[0]:.0%} of what the machine can do" + (f": {told[2]}" if told[2] else "")
+    return line
+
+
+def _share(job: Job, folder: Path) -> tuple[float, float, str] | None:
+    """What the log of a shard's job said last of its use of the machine (`vmr.machine.use_log`)."""
+    with suppress(OSError):
+        if "shard" in job.wildcards and job.logs:
+            return share_told((folder / job.logs[0]).read_text(encoding="utf-8", errors="replace"))
+    return None
 
 
 def at_work(job: Job, folder: Path, now: datetime) -> str:

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from vmr.config.sections import VideoSettings
 from vmr.errors import ShardError, VideoError
+from vmr.machine.use_log import cores_told
 from vmr.names import FrameChoice
 from vmr.storage.files import writing
 from vmr.storage.provenance import library_versions
@@ -71,7 +72,7 @@ def decode_frames(
         "frame_choice": settings.frame_choice,
     }
     rows = [_plain(row) for row in read_manifest([manifest]).astype(object).to_dict("records")]
-    with PartialShard(output, settings=made) as shard:
+    with PartialShard(output, settings=made) as shard, cores_told(workers):
         fingerprints = {row["video_id"]: _fingerprint(row) for row in rows}
         if (finished := shard.finished(fingerprints)) is not None:
             paths = {row["video_id"]: row["path"] for row in rows}

@@ -13,11 +13,12 @@ from torch import nn
 
 from vmr.config.feature_sections import ExtractorSettings
 from vmr.errors import DamageError, FeatureError, ShardError
-from vmr.features import extract, read_ahead
+from vmr.features import extract, pace, read_ahead
 from vmr.features.extractors import Extractor
 from vmr.features.i3d import I3dClips, fold_batch_norm
 from vmr.features.networks import Network
 from vmr.features.store import FeatureStore
+from vmr.machine import use_log
 from vmr.storage.shard import PartialShard
 from vmr.video.frames import FrameInfo, FrameStore
 from vmr.video.manifest import DECODED_COLUMNS, write_manifest
@@ -429,3 +430,43 @@ def test_bytes_become_minus_one_to_one():
     exact = torch.arange(256) / 127.5 - 1
     # One rounding only: the nearest bfloat16 of the exact value.
     assert torch.equal(ready[0, 0].flatten(), exact.to(torch.bfloat16))
+
+
+@pytest.mark.parametrize(
+    ("reading_sec", "least", "most", "held_up"), [(0, 80, 100, None), (100, 1, 30, "reading frames cannot keep up")]
+)
+def test_a_starved_network_is_told_of(module, manifest, monkeypatch, caplog, reading_sec, least, most, held_up):
+    """By a clock that only work moves: ten seconds a call of the network, and so many a video that is read."""
+    now = [0.0]
+
+    def after(seconds, function):
+        def late(*arguments, **options):
+            now[0] += seconds
+            return function(*arguments, **options)
+
+        return late
+
+    monkeypatch.setattr(pace.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(pace, "_TRIAL_SHARE", 1.0)
+    monkeypatch.setattr(module, "forward", after(10, module.forward))
+    monkeypatch.setattr(FakeStore, "read", after(reading_sec, FakeStore.read))
+    with caplog.at_level("INFO"):
+        run(manifest, batch_size=2)
+    share, _, told = use_log.share_told(caplog.text)
+    assert least <= 100 * share <= most and (held_up in told if held_up else not told)
+
+
+def test_a_small_shard_is_not_measured(module, manifest, caplog):
+    with caplog.at_level("INFO"):
+        run(manifest)
+    assert module.calls == sum(len(range(0, count, 4)) for count in LENGTHS.values())
+    assert use_log.share_told(caplog.text) is None
+
+
+@pytest.mark.parametrize(("mode", "stride"), [("continuous", 8), ("windows", 8), ("windows", 64)])
+def test_every_way_of_i3d_is_tried_alone(fresh_i3d, monkeypatch, mode, stride):
+    monkeypatch.setattr(pace, "_TRIAL_SEC", 0.0)
+    network = Network(fold_batch_norm(fresh_i3d), I3dClips(), 1024, None, None, 32, {})
+    extractor = extractor_of(network, mode=mode, stride=stride, batch_size=1)
+    assert pace._frames_per_sec_alone(extractor, [128] * 100) > 0
+    assert pace._frames_per_sec_alone(extractor, [20] * 99) is None  # two passes would be more than a fiftieth

@@ -28,6 +28,11 @@ def measured(tmp_path):
     said = "INFO vmr.machine.devices: a card was held for {} s, with at most {} MiB in use\n"
     (logs / "i3d_mha_0.log").write_text("begin\n" + said.format("95.5", "2048"))
     (logs / "i3d_mha_1.log").write_text(said.format("50.0", "3000"))
+    # The line of a minute ago is no news.
+    near = "INFO vmr.machine.use_log: 90.0 % of what this machine can do, over 60.0 s\n"
+    near += "INFO vmr.machine.use_log: {} % of what this machine can do, over {} s: frames come slowly\n"
+    (logs / "i3d_mha_0.log").open("a").write(near.format("20.0", "30.0"))
+    (logs / "i3d_mha_1.log").open("a").write(near.format("60.0", "90.0"))
     return tmp_path
 
 
@@ -37,7 +42,8 @@ def test_costs_are_gathered_by_rule(measured):
     train = costs[1]
     assert (train.jobs, train.seconds, train.longest, train.cpu_seconds, train.memory_mb) == (2, 160, 100, 230, 1100)
     assert (train.gpu_seconds, train.gpu_memory_mb) == (145.5, 3000)
-    assert costs[0].gpu_seconds is None and costs[2].memory_mb is None
+    assert train.share_of_machine == pytest.approx((0.2 * 30 + 0.6 * 90) / 120)
+    assert costs[0].gpu_seconds is None and costs[2].memory_mb is None and costs[0].share_of_machine is None
 
 
 def test_only_the_files_that_are_named_count(measured):
@@ -70,8 +76,9 @@ def test_the_costs_are_written_as_a_table(measured):
     table = pd.read_csv(output)
     assert list(table) == [
         "rule", "jobs", "seconds", "longest", "cpu_seconds", "memory_mb", "gpu_seconds", "gpu_memory_mb",
+        "share_of_machine",
     ]  # fmt: skip
-    assert table.loc[1].tolist() == ["train", 2, 160.0, 100.0, 230.0, 1100.0, 145.5, 3000.0]
+    assert table.loc[1].tolist() == ["train", 2, 160.0, 100.0, 230.0, 1100.0, 145.5, 3000.0, 0.5]
 
 
 def test_a_dataset_without_measured_jobs_is_refused(tmp_path):
@@ -82,11 +89,31 @@ def test_a_dataset_without_measured_jobs_is_refused(tmp_path):
 def test_what_a_process_logs_of_its_card_is_understood(caplog, monkeypatch):
     import torch
 
-    from vmr.machine import card_log, devices
+    from vmr.machine import devices, use_log
 
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda device: 3 * 2**20)
     with caplog.at_level("INFO"):
         devices._log_use(torch.device("cuda", 0), begin=0.0)
-    ((seconds, memory),) = card_log.cards_used(caplog.text)
+    ((seconds, memory),) = use_log.cards_used(caplog.text)
     assert seconds > 0 and memory == 3
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        (100.0, "60.0 % of what this machine can do, over 100.0 s: its cores waited"),
+        (50.0, "100.0 % of what this machine can do, over 50.0 s\n"),
+        (9.0, None),
+    ],
+)
+def test_a_stage_tells_which_share_of_its_cores_it_used(caplog, monkeypatch, seconds, told):
+    """Own and children's processor seconds, 120 in all, of two cores, since more workers than cores get no more."""
+    from vmr.machine import use_log
+
+    times = iter([(1.0, 1.0, 0.0, 0.0, 5.0), (21.0, 11.0, 60.0, 30.0, 5.0 + seconds)])
+    monkeypatch.setattr(use_log.os, "times", lambda: next(times))
+    monkeypatch.setattr(use_log.os, "sched_getaffinity", lambda process: {0, 1})
+    with caplog.at_level("INFO"), use_log.cores_told(4):
+        pass
+    assert told in caplog.text if told else not caplog.text

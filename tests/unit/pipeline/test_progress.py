@@ -146,6 +146,20 @@ def test_a_training_tells_its_epoch(folder):
     assert "i3d mha seed 0: for 2.0 min" in progress(folder, now=NOW)
 
 
+def test_jobs_of_shards_tell_how_near_they_come_to_what_the_machine_can_do(folder):
+    log = folder / ".snakemake/log/2026-11-24T120000.snakemake.log"
+    log.write_text(
+        LOG.replace("    jobid: 3", "    log: 0.log\n    jobid: 3").replace(
+            "    jobid: 4", "    log: 1.log\n    jobid: 4"
+        )
+    )
+    (folder / "0.log").write_text("91.3 % of what this machine can do, over 280.0 s\nend\n")
+    (folder / "1.log").write_text("12.0 % of what this machine can do, over 60.0 s: reading cannot keep up\n")
+    lines = progress(folder, now=NOW).splitlines()
+    assert lines[2].endswith("left at 5.0 min a job; 91% of what the machine can do")
+    assert lines[3].endswith("for 2.0 min; 12% of what the machine can do: reading cannot keep up")
+
+
 def test_what_is_at_work_no_longer_once_the_run_has_ended(folder):
     log = folder / ".snakemake/log/2026-11-24T120000.snakemake.log"
     log.write_text(LOG + "Exiting because a job execution failed. Look above for error messages\n")
