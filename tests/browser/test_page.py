@@ -308,6 +308,8 @@ def test_all_videos_are_searched_at_once(page):
     assert {"kitchen.mp4", "garden.mp4"} <= set(names)
     scores = [float(hit.inner_text().split()[-2].replace("<", "0")) for hit in hits.all()]
     assert scores == sorted(scores, reverse=True)
+    curve, curves = page.locator("#strip path.inside"), {}
+    expect(curve).to_have_count(1)
     for name in ("kitchen.mp4", "garden.mp4"):
         hit = hits.nth(names.index(name))
         begun, stopped = play_and_wait(page, hit)
@@ -315,7 +317,12 @@ def test_all_videos_are_searched_at_once(page):
         assert begun == pytest.approx(start, abs=0.06) and stopped == pytest.approx(end, abs=0.11)
         expect(page.locator("#videos button[aria-current]")).to_contain_text(name)
         assert page.evaluate("document.querySelector('video').getAttribute('aria-label')") == name
+        expect(curve).to_have_count(1)
+        assert page.locator("#lanes div:visible").count() == names.count(name)
+        curves[name] = curve.get_attribute("d")
     assert "video=" in page.url and "all=" not in page.url
+    ask(page)  # garden.mp4 alone
+    assert curve.get_attribute("d") == curves["garden.mp4"] != curves["kitchen.mp4"]
     page.goto(searched)
     page.reload()
     expect(page.get_by_role("status")).to_contain_text("; the best in")

@@ -46,7 +46,7 @@ export function clearAnswer() {
 
 // Buttons for the moments of an answer, its curve, and what else there is to say; returns the sentence for the status line.
 // The player goes to the moment of a time such as "1.5-4.0", where there is one, else to the best. The moments of a search
-// of many videos name theirs, and there is no curve.
+// of many videos name theirs; their curves come by `showCurve`.
 export function showAnswer(found, { trained }, at = null) {
   answer = found;
   clearStrip();
@@ -66,6 +66,14 @@ export function showAnswer(found, { trained }, at = null) {
   const count = found.moments.length === 1 ? "One moment" : `${found.moments.length} moments`;
   const where = video ? ` in ${found.videos} videos; the best in ${video.name},` : "; the best";
   return `${count}${where} from ${clock(start_sec)} to ${clock(end_sec)}.`;
+}
+
+// The curve of the video that a hit of a search lies in, above the hits in it.
+export function showCurve(found, video) {
+  player.knowLength(found.duration_sec);
+  const moments = answer.moments.map((hit) => (hit.video.id === video.id ? hit : null));
+  drawStrip({ ...found, moments }, player.duration() || found.duration_sec);
+  markLane(picked);
 }
 
 function notes(found, trained) {

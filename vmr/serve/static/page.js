@@ -1,8 +1,9 @@
 // What the visitor does, and what follows.
 
-import { clearAnswer, moveBetweenMoments, onMoment, pickedMoment, showAnswer } from "./answer.js";
+import { clearAnswer, moveBetweenMoments, onMoment, pickedMoment, showAnswer, showCurve } from "./answer.js";
 import { download, pause, request } from "./api.js";
 import * as player from "./player.js";
+import { clearStrip } from "./strip.js";
 import { clock, megabytes } from "./times.js";
 import { send } from "./uploads.js";
 import { listVideos, markVideo } from "./videos.js";
@@ -91,6 +92,7 @@ function open(video) {
   if (chosen?.id === video.id) return;
   chosen = video;
   markVideo(video.id);
+  clearStrip();
   player.show(`/media/${video.id}`, video.name);
 }
 
@@ -196,9 +198,17 @@ async function search(query, names, signal) {
     say(`${name}: ${PHASES[what] ?? "Looking for it"}`);
     showWork(number + (what === "features" ? done / total : 0), videos, `${number} of ${videos} videos`);
   });
-  if (found.moments.length) open(found.moments[0].video);
+  const [best] = found.moments;
+  if (best) open(best.video);
   say(showAnswer(found, facts));
   remember({ all: names, query });
+  if (best) await curve(best.video, query, signal);
+}
+
+// Searches answer without curves, which of many videos are megabytes.
+async function curve(video, query, signal) {
+  const found = await request("/api/ask", { method: "POST", json: { video: video.id, query, top: 1 }, signal });
+  if (found.curve) showCurve(found, video);
 }
 
 async function explain() {
@@ -280,7 +290,10 @@ async function copy(text, what) {
 
 onMoment(({ video }) => {
   const { query, times } = pickedMoment();
-  if (video) open(video);
+  if (video) {
+    open(video);
+    void work((signal) => curve(video, query, signal));
+  }
   remember({ video: chosen.id, query, t: times });
 });
 element("copy").addEventListener("click", () => {

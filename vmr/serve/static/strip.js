@@ -40,8 +40,11 @@ export function markLane(number) {
   [...element("lanes").children].forEach((each, index) => each.classList.toggle("current", index === shown));
 }
 
+// Nothing of a moment in another video.
 function lane(moment, duration) {
   const row = document.createElement("div");
+  row.hidden = !moment;
+  if (!moment) return row;
   const bar = document.createElement("i");
   bar.style.left = `${(100 * moment.start_sec) / duration}%`;
   bar.style.width = `${(100 * (moment.end_sec - moment.start_sec)) / duration}%`;
