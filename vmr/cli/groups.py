@@ -17,6 +17,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from vmr import __version__
 from vmr.errors import ConfigError, VmrError, without_controls
+from vmr.machine.use_log import log_cores_used
 
 # Where commands stand in `vmr --help`, in this order.
 DATA, RUN, USE, STAGES = _PANELS = "Data", "Run", "Use", "Stages, as the rules of the workflow call them"
@@ -217,6 +218,7 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def _main(
+    context: typer.Context,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Errors only.")] = False,
     # The rules of the workflow set the variable: their logs are for reading afterwards.
     verbose: Annotated[bool, typer.Option("--verbose", "-v", envvar="VMR_VERBOSE", help="Tell what is done.")] = False,
@@ -226,6 +228,7 @@ def _main(
     told = logging.StreamHandler(sys.stderr)
     told.setFormatter(_Plain("%(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=level, handlers=[told])
+    context.call_on_close(log_cores_used)
     # On a card torch copies the weights of an LSTM's direction together at a call, and says so in every log: some MB,
     # which take no time beside the steps (`vmr.model.encoders.BiLSTM`).
     warnings.filterwarnings("ignore", "RNN module weights are not part of single contiguous chunk")

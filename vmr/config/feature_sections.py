@@ -56,6 +56,15 @@ class ExtractorSettings(ReductionSettings):
         Mode,
         Field(description="windows: exact; continuous: one pass over the video, a quarter of the cost, for i3d only."),
     ] = "windows"
+    crop: Annotated[
+        int | None,
+        Field(
+            ge=96,
+            le=224,
+            multiple_of=16,
+            description="i3d: edge of the square that it sees; empty: 224. 112: a quarter of the cost, not published.",
+        ),
+    ] = None
     padding: Annotated[
         Padding,
         Field(
@@ -159,6 +168,8 @@ class FeatureSettings(_OfExtractors):
         for name, extractor in self.extractors.items():
             if extractor.mode == "continuous" and name != "i3d":
                 raise ValueError(f"{name}.mode: only i3d has the mode `continuous`")
+            if extractor.crop is not None and name != "i3d":
+                raise ValueError(f"{name}.crop: only i3d takes another one than its own")
         return self
 
     @property

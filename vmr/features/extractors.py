@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ class Extractor:
             raise FeatureError(f"c3d: its last layer is fully connected, so a window has 16 frames, found {window}")
         self.name, self.window, self.stride, self.mode, self.padding = name, window, stride, mode, settings.padding
         self.device, self.dtype, self.dim = device, dtype, network.dim
-        self._network = network
+        self._network = network = _at_crop(network, settings.crop or network.crop, name=name)
         self.batch_size = settings.batch_size or batch_that_fits(device, dtype)
         self._module: nn.Module = network.module.eval().to(device).to(memory_format=torch.channels_last_3d)
         for layer in self._module.modules():
@@ -150,6 +151,17 @@ class Extractor:
             "dtype": str(self.dtype).removeprefix("torch."),
             **self._network.description,
         }
+
+
+def _at_crop(network: Network, crop: int, *, name: str) -> Network:
+    """The network with the whole picture made smaller, where it takes any size: I3D averages over all positions."""
+    if crop == network.crop:
+        return network
+    if network.short_side is None or not isinstance(network.module, i3d.InceptionI3d):
+        raise FeatureError(f"{name}: it sees {network.crop}x{network.crop} pixels and no others, found crop {crop}")
+    short_side = round(network.short_side * crop / network.crop)
+    about = i3d.sizes(short_side=short_side, crop=crop)
+    return replace(network, short_side=short_side, crop=crop, description={**network.description, **about})
 
 
 def build_extractor(name: ExtractorName, settings: ExtractorSettings, *, device: torch.device) -> Extractor:

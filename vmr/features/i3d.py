@@ -131,6 +131,11 @@ class I3dClips(nn.Module):
         return clips.to(dtype or torch.float32).sub_(127.5).div_(127.5)
 
 
+def sizes(*, short_side: int, crop: int) -> dict[str, str]:
+    """What the provenance says of the pictures."""
+    return {"resize": f"short side {short_side}, bilinear", "crop": f"centre {crop}"}
+
+
 def prepared(_name: str, path: Path, *, mean_path: Path | None) -> tuple[Network, dict[str, str]]:
     """The network with these weights, and what their file says of them."""
     model = InceptionI3d()
@@ -138,8 +143,7 @@ def prepared(_name: str, path: Path, *, mean_path: Path | None) -> tuple[Network
     metadata = weights.load_into(model, path, rename=plain_key, unused=("logits.",))
     fold_batch_norm(model)
     about = {
-        "resize": "short side 256, bilinear",
-        "crop": "centre 224",
+        **sizes(short_side=256, crop=224),
         "input": "RGB in [-1, 1]",
         "feature": "mean of the final average pool",
     }

@@ -11,7 +11,19 @@ _OF_MACHINE = "%.1f %% of what this machine can do, over %.1f s%s"
 _NEAR = 0.8  # from here on nothing is said of what holds the stage up
 _SHORTEST_SEC = 10.0  # in less, starting and ending count too much
 
+_CORES_USED = "%.1f s of processor time, with all processes that it waited for"
+
 log = logging.getLogger(__name__)
+
+
+def log_cores_used() -> None:
+    """Log the processor time of this process. Snakemake's count misses children that live shorter than its polls."""
+    log.info(_CORES_USED, sum(os.times()[:4]))
+
+
+def cores_used(text: str) -> float:
+    """Seconds of processor time that the processes of a log told; 0 where none did."""
+    return sum(map(float, re.findall(r"([\d.]+) s of processor time, with all", text)))
 
 
 def cards_used(text: str) -> list[tuple[float, float]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from vmr.errors import EvaluationError
-from vmr.machine.use_log import cards_used, mean_share, share_told
+from vmr.machine.use_log import cards_used, cores_used, mean_share, share_told
 from vmr.storage.files import atomic_path, numbered_files
 
 _SECONDS, _MEMORY, _CPU = "s", "max_rss", "cpu_time"
@@ -23,7 +23,7 @@ class StageCost:
     jobs: int
     seconds: float  # wall-clock of all jobs together
     longest: float  # wall-clock of the longest, in seconds
-    cpu_seconds: float | None  # processor time of all jobs
+    cpu_seconds: float | None  # processor time of all jobs, children that were too short for Snakemake included
     memory_mb: float | None  # largest resident memory of a job, in MiB
     gpu_seconds: float | None = None  # how long the jobs held cards, all together
     gpu_memory_mb: float | None = None  # most memory that a job had in use on its card, in MiB
@@ -60,8 +60,11 @@ def stage_costs(benchmarks: Sequence[Path], *, logs: Sequence[Path] = ()) -> lis
         if _SECONDS in table and len(table):
             by_rule.setdefault(rule, []).append(table)
             finished[rule] = min(finished.get(rule, float("inf")), file.stat().st_mtime)
-            if log := log_of.get(folder.parent.name):
-                said.setdefault(rule, []).append(_text(log / file.relative_to(folder).with_suffix(".log")))
+            log = log_of.get(folder.parent.name)
+            text = _text(log / file.relative_to(folder).with_suffix(".log")) if log else ""
+            said.setdefault(rule, []).append(text)
+            if _CPU in table and (used := cores_used(text)):
+                table[_CPU] = max(float(table[_CPU].fillna(0).sum()), used)
     in_order = sorted(by_rule, key=lambda rule: finished[rule])
     return [_cost(rule, pd.concat(by_rule[rule]), said.get(rule, [])) for rule in in_order]
 

@@ -157,7 +157,9 @@ class Estimate:
         if operations is not None:
             core, rate = steps * _ALONE * operations / 222, CARD_STEPS * 222 / operations
         else:
-            core, rate = hours * share * (CONTINUOUS if section.mode == "continuous" else WINDOWS), CARD_STEPS
+            area = ((section.crop or 224) / 224) ** 2
+            core = hours * share * area * (CONTINUOUS if section.mode == "continuous" else WINDOWS)
+            rate = CARD_STEPS / area
         fed = _START + READ * hours
         return (fed, steps / rate) if on_card else (fed + core, 0.0)
 
@@ -216,7 +218,7 @@ def earlier_costs(plan: Plan, folder: Path = Path()) -> dict[str, pd.DataFrame]:
         except (OSError, ValueError, KeyError):
             pass
         benchmarks = folder / "work" / name / "benchmarks"
-        if costs := stage_costs([benchmarks]) if benchmarks.is_dir() else []:
+        if costs := stage_costs([benchmarks], logs=[folder / "logs" / name]) if benchmarks.is_dir() else []:
             found[name] = pd.DataFrame([vars(cost) for cost in costs])[["rule", "jobs", "seconds", "cpu_seconds"]]
     return found
 
