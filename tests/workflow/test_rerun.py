@@ -72,6 +72,7 @@ SETTINGS = {
         }.items()
     },
     "features.i3d.mode": ("continuous", EXTRACT["i3d"]),
+    "features.i3d.crop": (112, EXTRACT["i3d"]),
     "features.c3d.mean": ("mean.npy", EXTRACT["c3d"]),
     "features.c3d.pca_components": (400, MERGE["c3d"]),
     "features.c3d.pca": ("pca.npz", MERGE["c3d"]),

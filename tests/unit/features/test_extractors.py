@@ -78,6 +78,17 @@ def test_continuous_is_near_the_windows_and_equal_in_any_pieces(small_i3d, frame
     assert features.shape == (8, 1024) and cosine.min() > 0.9
 
 
+def test_i3d_sees_smaller_pictures_where_it_is_asked_to(fresh_i3d, frames):
+    """Of 256 pixels for 224, 110 for 96: no other network and no other scale."""
+    smaller = extractor_of(Network(fresh_i3d, I3dClips(), 1024, 256, None, 224, {"feature": "mean"}), crop=96)
+    own = extractor_of(Network(fresh_i3d, I3dClips(), 1024, 110, None, 96, {}))
+    torch.testing.assert_close(encode(smaller, frames[:9]), encode(own, frames[:9]))
+    made = smaller.describe()
+    assert (made["crop"], made["resize"], made["feature"]) == ("centre 96", "short side 110, bilinear", "mean")
+    with pytest.raises(FeatureError, match=r"slow_r50: .* 224x224 .* found crop 96"):
+        extractor_of(Network(nn.Identity(), I3dClips(), 1, 256, None, 224, {}), name="slow_r50", window=8, crop=96)
+
+
 @pytest.mark.skipif(not has_native_bfloat16(torch.device("cpu")), reason="no native bfloat16 here")
 def test_bfloat16_is_faithful(small_i3d, frames):
     # float32 first: an extractor converts its network in place.

@@ -46,6 +46,17 @@ def test_costs_are_gathered_by_rule(measured):
     assert costs[0].gpu_seconds is None and costs[2].memory_mb is None and costs[0].share_of_machine is None
 
 
+def test_children_between_two_polls_count(measured):
+    """Snakemake told 7 s of jobs that took 100, since it sees no child that ends before it looks again."""
+    (measured / "logs/d/parse_annotations.log").write_text(
+        "INFO vmr.machine.use_log: 31.5 s of processor time, with all processes that it waited for\n"
+    )
+    with (measured / "logs/d/train/i3d_mha_0.log").open("a") as log:
+        log.write("INFO vmr.machine.use_log: 1.0 s of processor time, with all processes that it waited for\n")
+    costs = stage_costs([measured / "work/d/benchmarks"], logs=[measured / "logs/d"])
+    assert (costs[0].cpu_seconds, costs[1].cpu_seconds) == (31.5, 230)
+
+
 def test_only_the_files_that_are_named_count(measured):
     """Beside them lie those of a second shard, of a method that is trained no more, and of what datasets share."""
     for name in (

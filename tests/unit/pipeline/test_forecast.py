@@ -58,6 +58,13 @@ def test_extraction_takes_the_hours_of_video_times_those_of_the_cores(plan):
     assert stage.hours(cores=1, cards=1) == pytest.approx((56.7 * 166 + 32 * 6) / 3600)
 
 
+def test_half_the_edge_is_a_quarter_of_the_network(plan):
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    config["features"]["i3d"]["crop"] = 112
+    own = Estimate(Plan(load_config(config), base=ROOT), {"charades": CHARADES}, cards=0)
+    assert own.job(job("extract", shard="0"))[0] == pytest.approx(6 + 56.7 / 32 * (166 + 7583 / 4))
+
+
 def test_the_demo_has_faster_features_and_a_smaller_network(plan):
     demo = Corpus(52, 0.13, 360, 108)
     own = Estimate(plan, {"demo": demo}, cards=0)
