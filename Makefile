@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-reduced report test faults fuzz test-slurm test-slurm-faults test-kubernetes check format lock audit bench bench-features bench-training bench-scores bench-card bench-reruns bench-planning bench-serve rehearsal clean
+.PHONY: help setup demo demo-reduced report test faults fuzz test-slurm test-slurm-faults test-kubernetes check format lock audit bench bench-features bench-training bench-scores bench-card bench-reruns bench-planning bench-serve pictures rehearsal clean
 
 BIN := .venv/bin
 CORES ?= all
@@ -123,6 +123,11 @@ bench-planning: setup ## Snakemake's plans for ten thousand to a million videos;
 bench-serve: setup ## fifty visitors of the page for a minute, then beside the features of new videos (after make demo)
 	@$(BIN)/vmr export work/demo/runs/i3d/ci_mha/seed_0 --output work/demo/model.safetensors
 	@$(BIN)/python benchmarks/serve_load.py --model work/demo/model.safetensors --videos data/demo/videos
+
+pictures: setup ## those of the documents, from the demo and, where there is one, the report of charades_sim_small
+	@$(SNAKEMAKE) results/demo_report.html
+	@$(BIN)/vmr export work/demo/runs/i3d/ci_mha/seed_0 --output work/demo/model.safetensors
+	@$(BIN)/python docs/pictures/renew.py --model work/demo/model.safetensors --videos data/demo/videos results/demo_report.html $(wildcard results/charades_sim_small_report.html)
 
 clean: ## remove what can be made again (work/, logs/, results/), keep data/
 	@rm -rf work logs results
