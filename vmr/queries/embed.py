@@ -17,6 +17,7 @@ from vmr.errors import QueryError
 from vmr.queries.glove import is_encoder, read_vectors, vector_dimension
 from vmr.queries.store import UNKNOWN, UNKNOWN_WORD, write_query_store
 from vmr.queries.tokenize import tokenize
+from vmr.queries.word_pieces import words_known
 from vmr.storage.files import sha256_file, write_json
 from vmr.storage.provenance import library_versions
 
@@ -90,7 +91,7 @@ def known_words(vectors: Path, words: Collection[str]) -> set[str]:
     """
     if not is_encoder(vectors):
         return set(read_vectors(vectors, words))
-    return set(_contextual({word: [word] for word in words}, vectors)[1])
+    return words_known(vectors, words)
 
 
 _Stored = tuple[dict[str, list[int]], list[str], Float32[np.ndarray, "W E"]]  # what `write_query_store` takes

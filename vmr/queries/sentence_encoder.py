@@ -4,7 +4,6 @@ same way, and a word's vector depends on its sentence.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -12,19 +11,17 @@ from typing import Any, Self
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float32, Int
-from safetensors import SafetensorError, safe_open
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Encoding
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vmr.errors import QueryError
+from vmr.queries.word_pieces import open_encoder, read_tokenizer
 
 WIDTH = 384
 _HEADS, _HIDDEN, _EPS = 12, 1536, 1e-12
 _MOST_TOKENS = 128
 _AT_ONCE = 64
 WordVectors = tuple[Float32[np.ndarray, "L 384"], list[bool]]  # one row a word, and whether the word is unknown
-TOKENIZER = "tokenizer"  # entry of the file's metadata with the text of tokenizer.json
 
 
 class SentenceEncoder:
@@ -43,12 +40,10 @@ class SentenceEncoder:
 
     def __init__(self, weights: Mapping[str, Tensor], tokenizer: str) -> None:
         self.weights, self.tokenizer = weights, tokenizer
-        self._tokenizer: Tokenizer = Tokenizer.from_str(tokenizer)
+        self._tokenizer, self._unknown = read_tokenizer(tokenizer)
         self._network = _Network(weights).eval()
         self._tokenizer.enable_padding()
         self._tokenizer.enable_truncation(_MOST_TOKENS)
-        unknown = json.loads(tokenizer)["model"].get("unk_token")
-        self._unknown = self._tokenizer.token_to_id(unknown) if unknown else None
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -57,16 +52,8 @@ class SentenceEncoder:
         Raises:
             QueryError: the file is missing, damaged, or not this network.
         """
-        try:
-            with safe_open(path, framework="pt") as file:
-                weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dictionary
-                return cls(weights, (file.metadata() or {})[TOKENIZER])
-        except FileNotFoundError as error:
-            raise QueryError(
-                f"{path}: there is no such file. Make it with `vmr assets prepare minilm_l6_v2 --output {path}`."
-            ) from error
-        except (OSError, SafetensorError, KeyError, RuntimeError) as error:
-            raise QueryError(f"{path}: not the weights of MiniLM ({error}). Make the file again.") from error
+        with open_encoder(path, "pt") as (file, tokenizer):
+            return cls({name: file.get_tensor(name) for name in file.keys()}, tokenizer)  # noqa: SIM118 - no dictionary
 
     @torch.inference_mode()
     def __call__(self, sentences: Sequence[str]) -> Float32[np.ndarray, "Q 384"]:

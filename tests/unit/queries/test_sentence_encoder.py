@@ -50,6 +50,7 @@ def write_encoder(path) -> dict[str, np.ndarray]:
     weights = random_weights()
     tokenizer = Tokenizer(WordLevel({word: number for number, word in enumerate(WORDS)}, unk_token="[PAD]"))
     tokenizer.pre_tokenizer = Whitespace()
+    tokenizer.enable_padding(length=8, pad_id=1)  # the published one, too, fills up each sentence
     save_file(weights, path, metadata={"tokenizer": tokenizer.to_str()})
     return weights
 
@@ -104,7 +105,7 @@ def test_a_store_has_a_vector_for_each_word_of_each_sentence(tmp_path):
         assert store.word_numbers[ids].tolist() == numbers
     assert store.token_ids("test:1").tolist() == store.token_ids("train:1").tolist()
     assert json.loads((tmp_path / "q.json").read_text())["most_frequent_oov"] == {"unheard": 1}
-    assert known_words(encoder, {"dog", "unheard"}) == {"<unk>", "dog"}
+    assert known_words(encoder, {"dog", "unheard", "cat unheard"}) == {"dog", "cat unheard"}
 
     words = WordEncoder(encode, max_words=3)
     again = words_of(words.tensors(), max_words=3).sentence("A dog runs away")
@@ -120,6 +121,8 @@ def test_what_is_no_encoder_is_refused(tmp_path):
     save_file({"a": np.zeros(2, dtype=np.float32)}, tmp_path / "other.safetensors", metadata={})
     with pytest.raises(QueryError, match=r"other\.safetensors: not the weights of MiniLM"):
         SentenceEncoder.read(tmp_path / "other.safetensors")
+    with pytest.raises(QueryError, match=r"other\.safetensors: not the weights of MiniLM"):
+        known_words(tmp_path / "other.safetensors", ["a"])
 
 
 @pytest.mark.slow
