@@ -72,7 +72,6 @@ def page(
 def costs(
     *,
     benchmarks: Annotated[list[Path], typer.Option(help="Benchmark files, patterns or folders of them.")],
-    logs: Annotated[list[Path], typer.Option(help="Folder of the logs of each.")] = [],  # noqa: B006
     output: Output,
 ) -> None:
     """Gather seconds, memory and use of cards of every stage in a CSV."""

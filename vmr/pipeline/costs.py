@@ -30,15 +30,14 @@ class StageCost:
     share_of_machine: float | None = None  # of what the machine can do, 0 to 1; decoding and extraction tell it
 
 
-def stage_costs(benchmarks: Sequence[Path], *, logs: Sequence[Path] = ()) -> list[StageCost]:
+def stage_costs(benchmarks: Sequence[Path]) -> list[StageCost]:
     """Costs by rule, in the order of the first job's end.
 
     Args:
         benchmarks: benchmark files, ``work/NAME/benchmarks/{rule}.tsv`` or ``.../benchmarks/{rule}/{job}.tsv``, with
             ``*`` or ``{0..31}`` for many (those of earlier settings lie beside them, so name what counts); or folders
-            ``.../benchmarks``, for all in them. Missing ones hold nothing.
-        logs: for each NAME the folder of that name with the logs, ``{rule}.log`` or ``{rule}/{job}.log``, in which jobs
-            say how they used a card and the machine; without it nothing is known of these.
+            ``.../benchmarks``, for all in them. Missing ones hold nothing. Beside ``work`` lie the jobs' logs, in
+            ``logs/NAME``, which say how they used cards and the machine; without them nothing is known of these.
     """
     folder_of: dict[Path, Path] = {}
     for path in numbered_files(benchmarks):
@@ -50,7 +49,6 @@ def stage_costs(benchmarks: Sequence[Path], *, logs: Sequence[Path] = ()) -> lis
     by_rule: dict[str, list[pd.DataFrame]] = {}
     finished: dict[str, float] = {}
     said: dict[str, list[str]] = {}
-    log_of = {log.name: log for log in logs}
     for file, folder in folder_of.items():
         rule = file.relative_to(folder).parts[0].removesuffix(".tsv")
         try:
@@ -60,8 +58,8 @@ def stage_costs(benchmarks: Sequence[Path], *, logs: Sequence[Path] = ()) -> lis
         if _SECONDS in table and len(table):
             by_rule.setdefault(rule, []).append(table)
             finished[rule] = min(finished.get(rule, float("inf")), file.stat().st_mtime)
-            log = log_of.get(folder.parent.name)
-            text = _text(log / file.relative_to(folder).with_suffix(".log")) if log else ""
+            logs = folder.parent.parent.parent / "logs" / folder.parent.name
+            text = _text(logs / file.relative_to(folder).with_suffix(".log"))
             said.setdefault(rule, []).append(text)
             if _CPU in table and (used := cores_used(text)):
                 table[_CPU] = max(float(table[_CPU].fillna(0).sum()), used)
@@ -69,13 +67,13 @@ def stage_costs(benchmarks: Sequence[Path], *, logs: Sequence[Path] = ()) -> lis
     return [_cost(rule, pd.concat(by_rule[rule]), said.get(rule, [])) for rule in in_order]
 
 
-def write_costs(benchmarks: Sequence[Path], *, logs: Sequence[Path] = (), output: Path) -> None:
-    """Write the costs as CSV, a row a rule, with the columns of `StageCost`; arguments as those of `stage_costs`.
+def write_costs(benchmarks: Sequence[Path], *, output: Path) -> None:
+    """Write what `stage_costs` says of benchmark files as CSV, a row a rule, with the columns of `StageCost`.
 
     Raises:
         EvaluationError: no job was measured.
     """
-    costs = stage_costs(benchmarks, logs=logs)
+    costs = stage_costs(benchmarks)
     if not costs:
         raise EvaluationError(
             f"{', '.join(map(str, benchmarks))}: no benchmark file of a job. Snakemake writes them as jobs end; run "

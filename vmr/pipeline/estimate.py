@@ -218,7 +218,7 @@ def earlier_costs(plan: Plan, folder: Path = Path()) -> dict[str, pd.DataFrame]:
         except (OSError, ValueError, KeyError):
             pass
         benchmarks = folder / "work" / name / "benchmarks"
-        if costs := stage_costs([benchmarks], logs=[folder / "logs" / name]) if benchmarks.is_dir() else []:
+        if costs := stage_costs([benchmarks]) if benchmarks.is_dir() else []:
             found[name] = pd.DataFrame([vars(cost) for cost in costs])[["rule", "jobs", "seconds", "cpu_seconds"]]
     return found
 

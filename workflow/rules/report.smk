@@ -171,9 +171,6 @@ rule gather_costs:
         benchmarks=lambda wildcards: repeated(
             "--benchmarks", table.benchmarks(wildcards)
         ),
-        logs=lambda wildcards: repeated(
-            "--logs", (f"logs/{name}" for name in table.measured(wildcards))
-        ),
         code=STAGES["gather_costs"].digest(),
     shell:
-        "python -m vmr report costs {params.benchmarks} {params.logs} --output {output} > {log} 2>&1"
+        "python -m vmr report costs {params.benchmarks} --output {output} > {log} 2>&1"

@@ -37,7 +37,7 @@ def measured(tmp_path):
 
 
 def test_costs_are_gathered_by_rule(measured):
-    costs = stage_costs([measured / "work/d/benchmarks"], logs=[measured / "logs/d"])
+    costs = stage_costs([measured / "work/d/benchmarks"])
     assert [cost.rule for cost in costs] == ["parse_annotations", "train", "make_table"]
     train = costs[1]
     assert (train.jobs, train.seconds, train.longest, train.cpu_seconds, train.memory_mb) == (2, 160, 100, 230, 1100)
@@ -53,7 +53,7 @@ def test_children_between_two_polls_count(measured):
     )
     with (measured / "logs/d/train/i3d_mha_0.log").open("a") as log:
         log.write("INFO vmr.machine.use_log: 1.0 s of processor time, with all processes that it waited for\n")
-    costs = stage_costs([measured / "work/d/benchmarks"], logs=[measured / "logs/d"])
+    costs = stage_costs([measured / "work/d/benchmarks"])
     assert (costs[0].cpu_seconds, costs[1].cpu_seconds) == (31.5, 230)
 
 
@@ -69,9 +69,7 @@ def test_only_the_files_that_are_named_count(measured):
         path.write_text(HEADER + "3.0\t0:00:03\t90.0\t1.5\n")
     own = measured / "work/d/benchmarks"
     named = ["*.tsv", "decode_frames/{0..0}.tsv", "train/i3d_mha_0.tsv", "train/i3d_mha_0.tsv", "train/i3d_mha_2.tsv"]
-    costs = stage_costs(
-        [*(own / name for name in named), measured / "work/benchmarks/fetch/d/a.txt.tsv"], logs=[measured / "logs/d"]
-    )
+    costs = stage_costs([*(own / name for name in named), measured / "work/benchmarks/fetch/d/a.txt.tsv"])
     assert {cost.rule: (cost.jobs, cost.seconds, cost.gpu_seconds) for cost in costs} == {
         "parse_annotations": (1, 2.0, None),
         "train": (1, 100.0, 95.5),
@@ -83,7 +81,7 @@ def test_only_the_files_that_are_named_count(measured):
 
 def test_the_costs_are_written_as_a_table(measured):
     output = measured / "costs.csv"
-    write_costs([measured / "work/d/benchmarks"], logs=[measured / "logs/d"], output=output)
+    write_costs([measured / "work/d/benchmarks"], output=output)
     table = pd.read_csv(output)
     assert list(table) == [
         "rule", "jobs", "seconds", "longest", "cpu_seconds", "memory_mb", "gpu_seconds", "gpu_memory_mb",
