@@ -10,7 +10,6 @@ import difflib
 import re
 import unicodedata
 from collections.abc import Iterable
-from pathlib import PurePath
 from urllib.parse import unquote
 
 from vmr.names import VIDEO_EXTENSIONS
@@ -134,11 +133,6 @@ class VideoNames:
         wanted = _alike(stem_of(written))
         close = [wanted] if wanted in alike else difflib.get_close_matches(wanted, alike, n=1)
         return f" (is it {alike[close[0]]}?)" if close else ""
-
-
-def id_of_file(path: PurePath | str) -> str:
-    """The id that a video file has by its name alone."""
-    return stem_of(PurePath(path).name)
 
 
 def _alike(name: str) -> str:

@@ -55,12 +55,10 @@ class _Record:
 
 
 def parse_json(path: Path | str, *, splits: Sequence[str] = (), name: str = "") -> dict[str, ParsedFile]:
-    """Read one file, and divide it where it says which sentence belongs to which split.
+    """Read one file, and divide it where it says which sentence belongs to which split; see `vmr.annotations.read`.
 
     Args:
         path: JSON or JSON lines in UTF-8, with or without byte order mark.
-        splits: the splits that the file is named for; without any, those that it holds, or `name`.
-        name: of the split of a file that holds none; empty: the file's own name.
 
     Returns:
         The queries of each split; spans in seconds. Keyed ``video:index`` where sentences stand below their video,

@@ -19,7 +19,7 @@ from typing import IO, Any
 from tqdm import tqdm
 
 from vmr.errors import AssetError
-from vmr.storage.files import atomic_path, sha256_file
+from vmr.storage.files import sha256_file, write_text
 from vmr.storage.locks import Turn
 
 logger = logging.getLogger(__name__)
@@ -85,8 +85,7 @@ def download(
             part.replace(destination)
             _resume_note(part).unlink(missing_ok=True)
         if sha256 is None and not record.exists():
-            with atomic_path(record) as temporary:
-                temporary.write_text(f"{found}  {destination.name}\n", encoding="utf-8")
+            write_text(record, f"{found}  {destination.name}\n")
             logger.info("%s: no hash is published; %s is recorded and checked from now on", destination, found)
     return found
 

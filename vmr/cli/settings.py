@@ -88,12 +88,11 @@ def write_comments(path: ConfigPath = Path("config.yaml")) -> None:
     """Write the comments of a configuration again, from the descriptions of its settings."""
     from vmr.config import read_config
     from vmr.config.comments import with_comments
-    from vmr.storage.files import atomic_path
+    from vmr.storage.files import write_text
 
     read_config(path)
     text = with_comments(path.read_text(encoding="utf-8"))
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(path, text)
 
 
 @config_app.command("methods")

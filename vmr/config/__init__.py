@@ -15,10 +15,6 @@ from vmr.settings.checks import validated
 def load_config(values: Mapping[str, Any], *, source: str = "config.yaml") -> Config:
     """Check the content of `config.yaml`.
 
-    Args:
-        values: the parsed YAML.
-        source: for messages: where it stands.
-
     Raises:
         ConfigError: names every wrong entry, with the nearest known key for unknown ones.
     """

@@ -19,74 +19,66 @@ from vmr.settings.section import Section, Seed
 class RenderSettings(Section):
     """A dataset that the workflow renders itself (the demo)."""
 
-    train_videos: Annotated[int, Field(gt=0, description="Videos to train on.")] = 40
-    test_videos: Annotated[int, Field(gt=0, description="Videos to test on.")] = 12
-    duration_sec: Annotated[float, Field(ge=3, description="Mean seconds of a video; lengths vary by 6 %.")] = 9.0
-    seed: Annotated[Seed, Field(description="Equal seeds give equal annotations, and equal videos by one ffmpeg.")] = 1
+    train_videos: int = Field(default=40, gt=0, description="Videos to train on.")
+    test_videos: int = Field(default=12, gt=0, description="Videos to test on.")
+    duration_sec: float = Field(default=9.0, ge=3, description="Mean seconds of a video; lengths vary by 6 %.")
+    seed: Seed = Field(default=1, description="Equal seeds give equal annotations, and equal videos by one ffmpeg.")
 
 
 class DatasetSettings(Section):
     """One dataset: where its annotations and videos lie, and what differs from the general settings."""
 
-    title: Annotated[str, Field(description="Name in tables.")]
-    annotation_format: Annotated[AnnotationFormat, Field(description="Format of the annotation files (docs/data.md).")]
-    annotations: Annotated[dict[str, list[str]], Field(description="One or more files of each split.", min_length=1)]
-    durations: Annotated[
-        list[str],
-        Field(description="CSV files with the columns id and length (seconds); without any, ffprobe's durations."),
-    ] = []
-    videos: Annotated[
-        str | None,
-        Field(description="Folder of files named {video id}.mp4, .mkv, .webm, ...; needless for imported features."),
-    ] = None
-    videos_of: Annotated[
-        str | None,
-        Field(description="Dataset whose videos, features and overrides hold here, too."),
-    ] = None
-    further: Annotated[
-        list[str], Field(description="Datasets whose rows follow in the table, once their annotation files are there.")
-    ] = []
-    train_split: Annotated[str, Field(description="Split of the annotations to train on.")] = "train"
-    accept_wrong: Annotated[
-        bool, Field(description="Go on where `vmr doctor` finds something wrong, such as times that are no seconds.")
-    ] = False
-    test_splits: Annotated[
-        dict[str, list[str]],
-        Field(description="Splits of the table: a name, and the annotation splits that it unites.", min_length=1),
-    ]
-    extractors: Annotated[
-        list[ExtractorName],
-        Field(description="Any of i3d, c3d, i3d_r50, slow_r50: a block of rows each.", min_length=1),
-    ] = ["i3d"]
-    shards: Annotated[
-        int, Field(gt=0, le=10_000, description="Videos travel in so many jobs; each can be repeated alone.")
-    ] = 8
-    published: Annotated[
-        str | None, Field(description="CSV of rows printed by papers, which come first in the table.")
-    ] = None
-    expected_counts: Annotated[
-        dict[str, dict[str, int]], Field(description="Known counts; what differs in the files is logged.")
-    ] = {}
-    known_size: Annotated[
-        dict[Literal["videos", "hours"], float],
-        Field(description="Videos and their hours, for `vmr plan` as long as the annotations are not there."),
-    ] = {}
-    fetch: Annotated[
-        dict[str, Annotated[str, of_assets("archive_member", "copy")]],
-        Field(description="Files that are fetched when they are missing, and the asset of each."),
-    ] = {}
-    fetch_videos: Annotated[
-        Annotated[str, of_assets("video_archive")] | None,
-        Field(description="Asset that the folder `videos` is fetched from where it is not there."),
-    ] = None
-    render: Annotated[RenderSettings | None, Field(description="Render the dataset into its folders.")] = None
-    simulate: Annotated[
-        SimulateSettings | None,
-        Field(description="What the imported features are made of; `vmr simulate --help` explains each number."),
-    ] = None
-    overrides: Annotated[
-        dict[str, dict[str, Any]], Field(description="Settings of the sections below that differ for this dataset.")
-    ] = {}
+    title: str = Field(description="Name in tables.")
+    annotation_format: AnnotationFormat = Field(description="Format of the annotation files (docs/data.md).")
+    annotations: dict[str, list[str]] = Field(description="One or more files of each split.", min_length=1)
+    durations: list[str] = Field(
+        default=[], description="CSV files with the columns id and length (seconds); without any, ffprobe's durations."
+    )
+    videos: str | None = Field(
+        default=None,
+        description="Folder of files named {video id}.mp4, .mkv, .webm, ...; needless for imported features.",
+    )
+    videos_of: str | None = Field(
+        default=None, description="Dataset whose videos, features and overrides hold here, too."
+    )
+    further: list[str] = Field(
+        default=[], description="Datasets whose rows follow in the table, once their annotation files are there."
+    )
+    train_split: str = Field(default="train", description="Split of the annotations to train on.")
+    accept_wrong: bool = Field(
+        default=False, description="Go on where `vmr doctor` finds something wrong, such as times that are no seconds."
+    )
+    test_splits: dict[str, list[str]] = Field(
+        description="Splits of the table: a name, and the annotation splits that it unites.", min_length=1
+    )
+    extractors: list[ExtractorName] = Field(
+        default=["i3d"], description="Any of i3d, c3d, i3d_r50, slow_r50: a block of rows each.", min_length=1
+    )
+    shards: int = Field(
+        default=8, gt=0, le=10_000, description="Videos travel in so many jobs; each can be repeated alone."
+    )
+    published: str | None = Field(
+        default=None, description="CSV of rows printed by papers, which come first in the table."
+    )
+    expected_counts: dict[str, dict[str, int]] = Field(
+        default={}, description="Known counts; what differs in the files is logged."
+    )
+    known_size: dict[Literal["videos", "hours"], float] = Field(
+        default={}, description="Videos and their hours, for `vmr plan` as long as the annotations are not there."
+    )
+    fetch: dict[str, Annotated[str, of_assets("archive_member", "copy")]] = Field(
+        default={}, description="Files that are fetched when they are missing, and the asset of each."
+    )
+    fetch_videos: Annotated[str, of_assets("video_archive")] | None = Field(
+        default=None, description="Asset that the folder `videos` is fetched from where it is not there."
+    )
+    render: RenderSettings | None = Field(default=None, description="Render the dataset into its folders.")
+    simulate: SimulateSettings | None = Field(
+        default=None, description="What the imported features are made of; `vmr simulate --help` explains each number."
+    )
+    overrides: dict[str, dict[str, Any]] = Field(
+        default={}, description="Settings of the sections below that differ for this dataset."
+    )
 
     @field_validator("overrides", mode="before")
     @classmethod

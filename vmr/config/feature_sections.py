@@ -32,14 +32,14 @@ def of_assets(*preparations: Preparation, or_path: bool = False) -> AfterValidat
 class ReductionSettings(Section):
     """How the features of a dataset are reduced once they are extracted."""
 
-    device: Annotated[Device, Field(description="auto: CUDA where it is there, else the CPU.")] = "auto"
-    pca_components: Annotated[
-        int | None, Field(gt=0, description="Numbers that a PCA leaves, fitted on training videos only; empty: no PCA.")
-    ] = None
-    pca: Annotated[
-        str | None,
-        Field(description="Path of a PCA made elsewhere (.npz or HDF5 with mean and components); empty: fit one."),
-    ] = None
+    device: Device = Field(default="auto", description="auto: CUDA where it is there, else the CPU.")
+    pca_components: int | None = Field(
+        default=None, gt=0, description="Numbers that a PCA leaves, fitted on training videos only; empty: no PCA."
+    )
+    pca: str | None = Field(
+        default=None,
+        description="Path of a PCA made elsewhere (.npz or HDF5 with mean and components); empty: fit one.",
+    )
 
 
 class ExtractorSettings(ReductionSettings):
@@ -50,82 +50,69 @@ class ExtractorSettings(ReductionSettings):
         Field(description="An asset (`vmr assets list`) or the path of a file."),
         of_assets("i3d_flax", "i3d_torch", "c3d_torch", or_path=True),
     ]
-    window: Annotated[int, Field(gt=0, description="Frames that a feature sees (the papers: I3D 64, C3D 16).")]
-    stride: Annotated[int, Field(gt=0, description="Frames between two features.")]
-    mode: Annotated[
-        Mode,
-        Field(description="windows: exact; continuous: one pass over the video, a quarter of the cost, for i3d only."),
-    ] = "windows"
-    crop: Annotated[
-        int | None,
-        Field(
-            ge=96,
-            le=224,
-            multiple_of=16,
-            description="i3d: edge of the square that it sees; empty: 224. 112: a quarter of the cost, not published.",
-        ),
-    ] = None
-    padding: Annotated[
-        Padding,
-        Field(
-            description="edge: first and last frame replicated, windows centred; valid: windows full of frames only."
-        ),
-    ] = "edge"
-    dtype: Annotated[
-        Precision, Field(description="auto: bfloat16 where the hardware multiplies it itself, else float32.")
-    ] = "auto"
-    batch_size: Annotated[int | None, Field(gt=0, description="Windows at once; empty: by memory.")] = None
-    mean: Annotated[
-        str | None,
-        Field(description="c3d: path of the Sports-1M mean clip (.npy); empty: the mean of each colour."),
-    ] = None
-    max_failed_share: Annotated[
-        Share, Field(description="Share of a shard's decoded videos that may fail before the job fails.")
-    ] = 0.5
+    window: int = Field(gt=0, description="Frames that a feature sees (the papers: I3D 64, C3D 16).")
+    stride: int = Field(gt=0, description="Frames between two features.")
+    mode: Mode = Field(
+        default="windows",
+        description="windows: exact; continuous: one pass over the video, a quarter of the cost, for i3d only.",
+    )
+    crop: int | None = Field(
+        default=None,
+        ge=96,
+        le=224,
+        multiple_of=16,
+        description="i3d: edge of the square that it sees; empty: 224. 112: a quarter of the cost, not published.",
+    )
+    padding: Padding = Field(
+        default="edge",
+        description="edge: first and last frame replicated, windows centred; valid: windows full of frames only.",
+    )
+    dtype: Precision = Field(
+        default="auto", description="auto: bfloat16 where the hardware multiplies it itself, else float32."
+    )
+    batch_size: int | None = Field(default=None, gt=0, description="Windows at once; empty: by memory.")
+    mean: str | None = Field(
+        default=None, description="c3d: path of the Sports-1M mean clip (.npy); empty: the mean of each colour."
+    )
+    max_failed_share: Share = Field(
+        default=0.5, description="Share of a shard's decoded videos that may fail before the job fails."
+    )
 
 
 class ImportSettings(Section):
     """Features that you hold, taken instead of extracted; see `vmr.features.importers`."""
 
-    source: Annotated[
-        str,
-        Field(
-            description="The HDF5 file, or the folder of .npy, .npz, .pt or .pth files that are named by video ids.",
-            min_length=1,
-        ),
-    ]
-    layout: Annotated[
-        ImportLayout,
-        Field(description="hdf5: a dataset a video, or a group as in ActivityNet's file; npy_folder: a file a video."),
-    ]
-    pattern: Annotated[
-        str | None,
-        Field(
-            description="Name of a video's file or dataset, {id} for its id: `{id}_rgb.npy`, `{id}/rgb`; empty: the id."
-        ),
-    ] = None
-    join: Annotated[
-        list[str],
-        Field(
-            description="Further sources, whose numbers follow in each step: paths, a pattern behind them if needed."
-        ),
-    ] = []
-    transposed: Annotated[bool, Field(description="Arrays are stored as (numbers, steps).")] = False
-    fps: Annotated[
-        float | None,
-        Field(gt=0, description="Frames a second that they were made at; empty: steps are spread over each video."),
-    ] = None
-    stride: Annotated[float | None, Field(gt=0, description="Frames between two features; needs fps.")] = None
-    window: Annotated[
-        float | None,
-        Field(gt=0, description="Frames that a feature sees, where only windows full of frames were used; needs fps."),
-    ] = None
-    kind: Annotated[str, Field(description="Name of the features in paths and tables.", pattern=f"^{NAME}$")] = (
-        "imported"
+    source: str = Field(
+        description="The HDF5 file, or the folder of .npy, .npz, .pt or .pth files that are named by video ids.",
+        min_length=1,
     )
-    max_failed_share: Annotated[
-        Share, Field(description="Share of the videos found that may be unusable before the job fails.")
-    ] = 0.5
+    layout: ImportLayout = Field(
+        description="hdf5: a dataset a video, or a group as in ActivityNet's file; npy_folder: a file a video."
+    )
+    pattern: str | None = Field(
+        default=None,
+        description="Name of a video's file or dataset, {id} for its id: `{id}_rgb.npy`, `{id}/rgb`; empty: the id.",
+    )
+    join: list[str] = Field(
+        default=[],
+        description="Further sources, whose numbers follow in each step: paths, a pattern behind them if needed.",
+    )
+    transposed: bool = Field(default=False, description="Arrays are stored as (numbers, steps).")
+    fps: float | None = Field(
+        default=None,
+        gt=0,
+        description="Frames a second that they were made at; empty: steps are spread over each video.",
+    )
+    stride: float | None = Field(default=None, gt=0, description="Frames between two features; needs fps.")
+    window: float | None = Field(
+        default=None,
+        gt=0,
+        description="Frames that a feature sees, where only windows full of frames were used; needs fps.",
+    )
+    kind: str = Field(default="imported", description="Name of the features in paths and tables.", pattern=f"^{NAME}$")
+    max_failed_share: Share = Field(
+        default=0.5, description="Share of the videos found that may be unusable before the job fails."
+    )
 
     @field_validator("pattern")
     @classmethod
@@ -158,10 +145,11 @@ else:
 class FeatureSettings(_OfExtractors):
     """How features are made: a section for each extractor in use, or what is taken instead."""
 
-    import_: Annotated[
-        ImportSettings | None,
-        Field(alias="import", description="Features that you hold, in place of videos; only in a dataset's overrides."),
-    ] = None
+    import_: ImportSettings | None = Field(
+        default=None,
+        alias="import",
+        description="Features that you hold, in place of videos; only in a dataset's overrides.",
+    )
 
     @model_validator(mode="after")
     def _continuous_is_i3d(self) -> FeatureSettings:
@@ -191,48 +179,48 @@ class PlantingSettings(Section):
     memory and hours.
     """
 
-    videos: Annotated[
-        dict[str, Positive],
-        Field(description="Videos of a split, those with the smallest hashes of their ids; all of other splits."),
-    ] = {}
-    seed: Annotated[Seed, Field(description="Another one gives other directions, noise and jitter.")] = 0
-    dim: Annotated[int, Field(gt=0, le=65_536, description="Numbers of a feature (I3D: 1024).")] = 1024
-    rank: Annotated[
-        int, Field(gt=0, le=4096, description="Length of the hidden space of words and noise; features span no more.")
-    ] = 64
-    window: Annotated[
-        int, Field(gt=0, le=10_000, description="Frames over which meaning and noise are averaged (I3D: 64).")
-    ] = 64
-    strength: Annotated[
-        float, Field(gt=0, le=1000, description="Length of a moment's meaning in the hidden space.")
-    ] = 2.5
-    noise: Annotated[
-        list[Annotated[float, Field(ge=0, le=1000)]],
-        Field(min_length=1, description="Standard deviations of the hidden noise; each video has one of them."),
-    ] = [0.25, 0.5, 0.75]
-    scene: Annotated[
-        float, Field(ge=0, le=1000, description="Standard deviation of what all steps of a video share.")
-    ] = 0.5
-    jitter: Annotated[
-        float,
-        Field(ge=0, le=10, description="Standard deviation of planted boundaries, as a share of the moment's length."),
-    ] = 0.15
-    word_share: Annotated[
-        Share, Field(description="Chance that a content word of a sentence can be seen in its moment.")
-    ] = 0.8
-    distractors: Annotated[
-        int, Field(ge=0, le=1000, description="Moments of each video that show half of a sentence's words elsewhere.")
-    ] = 2
+    videos: dict[str, Positive] = Field(
+        default={}, description="Videos of a split, those with the smallest hashes of their ids; all of other splits."
+    )
+    seed: Seed = Field(default=0, description="Another one gives other directions, noise and jitter.")
+    dim: int = Field(default=1024, gt=0, le=65_536, description="Numbers of a feature (I3D: 1024).")
+    rank: int = Field(
+        default=64, gt=0, le=4096, description="Length of the hidden space of words and noise; features span no more."
+    )
+    window: int = Field(
+        default=64, gt=0, le=10_000, description="Frames over which meaning and noise are averaged (I3D: 64)."
+    )
+    strength: float = Field(default=2.5, gt=0, le=1000, description="Length of a moment's meaning in the hidden space.")
+    noise: list[Annotated[float, Field(ge=0, le=1000)]] = Field(
+        default=[0.25, 0.5, 0.75],
+        min_length=1,
+        description="Standard deviations of the hidden noise; each video has one of them.",
+    )
+    scene: float = Field(
+        default=0.5, ge=0, le=1000, description="Standard deviation of what all steps of a video share."
+    )
+    jitter: float = Field(
+        default=0.15,
+        ge=0,
+        le=10,
+        description="Standard deviation of planted boundaries, as a share of the moment's length.",
+    )
+    word_share: Share = Field(
+        default=0.8, description="Chance that a content word of a sentence can be seen in its moment."
+    )
+    distractors: int = Field(
+        default=2, ge=0, le=1000, description="Moments of each video that show half of a sentence's words elsewhere."
+    )
 
 
 class SimulateSettings(PlantingSettings):
     """A dataset whose features are simulated from the sentences of another; not in the paper."""
 
-    source: Annotated[str, Field(description="The dataset whose moments are taken.")]
+    source: str = Field(description="The dataset whose moments are taken.")
 
 
 class Recipe(PlantingSettings):
     """What simulated features are made of, with the rate of their steps: what the import will take them for."""
 
-    fps: Annotated[float, Field(gt=0, le=MOST_FPS, description="Frames a second, as in the frame store.")] = 24.0
-    stride: Annotated[int, Field(gt=0, le=10_000, description="Frames between two steps.")] = 8
+    fps: float = Field(default=24.0, gt=0, le=MOST_FPS, description="Frames a second, as in the frame store.")
+    stride: int = Field(default=8, gt=0, le=10_000, description="Frames between two steps.")

@@ -19,28 +19,26 @@ SHORTEST_SIDE = 112  # pixels that the smallest network looks at
 class VideoSettings(Section):
     """How videos are probed and decoded."""
 
-    fps: Annotated[
-        float,
-        Field(
-            gt=0,
-            le=MOST_FPS,
-            description="Frames a second, chosen by presentation time stamp (the paper, section 2.2).",
-        ),
-    ] = 24.0
-    frame_choice: Annotated[
-        FrameChoice,
-        Field(description="nearest: each frame at its nearest step, as ffmpeg's fps=24; shown: not before it is due."),
-    ] = "nearest"
-    short_side: Annotated[
-        int, Field(ge=2, le=2160, description="Pixels of the shorter side in the frame store; networks need 112.")
-    ] = 256
-    probe_timeout_sec: Annotated[float, Field(gt=0, description="Seconds that ffprobe may take for one video.")] = 60.0
-    decode_timeout_sec: Annotated[
-        float, Field(gt=0, description="Seconds that decoding may take for each minute that a video lasts or begins.")
-    ] = 120.0
-    max_failed_share: Annotated[
-        Share, Field(description="Share of a shard's present videos that may fail before the job fails.")
-    ] = 0.5
+    fps: float = Field(
+        default=24.0,
+        gt=0,
+        le=MOST_FPS,
+        description="Frames a second, chosen by presentation time stamp (the paper, section 2.2).",
+    )
+    frame_choice: FrameChoice = Field(
+        default="nearest",
+        description="nearest: each frame at its nearest step, as ffmpeg's fps=24; shown: not before it is due.",
+    )
+    short_side: int = Field(
+        default=256, ge=2, le=2160, description="Pixels of the shorter side in the frame store; networks need 112."
+    )
+    probe_timeout_sec: float = Field(default=60.0, gt=0, description="Seconds that ffprobe may take for one video.")
+    decode_timeout_sec: float = Field(
+        default=120.0, gt=0, description="Seconds that decoding may take for each minute that a video lasts or begins."
+    )
+    max_failed_share: Share = Field(
+        default=0.5, description="Share of a shard's present videos that may fail before the job fails."
+    )
 
 
 class QuerySettings(Section):
@@ -54,22 +52,20 @@ class QuerySettings(Section):
         ),
         of_assets("glove_package", "glove_zip", "minilm_package", or_path=True),
     ] = "glove_6b_50d"
-    max_words: Annotated[int, Field(gt=0, description="Longer sentences are cut, and counted (the paper).")] = 25
+    max_words: int = Field(default=25, gt=0, description="Longer sentences are cut, and counted (the paper).")
 
 
 class ModelSettings(Section):
     """Sizes of the networks."""
 
-    hidden: Annotated[int, Field(gt=0, description="Width D of the fused embeddings.")] = 512
-    query_hidden: Annotated[
-        int, Field(gt=0, description="Width of the query LSTM in each direction (the paper: 512 for both).")
-    ] = 256
-    heads: Annotated[int, Field(gt=0, description="Heads of every attention.")] = 8
-    dropout: Annotated[Probability, Field(description="Dropout everywhere but after LSTMs.")] = 0.2
-    lstm_dropout: Annotated[Probability, Field(description="Dropout after LSTMs.")] = 0.5
-    max_steps: Annotated[
-        int, Field(gt=0, description="Longer videos are mean-pooled to so many steps (the paper).")
-    ] = 128
+    hidden: int = Field(default=512, gt=0, description="Width D of the fused embeddings.")
+    query_hidden: int = Field(
+        default=256, gt=0, description="Width of the query LSTM in each direction (the paper: 512 for both)."
+    )
+    heads: int = Field(default=8, gt=0, description="Heads of every attention.")
+    dropout: Probability = Field(default=0.2, description="Dropout everywhere but after LSTMs.")
+    lstm_dropout: Probability = Field(default=0.5, description="Dropout after LSTMs.")
+    max_steps: int = Field(default=128, gt=0, description="Longer videos are mean-pooled to so many steps (the paper).")
 
     @model_validator(mode="after")
     def _heads_divide(self) -> ModelSettings:
@@ -83,30 +79,29 @@ class ModelSettings(Section):
 class TrainingSettings(Section):
     """How networks are trained."""
 
-    methods: Annotated[
-        list[MethodName],
-        Field(description="Methods to train, each a row of the table; docs/methods.md lists all.", min_length=1),
-    ] = family("ci_mha", blind=True)
+    methods: list[MethodName] = Field(
+        default=family("ci_mha", blind=True),
+        description="Methods to train, each a row of the table; docs/methods.md lists all.",
+        min_length=1,
+    )
     seeds: Annotated[list[Seed], Field(description="Each method is trained once with each.", min_length=1)] = [
         0, 1, 2, 3, 4,
     ]  # fmt: skip
-    learning_rate: Annotated[
-        float, Field(gt=0, description="Learning rate of Adam (the paper); a method may have its own.")
-    ] = 1e-4
-    batch_size: Annotated[Positive, Field(description="Queries of a training step (the paper).")] = 100
-    epochs: Annotated[int, Field(gt=0, description="Most epochs.")] = 100
-    patience: Annotated[int, Field(gt=0, description="Epochs without a better validation before training stops.")] = 20
-    gradient_clip: Annotated[float, Field(gt=0, description="Largest norm of the gradient.")] = 1.0
-    selection: Annotated[
-        Selection,
-        Field(
-            description="validation: on training videos held out; test: only to compare with papers that did, labelled."
-        ),
-    ] = "validation"
-    validation_fraction: Annotated[float, Field(gt=0, lt=1, description="Share of the training videos held out.")] = 0.1
-    precision: Annotated[Precision, Field(description="auto: bfloat16 where it is faster.")] = "auto"
-    device: Annotated[Device, Field(description="auto: CUDA where it is there, else the CPU.")] = "auto"
-    threads: Annotated[int, Field(gt=0, le=1024, description="CPU threads of one training run.")] = 1
+    learning_rate: float = Field(
+        default=1e-4, gt=0, description="Learning rate of Adam (the paper); a method may have its own."
+    )
+    batch_size: Positive = Field(default=100, description="Queries of a training step (the paper).")
+    epochs: int = Field(default=100, gt=0, description="Most epochs.")
+    patience: int = Field(default=20, gt=0, description="Epochs without a better validation before training stops.")
+    gradient_clip: float = Field(default=1.0, gt=0, description="Largest norm of the gradient.")
+    selection: Selection = Field(
+        default="validation",
+        description="validation: on training videos held out; test: only to compare with papers that did, labelled.",
+    )
+    validation_fraction: float = Field(default=0.1, gt=0, lt=1, description="Share of the training videos held out.")
+    precision: Precision = Field(default="auto", description="auto: bfloat16 where it is faster.")
+    device: Device = Field(default="auto", description="auto: CUDA where it is there, else the CPU.")
+    threads: int = Field(default=1, gt=0, le=1024, description="CPU threads of one training run.")
 
     @field_validator("methods", "seeds")
     @classmethod
@@ -119,26 +114,26 @@ class TrainingSettings(Section):
 class EvaluationSettings(Section):
     """How predictions are made and scored."""
 
-    top: Annotated[int, Field(ge=5, description="Spans kept for a query (R@5 needs five).")] = 5
-    nms_threshold: Annotated[
-        float,
-        Field(
-            gt=0, le=1, description="Temporal IoU above which a span is left out of the top five beside a better one."
-        ),
-    ] = 0.5
-    batch_size: Annotated[Positive, Field(description="Queries that are predicted at once.")] = 200
-    precision: Annotated[
-        Precision, Field(description="float32: the same scores on every machine; bfloat16: in half of the time.")
-    ] = "float32"
+    top: int = Field(default=5, ge=5, description="Spans kept for a query (R@5 needs five).")
+    nms_threshold: float = Field(
+        default=0.5,
+        gt=0,
+        le=1,
+        description="Temporal IoU above which a span is left out of the top five beside a better one.",
+    )
+    batch_size: Positive = Field(default=200, description="Queries that are predicted at once.")
+    precision: Precision = Field(
+        default="float32", description="float32: the same scores on every machine; bfloat16: in half of the time."
+    )
 
 
 class ReportSettings(Section):
     """What the report shows of single queries."""
 
-    cases: Annotated[int, Field(ge=0, le=50, description="Best, median and worst queries shown, so many each.")] = 3
-    random_cases: Annotated[int, Field(ge=0, le=200, description="Queries drawn by chance.")] = 9
-    thumbnails: Annotated[int, Field(ge=0, le=24, description="Pictures of a film strip; 0: none.")] = 8
-    seed: Annotated[Seed, Field(description="Seed of the draw.")] = 0
+    cases: int = Field(default=3, ge=0, le=50, description="Best, median and worst queries shown, so many each.")
+    random_cases: int = Field(default=9, ge=0, le=200, description="Queries drawn by chance.")
+    thumbnails: int = Field(default=8, ge=0, le=24, description="Pictures of a film strip; 0: none.")
+    seed: Seed = Field(default=0, description="Seed of the draw.")
 
 
 class Settings(Section):
@@ -148,7 +143,7 @@ class Settings(Section):
     features: FeatureSettings
     queries: QuerySettings = QuerySettings()
     model: ModelSettings = ModelSettings()
-    methods: Annotated[MethodSections, Field(description="Settings that only one method has.")] = MethodSections()
+    methods: MethodSections = Field(default=MethodSections(), description="Settings that only one method has.")
     training: TrainingSettings = TrainingSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     report: ReportSettings = ReportSettings()

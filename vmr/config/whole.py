@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
@@ -23,7 +23,7 @@ DATASET_NAME = re.compile(NAME)
 class Config(Settings):
     """The whole of `config.yaml`."""
 
-    datasets: Annotated[dict[str, DatasetSettings], Field(min_length=1)]
+    datasets: dict[str, DatasetSettings] = Field(min_length=1)
 
     @model_validator(mode="before")
     @classmethod
@@ -83,9 +83,6 @@ class Config(Settings):
 
     def for_dataset(self, name: str) -> Settings:
         """The settings of one dataset.
-
-        Args:
-            name: a key of `datasets`.
 
         Raises:
             ConfigError: there is no such dataset, or its overrides name unknown or impossible settings.
@@ -151,9 +148,6 @@ class Config(Settings):
 
     def feature_kinds(self, name: str) -> list[str]:
         """Names of the features that a dataset is trained on: its extractors, or the kind that it imports.
-
-        Args:
-            name: a key of `datasets`.
 
         Raises:
             ConfigError: as `for_dataset`.

@@ -33,9 +33,7 @@ class Collator:
     """Makes batches of samples.
 
     Args:
-        videos: features of the videos.
         vectors: word vectors; row 0 (unknown words) is zeros.
-        device: where batches go.
         word_numbers: number of each row's word, where a word has several vectors; None: that of the row.
     """
 
@@ -98,16 +96,7 @@ class Collator:
         negatives: int = 0,
         seed: Sequence[int] = (0,),
     ) -> PairTargets:
-        """What training may hold against a batch: `Targets`, or without spans for the supervision ``pairs``.
-
-        Args:
-            samples: as of the batch.
-            rows: as of the batch.
-            batch: made of them.
-            supervision: of the method.
-            negatives: queries about other videos that are drawn for each query.
-            seed: numbers that the drawing is a function of.
-        """
+        """What training may hold against a batch: `Targets`, or without spans for the supervision ``pairs``."""
         chosen = torch.from_numpy(np.ascontiguousarray(rows))
         video = samples.video[chosen]
         others = draw_negatives(video.numpy(), count=negatives, seed=seed)
@@ -152,11 +141,6 @@ def draw_negatives(video: Int[np.ndarray, "B"], *, count: int, seed: Sequence[in
 
     Batches are sorted by length, so that negatives are about as long as the video itself.
 
-    Args:
-        video: number of the video of each query.
-        count: how many for each, R.
-        seed: numbers that the drawing is a function of.
-
     Returns:
         Numbers of queries of the batch; a query's own number where no other video is in the batch.
     """
@@ -179,9 +163,7 @@ def training_batches(
     Not in the paper. The order is a function of seed and epoch alone, so that a resumed run goes on with it.
 
     Args:
-        step_counts: steps of the video of every sample.
         batch_size: samples a batch; one of the last stretch may be smaller, whose place in it is drawn.
-        epoch: number of the epoch.
     """
     generator = np.random.default_rng([seed, epoch])
     order = generator.permutation(len(step_counts))

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 class DatasetFiles(Section):
     """Moments, features, queries and manifests of one dataset; commands take them as options."""
 
-    moments: Annotated[Path, Field(description="Table of moments (moments.csv).")]
-    features: Annotated[Path, Field(description="Merged feature file.")]
-    queries: Annotated[Path, Field(description="Query file.")]
+    moments: Path = Field(description="Table of moments (moments.csv).")
+    features: Path = Field(description="Merged feature file.")
+    queries: Path = Field(description="Query file.")
     manifests: Annotated[
         list[Path],
         AfterValidator(numbered_files),

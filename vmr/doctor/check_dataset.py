@@ -16,7 +16,7 @@ from vmr.doctor.check_videos import check_manifest
 from vmr.doctor.findings import Finding, findings_table
 from vmr.doctor.held import extracted, frame_rates
 from vmr.errors import DatasetError
-from vmr.storage.files import atomic_path, writing
+from vmr.storage.files import write_text, writing
 from vmr.video.manifest import read_manifest
 
 log = logging.getLogger(__name__)
@@ -63,8 +63,8 @@ def check_dataset(
     if features is not None:
         findings += _of_features(features, table, manifest, durations, train_split=train_split, fps=video.fps)
     wrong = [finding for finding in findings if finding.level == "wrong"]
-    with writing(output), atomic_path(output) as temporary:
-        temporary.write_text(findings_table(findings) + "\n", encoding="utf-8")
+    with writing(output):
+        write_text(output, findings_table(findings) + "\n")
     if wrong:
         log.warning("what is wrong:\n%s", findings_table(wrong))
         if not accept_wrong:

@@ -65,7 +65,6 @@ def check_features(
     Args:
         trained: the videos of them that are trained on; nothing comes of a run in which none has features.
         rates: frame rate and duration in seconds of the videos that have been probed.
-        to_be_probed: videos will tell their durations, but have not been asked yet.
     """
     result = _Found()
     first: dict[bytes, str] = {}

@@ -20,7 +20,7 @@ from vmr.config.whole import DATASET_NAME
 from vmr.doctor.check_annotations import PAST_END_SEC
 from vmr.errors import AnnotationError, ConfigError, VideoError
 from vmr.methods.catalogue import family
-from vmr.storage.files import atomic_path
+from vmr.storage.files import write_text
 from vmr.video.ffprobe import require_program
 from vmr.video.listing import files_below
 from vmr.video.manifest import find_videos, why_missing
@@ -115,8 +115,7 @@ def _write(config: Path, before: Mapping[str, Any], name: str, section: dict[str
         raise ConfigError(f"{config}: could not be changed by itself. Write this below `datasets:`\n{dumped}")
     load_config(yaml.safe_load(after))
     mode = stat.S_IMODE(config.stat().st_mode)
-    with atomic_path(config) as temporary:
-        temporary.write_text(after, encoding="utf-8", newline="")
+    write_text(config, after)
     config.chmod(mode)
 
 

@@ -23,14 +23,10 @@ _COLUMNS = (AP_THRESHOLDS.index(0.5), AP_THRESHOLDS.index(0.75))
 def average_precisions(
     ranked: Sequence[npt.NDArray[np.float64] | None], *, truth: Float[np.ndarray, "Q *W 2"]
 ) -> Float[np.ndarray, "Q 3"]:
-    """Average precision of every query by itself; their means are the mAP.
+    """Average precision of every query by itself; their means are the mAP. Arguments are those of `query_scores`.
 
     The first `AP_DEPTH` spans are taken in their order. Each is a hit when its best moment that no earlier span took
     has an IoU of at least the threshold. The precision is interpolated: at each recall, the best one from there on.
-
-    Args:
-        ranked: spans in seconds of each query, shape (n, 2), best first; None for a query that was not answered.
-        truth: the moments, in seconds: one a query, or W of them, NaN where a query has fewer.
 
     Returns:
         One column for each of `AP_METRICS`: at 0.5, at 0.75, and the mean over `AP_THRESHOLDS`.

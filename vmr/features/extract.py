@@ -55,7 +55,6 @@ def extract_shard(
 
     Args:
         statuses: CSV to write, one row a video: video_id, status (ok, missing, bad), reason.
-        settings: its section; `weights` is the path of a file here.
 
     Raises:
         FeatureError: weights are missing or foreign, options contradict, or too many videos failed.

@@ -71,11 +71,6 @@ class InceptionI3d(nn.Module):
         """
         return pool_time(pool_space(self.trunk(video)), window_positions=-(-video.shape[2] // TEMPORAL_STRIDE))[:, 0]
 
-    def classify(self, features: Float[Tensor, "B 1024"]) -> Float[Tensor, "B K"]:
-        """Logits of the classes. The network averages logits over time; being linear, it may average before."""
-        logits: Tensor = self.logits(features[:, :, None, None, None])
-        return logits[:, :, 0, 0, 0]
-
 
 def pool_space(maps: Float[Tensor, "B D t h w"]) -> Float[Tensor, "B t D"]:
     """Mean over all spatial positions in float32: the spatial part of the final average pool."""
@@ -91,7 +86,6 @@ def pool_time(
     positions of 64 frames 1,2,2,2,2,2,2,1 / 14.
 
     Args:
-        positions: outputs of `pool_space`, one for 8 frames.
         window_positions: positions of a window, at least 2.
 
     Raises:

@@ -1,7 +1,8 @@
 """The layers of Inception-I3D (Carreira and Zisserman, "Quo Vadis, Action Recognition?", CVPR 2017, Figure 3).
 
 Padding is TensorFlow's SAME, as in the network that the published weights were trained with: it depends on the
-input's size and puts the odd element behind.
+input's size and puts the odd element behind. Layers take `time`, the elements of padding before and behind the frames;
+None: SAME padding along time too.
 """
 
 import torch
@@ -34,11 +35,7 @@ class SameMaxPool3d(nn.Module):
         self.stride = stride
 
     def forward(self, x: Float[Tensor, "B C T H W"], *, time: Sides | None = None) -> Float[Tensor, "B C t h w"]:
-        """Pool; each output axis has ceil(size / stride) elements.
-
-        Args:
-            time: padded elements before and behind the frames; None for SAME padding along time too.
-        """
+        """Pool; each output axis has ceil(size / stride) elements."""
         sides = [
             same_padding(size, kernel=k, stride=s)
             for size, k, s in zip(x.shape[2:], self.kernel, self.stride, strict=True)
@@ -102,11 +99,7 @@ class Unit3d(nn.Module):
         self.bn = nn.Identity() if final else nn.BatchNorm3d(out_channels, eps=BATCH_NORM_EPS)
 
     def forward(self, x: Float[Tensor, "B C T H W"], *, time: Sides | None = None) -> Float[Tensor, "B K t h w"]:
-        """Apply the unit; each output axis has ceil(size / stride) elements.
-
-        Args:
-            time: zeros before and behind the frames; None for SAME padding along time too.
-        """
+        """Apply the unit; each output axis has ceil(size / stride) elements."""
         sides = [same_padding(size, kernel=self.kernel, stride=self.stride) for size in x.shape[2:]]
         sides[0] = time or sides[0]
         in_pairs = self.stride == 2 and x.shape[1] < 4 and not torch.is_grad_enabled()
@@ -135,7 +128,6 @@ def _conv_in_pairs(
     of 8 channels, so zeros fill them up. Without, cuDNN took a kernel that needed half of the network's time.
 
     Args:
-        x: the input; W is even.
         padding: zeros on both sides of T, H and W; none of W.
     """
     kernels, channels, taps = weight.shape[:3]

@@ -258,8 +258,6 @@ def step_times(
     (300, 100.0)
 
     Args:
-        duration: of the video in seconds; NaN when unknown.
-        fps: frames a second that they were made at; None to spread them evenly.
         window: frames that a step sees, where only whole windows were used, see `step_seconds`.
 
     Raises:

@@ -69,7 +69,6 @@ def read_pca(path: Path | str, *, components: int | None = None) -> Pca:
     Args:
         path: ``.npz`` or HDF5 with ``mean`` (D) and ``components`` (K, D), and ``explained_variance`` (K) where it is
             known; in HDF5 at the top or in a group ``pca``, as in our merged feature files.
-        components: keep the first so many; None for all.
 
     Raises:
         FeatureError: the file is missing, damaged, holds other arrays, or leads to other files.

@@ -23,7 +23,6 @@ class StreamingFeatures:
     where the window is padded with zeros.
 
     Args:
-        model: the network, folded or not, in evaluation mode.
         window: frames of a window, a multiple of 8.
         stride: frames between two windows, a multiple of 8.
 

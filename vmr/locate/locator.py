@@ -37,7 +37,6 @@ class Locator(VideoAnswers):
     overlapping stretches (`vmr.locate.stretches`).
 
     Args:
-        cache: folder of features of earlier videos; None for `default_cache()`.
         features: a merged file of the workflow or an import, in which features are found by the video's name
             without extension; None to make them.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -17,15 +17,13 @@ Format = Literal["text", "json", "csv", "srt", "edl"]
 class LocatorSettings(Section):
     """The model, and where its videos' features are."""
 
-    model: Annotated[
-        Path | None,
-        Field(
-            description="Model that `vmr export` wrote; empty: the 400 actions of Kinetics.",
-            json_schema_extra={"envvar": "VMR_MODEL"},
-        ),
-    ] = None
-    features: Annotated[Path | None, Field(description="Features at hand, instead of making them.")] = None
-    cache: Annotated[
-        Path | None, Field(description="Folder of features made before.", json_schema_extra={"envvar": "VMR_CACHE"})
-    ] = None
-    device: Annotated[Device, Field(description="Where the networks run.")] = "auto"
+    model: Path | None = Field(
+        default=None,
+        description="Model that `vmr export` wrote; empty: the 400 actions of Kinetics.",
+        json_schema_extra={"envvar": "VMR_MODEL"},
+    )
+    features: Path | None = Field(default=None, description="Features at hand, instead of making them.")
+    cache: Path | None = Field(
+        default=None, description="Folder of features made before.", json_schema_extra={"envvar": "VMR_CACHE"}
+    )
+    device: Device = Field(default="auto", description="Where the networks run.")

@@ -142,13 +142,6 @@ class VideoAnswers(ABC):
             self._hold(content, held)
         return held
 
-    def is_ready(self, video: Path) -> bool:
-        """Whether the features of a video exist already."""
-        if self._store is not None:
-            return video.stem in self._store or video.name in self._store
-        content = self._cache.known_content(video)
-        return content is not None and (content in self._held or self._cache.path(content).is_file())
-
     def forget(self, video: Path) -> None:
         """Delete everything kept of a video; call it before the video is deleted."""
         if self._store is not None:

@@ -31,7 +31,6 @@ class ActionLocator(VideoAnswers):
     Args:
         weights: the asset `i3d_kinetics400_rgb`: features are made with it, and its classifier reads them.
         encoder: the asset `minilm_l6_v2`.
-        cache: folder of features of earlier videos; None for `default_cache()`.
         features: a file of such features, in which they are found by the video's name; None to make them.
 
     Raises:

@@ -32,152 +32,145 @@ _CI_MHA, _CI_MHA_PAPER = "vmr.methods.ci_mha:CiMha", "Yu et al., SIGIR"
 class CiMhaSettings(MethodSettings):
     """CI-MHA and its variants."""
 
-    alignment: Annotated[
-        Alignment, Field(description="Reading of eqs 7-9: swap, attention, cross or pad (docs/ablation.md).")
-    ] = "swap"
-    segmentation_weight: Annotated[
-        float, Field(ge=0, description="Weight of the moment segmentation loss, eqs 15-16.")
-    ] = 1.0
+    alignment: Alignment = Field(
+        default="swap", description="Reading of eqs 7-9: swap, attention, cross or pad (docs/ablation.md)."
+    )
+    segmentation_weight: float = Field(
+        default=1.0, ge=0, description="Weight of the moment segmentation loss, eqs 15-16."
+    )
 
 
 class CtrlSettings(MethodSettings):
     """CTRL."""
 
-    offset_weight: Annotated[
-        float, Field(ge=0, description="Weight of the loss of offsets in steps (the paper's 0.01, in frames).")
-    ] = 0.08
+    offset_weight: float = Field(
+        default=0.08, ge=0, description="Weight of the loss of offsets in steps (the paper's 0.01, in frames)."
+    )
 
 
 class Tan2dSettings(MethodSettings):
     """2D-TAN."""
 
-    clips: Annotated[int, Field(gt=0, description="Clips that a video is cut into (16 on Charades-STA, else 64).")] = 16
-    kernel: Annotated[
-        int, Field(gt=0, description="Cells on a side that a convolution sees, odd (5; 9 of 64 clips).")
-    ] = 5
-    layers: Annotated[int, Field(gt=0, description="Convolutions over the map (8; 4 of 64 clips).")] = 8
-    query_layers: Annotated[int, Field(gt=0, description="LSTMs of the sentence (the paper: 3).")] = 3
-    lowest_iou: Annotated[
-        float, Field(ge=0, lt=1, description="IoU up to which a candidate should score 0 (the paper: 0.5).")
-    ] = 0.5
+    clips: int = Field(default=16, gt=0, description="Clips that a video is cut into (16 on Charades-STA, else 64).")
+    kernel: int = Field(default=5, gt=0, description="Cells on a side that a convolution sees, odd (5; 9 of 64 clips).")
+    layers: int = Field(default=8, gt=0, description="Convolutions over the map (8; 4 of 64 clips).")
+    query_layers: int = Field(default=3, gt=0, description="LSTMs of the sentence (the paper: 3).")
+    lowest_iou: float = Field(
+        default=0.5, ge=0, lt=1, description="IoU up to which a candidate should score 0 (the paper: 0.5)."
+    )
 
 
 class MllcSettings(MethodSettings):
     """MLLC."""
 
-    clips: Annotated[
-        int, Field(gt=0, description="Clips that a video is cut into (the paper: 6); 8 make 36 moments, 1,296 pairs.")
-    ] = 8
-    margin: Annotated[float, Field(ge=0, description="Margin of the ranking loss.")] = 0.1
-    other_video: Annotated[
-        float, Field(ge=0, le=1, description="Share of the loss that compares with other videos.")
-    ] = 0.2
-    near_iou: Annotated[
-        float, Field(ge=0, le=1, description="Temporal IoU above which a moment of the video is no negative.")
-    ] = 0.5
+    clips: int = Field(
+        default=8, gt=0, description="Clips that a video is cut into (the paper: 6); 8 make 36 moments, 1,296 pairs."
+    )
+    margin: float = Field(default=0.1, ge=0, description="Margin of the ranking loss.")
+    other_video: float = Field(
+        default=0.2, ge=0, le=1, description="Share of the loss that compares with other videos."
+    )
+    near_iou: float = Field(
+        default=0.5, ge=0, le=1, description="Temporal IoU above which a moment of the video is no negative."
+    )
 
 
 class ManSettings(MethodSettings):
     """MAN."""
 
-    parts: Annotated[
-        int, Field(gt=0, description="Parts of the video in the finest level, a power of two (16: 31 candidates).")
-    ] = 16
-    iterations: Annotated[int, Field(gt=0, description="Iterations of the graph between candidates.")] = 3
-    offset_weight: Annotated[float, Field(ge=0, description="Weight of the loss of offsets, in lengths.")] = 1.0
+    parts: int = Field(
+        default=16, gt=0, description="Parts of the video in the finest level, a power of two (16: 31 candidates)."
+    )
+    iterations: int = Field(default=3, gt=0, description="Iterations of the graph between candidates.")
+    offset_weight: float = Field(default=1.0, ge=0, description="Weight of the loss of offsets, in lengths.")
 
 
 class VslNetSettings(MethodSettings):
     """VSLNet."""
 
-    kernel: Annotated[int, Field(gt=0, description="Steps that a convolution sees, odd (the paper: 7).")] = 7
-    layers: Annotated[int, Field(gt=0, description="Convolutions of the encoder (the paper: 4).")] = 4
-    highlight_weight: Annotated[float, Field(ge=0, description="Weight of the highlighting loss (the authors: 5).")] = (
-        5.0
+    kernel: int = Field(default=7, gt=0, description="Steps that a convolution sees, odd (the paper: 7).")
+    layers: int = Field(default=4, gt=0, description="Convolutions of the encoder (the paper: 4).")
+    highlight_weight: float = Field(default=5.0, ge=0, description="Weight of the highlighting loss (the authors: 5).")
+    extension: float = Field(
+        default=0.1, ge=0, description="Share of its length by which the foreground grows on each side."
     )
-    extension: Annotated[
-        float, Field(ge=0, description="Share of its length by which the foreground grows on each side.")
-    ] = 0.1
 
 
 class LgiSettings(MethodSettings):
     """LGI."""
 
-    phrases: Annotated[int, Field(gt=0, description="Phrases of a query (3 on Charades-STA, 5 on ActivityNet).")] = 3
-    kernel: Annotated[int, Field(gt=0, description="Steps that a convolution sees, odd (the paper: 15).")] = 15
-    global_blocks: Annotated[
-        int, Field(gt=0, description="Non-local blocks (2 on Charades-STA, 1 on ActivityNet).")
-    ] = 2
-    phrase_overlap: Annotated[float, Field(ge=0, description="Lambda of the distinct query attention (0.3, 0.2).")] = (
-        0.3
-    )
+    phrases: int = Field(default=3, gt=0, description="Phrases of a query (3 on Charades-STA, 5 on ActivityNet).")
+    kernel: int = Field(default=15, gt=0, description="Steps that a convolution sees, odd (the paper: 15).")
+    global_blocks: int = Field(default=2, gt=0, description="Non-local blocks (2 on Charades-STA, 1 on ActivityNet).")
+    phrase_overlap: float = Field(default=0.3, ge=0, description="Lambda of the distinct query attention (0.3, 0.2).")
 
 
 class MlviSettings(MethodSettings):
     """MLVI."""
 
-    layers: Annotated[int, Field(gt=0, description="Convolutions over the steps, at doubling distances.")] = 4
-    proposals: Annotated[int, Field(gt=0, description="Proposals of a query that retrieval ranks.")] = 100
-    margin: Annotated[float, Field(gt=0, description="Margin of the ranking loss (the authors: 0.2).")] = 0.2
-    caption_weight: Annotated[
-        float, Field(ge=0, description="Weight of captioning beside ranking (what the authors' code trains).")
-    ] = 0.01
+    layers: int = Field(default=4, gt=0, description="Convolutions over the steps, at doubling distances.")
+    proposals: int = Field(default=100, gt=0, description="Proposals of a query that retrieval ranks.")
+    margin: float = Field(default=0.2, gt=0, description="Margin of the ranking loss (the authors: 0.2).")
+    caption_weight: float = Field(
+        default=0.01, ge=0, description="Weight of captioning beside ranking (what the authors' code trains)."
+    )
 
 
 class TripNetSettings(MethodSettings):
     """TripNet."""
 
-    resizes: Annotated[bool, Field(description="Whether moves also change the window's length (the paper: never).")] = (
-        False
+    resizes: bool = Field(
+        default=False, description="Whether moves also change the window's length (the paper: never)."
     )
-    window: Annotated[
-        float, Field(gt=0.05, le=1, description="Share of the video that the window is long at first.")
-    ] = 0.27
-    rollouts: Annotated[int, Field(gt=0, description="Rollouts of each query in a training step.")] = 8
-    discount: Annotated[float, Field(ge=0, le=1, description="Of later rewards.")] = 0.9
-    step_cost: Annotated[float, Field(ge=0, description="Taken from the reward of every move.")] = 0.01
-    entropy_weight: Annotated[float, Field(ge=0, description="Weight of the policy's entropy.")] = 0.05
-    value_weight: Annotated[float, Field(ge=0, description="Weight of the error of expected rewards.")] = 0.5
+    window: float = Field(
+        default=0.27, gt=0.05, le=1, description="Share of the video that the window is long at first."
+    )
+    rollouts: int = Field(default=8, gt=0, description="Rollouts of each query in a training step.")
+    discount: float = Field(default=0.9, ge=0, le=1, description="Of later rewards.")
+    step_cost: float = Field(default=0.01, ge=0, description="Taken from the reward of every move.")
+    entropy_weight: float = Field(default=0.05, ge=0, description="Weight of the policy's entropy.")
+    value_weight: float = Field(default=0.5, ge=0, description="Weight of the error of expected rewards.")
 
 
 class DrnSettings(MethodSettings):
     """DRN."""
 
-    overlap_from: Annotated[
-        float, Field(ge=0, le=1, description="Temporal IoU above which a span teaches the overlap (the authors: 0.9).")
-    ] = 0.9
+    overlap_from: float = Field(
+        default=0.9, ge=0, le=1, description="Temporal IoU above which a span teaches the overlap (the authors: 0.9)."
+    )
 
 
 class TgaSettings(MethodSettings):
     """TGA."""
 
-    coarse: Annotated[
-        int, Field(gt=0, description="Windows of the longer kind; there are twice as many of the shorter.")
-    ] = 3
-    margin: Annotated[float, Field(ge=0, description="Margin of the ranking loss (the authors' code: 0.2).")] = 0.2
+    coarse: int = Field(
+        default=3, gt=0, description="Windows of the longer kind; there are twice as many of the shorter."
+    )
+    margin: float = Field(default=0.2, ge=0, description="Margin of the ranking loss (the authors' code: 0.2).")
 
 
 class LoganSettings(MethodSettings):
     """LoGAN."""
 
-    passes: Annotated[int, Field(gt=0, description="Messages between the frames of a video.")] = 3
-    margin: Annotated[float, Field(ge=0, description="Margin of the ranking loss.")] = 0.2
+    passes: int = Field(default=3, gt=0, description="Messages between the frames of a video.")
+    margin: float = Field(default=0.2, ge=0, description="Margin of the ranking loss.")
 
 
 class ScnSettings(MethodSettings):
     """SCN."""
 
-    layers: Annotated[int, Field(gt=0, description="Layers of each stack (the authors: 3).")] = 3
-    widths: Annotated[
-        list[Annotated[float, Field(gt=0, le=1)]],
-        Field(description="Lengths of proposals, shares of the video (the authors: eighths).", min_length=1),
-    ] = [0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0]
-    exploration: Annotated[
-        float, Field(ge=0, le=1, description="Chance of a random proposal in the beginning (the authors: 0.5).")
-    ] = 0.5
-    exploration_steps: Annotated[
-        int, Field(gt=0, description="Training steps after which it is 1/e of that (the authors: 2000).")
-    ] = 2000
+    layers: int = Field(default=3, gt=0, description="Layers of each stack (the authors: 3).")
+    widths: list[Annotated[float, Field(gt=0, le=1)]] = Field(
+        default=[0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0],
+        description="Lengths of proposals, shares of the video (the authors: eighths).",
+        min_length=1,
+    )
+    exploration: float = Field(
+        default=0.5, ge=0, le=1, description="Chance of a random proposal in the beginning (the authors: 0.5)."
+    )
+    exploration_steps: int = Field(
+        default=2000, gt=0, description="Training steps after which it is 1/e of that (the authors: 2000)."
+    )
 
 
 def _query_blind(method: Method) -> Method:

@@ -20,16 +20,8 @@ class CiMha(MomentNetwork[BoundaryPrediction]):
     """Cross-interaction multi-head attention (the whole of Sec. 2, after the frozen encoders).
 
     Args:
-        video_dim: length of the features of a step.
-        word_dim: length of the word vectors.
-        max_steps: most steps of a video.
         hidden: width D of the fused modalities; even.
-        query_hidden: length of the states of each direction of the query's LSTM.
-        heads: heads of every attention.
         dropout: after attentions, in feed-forward layers and perceptrons.
-        lstm_dropout: after LSTMs.
-        alignment: reading of Eqs. 7 to 9, see `vmr.model.fusion`.
-        segmentation_weight: weight of the segmentation task in the objective.
         both_ways: False for MHA, which uses only v^q; the paper names no other difference.
         segments: False for CI-MHA w/o MS, which has no segmentation task.
 

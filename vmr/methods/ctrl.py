@@ -46,13 +46,7 @@ class Ctrl(GridNetwork[CtrlPrediction]):
     the loss is a mean over queries instead of pairs, so that it does not shrink as batches grow.
 
     Args:
-        video_dim: length of the features of a step.
-        word_dim: length of the word vectors.
         hidden: width of both vectors and of the fused layer (the paper: 1024 and 1000).
-        query_hidden: length of the states of each direction of the sentence's LSTM.
-        dropout: of the standardised features.
-        lstm_dropout: after the sentence's LSTM.
-        offset_weight: weight of the offsets' loss (the paper: 0.01 of frames, eight of which are a step).
     """
 
     video_encoder: VideoEncoder
@@ -96,14 +90,8 @@ class Ctrl(GridNetwork[CtrlPrediction]):
         windows = F.normalize(found, dim=2).index_select(0, batch.video)
         score, offsets = self.matched(windows, sentence[:, None])
         share = self.shares.to(score.dtype) + offsets / batch.step_counts.to(score.device)[:, None, None]
-        return CtrlPrediction(
-            share=share,
-            score=score,
-            valid_mask=torch.ones_like(score, dtype=torch.bool),
-            step_counts=batch.step_counts,
-            steps=batch.features.shape[1],
-            windows=at_least_single(windows),
-            sentence=at_least_single(sentence),
+        return CtrlPrediction.of(
+            batch, share=share, score=score, windows=at_least_single(windows), sentence=at_least_single(sentence)
         )
 
     def matched(

@@ -52,13 +52,10 @@ class Drn(MomentNetwork[DrnPrediction]):
     learns from positive places, too, see `losses`.
 
     Args:
-        video_dim: length of the features of a step.
-        word_dim: length of the word vectors.
         hidden: width of every layer (the authors: 256 to 1024).
         query_hidden: length of the states of each direction of the sentence's LSTM (the authors: 512).
         dropout: of the standardised features (the authors: none).
         lstm_dropout: after the sentence's LSTM (the authors: none).
-        overlap_from: temporal IoU from which on a span teaches the overlap (the authors: 0.9).
     """
 
     video_encoder: VideoEncoder
@@ -108,12 +105,10 @@ class Drn(MomentNetwork[DrnPrediction]):
         matches, overlaps = (at_least_single(torch.cat(each, dim=1)) for each in (match, overlap))
         both = torch.cat(distances, dim=2).transpose(1, 2)
         score = (F.logsigmoid(matches) + F.logsigmoid(overlaps)) / 2  # of the root of the product
-        return DrnPrediction(
+        return DrnPrediction.of(
+            batch,
             share=torch.stack([_places(both) - both[..., 0], _places(both) + both[..., 1]], dim=2) / PARTS,
             score=score - (-torch.expm1(score)).log(),  # as a logit
-            valid_mask=torch.ones_like(matches, dtype=torch.bool),
-            step_counts=batch.step_counts,
-            steps=batch.features.shape[1],
             match=matches,
             distances=both,
             overlap=overlaps,
@@ -150,12 +145,7 @@ class Drn(MomentNetwork[DrnPrediction]):
 
 
 class Commands(nn.Module):
-    """What each level looks for in the query: an attention over the words a level.
-
-    Args:
-        dim: length of an encoded word.
-        hidden: length of what all levels share.
-    """
+    """What each level looks for in the query: an attention over the words a level."""
 
     def __init__(self, dim: int, *, hidden: int) -> None:
         super().__init__()
@@ -164,12 +154,7 @@ class Commands(nn.Module):
         self.weight = nn.Linear(dim, 1)
 
     def forward(self, words: Float[Tensor, "B L Q"], batch: Batch) -> list[Float[Tensor, "B Q"]]:
-        """A sum of the words for each level.
-
-        Args:
-            words: encoded.
-            batch: of the words.
-        """
+        """A sum of the words for each level."""
         row = torch.arange(len(words), device=words.device)
         last = words[row, batch.word_counts.to(words.device) - 1]
         shared = self.shared(torch.cat([words[:, 0], last], dim=1)).relu()
@@ -182,12 +167,7 @@ class Commands(nn.Module):
 
 
 class Pyramid(nn.Module):
-    """Three levels of the video, each met by its command, and a way back from the coarse to the fine (FPN).
-
-    Args:
-        hidden: width of each level.
-        command: length of a command.
-    """
+    """Three levels of the video, each met by its command, and a way back from the coarse to the fine (FPN)."""
 
     positions: Tensor
 
@@ -205,12 +185,7 @@ class Pyramid(nn.Module):
         self.register_buffer("positions", place, persistent=False)
 
     def forward(self, steps: Float[Tensor, "B T H"], commands: list[Float[Tensor, "B Q"]]) -> list[Tensor]:
-        """Rows (B H T) of each level, 32, 16 and 8 of them.
-
-        Args:
-            steps: parts of the video.
-            commands: of each level.
-        """
+        """Rows (B H T) of each level, 32, 16 and 8 of them."""
         x, levels = steps.transpose(1, 2), []
         position = self.position(self.positions.to(steps.dtype)).t().expand(len(steps), -1, -1)
         for level, (gate, down) in enumerate(zip(self.gates, self.down, strict=True)):
@@ -247,9 +222,6 @@ def true_distances(share: Float[Tensor, "B 2"]) -> tuple[Float[Tensor, "B M 2"],
 
     A place is positive where it lies inside and the longer distance is in the range of its level: at most 6, 5.6 to
     11, at least 11. A moment of less than a part may have none.
-
-    Args:
-        share: start and end of each moment as shares of the video.
     """
     place = _places(share)
     distances = torch.stack([place - share[:, :1] * PARTS, share[:, 1:] * PARTS - place], dim=2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 from pydantic import Field
 
@@ -25,9 +25,9 @@ BLOCKS: tuple[str, ...] = ("baselines", "zero-shot", "weakly supervised", *get_a
 class MethodSettings(Section):
     """Settings of one method alone; a method with more of them has a subclass."""
 
-    learning_rate: Annotated[
-        float | None, Field(gt=0, description="Of this method, chosen on validation; empty: that of `training`.")
-    ] = None
+    learning_rate: float | None = Field(
+        default=None, gt=0, description="Of this method, chosen on validation; empty: that of `training`."
+    )
 
 
 @dataclass(frozen=True)

@@ -27,10 +27,7 @@ class Excl(MomentNetwork[BoundaryPrediction]):
     and the perceptrons have rectifiers and the hidden width of the network.
 
     Args:
-        video_dim: length of the features of a step.
-        word_dim: length of the word vectors.
         hidden: length of the states of both directions together, of the video's and of the span's LSTM; even.
-        query_hidden: length of the states of each direction of the sentence's LSTM.
         dropout: of the standardised features and in the perceptrons.
         lstm_dropout: after LSTMs (the paper: 0.5).
 

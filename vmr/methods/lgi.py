@@ -31,18 +31,11 @@ class Lgi(MomentNetwork[SpanPrediction]):
     residual block a phrase, see `LocalContext`.
 
     Args:
-        video_dim: length of the features of a step.
-        word_dim: length of the word vectors.
-        max_steps: most steps of a video.
         hidden: width of steps and phrases (the paper: 512); even.
         query_hidden: length of the states of each direction of the sentence's LSTM (the authors: 256).
         heads: heads of the non-local blocks (the authors: 4 on Charades-STA, 1 on ActivityNet Captions).
         dropout: of the standardised features, and nowhere else.
         lstm_dropout: between the sentence's LSTMs (the authors: 0.5); none after them, as the authors.
-        phrases: semantic phrases of a query (the paper: 3 on Charades-STA, 5 on ActivityNet Captions).
-        kernel: steps that a convolution of the local context sees (the paper: 15).
-        global_blocks: non-local blocks (the authors: 2 on Charades-STA, 1 on ActivityNet Captions).
-        phrase_overlap: lambda of the distinct query attention loss (the authors: 0.3 and 0.2).
     """
 
     video_encoder: VideoEncoder

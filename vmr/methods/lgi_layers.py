@@ -16,10 +16,6 @@ class PhraseAttention(nn.Module):
 
     ``g = relu(W_g [W_n q, e_before])`` guides the n-th phrase, ``a = softmax(w . tanh(W_1 g + W_2 words))`` weighs
     the words, and the phrase is their weighted sum; before the first stands a phrase of zeros.
-
-    Args:
-        dim: length of words, sentence and phrases.
-        phrases: how many, P.
     """
 
     def __init__(self, dim: int, *, phrases: int) -> None:
@@ -34,13 +30,7 @@ class PhraseAttention(nn.Module):
     def forward(
         self, words: Float[Tensor, "B L Q"], sentence: Float[Tensor, "B Q"], word_mask: Bool[Tensor, "B L"]
     ) -> tuple[Float[Tensor, "B P Q"], Float[Tensor, "B P L"]]:
-        """The phrases, and their weights of the words.
-
-        Args:
-            words: encoded words.
-            sentence: the whole query.
-            word_mask: True at real words.
-        """
+        """The phrases, and their weights of the words."""
         of_words = self.of_words(words)
         phrase = torch.zeros_like(sentence)
         phrases, weights = [], []
@@ -58,11 +48,6 @@ class PhraseFusion(nn.Module):
     """Steps met with each phrase: ``W_m (W_s step * W_e phrase)``, with weights of its own for each phrase.
 
     As in the paper; the authors' code has ReLUs in between.
-
-    Args:
-        dim: width of steps and results.
-        phrase_dim: length of the phrases.
-        phrases: how many, P.
     """
 
     def __init__(self, dim: int, phrase_dim: int, *, phrases: int) -> None:
@@ -77,13 +62,7 @@ class PhraseFusion(nn.Module):
         phrases: Float[Tensor, "B P Q"],
         video: Int[Tensor, "B"] | None = None,
     ) -> Float[Tensor, "B P N H"]:
-        """One row of steps for each phrase.
-
-        Args:
-            steps: of each video.
-            phrases: of each query.
-            video: which of the videos each query is about; by default one of each.
-        """
+        """One row of steps for each phrase."""
         fused = []
         for number, (of_steps, of_phrases, output) in enumerate(
             zip(self.of_steps, self.of_phrases, self.output, strict=True)
@@ -101,10 +80,6 @@ class LocalContext(nn.Module):
     Each convolution is normalised: the products of steps and phrases begin at a hundredth of the steps' size. The
     authors' code normalises by batches, whose means would make answers depend on batch mates, and has a block of its
     own for each phrase, at full width (512) throughout.
-
-    Args:
-        dim: width of inputs and results.
-        kernel: steps that a convolution sees, odd.
     """
 
     def __init__(self, dim: int, *, kernel: int) -> None:
@@ -120,7 +95,6 @@ class LocalContext(nn.Module):
         """``relu(x + norm(conv(relu(norm(conv(x))))))``; what stands after the last step means nothing.
 
         Args:
-            x: steps met with each phrase.
             step_mask: True at real steps; the others count as zeros, as do those before the first.
         """
         mask = step_mask[:, None, None].expand(-1, x.shape[1], -1, -1).flatten(0, 1)

@@ -43,14 +43,7 @@ class Logan(GridNetwork[LoganPrediction]):
     query.
 
     Args:
-        video_dim: length of the features of a step.
-        word_dim: length of the word vectors.
         hidden: width (reading: 512).
-        query_hidden: length of the states of each direction of the words' LSTM.
-        dropout: of the standardised features.
-        lstm_dropout: after the words' LSTM.
-        passes: messages between the frames (reading: 3).
-        margin: by which a true pair is to be ahead (reading: 0.2).
     """
 
     video_encoder: VideoEncoder
@@ -84,14 +77,11 @@ class Logan(GridNetwork[LoganPrediction]):
         words = self.of_words(self.query_encoder(batch.words, batch.unknown_mask, batch.word_counts))
         relevance = self.relevance(frames, words, batch.step_mask, batch.word_mask)
         counts = batch.step_counts.to(relevance.device)
-        share, valid = self.candidates(counts, frames.shape[1])
         inside = interval_means((_FOCUS * relevance).exp()[..., None], counts, self.shares).squeeze(2)
-        return LoganPrediction(
-            share=share.to(relevance.dtype),
+        return LoganPrediction.of(
+            batch,
+            share=self.shares,
             score=at_least_single(inside).log(),  # the average's 6-fold, which a sigmoid tells apart better
-            valid_mask=valid,
-            step_counts=batch.step_counts,
-            steps=frames.shape[1],
             relevance=relevance,
             frames=at_least_single(frames),
             words=at_least_single(words),
@@ -137,10 +127,6 @@ class WordConditionedGraph(nn.Module):
 
     Each word takes up the frames that attend to it, and each frame the words so changed. In every pass a frame adds a
     layer of its own row and of the message: the sum of all frames by the softmax of their cosines with it.
-
-    Args:
-        dim: width.
-        passes: how many, with a layer for each.
     """
 
     def __init__(self, dim: int, *, passes: int) -> None:
@@ -159,11 +145,8 @@ class WordConditionedGraph(nn.Module):
         """The frames after the last pass.
 
         Args:
-            frames: rows of the steps.
-            words: rows of the words.
             to_words: attention of each frame to the words, of sum 1.
             to_frames: attention of each word to the frames, of sum 1 over these.
-            step_mask: True at real steps.
         """
         told = self.of_words(torch.cat([words, to_frames.transpose(1, 2) @ frames], dim=2))
         x: Tensor = self.of_frames(torch.cat([frames, to_words @ told], dim=2))

@@ -44,14 +44,8 @@ class Man(GridNetwork[ManPrediction]):
     best one as its positive.
 
     Args:
-        video_dim: length of the features of a step.
-        word_dim: length of the word vectors.
         hidden: width of the pyramid and the graph (reading: 512).
-        query_hidden: length of the states of each direction of the query's LSTM.
-        dropout: of the standardised features.
-        lstm_dropout: after the query's LSTM.
         parts: of the video in the finest level, a power of two; 16 make 31 candidates, as DRN's code has them of MAN.
-        iterations: of the graph (reading: 3).
         offset_weight: weight of the offsets' loss (reading: 1; perhaps 0.005 in the paper, whose unit is not known).
 
     Raises:
@@ -102,15 +96,8 @@ class Man(GridNetwork[ManPrediction]):
         output = at_least_single(self.output(adjusted))
         # Below 1: a candidate that overlaps a moment by half is off by less.
         score, offsets = output[..., 0], torch.tanh(output[..., 1:])
-        share, valid = self.candidates(batch.step_counts.to(score.device), batch.features.shape[1])
-        return ManPrediction(
-            share=moved(share.to(score.dtype), offsets),
-            score=score,
-            valid_mask=valid,
-            step_counts=batch.step_counts,
-            steps=batch.features.shape[1],
-            offsets=offsets,
-        )
+        share = moved(self.shares.to(score.dtype), offsets)
+        return ManPrediction.of(batch, share=share, score=score, offsets=offsets)
 
     def losses(self, prediction: ManPrediction, targets: Targets) -> Losses:
         """`match`: cross entropy of each candidate's being positive; `offset`: smooth L1 of the positives' offsets.
@@ -133,10 +120,6 @@ class MomentGraph(nn.Module):
 
     ``A_l = tanh(A_{l-1} + norm(X_{l-1} W X_{l-1}^T))`` and ``X_l = relu(A_l X_0 V)``: edges begin with each candidate's
     own alone, and every iteration carries the first rows. `norm` is the signed square root, then length 1.
-
-    Args:
-        dim: length of a candidate.
-        iterations: how many, with weights of their own.
     """
 
     def __init__(self, dim: int, *, iterations: int) -> None:

@@ -46,15 +46,10 @@ class Mllc(GridNetwork[MllcPrediction]):
     M x M pairs of a query are never multiplied by a matrix.
 
     Args:
-        video_dim: length of the features of a step.
-        word_dim: length of the word vectors.
         hidden: width of the layers (the authors: 500).
         query_hidden: length of the states of each direction of the sentence's LSTM (the authors: 1000 one way).
         dropout: of the standardised features and before the last layer (the authors: 0.3).
-        lstm_dropout: after the sentence's LSTM.
         clips: equal parts of the video, T; every run of them is a moment and a context (the authors: 6).
-        margin: by which the right moment is to be ahead.
-        other_video: share of the loss that compares with other videos.
         near_iou: temporal IoU above which another moment of the video is no negative (the authors: 1).
     """
 
@@ -104,16 +99,8 @@ class Mllc(GridNetwork[MllcPrediction]):
             at_least_single(layer(rows).index_select(0, batch.video)) for layer in (self.of_moment, self.of_context)
         )
         score = self.scores(moments, contexts, sentence).amax(dim=2)
-        share, valid = self.candidates(batch.step_counts.to(score.device), batch.features.shape[1])
-        return MllcPrediction(
-            share=share.to(score.dtype),
-            score=score,
-            valid_mask=valid,
-            step_counts=batch.step_counts,
-            steps=batch.features.shape[1],
-            moments=moments,
-            contexts=contexts,
-            sentence=sentence,
+        return MllcPrediction.of(
+            batch, share=self.shares, score=score, moments=moments, contexts=contexts, sentence=sentence
         )
 
     def described(self, clips: Float[Tensor, "U T D"]) -> Float[Tensor, "U M G"]:

@@ -63,15 +63,9 @@ class Mlvi(MomentNetwork[MlviPrediction]):
     parts, see `forward`; the authors rank by the second.
 
     Args:
-        video_dim: length of the features of a step.
-        word_dim: length of the word vectors.
-        vocabulary: how many words there are; 0 stands for unknown ones, which nothing is to predict.
         max_steps: most steps of a video; anchors are no longer.
         hidden: width of every layer (the authors: 512).
-        query_hidden: length of the states of each direction of the LSTM that guides proposals.
-        dropout: of the standardised features.
         lstm_dropout: after LSTMs (the authors: 0.5).
-        layers: convolutions (reading: 4).
         proposals: how many are ranked, K (reading: 100; the authors take 1,000 of 3,456).
         margin: of the ranking loss, by which both parts of a score are compared, too.
         caption_weight: of captioning beside the mean hinge (the authors: 20 beside the sum of 1,984 hinges).
@@ -130,10 +124,9 @@ class Mlvi(MomentNetwork[MlviPrediction]):
         score = match.gather(1, best)
         if not self.training:
             score = score + self.retrieval.score(gates, batch.word_counts, clips)[0] / self.margin
-        return MlviPrediction(
-            share=share, score=score, valid_mask=mask.gather(1, best), step_counts=batch.step_counts,
-            steps=batch.features.shape[1], anchors=anchors, anchor_mask=mask, match=match, offsets=offsets,
-            clips=clips, word_gates=gates, word_counts=batch.word_counts,
+        return MlviPrediction.of(
+            batch, share=share, score=score, valid_mask=mask.gather(1, best), anchors=anchors, anchor_mask=mask,
+            match=match, offsets=offsets, clips=clips, word_gates=gates, word_counts=batch.word_counts,
         )  # fmt: skip
 
     def candidates(
@@ -208,16 +201,7 @@ class Mlvi(MomentNetwork[MlviPrediction]):
 
 
 class Retrieval(nn.Module):
-    """How well a sentence goes with a proposal: an LSTM reads it word by word with the proposal beside each.
-
-    Args:
-        video_dim: length of the features of a step.
-        word_dim: length of the word vectors.
-        vocabulary: how many words there are.
-        hidden: length of the states of both LSTMs, and of a proposal's vector.
-        dropout: of the standardised features.
-        lstm_dropout: after each of the LSTMs.
-    """
+    """How well a sentence goes with a proposal: an LSTM reads it word by word with the proposal beside each."""
 
     def __init__(
         self, video_dim: int, word_dim: int, *, vocabulary: int, hidden: int, dropout: float, lstm_dropout: float
@@ -240,8 +224,6 @@ class Retrieval(nn.Module):
 
         Args:
             features: standardised.
-            batch: tells the videos of the queries and their lengths.
-            share: of the proposals.
         """
         steps = self.projection(self.dropout(features)).index_select(0, batch.video)
         inside = torch.stack([share[..., 0].clamp(0.0, 1.0 - 1e-6), share[..., 1].clamp(1e-6, 1.0)], dim=2)
@@ -255,13 +237,7 @@ class Retrieval(nn.Module):
     def score(
         self, word_gates: Float[Tensor, "B L G"], word_counts: Int[Tensor, "B"], clips: Float[Tensor, "B K H"]
     ) -> tuple[Float[Tensor, "B K"], Float[Tensor, "B L H"]]:
-        """The scores of proposals for sentences, and the state after each word beside the first of the proposals.
-
-        Args:
-            word_gates: of the sentences.
-            word_counts: words of each.
-            clips: vectors of the proposals.
-        """
+        """The scores of proposals for sentences, and the state after each word beside the first of the proposals."""
         of_clip = self.of_clip(clips)
         state = memory = torch.zeros_like(clips)
         states: list[Tensor] = []
@@ -298,12 +274,6 @@ def anchor_shares(
 
     Those count whose step is there and that are no longer than the video. They may begin before it or end after it.
 
-    Args:
-        step_counts: steps of each video.
-        steps: of the longest, N.
-        scales: steps that anchors are long.
-        like: a tensor of the type wanted.
-
     >>> share, mask = anchor_shares(torch.tensor([10]), 10, torch.tensor([1, 3, 12]), like=torch.zeros(1).double())
     >>> share[0, 3 * 5 + 1].tolist(), mask[0, :3].tolist()
     ([0.4, 0.7], [True, True, False])
@@ -322,10 +292,6 @@ def anchor_losses(
 
     Anchors match with an IoU of at least 0.7, else the best one does, as in Faster R-CNN; below 0.3 they do not. Both
     kinds weigh half, as in the mean over equal draws of them. Offsets are a mean over the anchors that match.
-
-    Args:
-        prediction: its anchors, match and offsets count.
-        moments: starts and ends as shares.
     """
     anchors, mask = prediction.anchors, prediction.anchor_mask
     iou = temporal_iou(anchors, moments).masked_fill(~mask, -1.0)

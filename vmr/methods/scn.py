@@ -50,16 +50,9 @@ class Scn(MomentNetwork[ScnPrediction]):
     to three of CI-MHA's, since a sentence is completed three times.
 
     Args:
-        video_dim: length of the features of a step.
-        word_dim: length of the word vectors.
-        vocabulary: how many words there are; 0 stands for unknown ones, which nothing is to predict.
         hidden: width (the authors: 256).
         heads: of every attention (the authors: 4).
         dropout: of the standardised features and in the stacks (the authors: 0.1).
-        layers: of each stack (the authors: 3).
-        widths: of the proposals, as shares of the video.
-        exploration: chance of a random proposal in the beginning (the authors: 0.5).
-        exploration_steps: training steps after which it has fallen to 1/e of that (the authors: 2,000).
     """
 
     video_encoder: VideoEncoder
@@ -104,10 +97,9 @@ class Scn(MomentNetwork[ScnPrediction]):
         score = at_least_single(self.width_scores(self.step_stack(own, query, query_mask))).flatten(1)
         share, valid = self.candidates(batch.step_counts.to(score.device), own.shape[1])
         share = share.to(score.dtype)
-        found = ScnPrediction(
-            share=share, score=score, valid_mask=valid, step_counts=batch.step_counts, steps=own.shape[1],
-            chosen_score=None, chosen_mask=None, nll=None,
-        )  # fmt: skip
+        found = ScnPrediction.of(
+            batch, share=share, score=score, valid_mask=valid, chosen_score=None, chosen_mask=None, nll=None
+        )
         if batch.spans_only:
             return found
         chosen, real = choose(score, share, valid, count=_CHOSEN, random=self._random(score))
@@ -175,14 +167,7 @@ class Scn(MomentNetwork[ScnPrediction]):
         words: Float[Tensor, "B L E"],
         spans: Float[Tensor, "B K 2"],
     ) -> tuple[Float[Tensor, "B K"], Bool[Tensor, "B"]]:
-        """Negative log-likelihood of the words of each query, mean over known ones; and whether there are any.
-
-        Args:
-            batch: of the queries.
-            steps: projected, of the video of each query.
-            words: vectors.
-            spans: of the chosen proposals, as shares.
-        """
+        """Negative log-likelihood of the words of each query, mean over known ones; and whether there are any."""
         counts = batch.step_counts.to(steps.device)[:, None, None]
         place = (torch.arange(_SAMPLES, device=steps.device) + 0.5) / _SAMPLES
         shares = spans[..., :1] + place * (spans[..., 1:] - spans[..., :1])

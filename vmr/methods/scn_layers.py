@@ -22,10 +22,7 @@ class Stack(nn.ModuleList):
     Each is added to what it reads, and the sum is normalised.
 
     Args:
-        hidden: width.
         heads: of every attention; they need not divide the width.
-        layers: how many.
-        dropout: of what each layer adds.
     """
 
     def __init__(self, hidden: int, *, heads: int, layers: int, dropout: float) -> None:
@@ -40,8 +37,6 @@ class Stack(nn.ModuleList):
         """The items, each after having seen those before it and the memory.
 
         Args:
-            x: items.
-            memory: what else they look at.
             memory_mask: True at real items of it; None: all are.
         """
         for layer in self:
@@ -92,9 +87,6 @@ def choose(
     """Proposals to complete the sentence from: the best of those left, or a random one; then near ones are left out.
 
     Args:
-        score: of the proposals.
-        share: their spans.
-        valid_mask: True at proposals that count.
         count: how many are chosen, K.
         random: numbers whose largest is taken in place of the best, where they are not minus infinity; None: never.
         apart: temporal IoU from which on others are left out, unless no more than two would stay.
@@ -133,11 +125,6 @@ def rank_loss(
     score: Float[Tensor, "B K"], rewards: Float[Tensor, "B K"], mask: Bool[Tensor, "B K"]
 ) -> Float[Tensor, "B"]:
     """Mean of minus the reward times the log-softmax of the proposals' probabilities.
-
-    Args:
-        score: probabilities of the chosen proposals.
-        rewards: of each.
-        mask: True at proposals that count, of which each query needs one.
 
     >>> three = torch.tensor([[0.9, 0.6, 0.3]]), torch.tensor([[0.5, 1.0, 0.0]])
     >>> round(rank_loss(*three, torch.ones(1, 3) > 0).item(), 4)

@@ -32,17 +32,8 @@ class Tan2d(GridNetwork[ProposalPrediction]):
     The convolutions are the method: at the paper's size one training step takes many times that of CI-MHA.
 
     Args:
-        video_dim: length of the features of a step.
-        word_dim: length of the word vectors.
         hidden: width of candidates and map (the paper: 512).
-        query_hidden: length of the states of each direction of the sentence's LSTM.
-        dropout: of the standardised features.
         lstm_dropout: between the sentence's LSTMs and after them.
-        clips: clips of the grid, T (the paper: 16 on Charades-STA, 64 on ActivityNet Captions).
-        kernel: cells on a side that a convolution sees, odd (the paper: 5 and 9).
-        layers: convolutions (the paper: 8 and 4).
-        query_layers: LSTMs of the sentence (the paper: 3).
-        lowest_iou: IoU up to which a candidate should score 0; at 1 it should score 1 (the paper: 0.5).
 
     Raises:
         ValueError: `kernel` is even.
@@ -101,14 +92,7 @@ class Tan2d(GridNetwork[ProposalPrediction]):
         fused = F.normalize(found * sentence[:, None], dim=2)
         context = self._context(fused)
         score = at_least_single(self.score(context).squeeze(-1))
-        share, valid = self.candidates(batch.step_counts, batch.features.shape[1])
-        return ProposalPrediction(
-            share=share.to(score.dtype),
-            score=score,
-            valid_mask=valid,
-            step_counts=batch.step_counts,
-            steps=batch.features.shape[1],
-        )
+        return ProposalPrediction.of(batch, share=self.shares, score=score)
 
     def _context(self, fused: Float[Tensor, "B M H"]) -> Float[Tensor, "B M H"]:
         """Candidates that know their neighbours in the map; cells that are none stay zeros."""

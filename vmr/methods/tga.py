@@ -6,17 +6,17 @@ Shapes: B queries of a batch, M windows, L words, H width.
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vmr.model.batch import Batch, PairTargets
 from vmr.model.dropout import Dropout
 from vmr.model.encoders import VideoEncoder, WordVectors
-from vmr.model.grid import everywhere, pooled
+from vmr.model.grid import pooled
 from vmr.model.losses import Losses, ranking_loss
 from vmr.model.masks import at_least_single
-from vmr.model.network import MomentNetwork
+from vmr.model.network import GridNetwork
 from vmr.model.prediction import ProposalPrediction
 
 
@@ -31,7 +31,7 @@ class TgaPrediction(ProposalPrediction):
     pairs: Float[Tensor, "B _"]
 
 
-class Tga(MomentNetwork[TgaPrediction]):
+class Tga(GridNetwork[TgaPrediction]):
     """TGA, text-guided attention: no span is seen in training.
 
     Not in the paper: features are standardised and word vectors frozen; windows are shares of the video (the authors:
@@ -40,13 +40,9 @@ class Tga(MomentNetwork[TgaPrediction]):
     them, as in that code.
 
     Args:
-        video_dim: length of the features of a step.
-        word_dim: length of the word vectors.
         hidden: width of the space that sentences and videos share, and of the GRU (the authors: 1024).
-        dropout: of the standardised features (reading).
         lstm_dropout: of the sentence (reading).
         coarse: windows of the longer kind; there are twice as many of the shorter (reading: 3, so thirds and sixths).
-        margin: of the ranking loss.
     """
 
     video_encoder: VideoEncoder
@@ -67,6 +63,7 @@ class Tga(MomentNetwork[TgaPrediction]):
         self.sentence_encoder = SentenceEncoder(word_dim, hidden=hidden, dropout=lstm_dropout)
         self.video_encoder = VideoEncoder(video_dim, hidden=hidden, dropout=dropout)
         self.joint = nn.Linear(hidden, hidden)
+        self.register_buffer("shares", window_shares(self.kinds), persistent=False)
 
     def forward(self, batch: Batch) -> TgaPrediction:
         """The windows of each query's video, and how well each sentence goes with each video."""
@@ -79,21 +76,7 @@ class Tga(MomentNetwork[TgaPrediction]):
         score = (at_least_single(windows) * sentence[:, None]).sum(dim=2)
         summed = torch.einsum("bm,bmh->bh", score.softmax(dim=1).to(windows.dtype), windows)
         video = F.normalize(at_least_single(self.joint(summed)), dim=1)
-        share, valid = self.candidates(batch.step_counts.to(score.device), batch.features.shape[1])
-        return TgaPrediction(
-            share=share.to(score.dtype),
-            score=score,
-            valid_mask=valid,
-            step_counts=batch.step_counts,
-            steps=batch.features.shape[1],
-            pairs=sentence @ video.t(),
-        )
-
-    def candidates(
-        self, step_counts: Int[Tensor, "B"], steps: int
-    ) -> tuple[Float[Tensor, "B M 2"], Bool[Tensor, "B M"]]:
-        """The windows."""
-        return everywhere(window_shares(self.kinds, like=step_counts.double()), step_counts)
+        return TgaPrediction.of(batch, share=self.shares, score=score, pairs=sentence @ video.t())
 
     def losses(self, prediction: TgaPrediction, targets: PairTargets) -> Losses:
         """`pairs`: the hinge between true pairs and wrong ones of the batch, see `ranking_loss`."""
@@ -102,13 +85,7 @@ class Tga(MomentNetwork[TgaPrediction]):
 
 
 class SentenceEncoder(WordVectors):
-    """A sentence as the last state of a GRU over its word vectors.
-
-    Args:
-        word_dim: length of the word vectors.
-        hidden: length of the state.
-        dropout: probability of dropping a number of the state.
-    """
+    """A sentence as the last state of a GRU over its word vectors."""
 
     def __init__(self, word_dim: int, *, hidden: int, dropout: float) -> None:
         super().__init__(word_dim)
@@ -118,28 +95,18 @@ class SentenceEncoder(WordVectors):
     def forward(
         self, words: Float[Tensor, "B L E"], unknown_mask: Tensor, counts: Int[Tensor, "B"]
     ) -> Float[Tensor, "B H"]:
-        """The state after the last word.
-
-        Args:
-            words: frozen word vectors.
-            unknown_mask: True (B L) at unknown words.
-            counts: words of each query, at least 1.
-        """
+        """The state after the last word."""
         states, _ = self.gru(self.embed(words, unknown_mask))
         row = torch.arange(len(states), device=states.device)
         result: Tensor = self.dropout(states[row, counts.to(states.device) - 1])
         return result
 
 
-def window_shares(kinds: tuple[int, ...], *, like: Tensor) -> Float[Tensor, "M 2"]:
-    """Equal parts of the video, of each kind one after the other.
+def window_shares(kinds: tuple[int, ...]) -> Float[Tensor, "M 2"]:
+    """Equal parts of the video, so many of each kind, one kind after the other.
 
-    Args:
-        kinds: how many windows of each kind.
-        like: a tensor of the device and type wanted.
-
-    >>> window_shares((2, 1), like=torch.zeros(1)).tolist()
+    >>> window_shares((2, 1)).tolist()
     [[0.0, 0.5], [0.5, 1.0], [0.0, 1.0]]
     """
-    edges = [torch.arange(kind + 1, device=like.device, dtype=like.dtype) / kind for kind in kinds]
+    edges = [torch.arange(kind + 1, dtype=torch.float64) / kind for kind in kinds]
     return torch.cat([torch.stack([edge[:-1], edge[1:]], dim=1) for edge in edges])

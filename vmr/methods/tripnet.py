@@ -53,14 +53,7 @@ class TripPrediction(Prediction):
     stop_mask: Bool[Tensor, "B K S"]
     looks: Float[Tensor, "B N"]
 
-    def ranked(
-        self,
-        start_sec: Float[Tensor, "B N"],
-        end_sec: Float[Tensor, "B N"],
-        *,
-        top: int = 1,
-        nms_threshold: float = 0.5,
-    ) -> RankedSpans:
+    def ranked(self, start_sec: Tensor, end_sec: Tensor, *, top: int = 1, nms_threshold: float = 0.5) -> RankedSpans:
         """The last window of each query, see `vmr.model.decode.single_spans`; R@5 is then R@1."""
         return single_spans(self.windows[:, 0, -1], start_sec, end_sec, top=top)
 
@@ -81,18 +74,11 @@ class TripNet(MomentNetwork[TripPrediction]):
     are from memory of the paper, or from the released code of a neighbour ("Read, Watch, Move"). Not in the paper:
     features are standardised, word vectors frozen; a bi-LSTM reads the sentence instead of a GRU. The state also tells
     where the window lies. Each query has several rollouts in a training step, as the paper's A3C has several workers.
-    A rollout ends after ten moves.
+    The window begins in the middle of the video, and a rollout ends after ten moves.
 
     Args:
-        video_dim: length of the features of a step.
-        word_dim: length of the word vectors.
         hidden: width of the gated features and of the state (reading: 1024).
-        query_hidden: length of the states of each direction of the sentence's LSTM.
-        dropout: of the standardised features.
-        lstm_dropout: after the sentence's LSTM.
         resizes: whether moves also change the window's length (the neighbour); else they shift it (the paper).
-        window: share of the video that the window is long at first, in its middle.
-        rollouts: of each query in a training step, K.
         discount: of later rewards (reading: 0.9).
         step_cost: taken from the reward of every move (reading: 0.01).
         entropy_weight: of the policy's entropy, which keeps it from choosing too early (reading: 0.05).
@@ -194,10 +180,6 @@ class TripNet(MomentNetwork[TripPrediction]):
 def moved(window: Float[Tensor, "*B 2"], change: Float[Tensor, "*B 2"]) -> Float[Tensor, "*B 2"]:
     """Windows after a move, as far as borders and the least length allow; one that is shifted keeps its length.
 
-    Args:
-        window: starts and ends, as shares of the video.
-        change: of both.
-
     >>> changes = torch.tensor([[0.1, 0.1], [0.2, 0.2], [-0.5, 0.0], [0.0, -0.9]], dtype=torch.float64)
     >>> moved(torch.tensor([[0.25, 0.9]] * 4, dtype=torch.float64), changes).round(decimals=4).tolist()
     [[0.35, 1.0], [0.35, 1.0], [0.0, 0.9], [0.25, 0.3]]
@@ -220,9 +202,6 @@ def rewards(
 
     Args:
         iou: of the windows before each move and after the last.
-        moving_mask: True until the stop, which counts itself.
-        stop_mask: True at the stop.
-        step_cost: of a move.
     """
     gained = iou[..., 1:] - iou[..., :-1] + stop_mask * iou[..., :-1] - step_cost
     return gained * moving_mask

@@ -28,15 +28,9 @@ class VslNet(MomentNetwork[BoundaryPrediction]):
     foreground twice; here it is the paper's plain cross entropy.
 
     Args:
-        video_dim: length of the features of a step.
-        word_dim: length of the word vectors.
         hidden: width of all layers (the paper: 128).
         heads: heads of the encoder's attention (the paper: 8).
         dropout: of the inputs, in the encoder, after the context-query attention and in perceptrons.
-        kernel: steps that a convolution of the encoder sees (the paper: 7).
-        layers: convolutions of the encoder (the paper: 4).
-        highlight_weight: of the highlighting loss (the authors: 5).
-        extension: share of the moment's length by which the foreground is longer on each side; the authors' 0.1.
     """
 
     video_encoder: VideoEncoder

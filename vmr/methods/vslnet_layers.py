@@ -19,13 +19,6 @@ class FeatureEncoder(nn.Module):
     """QANet's encoder block: positions, convolutions, self-attention, a feed-forward layer; each with a skip.
 
     The same weights encode words and steps.
-
-    Args:
-        dim: width of inputs and results.
-        heads: heads of the attention.
-        kernel: items that a convolution sees, odd.
-        layers: convolutions.
-        dropout: probability of dropping a number before it is added to what it skips.
     """
 
     def __init__(self, dim: int, *, heads: int, kernel: int, layers: int, dropout: float) -> None:
@@ -39,12 +32,7 @@ class FeatureEncoder(nn.Module):
         self.dropout = Dropout(dropout)
 
     def forward(self, x: Float[Tensor, "B T H"], mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B T H"]:
-        """Encoded items; what stands after the end of a sequence means nothing.
-
-        Args:
-            x: the sequences.
-            mask: True at real items.
-        """
+        """Encoded items; what stands after the end of a sequence means nothing."""
         x = x + sinusoids(x.shape[1], x.shape[2], device=x.device).to(x.dtype)
         for norm, convolution in zip(self.norms, self.convolutions, strict=True):
             x = x + self.dropout(convolution(norm(x), mask))
@@ -55,12 +43,7 @@ class FeatureEncoder(nn.Module):
 
 
 class SeparableConvolution(nn.Module):
-    """A convolution over time for each number by itself, then a linear layer over the numbers, and a rectifier.
-
-    Args:
-        dim: width of inputs and results.
-        kernel: items that it sees, odd.
-    """
+    """A convolution over time for each number by itself, then a linear layer over the numbers, and a rectifier."""
 
     def __init__(self, dim: int, *, kernel: int) -> None:
         super().__init__()
@@ -87,7 +70,6 @@ class ContextQueryAttention(nn.Module):
     the steps: ``A = S_r Q``, ``B = S_r S_c^T V``, and the result is a linear layer on ``[V, A, V * A, V * B]``.
 
     Args:
-        dim: width of steps, words and results.
         dropout: probability of dropping a number of steps and words before they are compared.
     """
 
@@ -107,14 +89,7 @@ class ContextQueryAttention(nn.Module):
         step_mask: Bool[Tensor, "B N"],
         word_mask: Bool[Tensor, "B L"],
     ) -> Float[Tensor, "B N H"]:
-        """The words' part in every step.
-
-        Args:
-            steps: encoded steps.
-            words: encoded words.
-            step_mask: True at real steps.
-            word_mask: True at real words.
-        """
+        """The words' part in every step."""
         similarity = self.similarity(self.dropout(steps), self.dropout(words))
         over_words = masked_softmax(similarity, word_mask[:, None, :], dim=2).to(steps.dtype)
         over_steps = masked_softmax(similarity, step_mask[:, :, None], dim=1).to(steps.dtype)
@@ -132,22 +107,13 @@ class ContextQueryAttention(nn.Module):
 
 
 class WeightedPooling(nn.Module):
-    """One vector for a sequence: its mean by weights that are the softmax of a linear layer on its items.
-
-    Args:
-        dim: width of items and result.
-    """
+    """One vector for a sequence: its mean by weights that are the softmax of a linear layer on its items."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.score = nn.Linear(dim, 1, bias=False)
 
     def forward(self, x: Float[Tensor, "B T H"], mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B H"]:
-        """The weighted means.
-
-        Args:
-            x: the sequences.
-            mask: True at real items.
-        """
+        """The weighted means."""
         weights = masked_softmax(self.score(x).squeeze(-1), mask, dim=1)
         return (weights.to(x.dtype)[:, None] @ x).squeeze(1)

@@ -16,10 +16,6 @@ class MultiHeadAttention(nn.Module):
     Not in the paper: each head has ``ceil(dim / heads)`` numbers, so that a `dim` that the heads do not divide
     (the 500 of C3D after PCA) works too; where they do divide it, this is the usual layer. There is no dropout
     on the weights.
-
-    Args:
-        dim: length of queries, keys and results.
-        heads: number of heads.
     """
 
     def __init__(self, dim: int, *, heads: int) -> None:
@@ -49,8 +45,6 @@ class MultiHeadAttention(nn.Module):
         """Results for every query.
 
         Args:
-            query: the queries.
-            memory: keys and values.
             memory_mask: True at real keys, of which each item needs one; the others are not looked at. B K, or B Q K
                 where each query has keys of its own.
             query_item: which row of `query` each item of the batch asks with; by default its own. Items that share
@@ -63,19 +57,6 @@ class MultiHeadAttention(nn.Module):
         weights = _softmax_weights(query_heads, key_heads, memory_mask)
         return self._merge(weights.to(value_heads.dtype) @ value_heads)
 
-    def weights(
-        self,
-        query: Float[Tensor, "Bq Q D"],
-        memory: Float[Tensor, "Bm K D"],
-        memory_mask: Bool[Tensor, "B *asked K"],
-        *,
-        query_item: Int[Tensor, "B"] | None = None,
-        memory_item: Int[Tensor, "B"] | None = None,
-    ) -> Float[Tensor, "B Q K"]:
-        """The attention weights alone, mean over the heads; 0 at padded keys, sum 1 over the others."""
-        query_heads, key_heads, _ = self._project(query, memory, query_item, memory_item)
-        return _softmax_weights(query_heads, key_heads, memory_mask).mean(dim=1)
-
     def with_weights(
         self,
         query: Float[Tensor, "Bq Q D"],
@@ -85,7 +66,7 @@ class MultiHeadAttention(nn.Module):
         query_item: Int[Tensor, "B"] | None = None,
         memory_item: Int[Tensor, "B"] | None = None,
     ) -> tuple[Float[Tensor, "B Q D"], Float[Tensor, "B Q K"]]:
-        """Results as from `forward`, and the weights as from `weights`."""
+        """Results as from `forward`, and the weights, mean over the heads: 0 at padded keys, sum 1 over the others."""
         query_heads, key_heads, value_heads = self._project(query, memory, query_item, memory_item)
         weights = _softmax_weights(query_heads, key_heads, memory_mask)
         return self._merge(weights.to(value_heads.dtype) @ value_heads), weights.mean(dim=1)

@@ -51,9 +51,6 @@ def rank_spans(
 
     Args:
         start_logits: minus infinity at steps that are not there.
-        end_logits: likewise.
-        start_sec: start of every step in seconds.
-        end_sec: end of every step in seconds.
         top: most spans a query, K.
         nms_threshold: spans whose temporal IoU with a better chosen one is larger are left out.
     """
@@ -94,10 +91,6 @@ def _spread_out(
     Args:
         scores: logarithms of products, minus infinity for pairs that are none.
         pairs: which they are, as ``first * N + last``; None: all pairs in this order.
-        start_sec: start of every step in seconds.
-        end_sec: end of every step in seconds.
-        top: most spans a query.
-        nms_threshold: see `rank_spans`.
     """
     size = start_sec.shape[1]
     if pairs is None:
@@ -148,14 +141,7 @@ def rank_proposals(
     is the answer, with score 0.
 
     Args:
-        share: start and end as shares of the steps.
         score: any numbers; minus infinity counts as absent.
-        valid_mask: True at proposals that count.
-        step_counts: steps of each video.
-        start_sec: start of every step in seconds, ascending; 0 after the last.
-        end_sec: end of every step in seconds, likewise.
-        top: most spans a query, K.
-        nms_threshold: spans whose temporal IoU with a better chosen one is larger are left out.
     """
     spans = seconds_of(share, step_counts, start_sec, end_sec)
     end = end_sec.gather(1, (step_counts - 1)[:, None])
@@ -177,14 +163,7 @@ def seconds_of(
     start_sec: Float[Tensor, "B N"],
     end_sec: Float[Tensor, "B N"],
 ) -> Float[Tensor, "B M 2"]:
-    """Shares of the steps as seconds; they are cut to [0, 1] first.
-
-    Args:
-        share: start and end as shares of the steps.
-        step_counts: steps of each video.
-        start_sec: start of every step in seconds, ascending; 0 after the last.
-        end_sec: end of every step in seconds, likewise.
-    """
+    """Shares of the steps as seconds; they are cut to [0, 1] first."""
     last = (step_counts - 1)[:, None]
     place = share.to(start_sec.dtype).clamp(0.0, 1.0).flatten(1) * step_counts[:, None]
     step = torch.minimum(place.floor().long(), last)
@@ -202,8 +181,6 @@ def single_spans(
 
     Args:
         share: start and end as shares of the time from the start of the first step to the end of the last.
-        start_sec: start of every step in seconds, ascending; 0 after the last.
-        end_sec: end of every step in seconds, likewise.
         top: K of the result; all but the first entry are not valid.
     """
     begin, end = start_sec[:, :1], end_sec.amax(dim=1, keepdim=True)

@@ -40,10 +40,8 @@ class BiLSTM(nn.Module):
     The states begin with zeros instead of the random numbers of the paper, since runs must repeat.
 
     Args:
-        dim: length of the inputs.
         hidden: length of the states of each direction; results have twice that.
-        layers: LSTMs one upon the other.
-        dropout: probability of dropping a number between two of them.
+        dropout: probability of dropping a number between two LSTMs.
     """
 
     def __init__(self, dim: int, hidden: int, *, layers: int = 1, dropout: float = 0.0) -> None:
@@ -53,12 +51,7 @@ class BiLSTM(nn.Module):
         self.lstm = nn.LSTM(dim, hidden, num_layers=layers, dropout=between, batch_first=True, bidirectional=True)
 
     def forward(self, x: Float[Tensor, "B T D"], counts: Int[Tensor, "B"]) -> Float[Tensor, "B T H"]:
-        """States of both directions, zeros after the end of a sequence.
-
-        Args:
-            x: the sequences.
-            counts: their lengths, at least 1 and at most T.
-        """
+        """States of both directions, zeros after the end of a sequence."""
         # Packed sequences go through several small kernels a step; whole ones through one that is fused, on a CPU in
         # two thirds of the time (measured), and on a card they can be recorded (`vmr.training.step`). What a direction
         # reads after a sequence's end changes nothing before it.
@@ -83,23 +76,14 @@ class BiLSTM(nn.Module):
 
 
 def last_states(states: Float[Tensor, "B T H"], counts: Int[Tensor, "B"]) -> Float[Tensor, "B H"]:
-    """What each direction of a bi-LSTM says at its end: forwards at the last item, backwards at the first.
-
-    Args:
-        states: of a `BiLSTM`, the forward half first.
-        counts: lengths of the sequences.
-    """
+    """What each direction of a bi-LSTM says at its end: forwards at the last item, backwards at the first."""
     half = states.shape[-1] // 2
     row = torch.arange(len(states), device=states.device)
     return torch.cat([states[row, counts.to(states.device) - 1, :half], states[:, 0, half:]], dim=-1)
 
 
 class WordVectors(nn.Module):
-    """Frozen word vectors, with one trained vector for all unknown words.
-
-    Args:
-        dim: length of the word vectors.
-    """
+    """Frozen word vectors, with one trained vector for all unknown words."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -111,7 +95,6 @@ class WordVectors(nn.Module):
 
         Args:
             words: frozen word vectors; what they hold at unknown words does not matter.
-            unknown_mask: True at unknown words.
         """
         return torch.where(unknown_mask[..., None], self.unknown.to(words.dtype), words)
 
@@ -120,11 +103,9 @@ class QueryEncoder(WordVectors):
     """Words to q_0: word vectors and a bi-LSTM (Eq. 2).
 
     Args:
-        word_dim: length of the word vectors.
         hidden: length of the states of each direction.
         dropout: probability of dropping one of the results.
-        layers: LSTMs one upon the other.
-        between: probability of dropping a number between two of them.
+        between: probability of dropping a number between two LSTMs.
     """
 
     def __init__(
@@ -140,13 +121,7 @@ class QueryEncoder(WordVectors):
         unknown_mask: Bool[Tensor, "B L"],
         counts: Int[Tensor, "B"],
     ) -> Float[Tensor, "B L D"]:
-        """Encoded words, zeros after the last.
-
-        Args:
-            words: frozen word vectors; what they hold at unknown words does not matter.
-            unknown_mask: True at unknown words.
-            counts: words of each query, at least 1.
-        """
+        """Encoded words, zeros after the last."""
         states: Tensor = self.dropout(self.lstm(self.embed(words, unknown_mask), counts))
         return states
 
@@ -156,9 +131,6 @@ class FeatureScale(nn.Module):
 
     Not in the paper: the features of a 3D network share a large common part, which makes all steps look alike
     (docs/decisions.md has the figures). Every method gets them so.
-
-    Args:
-        dim: length of the features of a step.
     """
 
     mean: Tensor
@@ -174,9 +146,6 @@ class FeatureScale(nn.Module):
         """Take mean and scale from the features of the training videos; without any, they stay 0 and 1.
 
         Numbers that hardly vary are not blown up: a twentieth of the overall deviation is added to each scale.
-
-        Args:
-            videos: the features of one video after the other, one row a step.
         """
         steps = 0
         total = torch.zeros(self.mean.shape, dtype=torch.float64)
@@ -207,11 +176,6 @@ class VideoEncoder(FeatureScale):
 
     Not in the paper, which has the features themselves as v_0: an attention as wide as the features has eight
     times the weights of the rest, which learn the training videos by heart (docs/decisions.md has the figures).
-
-    Args:
-        dim: length of the features of a step.
-        hidden: length of the results.
-        dropout: probability of dropping a number of the standardised features.
     """
 
     def __init__(self, dim: int, *, hidden: int, dropout: float) -> None:
@@ -226,13 +190,7 @@ class VideoEncoder(FeatureScale):
 
 
 class SelfInteraction(nn.Module):
-    """Self-attention with a skip connection: Eq. 3 for words, Eq. 4 for steps.
-
-    Args:
-        dim: length of the inputs.
-        heads: heads of the attention.
-        dropout: probability of dropping one of the results of the attention.
-    """
+    """Self-attention with a skip connection: Eq. 3 for words, Eq. 4 for steps."""
 
     def __init__(self, dim: int, *, heads: int, dropout: float) -> None:
         super().__init__()
@@ -240,12 +198,7 @@ class SelfInteraction(nn.Module):
         self.dropout = Dropout(dropout)
 
     def forward(self, x: Float[Tensor, "B T D"], mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B T D"]:
-        """``MHA(x, x, x) + x``.
-
-        Args:
-            x: the sequences.
-            mask: True at real items.
-        """
+        """``MHA(x, x, x) + x``."""
         result: Tensor = self.dropout(self.attention(x, x, mask)) + x
         return result
 
@@ -257,11 +210,6 @@ class FeedForward(nn.Sequential):
     layer normalisation that goes with it there. Its weights begin so that numbers keep their size (He and
     Glorot). Without these, every attention of Eqs. 7 and 8 begins as a plain mean over time, all steps look
     alike, and learning takes three times as long to set off (docs/decisions.md).
-
-    Args:
-        dim: length of the inputs.
-        hidden: length of the results, and of what lies between.
-        dropout: probability of dropping a number between the layers.
     """
 
     def __init__(self, dim: int, *, hidden: int, dropout: float) -> None:
@@ -274,12 +222,7 @@ class FeedForward(nn.Sequential):
 
 
 class PositionalEncoding(nn.Module):
-    """One trained vector for every position, as in BERT (Sec. 2.2, Eq. 5).
-
-    Args:
-        max_steps: number of positions.
-        dim: length of the vectors.
-    """
+    """One trained vector for every position, as in BERT (Sec. 2.2, Eq. 5)."""
 
     def __init__(self, max_steps: int, dim: int) -> None:
         super().__init__()
@@ -303,9 +246,7 @@ def sinusoids(length: int, dim: int, *, device: torch.device | str = "cpu") -> F
     """Sines and cosines of the position at wavelengths from 2 pi to 20,000 pi ("Attention is all you need"); float64.
 
     Args:
-        length: positions.
         dim: numbers a position; the first half are sines.
-        device: where they are made.
     """
     half = (dim + 1) // 2
     speed = torch.exp(-math.log(10_000.0) * torch.arange(half, device=device, dtype=torch.float64) / max(half - 1, 1))

@@ -37,10 +37,6 @@ class CrossInteraction(nn.Module):
     """CI-MHA: attention from words to steps and from steps to words (Eqs. 7 and 8), side by side (Eq. 9).
 
     Args:
-        dim: length of the rows of both modalities.
-        heads: heads of both attentions.
-        dropout: probability of dropping one of the results of an attention.
-        alignment: reading of Eqs. 7 to 9.
         both_ways: False for the paper's method "MHA", whose result is v^q alone. With the alignment ``cross``
             it still has Eq. 8's weights, by which v^q reaches the steps, but not Eq. 8's results.
     """
@@ -78,9 +74,6 @@ class CrossInteraction(nn.Module):
         Args:
             words: q^ of Eq. 6.
             steps: v^ of Eq. 5, of each different video.
-            word_mask: True at real words.
-            step_mask: True at real steps.
-            word_counts: words of each query.
             video: which of the videos each query is about; by default one of each.
         """
         by_step, cross_weights = self._steps_to_words(steps, words, word_mask, video)
@@ -111,7 +104,7 @@ class CrossInteraction(nn.Module):
         if self.alignment != "cross":
             return self.steps_to_words(steps, words, word_mask, query_item=video), None
         if not self.both_ways:
-            return None, self.steps_to_words.weights(steps, words, word_mask, query_item=video)
+            return None, self.steps_to_words.with_weights(steps, words, word_mask, query_item=video)[1]
         return self.steps_to_words.with_weights(steps, words, word_mask, query_item=video)
 
     def _padded_words_to_steps(
@@ -139,10 +132,6 @@ def carry_back(weights: Float[Tensor, "B L N"], word_mask: Bool[Tensor, "B L"]) 
     """Weights of words for every step, from weights of steps for every word: transposed, sum 1 over the words.
 
     Not in the paper, which does not say how they become as many rows.
-
-    Args:
-        weights: non-negative.
-        word_mask: True at real words; the others get no weight.
     """
     turned = (weights * word_mask[..., None]).transpose(1, 2)
     return turned / turned.sum(dim=-1, keepdim=True).clamp_min(_SMALLEST_SUM)

@@ -20,9 +20,6 @@ def pooled(
 
     Args:
         features: of the steps; what follows the last step of a video does not matter.
-        step_counts: steps of each video, at least 1.
-        bins: how many, T.
-        how: what becomes of the steps of a bin.
 
     >>> pooled(torch.tensor([[[0.0], [1.0], [2.0]]]), torch.tensor([3]), 6, "mean").flatten().tolist()
     [0.0, 0.0, 1.0, 1.0, 2.0, 2.0]
@@ -48,12 +45,7 @@ def pooled(
 def everywhere(
     share: Float[Tensor, "M 2"], step_counts: Int[Tensor, "B"]
 ) -> tuple[Float[Tensor, "B M 2"], Bool[Tensor, "B M"]]:
-    """The same candidates for every video, all of which count.
-
-    Args:
-        share: start and end of each as shares of the video.
-        step_counts: steps of each video.
-    """
+    """The same candidates for every video, all of which count."""
     found = share.expand(len(step_counts), -1, -1)
     return found, torch.ones_like(found[..., 0], dtype=torch.bool)
 
@@ -64,8 +56,6 @@ def interval_means(
     """Mean of the steps over each interval; a step that lies partly inside counts by that part.
 
     Args:
-        x: steps of the videos; what stands after the last does not matter.
-        step_counts: steps of each video, at least 1.
         share: start and end of each interval as shares of the steps, within [0, 1], none empty; of all videos (M 2),
             or of each its own (U M 2).
 
@@ -80,13 +70,7 @@ def interval_means(
 def interval_weights(
     step_counts: Int[Tensor, "U"], steps: int, share: Float[Tensor, "... M 2"]
 ) -> Float[Tensor, "U M N"]:
-    """The weight of each step in the mean over an interval; see `interval_means`.
-
-    Args:
-        step_counts: steps of each video, at least 1.
-        steps: of the longest, N.
-        share: start and end of each interval.
-    """
+    """The weight of each step in the mean over an interval; see `interval_means`."""
     # Double precision, so that a share of 1 of any number of steps leaves no rest for the padding.
     place = share.double() * step_counts[:, None, None]
     step = torch.arange(steps, device=place.device)

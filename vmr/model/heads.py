@@ -12,13 +12,7 @@ from vmr.model.encoders import BiLSTM
 
 
 class Mlp(nn.Sequential):
-    """A perceptron with one hidden layer and one number out (Eqs. 12, 13 and 15).
-
-    Args:
-        dim: length of the inputs.
-        hidden: length of the hidden layer.
-        dropout: probability of dropping a number of the hidden layer.
-    """
+    """A perceptron with one hidden layer and one number out (Eqs. 12, 13 and 15)."""
 
     def __init__(self, dim: int, *, hidden: int, dropout: float) -> None:
         super().__init__(nn.Linear(dim, hidden), nn.ReLU(), Dropout(dropout), nn.Linear(hidden, 1))
@@ -41,10 +35,7 @@ class BoundaryHead(nn.Module):
     start's states of the same steps.
 
     Args:
-        dim: length of the fused rows.
         hidden: length of the states of both directions together; even.
-        dropout: of the perceptrons.
-        lstm_dropout: probability of dropping one of the results of an LSTM.
     """
 
     def __init__(self, dim: int, *, hidden: int, dropout: float, lstm_dropout: float) -> None:
@@ -60,12 +51,7 @@ class BoundaryHead(nn.Module):
     def forward(
         self, fused: Float[Tensor, "B N S"], step_counts: Int[Tensor, "B"]
     ) -> tuple[Float[Tensor, "B N"], Float[Tensor, "B N"]]:
-        """Logits c^start and c^end of every step; those after the last step mean nothing.
-
-        Args:
-            fused: s^{v,q} of Eq. 9.
-            step_counts: steps of each video.
-        """
+        """Logits c^start and c^end of every step; those after the last step mean nothing."""
         start_states = self.dropout(self.start_lstm(fused, step_counts))  # Eq. 10
         end_states = self.dropout(self.end_lstm(start_states, step_counts))  # Eq. 11
         start = self.start_mlp.of_two(start_states, fused)  # Eq. 12
@@ -74,13 +60,7 @@ class BoundaryHead(nn.Module):
 
 
 class SegmentationHead(nn.Module):
-    """Logit of lying inside the moment, for every step; its sigmoid is P_in (Eq. 15), and P_out is 1 - P_in (Eq. 16).
-
-    Args:
-        dim: length of the fused rows.
-        hidden: length of the hidden layer.
-        dropout: of the perceptron.
-    """
+    """Logit of lying inside the moment, for every step: its sigmoid is P_in (Eq. 15), P_out is 1 - P_in (Eq. 16)."""
 
     def __init__(self, dim: int, *, hidden: int, dropout: float) -> None:
         super().__init__()

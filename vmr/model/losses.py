@@ -44,9 +44,6 @@ def moment_loss(
     """The objective of CI-MHA: `boundary`, the NLL of start plus end, and `segmentation` where there is that task.
 
     Args:
-        prediction: logits of the network.
-        labels: first and last step of each moment.
-        step_counts: steps of each video.
         segmentation_weight: weight of the segmentation task (not in the paper: 1).
     """
     boundary = boundaries_loss(prediction, labels)
@@ -70,7 +67,6 @@ def boundary_loss(logits: Float[Tensor, "B N"], step: Int[Tensor, "B"]) -> Float
 
     Args:
         logits: minus infinity after the last step of a video.
-        step: the true step.
     """
     return F.cross_entropy(logits, step)
 
@@ -83,7 +79,6 @@ def segmentation_loss(
     Args:
         logits: of P_in (Eq. 15).
         labels: first and last step of each moment; all between, inclusive, are positive.
-        step_mask: True at real steps; the others do not count.
     """
     step = torch.arange(logits.shape[1], device=logits.device)
     inside = (step >= labels[:, :1]) & (step <= labels[:, 1:])
@@ -97,7 +92,6 @@ def extended_labels(labels: Int[Tensor, "B 2"], step_counts: Int[Tensor, "B"], *
     Not in the paper (Zhang et al. 2020): shares of a step are rounded, halves up, and videos are not left.
 
     Args:
-        labels: first and last step of each moment.
         step_counts: steps of each video.
         ratio: share of the moment's length by which each side grows.
 
@@ -120,7 +114,6 @@ def attention_guidance_loss(logits: Float[Tensor, "B N"], labels: Int[Tensor, "B
 
     Args:
         logits: of the attention, minus infinity after the last step of a video.
-        labels: first and last step of each moment.
     """
     step = torch.arange(logits.shape[1], device=logits.device)
     inside = (step >= labels[:, :1]) & (step <= labels[:, 1:])
@@ -134,10 +127,6 @@ def distinct_phrases_loss(weights: Float[Tensor, "B P L"], *, overlap: float) ->
 
     Phrases that look at different words have orthogonal rows; the diagonal is pulled to `overlap`, which is the
     smaller the more words a phrase should look at.
-
-    Args:
-        weights: rows of sum 1.
-        overlap: the paper's lambda.
     """
     gram = weights @ weights.transpose(1, 2)
     wanted = overlap * torch.eye(gram.shape[1], dtype=gram.dtype, device=gram.device)
@@ -152,8 +141,6 @@ def ranking_loss(scores: Float[Tensor, "B B"], same_video: Bool[Tensor, "B B"], 
 
     Args:
         scores: of query i with what belongs to query j.
-        same_video: True where two queries are about the same video.
-        margin: by which a true pair is to be ahead.
 
     >>> same = torch.eye(2, dtype=torch.bool)
     >>> round(ranking_loss(torch.tensor([[0.5, 0.4], [0.1, 0.6]]), same, margin=0.2).item(), 6)

@@ -23,7 +23,6 @@ def mask_of_videos(step_mask: Bool[Tensor, "B N"], video: Int[Tensor, "B"] | Non
     """The mask of each video, from those of the queries.
 
     Args:
-        step_mask: True at the steps of the video of each query.
         video: which of the videos each query is about; by default one of each.
         videos: how many there are; of those that no query is about, the first step counts as real.
     """
@@ -56,9 +55,7 @@ def masked_softmax(scores: Float[Tensor, "..."], mask: Bool[Tensor, "..."], *, d
     """Softmax over the real items only, in single precision at least; the others get 0.
 
     Args:
-        scores: of the items.
         mask: True at real items, of which each softmax needs one; broadcasts against `scores`.
-        dim: along which the results sum to 1.
 
     >>> masked_softmax(torch.tensor([[0.0, 0.0, 9.0]]), torch.tensor([[True, True, False]]), dim=1).tolist()
     [[0.5, 0.5, 0.0]]

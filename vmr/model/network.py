@@ -23,8 +23,16 @@ P = TypeVar("P", bound=Prediction)
 class MomentNetwork(nn.Module, ABC, Generic[P]):
     """A network that answers queries about videos with moments.
 
-    Its constructor takes plain values by keyword: of `video_dim`, `word_dim`, `vocabulary` (how many words there are),
-    the settings of the model and those of the method's own section, the ones that it names.
+    Its constructor takes plain values by keyword: of those below, the settings of the model and those of the method's
+    own section (`vmr.methods.catalogue` tells of them), the ones that it names. A network tells what differs.
+
+    Args:
+        video_dim: length of the features of a step.
+        word_dim: length of the word vectors.
+        vocabulary: how many words there are; 0 stands for unknown ones, which nothing is to predict.
+        query_hidden: length of the states of each direction of the sentence's LSTM.
+        dropout: of the standardised features.
+        lstm_dropout: after the sentence's LSTM.
 
     Attributes:
         video_encoder: the first layer on the features, which standardises them.
@@ -56,10 +64,6 @@ class MomentNetwork(nn.Module, ABC, Generic[P]):
 
         They are what the oracle beside its row is computed from. Spans that are moved afterwards are meant unmoved.
 
-        Args:
-            step_counts: steps of each video.
-            steps: N, of the longest one.
-
         Returns:
             Starts and ends as shares of the video, and True at those that count.
         """
@@ -70,7 +74,6 @@ class MomentNetwork(nn.Module, ABC, Generic[P]):
         """The objective of a batch, and its parts by name.
 
         Args:
-            prediction: for the batch.
             targets: `Targets`; `PairTargets` for methods whose supervision is ``pairs``.
         """
 
@@ -78,11 +81,6 @@ class MomentNetwork(nn.Module, ABC, Generic[P]):
         """The objective in training: ``losses(self(batch), targets)``. Networks may do otherwise; validation does not.
 
         It runs under autocast, losses outside of it.
-
-        Args:
-            batch: what the network sees.
-            targets: as of `losses`.
-            stage: name of the stage of training.
         """
         prediction = self(batch)
         with torch.autocast(batch.features.device.type, enabled=False):

@@ -14,10 +14,6 @@ _LEAST_SHARE = 1e-3  # of the video; a moment without length has no logarithm
 def moved(shares: Float[Tensor, "*#B 2"], offsets: Float[Tensor, "*#B 2"]) -> Float[Tensor, "*B 2"]:
     """Spans after their offsets.
 
-    Args:
-        shares: starts and ends of candidates.
-        offsets: shift and growth of each.
-
     >>> moved(torch.tensor([0.0, 0.5]), torch.tensor([0.5, 0.0])).tolist()
     [0.25, 0.75]
     """

@@ -5,13 +5,17 @@ Shapes: B queries of a batch, N steps, L words, P phrases, M proposals.
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields, replace
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from vmr.model.batch import Batch
 from vmr.model.decode import RankedSpans, rank_proposals, rank_spans, single_spans
 from vmr.model.masks import valid_mask
+
+Own = TypeVar("Own", bound="ProposalPrediction")
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,6 @@ class Prediction(ABC):
         Args:
             start_sec: start of every step in seconds, 0 after the last.
             end_sec: end of every step in seconds, 0 after the last.
-            top: most spans a query.
             nms_threshold: spans whose temporal IoU with a better one is larger are left out.
         """
 
@@ -85,14 +88,7 @@ class BoundaryPrediction(Prediction):
     end: Float[Tensor, "B N"]
     inside: Float[Tensor, "B N"] | None
 
-    def ranked(
-        self,
-        start_sec: Float[Tensor, "B N"],
-        end_sec: Float[Tensor, "B N"],
-        *,
-        top: int = 1,
-        nms_threshold: float = 0.5,
-    ) -> RankedSpans:
+    def ranked(self, start_sec: Tensor, end_sec: Tensor, *, top: int = 1, nms_threshold: float = 0.5) -> RankedSpans:
         """The pairs of steps of highest probability, see `vmr.model.decode.rank_spans`."""
         return rank_spans(self.start, self.end, start_sec, end_sec, top=top, nms_threshold=nms_threshold)
 
@@ -124,14 +120,7 @@ class SpanPrediction(Prediction):
     attention: Float[Tensor, "B N"]
     phrases: Float[Tensor, "B P L"]
 
-    def ranked(
-        self,
-        start_sec: Float[Tensor, "B N"],
-        end_sec: Float[Tensor, "B N"],
-        *,
-        top: int = 1,
-        nms_threshold: float = 0.5,
-    ) -> RankedSpans:
+    def ranked(self, start_sec: Tensor, end_sec: Tensor, *, top: int = 1, nms_threshold: float = 0.5) -> RankedSpans:
         """The one span of each query, see `vmr.model.decode.single_spans`; R@5 is then R@1."""
         return single_spans(self.span, start_sec, end_sec, top=top)
 
@@ -163,14 +152,27 @@ class ProposalPrediction(Prediction):
     step_counts: Int[Tensor, "B"]
     steps: int
 
-    def ranked(
-        self,
-        start_sec: Float[Tensor, "B N"],
-        end_sec: Float[Tensor, "B N"],
+    @classmethod
+    def of(
+        cls: type[Own],
+        batch: Batch,
         *,
-        top: int = 1,
-        nms_threshold: float = 0.5,
-    ) -> RankedSpans:
+        share: Float[Tensor, "*#B M 2"],
+        score: Float[Tensor, "B M"],
+        valid_mask: Bool[Tensor, "B M"] | None = None,
+        **more: Any,
+    ) -> Own:
+        """The prediction for a batch: shares may be those of all queries; without a mask all proposals count."""
+        return cls(
+            share=share.to(score.dtype).expand(*score.shape, 2),
+            score=score,
+            valid_mask=torch.ones_like(score, dtype=torch.bool) if valid_mask is None else valid_mask,
+            step_counts=batch.step_counts,
+            steps=batch.features.shape[1],
+            **more,
+        )
+
+    def ranked(self, start_sec: Tensor, end_sec: Tensor, *, top: int = 1, nms_threshold: float = 0.5) -> RankedSpans:
         """The proposals of highest score, see `vmr.model.decode.rank_proposals`; their scores through a sigmoid.
 
         So scores lie between 0 and 1, as those of other methods do, and their order stays.

@@ -74,11 +74,6 @@ def span_to_steps(
     The first step is the one whose interval contains the start, the last the one that contains the end; an
     end exactly at a step's start belongs to the step before. Times outside of the steps go to the nearest step.
 
-    Args:
-        span: spans in seconds, start <= end.
-        start_sec: start of every step in seconds, ascending.
-        end_sec: end of every step in seconds, ascending.
-
     Returns:
         Pairs of step indices, first <= last.
 
@@ -89,13 +84,6 @@ def span_to_steps(
     first = np.searchsorted(end_sec, span[:, 0], side="right").clip(0, steps - 1)
     last = (np.searchsorted(start_sec, span[:, 1], side="left") - 1).clip(0, steps - 1)
     return np.stack([first, np.maximum(first, last)], axis=1)
-
-
-def steps_to_span(
-    steps: Int[np.ndarray, "Q 2"], *, start_sec: Float[np.ndarray, "N"], end_sec: Float[np.ndarray, "N"]
-) -> Float[np.ndarray, "Q 2"]:
-    """Seconds of a run of steps: from the start of its first step to the end of its last."""
-    return np.stack([start_sec[steps[:, 0]], end_sec[steps[:, 1]]], axis=1)
 
 
 def pool_steps(
@@ -110,12 +98,6 @@ def pool_steps(
     Not in the paper, which only says that at most 128 steps are used: each new step is the mean of the old
     ones weighted by how long each lies inside it, so that the last old step counts like any other. Videos
     that are short enough come back as they are: they are never stretched.
-
-    Args:
-        features: one row a step.
-        start_sec: start of every step in seconds, ascending.
-        end_sec: end of every step in seconds, ascending.
-        max_steps: the most steps that come back, at least 1.
 
     Returns:
         Features, starts and ends of M = min(N, max_steps) steps.

@@ -29,8 +29,6 @@ def forecast(plan: Plan, jobs: Sequence[Job], *, cores: int | None, cards: int, 
     Args:
         jobs: each with its rule, wildcards and reason, in the order of the plan.
         cores: cores that may be used at a time; None where a scheduler has them, and time is that of one core.
-        cards: cards, 0 for none.
-        folder: the working directory.
     """
     if not jobs:
         return "Nothing to be done: all of it is there."

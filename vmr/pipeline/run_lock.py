@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from vmr.storage.files import atomic_path
+from vmr.storage.files import write_text
 
 _PROC = Path("/proc")
 
@@ -24,15 +24,13 @@ def note_owner(folder: Path, *, is_local: bool) -> None:
     """Note that this process has the lock of a folder, until it ends by itself.
 
     Args:
-        folder: the one in which Snakemake works.
         is_local: whether the jobs are processes of this machine, too.
     """
     if not _PROC.is_dir():
         return
     facts = {**_here(), "pid": os.getpid(), "begun": _begun(os.getpid()), "group": os.getpgrp(), "is_local": is_local}
     note = (folder / ".snakemake/owners" / f"{socket.gethostname()}-{os.getpid()}.json").absolute()
-    with atomic_path(note) as temporary:
-        temporary.write_text(json.dumps(facts))
+    write_text(note, json.dumps(facts))
     atexit.register(note.unlink, missing_ok=True)
 
 

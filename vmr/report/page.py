@@ -25,7 +25,7 @@ from vmr.report.run_records import flat, read_history, read_run, run_rows, setti
 from vmr.report.svg import method_styles, swatch
 from vmr.report.table_view import score_charts, table_view, text_of_table, windows_of
 from vmr.storage.code_digest import code_digest
-from vmr.storage.files import atomic_path
+from vmr.storage.files import write_text
 from vmr.storage.provenance import library_versions
 from vmr.storage.records import read_record
 from vmr.tables.latex import latex_table
@@ -63,8 +63,6 @@ def make_report(
 
     Args:
         metrics: ``metrics_{split}.json`` of every run, with predictions, history and record of the run beside it.
-        baselines: JSON of `compute_baselines`, one a split.
-        published: CSV of published figures; None for a dataset without any.
         table_text: the readable table, whose notes are taken over.
         moments: table of moments by dataset; more than one where further datasets follow in the table.
         coverage: ``{extractor}_coverage.csv`` by what the page calls it; may be empty.
@@ -138,8 +136,7 @@ def make_report(
             f"{output}: the report would have {size / 1e6:.1f} MB, more than {MAX_BYTES / 1e6:.0f}. Choose fewer case "
             "studies or pictures (report.cases, report.random_cases, report.thumbnails)."
         )
-    with atomic_path(output) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(output, text)
     log.info("%s: %.2f MB, %d case studies", output, size / 1e6, len(views))
 
 

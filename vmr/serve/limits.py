@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated
 
 from pydantic import Field, model_validator
 
@@ -14,20 +13,20 @@ from vmr.settings.section import Section
 class Limits(Section):
     """Limits on everything that visitors can make grow."""
 
-    max_upload_mb: Annotated[float, Field(gt=0, description="Largest file that is taken.")] = 500
-    max_uploads_mb: Annotated[float, Field(gt=0, description="All uploads together; the oldest make way.")] = 5000
-    max_minutes: Annotated[float, Field(gt=0, description="Longest video that is taken.")] = 180
-    query_chars: Annotated[int, Field(description="Of a sentence.")] = 300
-    moments: Annotated[int, Field(description="Of an answer.")] = 20
-    waiting_answers: Annotated[int, Field(description="Questions that may wait at once.")] = 256
-    waiting_videos: Annotated[int, Field(description="Videos that may wait at once for their features.")] = 16
-    searches: Annotated[int, Field(description="Searches of all videos that may be at work at once.")] = 4
-    waiting_clips: Annotated[int, Field(description="Moments that may wait at once to be cut out.")] = 4
-    uploads_at_once: Annotated[int, Field(description="Uploads that may run at once.")] = 4
-    silence_sec: Annotated[float, Field(description="Longest time in which an upload sends nothing.")] = 30.0
-    connections: Annotated[int, Field(description="At once, as far as the system's limit of open files allows.")] = 1000
-    head_sec: Annotated[float, Field(description="Longest time for the head of a request.")] = 10.0
-    idle_sec: Annotated[float, Field(description="Longest time in which a visitor takes or sends nothing.")] = 60.0
+    max_upload_mb: float = Field(default=500, gt=0, description="Largest file that is taken.")
+    max_uploads_mb: float = Field(default=5000, gt=0, description="All uploads together; the oldest make way.")
+    max_minutes: float = Field(default=180, gt=0, description="Longest video that is taken.")
+    query_chars: int = Field(default=300, description="Of a sentence.")
+    moments: int = Field(default=20, description="Of an answer.")
+    waiting_answers: int = Field(default=256, description="Questions that may wait at once.")
+    waiting_videos: int = Field(default=16, description="Videos that may wait at once for their features.")
+    searches: int = Field(default=4, description="Searches of all videos that may be at work at once.")
+    waiting_clips: int = Field(default=4, description="Moments that may wait at once to be cut out.")
+    uploads_at_once: int = Field(default=4, description="Uploads that may run at once.")
+    silence_sec: float = Field(default=30.0, description="Longest time in which an upload sends nothing.")
+    connections: int = Field(default=1000, description="At once, as far as the system's limit of open files allows.")
+    head_sec: float = Field(default=10.0, description="Longest time for the head of a request.")
+    idle_sec: float = Field(default=60.0, description="Longest time in which a visitor takes or sends nothing.")
 
     @model_validator(mode="after")
     def _one_fits(self) -> Limits:
@@ -52,17 +51,13 @@ class Limits(Section):
 class Listening(Section):
     """Where the page is served, and to whom."""
 
-    host: Annotated[str, Field(description="Address to listen on; others than this machine's need a token.")] = (
-        "127.0.0.1"
+    host: str = Field(default="127.0.0.1", description="Address to listen on; others than this machine's need a token.")
+    port: int = Field(default=8000, ge=0, le=65535, description="Port; 0: any that is free.")
+    token: str | None = Field(
+        default=None,
+        description="What visitors must show; random where one is needed.",
+        json_schema_extra={"envvar": "VMR_TOKEN"},
     )
-    port: Annotated[int, Field(ge=0, le=65535, description="Port; 0: any that is free.")] = 8000
-    token: Annotated[
-        str | None,
-        Field(
-            description="What visitors must show; random where one is needed.",
-            json_schema_extra={"envvar": "VMR_TOKEN"},
-        ),
-    ] = None
     allow_host: list[str] = Field(default_factory=list, description="Another name by which the server is called.")
 
 

@@ -29,8 +29,6 @@ def validated(model: type[Model], values: dict[str, Any], source: str) -> Model:
     """The model filled with values.
 
     Args:
-        model: a section, or the whole configuration.
-        values: the parsed YAML.
         source: for messages: where the values stand.
 
     Raises:

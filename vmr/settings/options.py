@@ -64,7 +64,6 @@ def options_from_sections(
     are checked by the section before the function is called. So a wrong value is refused as in `config.yaml`.
 
     Args:
-        command: the function.
         known: what its annotations name, beside what its module does.
 
     Raises:

@@ -80,10 +80,15 @@ def numbered_files(paths: Iterable[Path | str]) -> list[Path]:
     return files
 
 
+def write_text(path: Path | str, text: str) -> None:
+    """Write `text` atomically in UTF-8, its lines ended as they are."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="")
+
+
 def write_json(path: Path | str, value: Any) -> None:
     """Write `value` atomically as indented, key-ordered JSON, so that equal content gives equal bytes."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
 
 
 def sha256_file(path: Path | str) -> str:

@@ -27,7 +27,7 @@ import h5py
 import numpy as np
 
 from vmr.storage.checksums import UNREADABLE, altered, seal, seal_file
-from vmr.storage.files import atomic_path, sha256_json, writing
+from vmr.storage.files import atomic_path, sha256_json, write_text, writing
 from vmr.storage.hdf5 import new_hdf5
 from vmr.storage.locks import Turn
 
@@ -89,8 +89,7 @@ class PartialShard:
             self.folder.mkdir(parents=True, exist_ok=True)
             for leftover in self.folder.glob(".*"):  # what a killed run was writing
                 leftover.unlink()
-            with atomic_path(key_file) as temporary:
-                temporary.write_text(self._key)
+            write_text(key_file, self._key)
             undo.pop_all()
         self._found: _Earlier | None = None
 

@@ -56,7 +56,6 @@ def render_demo(*, output: Path, settings: RenderSettings, workers: int) -> None
 
     Args:
         output: folder; its earlier demo is replaced.
-        workers: videos rendered at the same time, at least 1.
 
     Raises:
         VideoError: ffmpeg is missing or cannot render a video.

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from vmr.annotations.moments import read_moments, video_durations
 from vmr.config.feature_sections import Recipe
 from vmr.errors import AnnotationError
-from vmr.storage.files import atomic_path, sha256_file, writing
+from vmr.storage.files import atomic_path, sha256_file, write_text, writing
 from vmr.storage.hdf5 import new_hdf5
 from vmr.storage.provenance import library_versions
 from vmr.synthetic.planting import simulate_video
@@ -78,8 +78,8 @@ def simulate_features(
             f"{row.video_id} {row.start_sec!r} {row.end_sec!r}##{row.sentence}\n"
             for row in own_rows[["video_id", "start_sec", "end_sec", "sentence"]].itertuples()
         )
-        with writing(path), atomic_path(path) as temporary:
-            temporary.write_text("".join(lines), encoding="utf-8")
+        with writing(path):
+            write_text(path, "".join(lines))
         log.info("%s: %d videos, %d sentences", split, len(chosen[split]), len(own_rows))
     with (
         writing(durations),

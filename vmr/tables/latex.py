@@ -23,13 +23,7 @@ _SPECIAL = str.maketrans(
 
 
 def latex_table(rows: Sequence[Row], *, dataset: str, title: str) -> str:
-    """A `table` environment; where a row was printed or how it was computed stands in a comment beside it.
-
-    Args:
-        rows: those of the readable table, in its order.
-        dataset: short name, for the label.
-        title: the same for the caption.
-    """
+    """A `table` environment; where a row was printed or how it was computed stands in a comment beside it."""
     shown = [row for row in rows if row.headline]
     best = best_scores(shown)
     splits = len({row.split for row in shown}) > 1

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vmr.errors import EvaluationError
 from vmr.methods.catalogue import place_of
-from vmr.storage.files import atomic_path
+from vmr.storage.files import write_text
 from vmr.tables.latex import latex_table
 from vmr.tables.rows import (
     R5_COLUMNS,
@@ -69,13 +69,10 @@ def make_table(
         EvaluationError: a file cannot be used, or scores that should be averaged do not belong together.
     """
     rows = gather_rows(metrics=metrics, baselines=baselines, published=published, datasets=[dataset, *further])
-    with atomic_path(output_csv) as temporary:
-        temporary.write_text(table_csv(rows), encoding="utf-8")
-    with atomic_path(output_md) as temporary:
-        temporary.write_text(table_text(rows, dataset=title or dataset), encoding="utf-8")
+    write_text(output_csv, table_csv(rows))
+    write_text(output_md, table_text(rows, dataset=title or dataset))
     if output_tex is not None:
-        with atomic_path(output_tex) as temporary:
-            temporary.write_text(latex_table(rows, dataset=dataset, title=title or dataset), encoding="utf-8")
+        write_text(output_tex, latex_table(rows, dataset=dataset, title=title or dataset))
 
 
 def table_csv(rows: Sequence[Row]) -> str:

@@ -26,10 +26,6 @@ _MAY_DIFFER = ("seed", "precision")
 def trained_rows(paths: Sequence[Path], *, datasets: Sequence[str]) -> list[Row]:
     """One row for each method, split and way of training: mean and sample standard deviation over seeds.
 
-    Args:
-        paths: metrics.json of every seed, method and split.
-        datasets: the datasets that they may belong to.
-
     Raises:
         EvaluationError: a file is no record of scores, or is of another dataset. Or its seed was there before, or its
             queries, coverage or settings differ from those of the other seeds.

@@ -20,10 +20,6 @@ _R5_NAMES = list(R5_COLUMNS)
 def table_text(rows: Sequence[Row], *, dataset: str) -> str:
     """Markdown of the table and the sections below it.
 
-    Args:
-        rows: published, baseline and trained rows in the order of the table.
-        dataset: its name, for the title.
-
     Returns:
         The text, ending with a line break.
     """

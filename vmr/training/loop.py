@@ -105,7 +105,6 @@ def fit(
     that a run that was killed and started again ends in the same weights as an undisturbed one.
 
     Args:
-        model: the network, initialised.
         selection: samples by which the best epoch is chosen; None: the last epoch is taken.
         fingerprint: of settings, inputs and code; a state left by a run with another one is not used.
 

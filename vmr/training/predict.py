@@ -30,7 +30,7 @@ from vmr.model.decode import seconds_of
 from vmr.model.network import MomentNetwork
 from vmr.names import Device
 from vmr.queries.store import QueryStore
-from vmr.storage.files import atomic_path
+from vmr.storage.files import write_text
 from vmr.training.checkpoint import check_features, check_queries, load_checkpoint
 from vmr.training.inference import ranked_spans
 
@@ -105,8 +105,7 @@ def predict_run(
                 answer = {"query_id": samples.query_ids[row], "video_id": samples.video_ids[row]}
                 lines[row] = json.dumps(answer | {"split": samples.splits[row], "spans": ranked}, ensure_ascii=False)
             bar.update(len(rows))
-    with atomic_path(output) as temporary:
-        temporary.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+    write_text(output, "".join(line + "\n" for line in lines))
     return candidate_spans(run)
 
 

@@ -32,7 +32,7 @@ from vmr.methods.entry import MethodSettings
 from vmr.pipeline.stages import CONFIG
 from vmr.queries.store import UNKNOWN, QueryStore
 from vmr.storage.code_digest import code_digest
-from vmr.storage.files import atomic_path, sha256_file, sha256_json, write_json, writing
+from vmr.storage.files import sha256_file, sha256_json, write_json, write_text, writing
 from vmr.storage.provenance import library_versions
 from vmr.training.checkpoint import feature_kind, save_checkpoint
 from vmr.training.loop import CRITERION, HISTORY_FILE, LoopSettings, Progress, clear_state, fit
@@ -272,5 +272,5 @@ def _coverage(train_rows: pd.DataFrame, videos: VideoSteps) -> dict[str, int]:
 
 
 def _write_empty_history(folder: Path) -> None:
-    with writing(folder), atomic_path(folder / HISTORY_FILE) as temporary:
-        temporary.write_text("epoch\n", encoding="utf-8")
+    with writing(folder):
+        write_text(folder / HISTORY_FILE, "epoch\n")

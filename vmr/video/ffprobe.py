@@ -236,10 +236,6 @@ def timeline_origin(container: dict[str, Any], stream: dict[str, Any]) -> float:
 
     The earliest stream begins it; but sound that begins before zero (the lead-in of its coder, a few milliseconds)
     does not, since players cut it off, and counting from there would shift the choice of every frame.
-
-    Args:
-        container: ffprobe's `format`.
-        stream: the video stream.
     """
     begin = seconds(container.get("start_time"))
     own = seconds(stream.get("start_time"))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from vmr.errors import VideoError
 from vmr.names import VIDEO_EXTENSIONS
-from vmr.storage.files import atomic_path
+from vmr.storage.files import write_text
 from vmr.storage.shard import shard_of
 from vmr.video_ids import extension_of, stem_of
 
@@ -39,8 +39,7 @@ def folder_fingerprints(
 
 def write_listing(folder: Path | str, path: Path | str) -> None:
     """Note which videos a folder holds now, for `changed_shards`: JSON of size and time by name."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(_held(folder, VIDEO_EXTENSIONS), indent=0, sort_keys=True))
+    write_text(path, json.dumps(_held(folder, VIDEO_EXTENSIONS), indent=0, sort_keys=True))
 
 
 def changed_shards(folder: Path | str, listing: Path | str, *, shards: int) -> list[str]:

@@ -18,7 +18,6 @@ import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any
 
 import vmr
@@ -46,9 +45,7 @@ class DecordServer:
         self.start()  # imports while the first video is probed
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
     def decode(self, plan: dict[str, Any], *, log: int, target: int) -> None:
@@ -135,9 +132,7 @@ class Pipeline:
     def __enter__(self) -> Pipeline:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         if self._server is not None:  # never heard of its end
             self._server.close()
         if self._process is not None:

@@ -64,7 +64,6 @@ def kept_size(width: int, height: int, *, short_side: int, pixel_aspect: float =
     """Width and height with the given short side, even, as H.264 wants them.
 
     Args:
-        width: of the picture, in its own pixels.
         short_side: in pixels to keep, which are square.
         pixel_aspect: width of one of its own pixels over their height.
 
