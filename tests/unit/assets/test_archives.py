@@ -1,5 +1,4 @@
 import os
-import stat
 import struct
 import zipfile
 
@@ -42,22 +41,6 @@ def test_a_missing_or_ambiguous_member_is_named(members, tmp_path):
     with pytest.raises(AssetError, match=r"arch: expected a.json in it once, found it [02] times among"):
         extract_member(archive, "a.json", output=tmp_path / "o", limit_bytes=LIMIT)
     assert not (tmp_path / "o").exists()
-
-
-@pytest.mark.parametrize("path", ["../evil", "/etc/evil", "a/../../evil", "..\\evil", "\\evil", "C:\\evil"])
-def test_paths_that_lead_out_are_refused(path, tmp_path):
-    archive = make_zip(tmp_path / "arch", {"a.json": b"1", path: b"2"})
-    with pytest.raises(AssetError, match="leads out of a folder"):
-        extract_member(archive, "a.json", output=tmp_path / "o", limit_bytes=LIMIT)
-
-
-def test_zip_links_are_refused(tmp_path):
-    info = zipfile.ZipInfo("a.json")
-    info.external_attr = (stat.S_IFLNK | 0o777) << 16
-    with zipfile.ZipFile(tmp_path / "arch", "w") as file:
-        file.writestr(info, "/etc/passwd")
-    with pytest.raises(AssetError, match="link or a folder"):
-        extract_member(tmp_path / "arch", "a.json", output=tmp_path / "o", limit_bytes=LIMIT)
 
 
 def test_a_bomb_is_not_unpacked(tmp_path):
@@ -162,7 +145,6 @@ def test_a_bomb_of_many_members_is_not_unpacked(tmp_path):
 @pytest.mark.parametrize(
     ("members", "said"),
     [
-        ({"../x.mp4": b"1"}, "leads out of a folder"),
         ({"a/x.mp4": b"1", "b/x.mp4": b"2"}, "two files are called x.mp4"),
         ({"readme.txt": b"1"}, "expected files that end in .mp4, found none"),
         ({"x.mp4": b"12345678901"}, "at most 10 were expected"),

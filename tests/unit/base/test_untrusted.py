@@ -64,7 +64,9 @@ def save_with_pickle(value, path):
 # Archives
 
 
-@pytest.mark.parametrize("name", ["../evil.mp4", "/tmp/evil.mp4", "a/../../evil.mp4", "..\\evil.mp4", "C:\\evil.mp4"])
+@pytest.mark.parametrize(
+    "name", ["../evil.mp4", "/tmp/evil.mp4", "a/../../evil.mp4", "..\\evil.mp4", "\\evil.mp4", "C:\\evil.mp4"]
+)
 def test_archives_with_paths_that_lead_out(tmp_path, name):
     path = tmp_path / "a.zip"
     with zipfile.ZipFile(path, "w") as file:
@@ -93,11 +95,6 @@ def test_archives_that_unpack_to_more_than_is_honest(tmp_path):
         file.writestr("x.mp4", random.Random(0).randbytes(10_000))
     with pytest.raises(AssetError, match="unpacks to 10,000 bytes; at most 1,000"):
         extract_files(tmp_path / "a.zip", tmp_path / "out", suffixes=(".mp4",), limit_bytes=1000)
-    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as file:
-        for number in range(60):
-            file.writestr(f"{number}.mp4", bytes(10_000))
-    with pytest.raises(AssetError, match="its files unpack to 600,000 bytes; at most"):
-        extract_files(tmp_path / "a.zip", tmp_path / "out", suffixes=(".mp4",), limit_bytes=10_000)
 
 
 # Annotations
@@ -131,7 +128,7 @@ def test_weights_of_extractors(tmp_path, evil, save, name):
 
 def test_weights_of_the_package(tmp_path, evil):
     save_with_pickle(evil, tmp_path / "w.ckpt")
-    with pytest.raises(AssetError, match="refused as weights"):
+    with pytest.raises(AssetError, match=r"refused as weights: it refers to"):
         load_flax_pickle(tmp_path / "w.ckpt")
 
 
