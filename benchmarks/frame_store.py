@@ -6,8 +6,6 @@ Each video is brought to 24 fps and a short side of 256 as RGB; every candidate 
 gives back is compared with them: the pictures, and I3D's features of exact windows, one window after another.
 """
 
-from __future__ import annotations
-
 import argparse
 import datetime
 import io

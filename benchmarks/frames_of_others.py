@@ -6,8 +6,6 @@ The reference is `ffmpeg -i VIDEO -vf fps=24,scale=...`, bicubic as ffmpeg scale
 loss: what features of other people are made of. Each row changes one thing of it. The last two are our own stage.
 """
 
-from __future__ import annotations
-
 import argparse
 import datetime
 import os

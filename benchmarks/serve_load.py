@@ -8,8 +8,6 @@ the second minute a copy of one video after the other is uploaded, made differen
 answer but 200 counts as an error; memory is the resident set of the server's process, looked at twice a second.
 """
 
-from __future__ import annotations
-
 import argparse
 import datetime
 import http.client

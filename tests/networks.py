@@ -1,7 +1,5 @@
 """Batches and targets that tests of networks share."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import torch

@@ -1,7 +1,5 @@
 """A small model and the page in front of it, for the tests of `vmr serve`."""
 
-from __future__ import annotations
-
 import hashlib
 import threading
 from collections.abc import Iterator

@@ -4,8 +4,6 @@ Each video is a row of events of different kinds; the features of a step are its
 noise; sentences name an event by words. Nothing here is a copy of anything.
 """
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Methods of the tests: one with proposals, two stages, word ids and a section; and one that learns from pairs."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated
 

@@ -4,8 +4,6 @@ An id is the name of a file in composed letters (NFC), without folders and witho
 extension stays part of ids only where one dataset names two files of one stem, such as `clip.mp4` and `clip.mkv`.
 """
 
-from __future__ import annotations
-
 import difflib
 import re
 import unicodedata

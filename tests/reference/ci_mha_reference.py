@@ -4,8 +4,6 @@ Written from the paper, without looking at how `vmr.model` computes; only the na
 `weights` is a dictionary of arrays, named as in the checkpoint.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

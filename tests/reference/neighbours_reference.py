@@ -4,8 +4,6 @@ Written from the papers' equations, without looking at how `vmr.model` computes;
 shared. `weights` is a dictionary of arrays, named as in the checkpoint; `words` are vectors, unknown ones replaced.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Charades-STA text: one query a line, ``video start end##sentence.``, and the Charades table of durations."""
 
-from __future__ import annotations
-
 import csv
 import io
 import re

@@ -1,7 +1,5 @@
 """What the columns of a table and the keys of JSON records are called, their units, and times as people write them."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass

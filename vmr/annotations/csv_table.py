@@ -1,7 +1,5 @@
 """A CSV as people and spreadsheets write it: encodings, delimiters, quotes, surplus cells and units in the header."""
 
-from __future__ import annotations
-
 import csv
 import io
 import logging

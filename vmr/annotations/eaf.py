@@ -1,7 +1,5 @@
 """ELAN documents (.eaf): tiers of annotations, aligned with time slots in milliseconds."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from urllib.parse import unquote
 from xml.etree import ElementTree

@@ -7,8 +7,6 @@ Per sentence, a list, JSON lines or ``{id: record}``: QVHighlights and lighthous
 Ego4D's NLQ. Keys are read as the columns of a CSV are (`vmr.annotations.columns`).
 """
 
-from __future__ import annotations
-
 import math
 import re
 import statistics

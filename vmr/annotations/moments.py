@@ -1,7 +1,5 @@
 """The table of moments: one row a query, whatever format the annotations came in."""
 
-from __future__ import annotations
-
 import csv
 import hashlib
 import json

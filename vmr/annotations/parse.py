@@ -1,10 +1,10 @@
 """The stage `parse_annotations`: annotation files of a dataset to one table of moments and a report."""
 
-from __future__ import annotations
-
 import itertools
+import json
 import logging
 import math
+import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,11 @@ from typing import Any
 import pandas as pd
 
 from vmr.annotations.charades_sta import read_durations
-from vmr.annotations.moments import moments_table, write_moments
+from vmr.annotations.moments import moments_table, read_moments, write_moments
 from vmr.annotations.parsed import ParsedFile, Problem
 from vmr.annotations.read import FORMATS, read_annotations
 from vmr.annotations.units import too_long, wrong_unit
+from vmr.config.datasets import DatasetSettings
 from vmr.errors import AnnotationError
 from vmr.storage.files import write_json, writing
 from vmr.video_ids import VideoNames
@@ -85,6 +86,34 @@ def parse_annotations(
     }
     with writing(report):
         write_json(report, content)
+
+
+def parsed_of(dataset: DatasetSettings) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The table of moments and the report of a dataset's annotation files, whatever their unit.
+
+    Nothing is left behind or warned of: the report says it, or the job that parses them.
+
+    Raises:
+        AnnotationError: as `parse_annotations`.
+    """
+    logger = logging.getLogger("vmr.annotations")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            moments, report = Path(folder) / "moments.csv", Path(folder) / "report.json"
+            parse_annotations(
+                annotation_format=dataset.annotation_format,
+                annotations={split: [Path(file) for file in own] for split, own in dataset.annotations.items()},
+                durations=[Path(file) for file in dataset.durations],
+                train_split=dataset.train_split,
+                accept_wrong=True,
+                output=moments,
+                report=report,
+            )
+            return read_moments(moments), json.loads(report.read_text(encoding="utf-8"))
+    finally:
+        logger.setLevel(before)
 
 
 def _check_expected(expected: dict[str, dict[str, int]], *, splits: list[str]) -> None:

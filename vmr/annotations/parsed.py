@@ -1,7 +1,5 @@
 """What a reader of one annotation file hands on, and the checks that all formats share."""
 
-from __future__ import annotations
-
 import gzip
 import math
 import unicodedata

@@ -1,7 +1,5 @@
 """Annotation files of any format to parsed queries, with the ids of their videos settled."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """CSV of own data, one sentence a row: ``video,start,end,sentence``, with or without a column that divides it."""
 
-from __future__ import annotations
-
 import logging
 from collections import Counter
 from collections.abc import Sequence

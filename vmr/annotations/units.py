@@ -1,7 +1,5 @@
 """Whether spans can be in seconds: frame numbers, milliseconds and hours for minutes show against the durations."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 
 import numpy as np

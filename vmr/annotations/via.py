@@ -1,7 +1,5 @@
 """Exports of the VGG Image Annotator for video (VIA 3): its CSV and its project in JSON."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

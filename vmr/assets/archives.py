@@ -1,7 +1,5 @@
 """Files out of zip archives that are not trusted."""
 
-from __future__ import annotations
-
 import lzma
 import shutil
 import stat

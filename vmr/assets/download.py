@@ -1,7 +1,5 @@
 """Downloads that resume, are checked, and get their name only when they are complete."""
 
-from __future__ import annotations
-
 import hashlib
 import http.client
 import json

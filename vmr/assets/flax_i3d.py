@@ -1,7 +1,5 @@
 """Kinetics-400 weights of I3D from a flax pickle: a restricted unpickler, and the keys of the PyTorch port."""
 
-from __future__ import annotations
-
 import pickle
 from collections.abc import Iterator, Mapping
 from pathlib import Path

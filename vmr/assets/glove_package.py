@@ -1,7 +1,5 @@
 """GloVe vectors of the embedded package, written in the text format of the published files."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Files inside installed packages that carry data only; the packages are never imported."""
 
-from __future__ import annotations
-
 import importlib.metadata
 from pathlib import Path
 

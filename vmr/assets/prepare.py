@@ -1,7 +1,5 @@
 """Makes an asset ready: from an installed package, or downloaded, checked and converted."""
 
-from __future__ import annotations
-
 import logging
 import shutil
 import tempfile

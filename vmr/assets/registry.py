@@ -1,7 +1,5 @@
 """Every file from outside, declared in one place: where it comes from, its size, licence and hash."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal

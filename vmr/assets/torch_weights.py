@@ -1,7 +1,5 @@
 """Weights from checkpoints of PyTorch: read without running code, keys made uniform."""
 
-from __future__ import annotations
-
 import pickle
 import re
 import zipfile

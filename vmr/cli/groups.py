@@ -1,7 +1,5 @@
 """The groups of commands, how errors are shown, and the options that several commands share."""
 
-from __future__ import annotations
-
 import functools
 import importlib
 import logging

@@ -1,7 +1,5 @@
 """Commands about assets and the configuration."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """Commands that score and gather: anybody's predictions, baselines and the table."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Literal
 

@@ -1,7 +1,5 @@
 """The only definition of the configuration: `config.yaml` is checked by it, the JSON Schema generated from it."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Comments of `config.yaml`, written from the descriptions of the settings."""
 
-from __future__ import annotations
-
 import re
 from types import NoneType
 from typing import Annotated, Any, get_args, get_origin

@@ -1,11 +1,9 @@
 """The section of `config.yaml` that says what a dataset consists of."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -113,13 +111,13 @@ class DatasetSettings(Section):
         return value
 
     @model_validator(mode="after")
-    def _rendered_into_a_folder(self) -> DatasetSettings:
+    def _rendered_into_a_folder(self) -> Self:
         if self.render and self.videos is None:
             raise ValueError("videos: a rendered dataset needs the folder to render into")
         return self
 
     @model_validator(mode="after")
-    def _simulated_is_labelled(self) -> DatasetSettings:
+    def _simulated_is_labelled(self) -> Self:
         if self.simulate is None:
             return self
         if self.published:
@@ -142,7 +140,7 @@ class DatasetSettings(Section):
         return bool(self.durations) or self.annotation_format in FORMATS_WITH_DURATIONS
 
     @model_validator(mode="after")
-    def _splits_exist(self) -> DatasetSettings:
+    def _splits_exist(self) -> Self:
         for name in [self.train_split, *(split for splits in self.test_splits.values() for split in splits)]:
             if name not in self.annotations:
                 raise ValueError(f"no annotations for the split `{name}`; there are: {', '.join(self.annotations)}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import AfterValidator, Field, create_model, field_validator, model_validator
 
@@ -122,7 +122,7 @@ class ImportSettings(Section):
         return value
 
     @model_validator(mode="after")
-    def _fps_and_stride(self) -> ImportSettings:
+    def _fps_and_stride(self) -> Self:
         if (self.fps is None) != (self.stride is None):
             raise ValueError("fps and stride are given both or neither: a step lasts stride / fps seconds")
         if self.window is not None and self.fps is None:

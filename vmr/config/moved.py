@@ -1,7 +1,5 @@
 """Settings that have moved: old files keep working, with a word."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping
 from typing import Any

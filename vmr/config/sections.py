@@ -1,9 +1,7 @@
 """Sections of `config.yaml` about videos, queries, networks, training, evaluation and the report."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -68,7 +66,7 @@ class ModelSettings(Section):
     max_steps: int = Field(default=128, gt=0, description="Longer videos are mean-pooled to so many steps (the paper).")
 
     @model_validator(mode="after")
-    def _heads_divide(self) -> ModelSettings:
+    def _heads_divide(self) -> Self:
         if self.hidden % self.heads:
             raise ValueError(f"model.hidden ({self.hidden}) must be divisible by model.heads ({self.heads})")
         if self.hidden % 2:
@@ -149,7 +147,7 @@ class Settings(Section):
     report: ReportSettings = ReportSettings()
 
     @model_validator(mode="after")
-    def _networks_can_look_at_frames(self) -> Settings:
+    def _networks_can_look_at_frames(self) -> Self:
         if self.video.short_side < SHORTEST_SIDE:
             raise ValueError(
                 f"video.short_side ({self.video.short_side}) must be at least {SHORTEST_SIDE}, which c3d looks at"

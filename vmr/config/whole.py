@@ -1,10 +1,8 @@
 """The whole of `config.yaml`: its datasets, and the settings that hold for each."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -53,7 +51,7 @@ class Config(Settings):
         return {**values, "datasets": filled}
 
     @model_validator(mode="after")
-    def _further_datasets_exist(self) -> Config:
+    def _further_datasets_exist(self) -> Self:
         for name, dataset in self.datasets.items():
             for other in dataset.further:
                 if other not in self.datasets:
@@ -68,7 +66,7 @@ class Config(Settings):
         return self
 
     @model_validator(mode="after")
-    def _imports_belong_to_datasets(self) -> Config:
+    def _imports_belong_to_datasets(self) -> Self:
         if self.features.import_ is not None:
             raise ValueError("features.import holds for one dataset: write it into `overrides: {features: ...}` there")
         return self

@@ -1,7 +1,5 @@
 """Plain YAML in which no key stands twice (the library keeps the last one without a word), and that stays small."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import yaml

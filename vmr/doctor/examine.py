@@ -1,18 +1,12 @@
 """All checks of a dataset that `config.yaml` names, from the files that are there."""
 
-import json
-import logging
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from vmr.annotations.moments import read_moments, video_durations
-from vmr.annotations.parse import parse_annotations
+from vmr.annotations.moments import video_durations
+from vmr.annotations.parse import parsed_of
 from vmr.assets.registry import asset_or_path
 from vmr.config.datasets import DatasetSettings
 from vmr.config.whole import Config
@@ -23,10 +17,10 @@ from vmr.doctor.check_videos import check_manifest, check_videos
 from vmr.doctor.findings import Finding, skipped
 from vmr.doctor.held import extracted, frame_rates, imported
 from vmr.errors import AnnotationError
-from vmr.video.manifest import find_videos, read_manifest
-from vmr.video.probe import probe_video
+from vmr.video.manifest import find_videos, known_manifest
+from vmr.video.probe import probed_durations
 
-_PROBED, _PROBE_SEC = 20, 10.0
+_PROBED = 20  # videos that tell the unit of the times
 
 
 def examine(config: Config, name: str, *, work: Path = Path("work")) -> list[Finding]:
@@ -42,11 +36,11 @@ def examine(config: Config, name: str, *, work: Path = Path("work")) -> list[Fin
     """
     settings, dataset = config.for_dataset(name), config.datasets[name]
     moments, report = _read_annotations(dataset, name, work)
-    manifest = _manifest(work / name)
+    manifest = known_manifest(work / name)
     annotated = video_durations(moments)
     durations = video_durations(moments, manifest)
     if manifest is None and dataset.videos is not None and not durations:
-        durations = _probed(find_videos(dataset.videos, sorted(moments["video_id"].unique())))
+        durations = probed_durations(find_videos(dataset.videos, sorted(moments["video_id"].unique())), most=_PROBED)
     to_be_probed = manifest is None and dataset.videos is not None and not dataset.has_durations
     findings = check_annotations(
         moments,
@@ -78,7 +72,7 @@ def examine(config: Config, name: str, *, work: Path = Path("work")) -> list[Fin
     return findings
 
 
-def _read_annotations(dataset: DatasetSettings, name: str, work: Path) -> tuple[pd.DataFrame, dict[str, object]]:
+def _read_annotations(dataset: DatasetSettings, name: str, work: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     files = [Path(file) for own in dataset.annotations.values() for file in own] + list(map(Path, dataset.durations))
     absent = [str(file) for file in files if not file.is_file()]
     if absent and (dataset.render or dataset.simulate or any(file in dataset.fetch for file in absent)):
@@ -86,44 +80,4 @@ def _read_annotations(dataset: DatasetSettings, name: str, work: Path) -> tuple[
             f"{absent[0]}: not there yet; `snakemake --cores 1 {work / name}/annotations/moments.csv` fetches or makes "
             "it."
         )
-    with _quiet("vmr.annotations"), tempfile.TemporaryDirectory() as folder:
-        moments, report = Path(folder) / "moments.csv", Path(folder) / "report.json"
-        parse_annotations(
-            annotation_format=dataset.annotation_format,
-            annotations={split: [Path(file) for file in own] for split, own in dataset.annotations.items()},
-            durations=[Path(file) for file in dataset.durations],
-            train_split=dataset.train_split,
-            accept_wrong=True,  # a finding, here
-            output=moments,
-            report=report,
-        )
-        return read_moments(moments), json.loads(report.read_text(encoding="utf-8"))
-
-
-def _probed(files: Mapping[str, Path]) -> dict[str, float]:
-    """Durations of the first few videos, which tell the unit of the times: ffprobe takes some milliseconds for each."""
-    if shutil.which("ffprobe") is None:
-        return {}
-    probed = {name: probe_video(path, timeout_sec=_PROBE_SEC) for name, path in islice(files.items(), _PROBED)}
-    return {name: float(row["duration_sec"]) for name, row in probed.items() if row["status"] == "ok"}
-
-
-@contextmanager
-def _quiet(name: str) -> Iterator[None]:
-    """Without the warnings of a package: what it would warn of is in the table."""
-    logger = logging.getLogger(name)
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
-
-
-def _manifest(folder: Path) -> pd.DataFrame | None:
-    """Rows of decoded videos where there are any, else of probed ones."""
-    for stage in ("frames", "videos"):
-        shards = sorted((folder / stage).glob("shard_*.csv"))
-        if shards:
-            return read_manifest(shards)
-    return None
+    return parsed_of(dataset)

@@ -1,7 +1,5 @@
 """A section of `config.yaml` for own data, written after a look at the CSV and the folder of videos."""
 
-from __future__ import annotations
-
 import re
 import stat
 from collections import Counter

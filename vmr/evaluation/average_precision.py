@@ -4,8 +4,6 @@ Definition: Lei et al. 2021, "QVHighlights" (moment_detr's standalone_eval), whi
 lighthouse share, after the detection score of ActivityNet. Not in the CI-MHA paper.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What can be reached without looking at the video or at the query: random spans and constant windows."""
 
-from __future__ import annotations
-
 import logging
 import os
 from pathlib import Path

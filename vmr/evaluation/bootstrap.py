@@ -6,8 +6,6 @@ such a bootstrap needs; they are kept in a small CSV beside the scores (`write_v
 V: videos, Q: queries, M: the metrics of `METRICS`, R: resamples.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

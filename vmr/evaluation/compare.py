@@ -1,7 +1,5 @@
 """`vmr compare`: two systems on the same queries, paired: what differs, by how much, and on which queries most."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Score a file of predictions against the table of moments."""
 
-from __future__ import annotations
-
 import logging
 import os
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Ground truth for predictions of any system, from annotation files alone: no videos, features or runs."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """R@n at a temporal IoU, and mIoU: per query and averaged."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

@@ -3,8 +3,6 @@
 Read are JSON lines, one JSON list, and JSON dictionaries by query id or by video, plain or packed by gzip.
 """
 
-from __future__ import annotations
-
 import gzip
 import zlib
 from collections.abc import Iterator, Mapping

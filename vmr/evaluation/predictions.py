@@ -1,7 +1,5 @@
 """Read predictions, from our models or anybody's, and refuse bad lines. Format: docs/predictions.md."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections import Counter

@@ -1,7 +1,5 @@
 """Which query a record of predictions answers: by its id, or by its video and its place or its sentence."""
 
-from __future__ import annotations
-
 import functools
 import json
 import re

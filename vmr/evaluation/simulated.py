@@ -1,7 +1,5 @@
 """Whether scores are of simulated features, and what tables call these then: decided here, and nowhere else."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

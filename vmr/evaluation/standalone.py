@@ -1,7 +1,5 @@
 """`vmr evaluate`: score the predictions of any system against annotation files, and print what came out."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 from pathlib import Path

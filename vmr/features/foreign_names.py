@@ -1,13 +1,12 @@
 """Which file, or which dataset of an HDF5 file, holds a video's features, however people name them."""
 
-from __future__ import annotations
-
 import difflib
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from vmr.names import ImportLayout
 from vmr.video_ids import VideoNames, extension_of, plain_name
@@ -28,7 +27,7 @@ class Pattern:
     inside: str = ""  # the file in a folder of the video, or the array in its file or group; or nothing
 
     @classmethod
-    def of(cls, text: str) -> Pattern:
+    def of(cls, text: str) -> Self:
         """Take a pattern apart.
 
         >>> Pattern.of("i3d/{id}_rgb.npz/rgb")

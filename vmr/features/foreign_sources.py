@@ -1,7 +1,5 @@
 """Sources of features that were made elsewhere, opened by the settings of an import and read video by video."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager

@@ -16,7 +16,6 @@ from vmr.features.networks import Network
 
 FEATURE_DIM = 1024
 TEMPORAL_STRIDE = 8
-SPATIAL_POOL = 7  # the last average pool is 2x7x7: all of the 7x7 positions of a 224x224 crop
 
 # Figure 3 (right): output channels of b0, b1a, b1b, b2a, b2b, b3b of each inception module.
 _CHANNELS = {

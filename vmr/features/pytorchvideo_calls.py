@@ -3,8 +3,6 @@
 Its imports take seconds, as long as those of torch, so each is made where it is needed.
 """
 
-from __future__ import annotations
-
 from torch import nn
 
 

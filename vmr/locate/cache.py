@@ -1,7 +1,5 @@
 """Features of videos of earlier questions, found by the content of the file and the extractor's settings."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging

@@ -1,7 +1,5 @@
 """Pictures and clips of answers."""
 
-from __future__ import annotations
-
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -86,17 +84,8 @@ def cut_clip(video: Path, start_sec: float, end_sec: float, path: Path) -> None:
         command = ["ffmpeg", "-v", "error", "-nostdin", "-y"]
         command += [part for name, value in SAFE_INPUT.items() for part in (f"-{name}", value)]
         command += ["-ss", f"{start_sec:.3f}", "-i", f"file:{video.absolute()}", "-t", f"{end_sec - start_sec:.3f}"]
-        command += [
-            "-map",
-            f"0:{stream['index']}",
-            "-map",
-            "0:a:0?",
-            "-vf",
-            "pad=ceil(iw/2)*2:ceil(ih/2)*2",
-            "-c:v",
-            "libx264",
-        ]
-        command += ["-crf", "20", "-preset", "veryfast", "-pix_fmt", "yuv420p", "-c:a", "aac"]
+        command += ["-map", f"0:{stream['index']}", "-map", "0:a:0?", "-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2"]
+        command += ["-c:v", "libx264", "-crf", "20", "-preset", "veryfast", "-pix_fmt", "yuv420p", "-c:a", "aac"]
         command += ["-movflags", "+faststart", f"file:{temporary.absolute()}"]
         try:
             done = subprocess.run(command, capture_output=True, timeout=_CLIP_TIMEOUT_SEC, check=False)

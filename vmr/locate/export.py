@@ -1,7 +1,5 @@
 """Exports a trained run to one file that answers queries on any machine."""
 
-from __future__ import annotations
-
 import hashlib
 import logging
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Features of one video file, made as the workflow makes them: probed, decoded to the frame store, extracted."""
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import logging

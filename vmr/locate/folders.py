@@ -1,7 +1,5 @@
 """One sentence asked of many videos: a single list of moments, ranked over all of them."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The public API: load an exported model and ask it about videos."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The exported model: one safetensors file with the network, the word vectors and the extractor."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass

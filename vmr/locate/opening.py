@@ -1,7 +1,5 @@
 """What `locate` and `serve` answer with: a model that was named, or none."""
 
-from __future__ import annotations
-
 from vmr.locate.settings import LocatorSettings
 from vmr.locate.videos import VideoAnswers
 

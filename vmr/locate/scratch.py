@@ -1,7 +1,5 @@
 """Temporary folders that do not outlive killed processes for long."""
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import os

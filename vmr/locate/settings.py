@@ -1,7 +1,5 @@
 """What `locate` and `serve` are asked to open."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Literal
 

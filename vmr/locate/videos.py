@@ -1,7 +1,5 @@
 """What every way to answer shares: the features of videos, found or made, and the questions to them."""
 
-from __future__ import annotations
-
 import threading
 from abc import ABC, abstractmethod
 from collections import OrderedDict

@@ -1,7 +1,5 @@
 """Moments as other programs take them: CSV, SubRip, edit decision lists, JSON lines; and clips of all of them."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

@@ -5,8 +5,6 @@ the stages that fill a card (extraction, training) lock a file that is named aft
 taken. The lock ends with the process.
 """
 
-from __future__ import annotations
-
 import atexit
 import logging
 import os

@@ -4,8 +4,6 @@ A new method is an entry here, and a section above it where it has settings of i
 this one. Nothing here imports torch.
 """
 
-from __future__ import annotations
-
 import hashlib
 import importlib.util
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """What the catalogue says of a method. Nothing here imports torch, since the configuration and planning read it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args

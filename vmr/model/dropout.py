@@ -42,7 +42,3 @@ class Dropout(nn.Module):
         levels = np.random.SFC64(seed).random_raw(-(-x.numel() // 4)).view(np.int16)[: x.numel()]
         kept = torch.from_numpy(levels >= self._dropped - _LEVELS // 2).view(x.shape)
         return x * kept.to(x.dtype).mul_(_LEVELS / (_LEVELS - self._dropped))
-
-    def extra_repr(self) -> str:
-        """The probability, for `print`."""
-        return f"{self.probability}"

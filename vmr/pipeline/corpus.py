@@ -1,30 +1,24 @@
 """How large a dataset is, before a job has looked at it: videos, hours and sentences, and what of it is there."""
 
-from __future__ import annotations
-
-import logging
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 
 import pandas as pd
 
 from vmr.annotations.moments import read_moments, video_durations
-from vmr.annotations.parse import parse_annotations
+from vmr.annotations.parse import parsed_of
 from vmr.annotations.units import odd_times
 from vmr.config.datasets import DatasetSettings
 from vmr.errors import VmrError
 from vmr.pipeline.plan import Plan
 from vmr.video.listing import files_below
-from vmr.video.manifest import find_videos, read_manifest
-from vmr.video.probe import probe_video
+from vmr.video.manifest import find_videos, known_manifest
+from vmr.video.probe import probed_durations
 from vmr.video_ids import extension_of
 
 # Durations that nothing tells are taken from so many videos, else for that of a video of Charades.
-_PROBED, _PROBE_SEC, _USUAL_SEC = 10, 10.0, 30.0
+_PROBED, _USUAL_SEC = 10, 30.0
 _DEMO_SENTENCES = 9  # of a rendered video
 
 
@@ -54,14 +48,13 @@ def corpus_of(plan: Plan, name: str, *, work: Path = Path("work")) -> Corpus | N
     if moments is None:
         corpus = _unread(plan, name, work=work)
         return None if corpus is None else _with_files(corpus, dataset) if needs_videos else corpus
-    durations = video_durations(moments, _manifest(work / name))
+    durations = video_durations(moments, known_manifest(work / name))
     ids = list(moments["video_id"].unique())
     files = find_videos(str(dataset.videos), ids) if needs_videos else {}
     known = {video_id: durations[video_id] for video_id in ids if video_id in durations}
     assumed = ""
-    if needs_videos and not known and shutil.which("ffprobe"):
-        probed = {name: probe_video(path, timeout_sec=_PROBE_SEC) for name, path in islice(files.items(), _PROBED)}
-        known = {name: float(row["duration_sec"]) for name, row in probed.items() if row["status"] == "ok"}
+    if needs_videos and not known:
+        known = probed_durations(files, most=_PROBED)
         assumed = f"durations by {len(known)} of the videos" if known else ""
     if not known:
         assumed = f"durations are not known yet: {_USUAL_SEC:g} s a video"
@@ -95,32 +88,10 @@ def moments_of(dataset: DatasetSettings, folder: Path) -> pd.DataFrame | None:
     durations = [Path(file) for file in dataset.durations]
     if not all(file.is_file() for file in [*files, *durations]):
         return None
-    logger = logging.getLogger("vmr.annotations")
-    before = logger.level
-    logger.setLevel(logging.ERROR)  # the job that parses them says it
     try:
-        with tempfile.TemporaryDirectory() as scratch:
-            parse_annotations(
-                annotation_format=dataset.annotation_format,
-                annotations={split: [Path(file) for file in own] for split, own in dataset.annotations.items()},
-                durations=durations,
-                train_split=dataset.train_split,
-                accept_wrong=True,
-                output=Path(scratch) / "moments.csv",
-                report=Path(scratch) / "report.json",
-            )
-            return read_moments(Path(scratch) / "moments.csv")
-    except VmrError:  # that job says this, too
+        return parsed_of(dataset)[0]
+    except VmrError:  # the job that parses them says it
         return None
-    finally:
-        logger.setLevel(before)
-
-
-def _manifest(folder: Path) -> pd.DataFrame | None:
-    for stage in ("frames", "videos"):
-        if shards := sorted((folder / stage).glob("shard_*.csv")):
-            return read_manifest(shards)
-    return None
 
 
 def _unread(plan: Plan, name: str, *, work: Path) -> Corpus | None:

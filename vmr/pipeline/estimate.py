@@ -1,7 +1,5 @@
 """What jobs will take: seconds of cores and cards by measured figures, and by what earlier ones took here."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

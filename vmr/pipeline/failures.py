@@ -1,7 +1,5 @@
 """Failed jobs of a run of Snakemake, told so that a person can go on: what, why, and the command for just that job."""
 
-from __future__ import annotations
-
 import os
 import re
 import shlex

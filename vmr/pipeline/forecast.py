@@ -1,7 +1,5 @@
 """What a run will do, told before it begins: jobs and why they run, hours, disk, and videos that are missing."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """Options of the commands that rules run, as text for a shell: nothing in them is run, whatever a value holds."""
 
-from __future__ import annotations
-
 import re
 import shlex
 from collections.abc import Iterable

@@ -4,8 +4,6 @@ Snakemake reads this at every start, and on a cluster in every job, so it is fre
 `wildcards` are input and params functions of rules: Snakemake hands them the values of a job's wildcards.
 """
 
-from __future__ import annotations
-
 import itertools
 import json
 from collections.abc import Callable, Iterable

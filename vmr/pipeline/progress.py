@@ -4,8 +4,6 @@ Snakemake counts jobs, and one of them may hold a thousand videos for hours. The
 it keeps for the case of a kill: parts of a shard, history of a training.
 """
 
-from __future__ import annotations
-
 import fcntl
 import platform
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """What jobs ask for: memory and run time that grow with the data and with each attempt, and cards."""
 
-from __future__ import annotations
-
 import csv
 import shutil
 from collections.abc import Callable

@@ -4,8 +4,6 @@ Snakemake's lock names files, but nobody who holds it. So a run notes its proces
 elsewhere `--unlock` remains.
 """
 
-from __future__ import annotations
-
 import atexit
 import contextlib
 import json

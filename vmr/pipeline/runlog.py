@@ -1,7 +1,5 @@
 """What Snakemake's own log of a run says: the jobs that it planned, and what became of each that it started."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass, field
 from datetime import datetime

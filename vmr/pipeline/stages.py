@@ -1,7 +1,5 @@
 """The stages of the pipeline and the modules that each runs: the one table behind every digest of code."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from vmr.config.extractors import EXTRACTORS

@@ -1,7 +1,5 @@
 """What a table, a report and their costs are made from: files of all runs of the datasets that stand in it."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterable, Iterator

@@ -1,7 +1,5 @@
 """Which files the rules can make, to name the nearest one for a target that none of them makes."""
 
-from __future__ import annotations
-
 import difflib
 import re
 from collections.abc import Iterable

@@ -3,8 +3,6 @@
 Its own log file (.snakemake/log) stays as it is; `vmr progress` reads it.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import re

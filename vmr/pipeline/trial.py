@@ -1,7 +1,5 @@
 """A small try of a dataset: some of its videos, one method, one seed, as a dataset of its own beside it."""
 
-from __future__ import annotations
-
 import csv
 import hashlib
 from collections.abc import Mapping

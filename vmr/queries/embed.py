@@ -1,7 +1,5 @@
 """The stage embed_queries: the table of moments and a file of word vectors to a query store."""
 
-from __future__ import annotations
-
 import logging
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence

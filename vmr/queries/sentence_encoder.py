@@ -2,8 +2,6 @@
 same way, and a word's vector depends on its sentence.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self

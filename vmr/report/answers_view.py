@@ -1,10 +1,8 @@
 """Every query's answers: as a file that other programs read, and as a table of the page where they are few."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,51 +14,29 @@ from vmr.storage.files import atomic_path
 MOST_CELLS = 4000  # answers that the page itself shows
 
 
-@dataclass(frozen=True)
-class AnswerCell:
-    """What a method answers to a query: the span of its first seed, and the mean IoU of all."""
+def answers_view(group: Group) -> dict[str, Any]:
+    """The answers of a group as the page shows them; no rows where they are too many for it.
 
-    span: str
-    iou: float
-
-
-@dataclass(frozen=True)
-class AnswerRow:
-    """A query with its answers, in the order of the methods."""
-
-    sentence: str
-    video_id: str
-    truth: str
-    cells: Sequence[AnswerCell]
-
-
-@dataclass(frozen=True)
-class AnswersView:
-    """The answers of a group; no rows where they are too many for the page."""
-
-    queries: int
-    methods: Sequence[str]
-    rows: Sequence[AnswerRow]
-
-
-def answers_view(group: Group) -> AnswersView:
-    """The answers of a group as the page shows them."""
+    A cell has the span of a method's first seed, and the mean IoU of all.
+    """
     methods = [title_of(name) for name in group.runs]
     number = len(group.queries)
     if number * len(methods) > MOST_CELLS:
-        return AnswersView(number, methods, [])
+        return {"queries": number, "methods": methods, "rows": []}
     ious = {name: group.ious(name).mean(axis=0) for name in group.runs}
     columns = [group.queries[name] for name in ("sentence", "video_id", "start_sec", "end_sec")]
     rows = [
-        AnswerRow(
-            sentence=str(sentence),
-            video_id=str(video_id),
-            truth=_span(np.array([start, end])),
-            cells=[AnswerCell(_span(runs[0].span_sec[i]), float(ious[name][i])) for name, runs in group.runs.items()],
-        )
+        {
+            "sentence": str(sentence),
+            "video_id": str(video_id),
+            "truth": _span(np.array([start, end])),
+            "cells": [
+                {"span": _span(runs[0].span_sec[i]), "iou": float(ious[name][i])} for name, runs in group.runs.items()
+            ],
+        }
         for i, (sentence, video_id, start, end) in enumerate(zip(*columns, strict=True))
     ]
-    return AnswersView(number, methods, rows)
+    return {"queries": number, "methods": methods, "rows": rows}
 
 
 def write_answers(groups: Sequence[Group], path: Path) -> None:

@@ -1,9 +1,6 @@
 """Case studies as the page shows them: lanes over time, one a method."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from vmr.methods.catalogue import place_of, title_of
@@ -14,37 +11,7 @@ _CURVE_TOP, _CURVE_BOTTOM = 4.0, 46.0
 CURVE_SCALE = 0.2  # flat curves look flat: P_start and P_end are drawn against at least this
 
 
-@dataclass(frozen=True)
-class Lane:
-    """One method's answer to a query."""
-
-    method: str
-    title: str
-    svg: str
-    iou: float | None
-    span: str
-    peak: str
-
-
-@dataclass(frozen=True)
-class CaseView:
-    """A case study, ready for the page."""
-
-    anchor: str
-    query_id: str
-    video_id: str
-    sentence: str
-    kinds: Sequence[str]
-    group: str
-    truth: str
-    truth_svg: str
-    lanes: Sequence[Lane]
-    ticks: Sequence[tuple[float, str]]  # place in percent, text
-    strip: Mapping[str, Any] | None
-    no_strip: str
-
-
-def case_views(study: Mapping[str, Any], *, group: str, number_of_group: int) -> list[CaseView]:
+def case_views(study: Mapping[str, Any], *, group: str, number_of_group: int) -> list[dict[str, Any]]:
     """The cases of one split and kind of features.
 
     Args:
@@ -55,23 +22,23 @@ def case_views(study: Mapping[str, Any], *, group: str, number_of_group: int) ->
         strip = study["strips"].get(case["video_id"])
         end = _end_sec(case, strip)
         views.append(
-            CaseView(
-                anchor=f"case-{number_of_group}-{i}",
-                query_id=case["query_id"],
-                video_id=case["video_id"],
-                sentence=case["sentence"],
-                kinds=case["kinds"],
-                group=group,
-                truth=_span_text(case["truth"]),
-                truth_svg=_truth_lane(case["truth"], end),
-                lanes=[
+            {
+                "anchor": f"case-{number_of_group}-{i}",
+                "query_id": case["query_id"],
+                "video_id": case["video_id"],
+                "sentence": case["sentence"],
+                "kinds": case["kinds"],
+                "group": group,
+                "truth": _span_text(case["truth"]),
+                "truth_svg": _truth_lane(case["truth"], end),
+                "lanes": [
                     _lane(method, case["methods"][method], case["truth"], end)
                     for method in sorted(case["methods"], key=place_of)
                 ],
-                ticks=[(100 * tick / end, number(tick)) for tick in nice_ticks(0, end, count=6)],
-                strip=strip,
-                no_strip=study["no_strips"],
-            )
+                "ticks": [(100 * tick / end, number(tick)) for tick in nice_ticks(0, end, count=6)],
+                "strip": strip,
+                "no_strip": study["no_strips"],
+            }
         )
     return views
 
@@ -102,7 +69,8 @@ def _truth_lane(truth: Sequence[float], end: float) -> str:
     )
 
 
-def _lane(method: str, own: Mapping[str, Any], truth: Sequence[float], end: float) -> Lane:
+def _lane(method: str, own: Mapping[str, Any], truth: Sequence[float], end: float) -> dict[str, Any]:
+    """One method's answer to a query."""
     span = own["spans"][0] if own["spans"] else None
     curves = own["curves"] or {}
     left, right = _x(truth[0], end), _x(truth[1], end)
@@ -124,7 +92,8 @@ def _lane(method: str, own: Mapping[str, Any], truth: Sequence[float], end: floa
         f'<svg class="lane s m-{method}" viewBox="0 0 1000 {_HEIGHT}" preserveAspectRatio="none" role="img"'
         f' aria-label="{escape(title_of(method))}: {text}{iou}{_peaks(curves)}">{"".join(parts)}</svg>'
     )
-    return Lane(method, title_of(method), svg, own["iou"], text, f"{peak:.2f}" if pointed else "")
+    shown = f"{peak:.2f}" if pointed else ""
+    return {"method": method, "title": title_of(method), "svg": svg, "iou": own["iou"], "span": text, "peak": shown}
 
 
 def _peaks(curves: Mapping[str, Sequence[float]]) -> str:

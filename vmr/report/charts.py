@@ -1,7 +1,5 @@
 """The report's charts of one group of runs, each with the numbers behind it as a table."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Which queries become case studies: best, median and worst answers, and some by chance."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

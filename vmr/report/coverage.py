@@ -1,11 +1,9 @@
 """Which videos have features, and why the others have none."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from vmr.errors import EvaluationError
 from vmr.storage.records import read_table
@@ -14,28 +12,10 @@ _COLUMNS = ("video_id", "status", "reason")
 _LISTED = 2000  # videos of one reason that are named
 
 
-@dataclass(frozen=True)
-class Failure:
-    """Videos without features for one reason."""
-
-    status: str
-    reason: str
-    video_ids: tuple[str, ...]
-    more: int  # videos that are counted but not named
-
-
-@dataclass(frozen=True)
-class Coverage:
-    """Videos of one kind of features: how many there are, how many have features, and why the others have none."""
-
-    features: str
-    videos: int
-    covered: int
-    failures: tuple[Failure, ...]
-
-
-def read_coverage(paths: Mapping[str, Path]) -> list[Coverage]:
+def read_coverage(paths: Mapping[str, Path]) -> list[dict[str, Any]]:
     """Read the coverage of each kind of features; failures with the same reason together, most videos first.
+
+    Of these not all videos are named; `more` says how many are only counted.
 
     Args:
         paths: ``{extractor}_coverage.csv`` by what the page calls it.
@@ -46,7 +26,7 @@ def read_coverage(paths: Mapping[str, Path]) -> list[Coverage]:
     return [_one(name, path) for name, path in paths.items()]
 
 
-def _one(name: str, path: Path) -> Coverage:
+def _one(name: str, path: Path) -> dict[str, Any]:
     again = "Merge the features again."
     table = read_table(path, what="coverage table", columns=_COLUMNS, again=again, error=EvaluationError)
     bad = table[table["status"] != "ok"]
@@ -59,10 +39,11 @@ def _one(name: str, path: Path) -> Coverage:
     for video_id, status, reason in zip(bad["video_id"], bad["status"], general, strict=True):
         found.setdefault((str(status), reason), []).append(str(video_id))
     failures = [_failure(status, reason, video_ids) for (status, reason), video_ids in found.items()]
-    failures.sort(key=lambda failure: -(len(failure.video_ids) + failure.more))
-    return Coverage(name, len(table), len(table) - len(bad), tuple(failures))
+    failures.sort(key=lambda failure: -(len(failure["video_ids"]) + failure["more"]))
+    return {"features": name, "videos": len(table), "covered": len(table) - len(bad), "failures": failures}
 
 
-def _failure(status: str, reason: str, video_ids: Sequence[str]) -> Failure:
+def _failure(status: str, reason: str, video_ids: Sequence[str]) -> dict[str, Any]:
     named = tuple(sorted(video_ids)[:_LISTED])
-    return Failure(status, reason or "no reason was noted", named, len(video_ids) - len(named))
+    reason = reason or "no reason was noted"
+    return {"status": status, "reason": reason, "video_ids": named, "more": len(video_ids) - len(named)}

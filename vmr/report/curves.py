@@ -1,7 +1,5 @@
 """What a run thinks of every step of a video: P_start, P_end and P_in of a few queries."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Charts of training: loss and validation of every run."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

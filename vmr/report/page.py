@@ -1,7 +1,5 @@
 """The stage that makes the report: one page that holds everything it shows."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path

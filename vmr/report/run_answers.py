@@ -1,7 +1,5 @@
 """The answers of all runs, query by query, beside the queries that they belong to."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path

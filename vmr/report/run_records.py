@@ -1,7 +1,5 @@
 """Settings and provenance of the runs, out of their own records, as tables."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

@@ -3,8 +3,6 @@
 Q: queries, T: thresholds, G: cells of a side of the bias plot.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Film strips: a few small pictures of a video, as text that a page can hold."""
 
-from __future__ import annotations
-
 import base64
 import io
 import logging

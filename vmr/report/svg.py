@@ -4,8 +4,6 @@ Written here instead of by matplotlib: colours follow the page into the dark and
 readers of screens, and twenty charts weigh little.
 """
 
-from __future__ import annotations
-
 import html
 from collections.abc import Sequence
 from dataclasses import dataclass, field

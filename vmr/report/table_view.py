@@ -1,11 +1,9 @@
 """The table as the page shows it: rows with spread and intervals, and the text below it."""
 
-from __future__ import annotations
-
 import html
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import markdown
 
@@ -24,53 +22,16 @@ _LINKS = (
 )
 
 
-@dataclass(frozen=True)
-class Cell:
-    """A score of the table: mean, spread over seeds, interval over videos, and whether it is the best."""
+def table_view(rows: Sequence[Row]) -> dict[str, Any]:
+    """Columns of scores, and rows with their intervals; the best computed score of each split is marked.
 
-    value: str
-    std: str
-    interval: str
-    best: bool
-
-
-@dataclass(frozen=True)
-class TableRow:
-    """A row of the table."""
-
-    head: str  # of the block that it stands in
-    kind: str
-    method: str
-    key: str
-    features: str
-    source: str
-    split: str
-    cells: Sequence[Cell]
-    oracle: str
-    seeds: str
-    queries: str
-    coverage: str
-
-
-@dataclass(frozen=True)
-class TableView:
-    """The table: columns of scores, and rows by split and block."""
-
-    columns: Sequence[str]
-    rows: Sequence[TableRow]
-
-    @property
-    def oracles(self) -> bool:
-        """Whether any row chooses among candidates, so that there is a column of the best of them."""
-        return any(row.oracle for row in self.rows)
-
-
-def table_view(rows: Sequence[Row]) -> TableView:
-    """Rows of the table with their intervals; the best computed score of each split is marked."""
+    `oracles`: whether any row chooses among candidates, so that there is a column of the best of them.
+    """
     shown = [row for row in rows if row.headline]
     best = best_scores(shown)
     several = len({row.split for row in shown if row.kind != "published"}) > 1
-    return TableView(list(SCORE_COLUMNS), [_row(row, best, several=several) for row in shown])
+    views = [_row(row, best, several=several) for row in shown]
+    return {"columns": list(SCORE_COLUMNS), "rows": views, "oracles": any(view["oracle"] for view in views)}
 
 
 def score_charts(rows: Sequence[Row]) -> list[tuple[str, list[Chart]]]:
@@ -120,33 +81,34 @@ def _intervals(row: Row) -> dict[str, list[float]]:
     return (intervals(row.videos.sums["raw"], queries=row.videos.queries) if row.videos else None) or {}
 
 
-def _row(row: Row, best: dict[tuple[str, str], float], *, several: bool) -> TableRow:
+def _row(row: Row, best: dict[tuple[str, str], float], *, several: bool) -> dict[str, Any]:
+    """A row in words, with the head of the block that it stands in."""
     found = _intervals(row)
     cells = []
     for metric in SCORE_COLUMNS.values():
         value, std = row.scores.get(metric), row.std.get(metric)
         cells.append(
-            Cell(
-                value="–" if value is None else f"{value:.2f}",
-                std="" if std is None else f"± {std:.2f}",
-                interval="{:.1f}–{:.1f}".format(*found[metric]) if metric in found else "",
-                best=is_best(row, metric, best),
-            )
+            {
+                "value": "–" if value is None else f"{value:.2f}",
+                "std": "" if std is None else f"± {std:.2f}",
+                "interval": "{:.1f}–{:.1f}".format(*found[metric]) if metric in found else "",
+                "best": is_best(row, metric, best),
+            }
         )
-    return TableRow(
-        head=row.block.capitalize() + (f", {row.split}" if several and row.kind != "published" else ""),
-        kind=row.kind,
-        method=row.method,
-        key=_key(row, ""),
-        features=row.features,
-        source=row.source,
-        split=row.split,
-        cells=cells,
-        oracle=oracle_text(row),
-        seeds="" if row.seeds is None else str(row.seeds),
-        queries="" if row.queries is None else f"{row.queries:,}",
-        coverage="" if row.coverage is None else f"{row.coverage:.1f}",
-    )
+    return {
+        "head": row.block.capitalize() + (f", {row.split}" if several and row.kind != "published" else ""),
+        "kind": row.kind,
+        "method": row.method,
+        "key": _key(row, ""),
+        "features": row.features,
+        "source": row.source,
+        "split": row.split,
+        "cells": cells,
+        "oracle": oracle_text(row),
+        "seeds": "" if row.seeds is None else str(row.seeds),
+        "queries": "" if row.queries is None else f"{row.queries:,}",
+        "coverage": "" if row.coverage is None else f"{row.coverage:.1f}",
+    }
 
 
 def _score_chart(rows: Sequence[Row], split: str, column: str) -> Chart:

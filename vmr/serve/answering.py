@@ -1,7 +1,5 @@
 """Answers from existing features: one question at a time, in their order."""
 
-from __future__ import annotations
-
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any

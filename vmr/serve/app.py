@@ -1,7 +1,5 @@
 """The application: the answer of each address."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import math

@@ -1,7 +1,5 @@
 """Bounds on connections: so many at once, none of which may stand idle, within the system's limit of open files."""
 
-from __future__ import annotations
-
 import asyncio
 import resource
 from typing import Any

@@ -1,7 +1,5 @@
 """Moments of videos as files of their own: one is cut at a time."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 from pathlib import Path

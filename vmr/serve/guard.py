@@ -1,7 +1,5 @@
 """Who may ask: checks of the host name, the asking page and the token; and headers that restrict the browser."""
 
-from __future__ import annotations
-
 import hmac
 import ipaddress
 import socket

@@ -3,8 +3,6 @@
 A browser sends an id to look up, never a part of a path.
 """
 
-from __future__ import annotations
-
 import hashlib
 import logging
 import os

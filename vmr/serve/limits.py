@@ -1,9 +1,8 @@
 """Limits of the page, and refusals."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
+from typing import Self
 
 from pydantic import Field, model_validator
 
@@ -29,7 +28,7 @@ class Limits(Section):
     idle_sec: float = Field(default=60.0, description="Longest time in which a visitor takes or sends nothing.")
 
     @model_validator(mode="after")
-    def _one_fits(self) -> Limits:
+    def _one_fits(self) -> Self:
         if self.max_upload_mb > self.max_uploads_mb:
             raise ValueError(
                 f"--max-upload-mb {self.max_upload_mb:g}: one upload may not be larger than all together, "

@@ -1,7 +1,5 @@
 """Features of new videos, made one video at a time in a thread of their own."""
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import os

@@ -1,7 +1,5 @@
 """ffprobe for several visitors at once."""
 
-from __future__ import annotations
-
 import threading
 from pathlib import Path
 from typing import Any

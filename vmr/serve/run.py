@@ -1,7 +1,5 @@
 """`vmr serve`: bind, load, serve until a signal."""
 
-from __future__ import annotations
-
 import logging
 import os
 import secrets

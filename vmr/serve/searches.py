@@ -3,8 +3,6 @@
 A search waits in the queues of questions and of videos like anybody else, so that it holds nobody up.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import secrets

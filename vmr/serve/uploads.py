@@ -1,7 +1,5 @@
 """Uploaded files: checked, stored under names of our own, within a limit for all."""
 
-from __future__ import annotations
-
 import asyncio
 import errno
 import hashlib

@@ -1,7 +1,5 @@
 """Checks of values against models, with errors that name the nearest right setting."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Mapping
 from copy import deepcopy

@@ -1,7 +1,5 @@
 """Options of commands from sections of settings: name, type, default, range and help are written in the section."""
 
-from __future__ import annotations
-
 import functools
 import inspect
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """The base of every section of settings, and kinds of values that several have."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field

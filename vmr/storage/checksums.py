@@ -5,8 +5,6 @@ SHA-256 of their content, and the file one of its attributes and of all those ch
 it reads, and a whole file can be checked without knowledge of its purpose.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Iterator

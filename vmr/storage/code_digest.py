@@ -1,7 +1,5 @@
 """Digest of the code that a stage runs."""
 
-from __future__ import annotations
-
 import ast
 import functools
 import hashlib

@@ -1,7 +1,5 @@
 """Atomic writes and digests of files: shared by every stage."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -4,8 +4,6 @@ libhdf5 does not survive a failed write. It cannot close the file, prints traceb
 crashes (seen with h5py 3.16). So it writes through a file object that reports success and remembers the error.
 """
 
-from __future__ import annotations
-
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """JSON of other people: never so deep that Python's recursion ends, here or where a value is printed."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Locks that one process has at a time, and that end with it, whatever ends it."""
 
-from __future__ import annotations
-
 import fcntl
 import logging
 import os

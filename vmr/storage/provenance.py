@@ -1,7 +1,5 @@
 """The provenance of a file: versions of the libraries, and the entries that only describe the machine."""
 
-from __future__ import annotations
-
 import importlib.metadata
 import platform
 from collections.abc import Iterable

@@ -1,7 +1,5 @@
 """Tables (CSV) and records (JSON) of ours, read with one kind of error for what is missing or something else."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

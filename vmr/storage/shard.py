@@ -9,8 +9,6 @@ link ``{final name}.kept`` lets the job find what it had finished, and takes no 
 done.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging

@@ -1,7 +1,5 @@
 """Looking for files of a dataset that were cut or altered after they were written, and removing them."""
 
-from __future__ import annotations
-
 import errno
 import multiprocessing
 import os

@@ -3,8 +3,6 @@
 For trying the whole pipeline, and for testing it, where no footage may be shipped. Everything is drawn by ffmpeg.
 """
 
-from __future__ import annotations
-
 import csv
 import logging
 import random

@@ -3,8 +3,6 @@
 No fonts, images or files are read: every picture comes from a source filter of ffmpeg (5.1 or newer).
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable
 from dataclasses import dataclass

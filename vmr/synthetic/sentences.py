@@ -1,7 +1,5 @@
 """Sentences about the events of the rendered demo: a small grammar for each kind, with words that GloVe knows."""
 
-from __future__ import annotations
-
 import random
 from dataclasses import dataclass
 

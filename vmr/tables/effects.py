@@ -1,7 +1,5 @@
 """The ablation: what a part of the network adds, as paired differences between methods."""
 
-from __future__ import annotations
-
 import math
 import statistics
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """The table for a paper: LaTeX with booktabs, the same rows as the readable one."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from vmr.tables.notes import plain_number

@@ -1,7 +1,5 @@
 """The table of a dataset: published figures first, then what was computed here, as CSV, Markdown and LaTeX."""
 
-from __future__ import annotations
-
 import csv
 import io
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """What should be known before the rows of a table are compared."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Collection, Sequence
 

@@ -1,7 +1,5 @@
 """Rows of the table: published figures and baselines; `table_runs` has those of trained methods."""
 
-from __future__ import annotations
-
 import csv
 import math
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Rows of trained methods: means over seeds of scores that belong together."""
 
-from __future__ import annotations
-
 import json
 import math
 import statistics

@@ -1,7 +1,5 @@
 """The readable table: the same rows as the CSV, and below them what the CSV has no place for."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from vmr.errors import EvaluationError

@@ -1,7 +1,5 @@
 """Checkpoints: safetensors with all that is needed to use them again, and the state of an unfinished run."""
 
-from __future__ import annotations
-
 import io
 import json
 import logging

@@ -1,7 +1,5 @@
 """The prediction half of the stage evaluate: a checkpoint's ranked spans for the queries of some splits."""
 
-from __future__ import annotations
-
 import json
 import logging
 import math

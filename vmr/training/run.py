@@ -1,7 +1,5 @@
 """The stage train: one method, one seed, from features and queries to a checkpoint and the record of the run."""
 
-from __future__ import annotations
-
 import hashlib
 import logging
 import time

@@ -1,7 +1,5 @@
 """The stage `decode_frames`: the videos of a shard to frames at a fixed rate and size in the frame store."""
 
-from __future__ import annotations
-
 import errno
 import logging
 import queue
@@ -20,7 +18,6 @@ from tqdm import tqdm
 from vmr.config.sections import VideoSettings
 from vmr.errors import ShardError, VideoError
 from vmr.machine.use_log import cores_told
-from vmr.names import FrameChoice
 from vmr.storage.files import writing
 from vmr.storage.provenance import library_versions
 from vmr.storage.shard import PartialShard
@@ -86,14 +83,7 @@ def decode_frames(
         pending = [row for row in rows if row["video_id"] not in outcomes]
         if pending:
             check_encoder()
-        task = _Task(
-            fps=settings.fps,
-            frame_choice=settings.frame_choice,
-            short_side=settings.short_side,
-            timeout_sec=settings.decode_timeout_sec,
-            shard=shard,
-            progress=progress,
-        )
+        task = _Task(settings, shard, progress)
         with tqdm(
             total=len(rows), initial=len(rows) - len(pending), desc="decoding", unit="video", disable=None
         ) as bar:
@@ -116,10 +106,7 @@ def decode_frames(
 
 @dataclass(frozen=True)
 class _Task:
-    fps: float
-    frame_choice: FrameChoice
-    short_side: int
-    timeout_sec: float
+    settings: VideoSettings
     shard: PartialShard
     progress: Callable[[int, int], None]
 
@@ -195,7 +182,7 @@ def _decode_and_keep(row: dict[str, Any], task: _Task, decord: DecordServer, str
         num_frames=result.num_frames,
         width=result.width,
         height=result.height,
-        fps=task.fps,
+        fps=task.settings.fps,
         duration_sec=result.duration_sec,
         start_sec=float(row["start_sec"] or 0.0),
     )
@@ -223,10 +210,10 @@ def _decode(row: dict[str, Any], task: _Task, decord: DecordServer, target: Path
             decord,
             picture,
             target=target,
-            fps=task.fps,
-            frame_choice=task.frame_choice,
-            short_side=task.short_side,
-            timeout_sec=task.timeout_sec,
+            fps=task.settings.fps,
+            frame_choice=task.settings.frame_choice,
+            short_side=task.settings.short_side,
+            timeout_sec=task.settings.decode_timeout_sec,
             progress=task.progress,
         )
     except SURPRISES as error:

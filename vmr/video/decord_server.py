@@ -5,8 +5,6 @@ has imported decord and numpy and opened nothing, forks it in a few milliseconds
 Nothing imports this; `vmr.video.processes` runs it with ``python -m``.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import resource

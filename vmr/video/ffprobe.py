@@ -1,7 +1,5 @@
 """ffprobe with a time limit, and what its answers say about a video stream."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

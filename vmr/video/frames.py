@@ -1,14 +1,12 @@
 """The frame store: all frames of a shard at a fixed rate and size, in one HDF5 file."""
 
-from __future__ import annotations
-
 import json
 import os
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
 import h5py
 import numpy as np
@@ -63,7 +61,7 @@ class FrameStore:
             self._file.close()
             raise
 
-    def __enter__(self) -> FrameStore:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:

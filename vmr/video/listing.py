@@ -1,7 +1,5 @@
 """Which videos lie in a folder now, as one short digest for each shard."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

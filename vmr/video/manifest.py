@@ -1,7 +1,5 @@
 """The video manifest: one row for every video of a shard that the annotations name, whatever became of it."""
 
-from __future__ import annotations
-
 import logging
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -77,6 +75,14 @@ def read_manifest(paths: Iterable[Path | str]) -> pd.DataFrame:
     if len(twice):
         raise VideoError(f"the video {twice.iloc[0]} is in two manifests; give each shard once.")
     return table
+
+
+def known_manifest(folder: Path) -> pd.DataFrame | None:
+    """Rows of a dataset's decoded videos where there are any, else of its probed ones; None without either."""
+    for stage in ("frames", "videos"):
+        if shards := sorted((folder / stage).glob("shard_*.csv")):
+            return read_manifest(shards)
+    return None
 
 
 def known_durations(moments: pd.DataFrame, manifests: Sequence[Path]) -> dict[str, float]:

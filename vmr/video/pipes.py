@@ -1,7 +1,5 @@
 """Limits of processes that decode, and pipes between them. Imports nothing heavy: decord's server uses it too."""
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import fcntl

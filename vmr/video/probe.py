@@ -1,9 +1,10 @@
 """The stage `probe_videos`: what every video of a shard is, or why it cannot be used."""
 
-from __future__ import annotations
-
+import itertools
 import logging
+import shutil
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ logger = logging.getLogger(__name__)
 MAX_PIXELS = 1 << 26
 # Moments of a shard that tell the unit of its times; fewer may be slips, and training looks at all.
 _FEWEST = 10
+_FEW_SEC = 10.0  # for a video, where a few are asked while somebody waits
 
 
 def probe_videos(
@@ -143,6 +145,14 @@ def probe_video(path: Path, *, timeout_sec: float) -> dict[str, Any]:
         logger.exception("%s: unexpected failure", path)
         return row | {"status": "bad", "reason": unexpected(error)}
     return row | {"status": "ok"}
+
+
+def probed_durations(files: Mapping[str, Path], *, most: int) -> dict[str, float]:
+    """Seconds of the first `most` videos that can be probed, by id: some milliseconds each; none without ffprobe."""
+    if shutil.which("ffprobe") is None:
+        return {}
+    rows = {name: probe_video(path, timeout_sec=_FEW_SEC) for name, path in itertools.islice(files.items(), most)}
+    return {name: float(row["duration_sec"]) for name, row in rows.items() if row["status"] == "ok"}
 
 
 def _describe(stream: dict[str, Any], container: dict[str, Any]) -> dict[str, Any]:

@@ -4,8 +4,6 @@ Whatever becomes of this process, even SIGKILL, its children end: Linux kills ff
 when its connection does, a child of it when it writes or its time is over.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os
@@ -18,7 +16,7 @@ import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
 import vmr
 from vmr.errors import ShardError, VideoError
@@ -41,7 +39,7 @@ class DecordServer:
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: socket.socket | None = None
 
-    def __enter__(self) -> DecordServer:
+    def __enter__(self) -> Self:
         self.start()  # imports while the first video is probed
         return self
 
@@ -129,7 +127,7 @@ class Pipeline:
         self._process: subprocess.Popen[bytes] | None = None
         self._output: int | None = None
 
-    def __enter__(self) -> Pipeline:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:

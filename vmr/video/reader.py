@@ -1,7 +1,5 @@
 """Frames of one video at a fixed rate, by time stamp, into the compact stream: decord first, ffmpeg when in doubt."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Callable

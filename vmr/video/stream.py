@@ -4,8 +4,6 @@ Chosen by measurement (benchmarks/frame_store.py, docs/decisions.md). Colours go
 named explicitly, so that what is read back does not depend on what the source video declared.
 """
 
-from __future__ import annotations
-
 import re
 import subprocess
 import tempfile

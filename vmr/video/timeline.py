@@ -1,7 +1,5 @@
 """Presentation times of a video's frames, and which frame a player shows at a given second."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from pathlib import Path

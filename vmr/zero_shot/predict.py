@@ -1,7 +1,5 @@
 """The prediction half of the stage zero_shot: moments of sentences that name actions, with nothing trained."""
 
-from __future__ import annotations
-
 import json
 import logging
 from collections.abc import Sequence

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from vmr.config import load_config
-from vmr.pipeline import corpus, estimate
+from vmr.pipeline import estimate
 from vmr.pipeline.corpus import Corpus, corpus_of
 from vmr.pipeline.estimate import Estimate, Stage, disk_gb
 from vmr.pipeline.forecast import forecast
@@ -127,8 +127,8 @@ def test_durations_that_nothing_tells_are_those_of_some_of_the_videos(plan, tmp_
     (folder / "charades_sta_test.txt").write_text("C 0.5 2.5##a person opens a door.\n")
     for name in ("train", "test"):
         (folder / f"Charades_v1_{name}.csv").write_text("id,length\n")
-    monkeypatch.setattr(corpus.shutil, "which", lambda name: name)
-    monkeypatch.setattr(corpus, "probe_video", lambda path, timeout_sec: {"status": "ok", "duration_sec": 40.0})
+    monkeypatch.setattr("vmr.video.probe.shutil.which", lambda name: name)
+    monkeypatch.setattr("vmr.video.probe.probe_video", lambda path, timeout_sec: {"status": "ok", "duration_sec": 40.0})
     own = corpus_of(plan, "charades")
     assert (own.hours, own.assumed) == (pytest.approx(120 / 3600), "durations by 1 of the videos")
 

@@ -361,8 +361,8 @@ def test_reasons_are_one_but_for_the_ids_in_them(tmp_path):
     rows = [("e", "no file of this name: e"), ("5", "no file of this name: 5"), ("b", "no file of this name: b")]
     path = tmp_path / "coverage.csv"
     path.write_text("video_id,status,reason\n" + "".join(f"{id},missing,{reason}\n" for id, reason in rows))
-    (failure,) = read_coverage({"i3d": path})[0].failures
-    assert (failure.reason, failure.video_ids) == ("no file of this name: …", ("5", "b", "e"))
+    (failure,) = read_coverage({"i3d": path})[0]["failures"]
+    assert (failure["reason"], failure["video_ids"]) == ("no file of this name: …", ("5", "b", "e"))
 
 
 def test_the_readable_table_stays_text(tmp_path):
