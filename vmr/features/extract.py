@@ -132,7 +132,7 @@ def _extract_all(
     """Encode the pieces that the reader hands over, and keep each video when its last piece is done."""
     encoder: Encoder | None = None
     parts: list[Tensor] = []
-    kept, waited, began = 0, 0.0, time.perf_counter()
+    kept, began = 0, time.perf_counter()
     with (
         read_ahead(extractor, frames, todo) as pieces,
         FrameStore(frames) as store,
@@ -141,7 +141,7 @@ def _extract_all(
         while True:
             before = time.perf_counter()
             item = pieces.get()
-            waited += time.perf_counter() - before
+            pace.waited += time.perf_counter() - before
             if isinstance(item, End):
                 if item.error is not None:
                     raise item.error
@@ -181,9 +181,8 @@ def _extract_all(
                 give_back_freed_memory()
     total = time.perf_counter() - began
     if todo:
-        log.info(
-            "%d videos in %.1f s; the network waited for frames %.1f %% of it", len(todo), total, 100 * waited / total
-        )
+        share = 100 * pace.waited / total
+        log.info("%d videos in %.1f s; the network waited for frames %.1f %% of it", len(todo), total, share)
 
 
 def video_features(features: Tensor, piece: Piece, *, padding: Padding) -> VideoFeatures:
