@@ -7,5 +7,6 @@ COPY vmr vmr
 COPY workflow workflow
 COPY profiles profiles
 RUN envs/setup.sh && rm -rf /var/lib/apt/lists/* /root/.cache
-ENV PATH=/opt/vmr/.venv/bin:$PATH
+# A user of any number may run it: Snakemake asks for a name, and caches need a folder.
+ENV PATH=/opt/vmr/.venv/bin:$PATH HOME=/tmp USER=vmr
 CMD ["snakemake", "results/demo_table.csv", "results/demo_report.html"]
