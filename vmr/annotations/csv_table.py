@@ -78,7 +78,7 @@ def read_table(path: Path) -> Table:
         logger.warning("%s: the %d lines above the header are not read", path, above)
         text, first_line = "".join(text.splitlines(keepends=True)[above:]), first_line + above
     delimiter = separator[1] if separator else _delimiter(text)
-    records = _records(text, delimiter, path, first_line)
+    records = _records(text, delimiter, first_line)
     line, names, fault = next(records, (1, [], ""))
     if fault:
         raise AnnotationError(
@@ -201,7 +201,7 @@ def _other_format(text: str) -> str:
     return ""
 
 
-def _records(text: str, delimiter: str, path: Path, first_line: int) -> Iterator[tuple[int, list[str], str]]:
+def _records(text: str, delimiter: str, first_line: int) -> Iterator[tuple[int, list[str], str]]:
     """Line, cells and fault of each row; after a fault the next line is read as another row."""
     reader = csv.reader(
         io.StringIO(text, newline=""), delimiter=delimiter, quotechar=_quote(text), strict=True, skipinitialspace=True

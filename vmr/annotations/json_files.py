@@ -80,7 +80,7 @@ def parse_json(path: Path | str, *, splits: Sequence[str] = (), name: str = "") 
                 f"{path}: has nothing for the split {split}; {there}. Name each split as the file does, or give each "
                 "split a file of its own."
             )
-        parts[split] = _parse(own, path)
+        parts[split] = _parse(own)
     first = next(iter(parts.values()))
     first.malformed[:0] = problems
     first.lines += sum(problem.reason.startswith("not JSON") for problem in problems)
@@ -287,7 +287,7 @@ def _whole_numbers(windows: Any) -> bool:
     return all(number is not None and number.is_integer() for number in numbers)
 
 
-def _parse(records: Sequence[_Record], path: Path) -> ParsedFile:
+def _parse(records: Sequence[_Record]) -> ParsedFile:
     parsed, keys = ParsedFile(), set[str]()
     in_frames, of_moments = _frames_by_values(records), _durations_of_moments(records)
     told: dict[str, str] = {}

@@ -146,12 +146,11 @@ def _of_video(video_id: str, items: list[dict[str, Any]], where: str) -> Iterato
     """Answers of a video, a dictionary each: with all spans of a sentence, or one span each to be put together."""
     together: dict[str, dict[str, Any]] = {}
     for item in items:
-        span = next((item[key] for key in _ONE_SPAN if isinstance(item.get(key), list)), None)
         sentence = item.get("sentence", item.get("query"))
-        if span is None or any(key in item for key in SPAN_KEYS) or not isinstance(sentence, str):
+        has_one = any(isinstance(item.get(key), list) for key in _ONE_SPAN)
+        if not has_one or any(key in item for key in SPAN_KEYS) or not isinstance(sentence, str):
             yield Entry(where, {"video_id": video_id, **item})
             continue
-        score = next((item[key] for key in _SCORES if key in item), None)
         record = together.setdefault(sentence, {"video_id": video_id, "sentence": sentence, "spans": []})
-        record["spans"].append(span if score is None else [*span, score])
+        record["spans"] += spans_of(item)[1]
     yield from (Entry(where, record) for record in together.values())

@@ -18,18 +18,6 @@ _MEAN = (0.45, 0.45, 0.45)
 _STD = (0.225, 0.225, 0.225)
 
 
-def build_backbone(name: str) -> nn.Module:
-    """A backbone of pytorchvideo, `i3d_r50` or `slow_r50`, with random weights and the keys of its published
-    checkpoints.
-    """
-    return resnet50(name)
-
-
-def head_prefix(model: Any) -> str:
-    """Beginning of the keys of a backbone's classifier, which `Backbone` does not apply."""
-    return f"blocks.{len(model.blocks) - 1}."
-
-
 class Backbone(nn.Module):
     """Features of a ResNet of pytorchvideo: the head's pooled activations before its dropout and its classifier."""
 
@@ -65,8 +53,9 @@ class BackboneClips(nn.Module):
 
 def prepared(name: str, path: Path, *, mean_path: Path | None) -> tuple[Network, dict[str, str]]:
     """The network with these weights, and what their file says of them."""
-    full = build_backbone(name)
-    metadata = weights.load_into(full, path, unused=(head_prefix(full),))
+    full: Any = resnet50(name)
+    # The last block holds the classifier, which `Backbone` does not apply.
+    metadata = weights.load_into(full, path, unused=(f"blocks.{len(full.blocks) - 1}.",))
     about = {
         "resize": "short side 256, bilinear",
         "crop": "centre 256",

@@ -99,14 +99,11 @@ def _numbers_out(patterns: Iterable[str]) -> dict[str, list[str]]:
     return grouped
 
 
-def what_is_held(
-    names: Sequence[str], video_ids: Sequence[str], *, read: Callable[[str], bool], others: Sequence[str] = ()
-) -> str:
+def what_is_held(names: Sequence[str], video_ids: Sequence[str], *, read: Callable[[str], bool]) -> str:
     """What a source holds instead of the videos that are looked for, as sentences for a message.
 
     Args:
         read: whether a name is of a kind that is read.
-        others: names of further things there, which are not read.
     """
     if not names:
         return "It is empty."

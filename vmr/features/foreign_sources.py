@@ -36,6 +36,8 @@ class FeatureSource:
         notes: by video what was done to its arrays, where they were not taken as they are.
     """
 
+    _names: HeldNames  # by which its videos are found, in the first place where they may lie
+
     def __init__(self, path: Path) -> None:
         self.path = path
         self.notes: dict[str, str] = {}
@@ -57,8 +59,8 @@ class FeatureSource:
         raise NotImplementedError
 
     def missing(self, video_id: str) -> str:
-        """Why a video has none."""
-        raise NotImplementedError
+        """Why a video has none, with the nearest name."""
+        return f"not in {self.path}{self._names.nearest(video_id)}"
 
     def _shaped(self, array: object, video_id: str) -> Float[np.ndarray, "N D"]:
         shaped, note = two_dimensional(array)
@@ -150,6 +152,7 @@ class _Folder(FeatureSource):
         if not pattern and len(folders := [entry for entry in path.iterdir() if entry.is_dir()]) <= _FEW_GROUPS:
             places += sorted(folders)  # train/ID.npy beside test/ID.npy
         self._held = [(place, HeldNames(_files_by_key(place, own if pattern else None))) for place in places]
+        self._names = self._held[0][1]
 
     def _file(self, video_id: str) -> tuple[Path, str] | None:
         places = [(place, name) for place, held in self._held if (name := held.find(video_id)) is not None]
@@ -200,10 +203,6 @@ class _Folder(FeatureSource):
                 names.append(path.relative_to(self.path).as_posix())
         return what_is_held(sorted(names), video_ids, read=lambda name: name.lower().endswith(SUFFIXES))
 
-    def missing(self, video_id: str) -> str:
-        """Why a video has none, with the nearest name."""
-        return f"not in {self.path}{self._held[0][1].nearest(video_id)}"
-
 
 def _files_by_key(folder: Path, pattern: Pattern | None) -> dict[str, str]:
     """Names of the files of features in a folder, by what stands for the id in them."""
@@ -233,20 +232,16 @@ class _Dictionary(FeatureSource):
                 f"{path}: one array for all videos; expected one for each, by id. Save a dictionary of them."
             )
         self._arrays = held
-        self._held = HeldNames({key: name for name in held if (key := own.key(name)) is not None})
+        self._names = HeldNames({key: name for name in held if (key := own.key(name)) is not None})
 
     def __call__(self, video_id: str) -> Float[np.ndarray, "N D"] | None:
         """The array of a video."""
-        name = self._held.find(video_id)
+        name = self._names.find(video_id)
         return None if name is None else self._shaped(self._arrays[name], video_id)
 
     def told(self, video_ids: Sequence[str]) -> str:
         """What names the file has."""
         return what_is_held(list(self._arrays)[:_MOST_LISTED], video_ids, read=lambda _: True)
-
-    def missing(self, video_id: str) -> str:
-        """Why a video has none, with the nearest name."""
-        return f"not in {self.path}{self._held.nearest(video_id)}"
 
 
 class _Hdf5(FeatureSource):
@@ -291,7 +286,8 @@ class _Hdf5(FeatureSource):
 
     def missing(self, video_id: str) -> str:
         """Why a video has none, with the nearest name."""
-        return f"not in {self.path}{self._held[0][1].nearest(video_id)}"
+        self._names = self._held[0][1]
+        return super().missing(video_id)
 
 
 def _is_group(group: h5py.Group, name: str) -> bool:

@@ -20,7 +20,7 @@ from vmr.config.feature_sections import ImportSettings
 from vmr.errors import FeatureError
 from vmr.features.foreign_names import joined_source
 from vmr.features.foreign_sources import open_source
-from vmr.features.store import END, FEATURES, GROUPS, START, VideoFeatures
+from vmr.features.store import COVERAGE_COLUMNS, END, FEATURES, GROUPS, START, VideoFeatures
 from vmr.storage.checksums import UNREADABLE, seal_file
 from vmr.storage.files import atomic_path, sha256_file, writing
 from vmr.storage.hdf5 import new_hdf5
@@ -29,7 +29,6 @@ from vmr.video.manifest import known_durations
 
 log = logging.getLogger(__name__)
 
-COVERAGE_COLUMNS = ["video_id", "status", "reason", "steps"]
 _REASONS_SHOWN = 5
 # How the seconds of steps were found, by whether fps and window are known.
 _TIMES = {

@@ -19,7 +19,7 @@ from vmr.annotations.moments import read_moments
 from vmr.config.feature_sections import ReductionSettings
 from vmr.errors import FeatureError
 from vmr.features.pca import Pca, PcaFitter, read_pca
-from vmr.features.store import END, FEATURES, GROUPS, START, FeatureStore
+from vmr.features.store import COVERAGE_COLUMNS, END, FEATURES, GROUPS, START, FeatureStore
 from vmr.storage.checksums import seal_file
 from vmr.storage.files import atomic_path, sha256_file, writing
 from vmr.storage.hdf5 import new_hdf5
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-COVERAGE_COLUMNS = ["video_id", "status", "reason", "steps"]
 # The PCA is fitted on this many vectors at a time.
 _PCA_BATCH = 4096
 _UTF8_NAMES = h5py.h5p.create(h5py.h5p.LINK_CREATE)

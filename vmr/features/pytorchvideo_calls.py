@@ -7,7 +7,7 @@ from torch import nn
 
 
 def resnet50(name: str) -> nn.Module:
-    """A backbone of its model hub, ``"i3d_r50"`` or ``"slow_r50"``, with random weights."""
+    """A backbone of its model hub, ``"i3d_r50"`` or ``"slow_r50"``, with random weights and its keys."""
     from pytorchvideo.models.hub import i3d_r50, slow_r50
 
     model: nn.Module = {"i3d_r50": i3d_r50, "slow_r50": slow_r50}[name](pretrained=False)

@@ -17,6 +17,7 @@ from vmr.storage.hdf5 import reading
 
 FEATURES, START, END = "features", "start_sec", "end_sec"
 GROUPS = (FEATURES, START, END)
+COVERAGE_COLUMNS = ["video_id", "status", "reason", "steps"]  # of the table beside a file of all videos
 _SHARDS_HELD = 64
 _EXACT_STEP, _EXACT_COSINE = "exact_step", "cosine_to_exact_window"
 

@@ -39,7 +39,7 @@ def forecast(plan: Plan, jobs: Sequence[Job], *, cores: int | None, cards: int, 
     lines = [f"{len(jobs):,} job{'s' * (len(jobs) > 1)}"]
     hours = {rule: own.hours(cores=cores or 1, cards=cards) for rule, own in estimate.stages(jobs).items()}
     lines += _stages(jobs, hours, cores=cores, cards=cards)
-    lines += _basis(plan, jobs, estimate, corpora, unknown=[name for name in names if name not in corpora])
+    lines += _basis(jobs, estimate, corpora, unknown=[name for name in names if name not in corpora])
     lines += _disk(disk_gb(plan, corpora, jobs), folder)
     is_long = sum(hours.values()) > _LONG_HOURS
     for name in names:
@@ -69,9 +69,7 @@ def _stages(jobs: Sequence[Job], hours: Mapping[str, float], *, cores: int | Non
     ]
 
 
-def _basis(
-    plan: Plan, jobs: Sequence[Job], estimate: Estimate, corpora: dict[str, Corpus], *, unknown: Sequence[str]
-) -> list[str]:
+def _basis(jobs: Sequence[Job], estimate: Estimate, corpora: dict[str, Corpus], *, unknown: Sequence[str]) -> list[str]:
     """Where the hours come from, and what they leave out."""
     earlier = estimate.from_earlier({job.rule for job in jobs})
     said = f"earlier jobs of {', '.join(earlier)}, else " if earlier else ""

@@ -222,7 +222,6 @@ def build_app(page: Page, access: Access) -> ASGIApp:
         ],
         exception_handlers={
             RefusedError: _refused,
-            VmrError: _refused,
             HTTPException: _http_error,
             Exception: _unexpected,
         },
