@@ -8,6 +8,7 @@ from torch import Tensor
 from vmr.methods.build import build_network
 from vmr.methods.catalogue import METHODS
 from vmr.model.batch import Batch, PairTargets, Targets
+from vmr.model.network import MomentNetwork
 from vmr.model.prediction import Prediction
 
 # Query-blind methods are the networks of others; one of them stands for all.
@@ -75,6 +76,22 @@ def targets_of(batch: Batch, labels: Tensor, share: Tensor | None = None, *, met
     if share is None:
         share = (labels + torch.tensor([0, 1])) / batch.step_counts[:, None]
     return Targets(**pairs, labels=labels, share=share)
+
+
+def overfitted(method: str, **own: object) -> tuple[MomentNetwork, Batch, PairTargets]:
+    """A network that has seen four samples 150 times; two have the same video, so only the words tell them apart."""
+    torch.manual_seed(0)
+    sizes = {**SIZES, "hidden": 32, "query_hidden": 16, "dropout": 0.0, "lstm_dropout": 0.0}
+    network = build_network(method=method, **sizes, **own)
+    batch = single(make_batch([9, 9, 12, 6], [4, 6, 5, 3]))
+    batch.features[1] = batch.features[0]
+    targets = targets_of(batch, torch.tensor([[1, 3], [5, 8], [0, 11], [4, 4]]), method=method)
+    optimizer = torch.optim.Adam(network.parameters(), lr=5e-3)
+    for _ in range(150):
+        optimizer.zero_grad()
+        network.losses(network(batch), targets).total.backward()
+        optimizer.step()
+    return network.eval(), batch, targets
 
 
 def outputs(prediction: Prediction, row: int, steps: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""A small dataset with planted moments, in the files that training reads: moments, features, queries.
+"""A small dataset with planted moments, in the files that training reads: moments, features, queries; and its runs.
 
 Each video is a row of events of different kinds; the features of a step are its event's random direction plus
 noise; sentences name an event by words. Nothing here is a copy of anything.
@@ -11,13 +11,18 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pandas as pd
+import pytest
+import safetensors.torch
+import torch
 from sectioned import sectioned
 
+import vmr.training.loop as loop
 import vmr.training.predict
 import vmr.training.run
 from vmr.annotations.moments import write_moments
 from vmr.config.sections import EvaluationSettings, ModelSettings, TrainingSettings
 from vmr.data.dataset import DatasetFiles
+from vmr.evaluation.evaluate import evaluate_predictions
 from vmr.methods.catalogue import METHODS
 from vmr.queries.embed import embed_queries
 
@@ -127,3 +132,50 @@ def train_run(*, method: str = "ci_mha", seed: int = 0, **values) -> None:
         taken = {key: values.pop(key) for key in list(values) if key in section.model_fields}
         chosen[name] = section(**taken)
     vmr.training.run.train_run(method=method, seed=seed, **chosen, **values)
+
+
+def answers_of(folder: Path, **values) -> list[dict]:
+    """Answers of a run's checkpoint to the test split or others, as they are written beside it."""
+    output = folder / "p.jsonl"
+    predict_run(checkpoint=folder / "checkpoint.safetensors", output=output, **{"splits": ["test"]} | values)
+    return [json.loads(line) for line in output.read_text().splitlines()]
+
+
+def evaluate_run(run: Path, data: SyntheticData, **labels: str) -> tuple[dict, dict[str, np.ndarray]]:
+    """Scores of a run on the test split, and its candidates; what it answered and the scores are written beside it."""
+    inputs = {"predictions": run / "predictions_test.jsonl", "splits": ["test"]}
+    checkpoint, output = run / "checkpoint.safetensors", run / "metrics_test.json"
+    candidates = predict_run(checkpoint=checkpoint, **data.inputs(), splits=["test"], output=inputs["predictions"])
+    evaluate_predictions(
+        **inputs, split_name="test", moments=data.moments, manifests=[], candidates=candidates, labels=labels,
+        output=output, video_scores=run / "video_scores_test.csv", run=run / "run.json",
+    )  # fmt: skip
+    return json.loads(output.read_text()), candidates
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return safetensors.torch.load_file(folder / "checkpoint.safetensors")
+
+
+def record(folder: Path) -> dict:
+    return json.loads((folder / "run.json").read_text())
+
+
+def assert_same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> None:
+    assert [name for name in first if not torch.equal(first[name], second[name])] == []
+
+
+def killed_at(monkeypatch: pytest.MonkeyPatch, name: str, call: int, run) -> None:
+    """Run until a function of the loop is called for the so-manieth time."""
+    original, calls = getattr(loop, name), []
+
+    def killed(*args, **kwargs):
+        calls.append(1)
+        if len(calls) == call:
+            raise KeyboardInterrupt
+        return original(*args, **kwargs)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, name, killed)
+        with pytest.raises(KeyboardInterrupt):
+            run()

@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 
 import pandas as pd
 import pytest
@@ -26,12 +25,6 @@ from vmr.video.probe import probe_video
 from vmr.video.processes import child_environment
 
 collect_ignore = ["faulty_decord"]  # not to be imported here in place of the real one
-
-
-@pytest.fixture(scope="session")
-def bad_videos() -> ModuleType:
-    """The module tests/faults/corpus.py."""
-    return corpus
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from faults import corpus
 
 from vmr.features.store import FeatureStore
 from vmr.video.frames import FrameStore
@@ -38,10 +39,10 @@ def arguments(folder, stage, **options):
 
 
 @pytest.fixture(scope="module")
-def shard(tmp_path_factory, bad_videos, annotate, vmr, weights):
+def shard(tmp_path_factory, annotate, vmr, weights):
     folder = tmp_path_factory.mktemp("corpus")
     (folder / "videos").mkdir()
-    bad_videos.make_corpus(folder / "videos")
+    corpus.make_corpus(folder / "videos")
     annotate(folder / "videos")
     for stage, options in {
         "probe-videos": {},
@@ -78,10 +79,10 @@ def test_every_video_has_features_or_a_reason(shard, decoded):
 
 
 @pytest.mark.slow
-def test_what_is_sure_is_so(decoded, bad_videos):
-    found = decoded.loc[list(bad_videos.GOOD)]
-    assert found["decoded_frames"].to_dict() == bad_videos.GOOD
-    for name, reason in bad_videos.BAD.items():
+def test_what_is_sure_is_so(decoded):
+    found = decoded.loc[list(corpus.GOOD)]
+    assert found["decoded_frames"].to_dict() == corpus.GOOD
+    for name, reason in corpus.BAD.items():
         assert decoded["status"][name] == "bad" and reason in decoded["reason"][name], decoded["reason"][name]
 
 
@@ -93,20 +94,20 @@ def test_reasons_are_one_line_and_name_no_folder_of_ours(shard, decoded):
 
 
 @pytest.mark.slow
-def test_what_is_left_of_truncated_videos_is_right(shard, decoded, bad_videos):
+def test_what_is_left_of_truncated_videos_is_right(shard, decoded):
     left = [name for name in decoded.index if name.startswith("cut") and decoded["status"][name] == "ok"]
     assert left
     with FrameStore(shard / "frames.h5") as store:
         for name in left:
-            numbers = bad_videos.clips.numbers_of(np.concatenate(list(store.read(name))))
+            numbers = corpus.clips.numbers_of(np.concatenate(list(store.read(name))))
             # A frame that refers to a lost one is lost too (one, with these encoders); the one before it stays.
             assert numbers[:-2] == list(range(len(numbers) - 2)), name
             assert numbers == sorted(numbers) and numbers[-1] < len(numbers), name
 
 
-def test_too_many_bad_videos_are_one_clear_error(tmp_path, bad_videos, annotate, vmr):
+def test_too_many_bad_videos_are_one_clear_error(tmp_path, annotate, vmr):
     (tmp_path / "videos").mkdir()
-    bad_videos.clips.render(tmp_path / "videos" / "good.mp4", *bad_videos.FAST, frames=2)
+    corpus.clips.render(tmp_path / "videos" / "good.mp4", *corpus.FAST, frames=2)
     for name in ("empty one", "empty two"):
         (tmp_path / "videos" / f"{name}.mp4").touch()
     annotate(tmp_path / "videos")

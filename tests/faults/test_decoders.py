@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from faults import corpus
 from sectioned import sectioned
 
 from vmr.config.sections import VideoSettings
@@ -29,8 +30,8 @@ exec "{ffmpeg}" "$@"
 TIMEOUT_SEC = 3
 
 
-def make_shard(folder, bad_videos, names, *, frames=12):
-    clip = bad_videos.clips.render(folder / "clip.mp4", *bad_videos.FAST, frames=frames)
+def make_shard(folder, names, *, frames=12):
+    clip = corpus.clips.render(folder / "clip.mp4", *corpus.FAST, frames=frames)
     rows = []
     for name in names:
         path = folder / f"{name}.mp4"
@@ -84,9 +85,9 @@ def faulty_programs(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
 
 
-def test_faults_of_decord_are_noted_and_ffmpeg_steps_in(tmp_path, bad_videos, faulty_programs, mark):
+def test_faults_of_decord_are_noted_and_ffmpeg_steps_in(tmp_path, faulty_programs, mark):
     names = ["hangs", "aborts", "killed", "server", "greedy", "good one", "good two"]
-    make_shard(tmp_path, bad_videos, names)
+    make_shard(tmp_path, names)
     table = decode(tmp_path, decode_timeout_sec=TIMEOUT_SEC)
     assert (table["status"] == "ok").all()
     assert table["note"]["hangs"] == f"decoding took longer than {TIMEOUT_SEC} s"
@@ -98,12 +99,12 @@ def test_faults_of_decord_are_noted_and_ffmpeg_steps_in(tmp_path, bad_videos, fa
     assert decoders == dict.fromkeys(names[:5], "ffmpeg") | {"good one": "decord", "good two": "decord"}
     with FrameStore(tmp_path / "frames.h5") as store:
         for name in names:
-            assert bad_videos.clips.numbers_of(np.concatenate(list(store.read(name)))) == list(range(12)), name
+            assert corpus.clips.numbers_of(np.concatenate(list(store.read(name)))) == list(range(12)), name
     assert not marked_processes(mark)
 
 
-def test_videos_that_no_decoder_survives_are_rows_with_a_reason(tmp_path, bad_videos, faulty_programs, mark):
-    make_shard(tmp_path, bad_videos, ["both-hangs", "both-aborts", "good"])
+def test_videos_that_no_decoder_survives_are_rows_with_a_reason(tmp_path, faulty_programs, mark):
+    make_shard(tmp_path, ["both-hangs", "both-aborts", "good"])
     table = decode(tmp_path, decode_timeout_sec=TIMEOUT_SEC)
     assert table["status"].to_dict() == {"both-hangs": "bad", "both-aborts": "bad", "good": "ok"}
     assert table["reason"]["both-hangs"].count(f"decoding took longer than {TIMEOUT_SEC} s") == 2
@@ -113,8 +114,8 @@ def test_videos_that_no_decoder_survives_are_rows_with_a_reason(tmp_path, bad_vi
 
 
 @pytest.mark.parametrize("name", ["good", "both-aborts, endless"])
-def test_a_killed_run_leaves_no_decoder_behind(tmp_path, bad_videos, stages, faulty_programs, mark, name):
-    make_shard(tmp_path, bad_videos, [name], frames=250)
+def test_a_killed_run_leaves_no_decoder_behind(tmp_path, stages, faulty_programs, mark, name):
+    make_shard(tmp_path, [name], frames=250)
     killed = tmp_path / "killed"
     killed.mkdir()
 

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from faults import corpus
 
 from vmr.video.manifest import read_manifest
 
@@ -13,12 +14,12 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def test_a_file_without_permission_is_a_row_with_a_reason(tmp_path, bad_videos, annotate, stages):
+def test_a_file_without_permission_is_a_row_with_a_reason(tmp_path, annotate, stages):
     folder, result = tmp_path / "videos", tmp_path / "result"
     folder.mkdir()
     result.mkdir()
     for name in ("forbidden before", "forbidden after", "good"):
-        bad_videos.clips.render(folder / f"{name}.mp4", *bad_videos.FAST, frames=3)
+        corpus.clips.render(folder / f"{name}.mp4", *corpus.FAST, frames=3)
     (folder / "forbidden before.mp4").chmod(0)
     assert stages.run("probe", result, moments=annotate(folder), videos=folder, obey=True) == 0
     probed = read_manifest([result / "videos.csv"]).set_index("video_id")

@@ -1,27 +1,14 @@
 """CI-MHA in plain numpy, one query and one video at a time, equation by equation, loops and all.
 
-Written from the paper, without looking at how `vmr.model` computes; only the names of its weights are shared.
-`weights` is a dictionary of arrays, named as in the checkpoint.
+Written from the paper, without looking at how `vmr.model` computes; only the names of its weights are shared,
+and the parts that the papers share with it. `weights` is a dictionary of arrays, named as in the checkpoint.
 """
 
 import math
 
 import numpy as np
-
-Weights = dict[str, np.ndarray]
-
-
-def sigmoid(x: np.ndarray) -> np.ndarray:
-    return 1.0 / (1.0 + np.exp(-x))
-
-
-def softmax(x: np.ndarray) -> np.ndarray:
-    numbers = np.exp(x - x.max())
-    return numbers / numbers.sum()
-
-
-def linear(weights: Weights, name: str, x: np.ndarray) -> np.ndarray:
-    return weights[f"{name}.weight"] @ x + weights[f"{name}.bias"]
+from reference.neighbours_reference import Vectors, Weights, attention, bi_lstm, layer_norm, linear, sigmoid, softmax
+from reference.proposals_reference import iou
 
 
 def feed_forward(weights: Weights, name: str, x: np.ndarray) -> np.ndarray:
@@ -31,81 +18,27 @@ def feed_forward(weights: Weights, name: str, x: np.ndarray) -> np.ndarray:
 
 def normalized_feed_forward(weights: Weights, name: str, x: np.ndarray) -> np.ndarray:
     """The same with a layer normalisation (Ba et al. 2016) at its end, which is number 4."""
-    y = feed_forward(weights, name, x)
-    standard = (y - y.mean()) / math.sqrt(((y - y.mean()) ** 2).mean() + 1e-5)
-    return standard * weights[f"{name}.4.weight"] + weights[f"{name}.4.bias"]
+    return layer_norm(weights, f"{name}.4", feed_forward(weights, name, x))
 
 
-def lstm_one_way(weights: Weights, name: str, suffix: str, xs: list[np.ndarray]) -> list[np.ndarray]:
-    """Hochreiter and Schmidhuber's cell; gates in the order input, forget, cell, output; zeros to begin with."""
-    hidden = weights[f"{name}.weight_hh_l0{suffix}"].shape[1]
-    h, c = np.zeros(hidden), np.zeros(hidden)
-    states = []
-    for x in xs:
-        gates = (
-            weights[f"{name}.weight_ih_l0{suffix}"] @ x
-            + weights[f"{name}.bias_ih_l0{suffix}"]
-            + weights[f"{name}.weight_hh_l0{suffix}"] @ h
-            + weights[f"{name}.bias_hh_l0{suffix}"]
-        )
-        i, f, g, o = np.split(gates, 4)
-        c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
-        h = sigmoid(o) * np.tanh(c)
-        states.append(h)
-    return states
-
-
-def bi_lstm(weights: Weights, name: str, xs: list[np.ndarray]) -> list[np.ndarray]:
-    forward = lstm_one_way(weights, f"{name}.lstm", "", xs)
-    backward = lstm_one_way(weights, f"{name}.lstm", "_reverse", xs[::-1])[::-1]
-    return [np.concatenate(pair) for pair in zip(forward, backward, strict=True)]
-
-
-def attention(
-    weights: Weights, name: str, queries: list[np.ndarray], memory: list[np.ndarray], heads: int
-) -> tuple[list[np.ndarray], np.ndarray]:
-    """MHA, head by head and query by query; also the weights, mean over the heads."""
-    width = weights[f"{name}.query.weight"].shape[0]
-    size = width // heads
-    results, mean_weights = [], np.zeros((len(queries), len(memory)))
-    for row, query in enumerate(queries):
-        q = linear(weights, f"{name}.query", query)
-        parts = []
-        for head in range(heads):
-            own = slice(head * size, (head + 1) * size)
-            scores, values = [], []
-            for item in memory:
-                key_value = linear(weights, f"{name}.key_value", item)
-                key, value = key_value[:width], key_value[width:]
-                scores.append(q[own] @ key[own] / math.sqrt(size))
-                values.append(value[own])
-            probability = softmax(np.array(scores))
-            mean_weights[row] += probability / heads
-            parts.append(sum(p * value for p, value in zip(probability, values, strict=True)))
-        results.append(linear(weights, f"{name}.output", np.concatenate(parts)))
-    return results, mean_weights
-
-
-def fuse(
-    weights: Weights, q_hat: list[np.ndarray], v_hat: list[np.ndarray], *, heads: int, alignment: str, method: str
-) -> list[np.ndarray]:
+def fuse(weights: Weights, q_hat: Vectors, v_hat: Vectors, *, heads: int, alignment: str, method: str) -> Vectors:
     """Eqs. 7 to 9."""
     if alignment == "swap" and method == "mha":
-        return attention(weights, "fusion.steps_to_words", v_hat, q_hat, heads)[0]
+        return attention(weights, "fusion.steps_to_words", v_hat, heads, q_hat)[0]
     if alignment == "pad":
         # Sec. 2.4: both embeddings have N rows. The words come first, zeros after them.
         rows = (q_hat + [np.zeros_like(q_hat[0])] * len(v_hat))[: len(v_hat)]
-        v_q, _ = attention(weights, "fusion.words_to_steps", rows, v_hat, heads)  # Eq. 7
+        v_q, _ = attention(weights, "fusion.words_to_steps", rows, heads, v_hat)  # Eq. 7
     else:
-        by_word, seven = attention(weights, "fusion.words_to_steps", q_hat, v_hat, heads)  # Eq. 7
+        by_word, seven = attention(weights, "fusion.words_to_steps", q_hat, heads, v_hat)  # Eq. 7
         if alignment in ("swap", "attention"):
             back = np.array([[seven[w, t] / seven[:, t].sum() for w in range(len(q_hat))] for t in range(len(v_hat))])
         else:
-            _, back = attention(weights, "fusion.steps_to_words", v_hat, q_hat, heads)
+            _, back = attention(weights, "fusion.steps_to_words", v_hat, heads, q_hat)
         v_q = [sum(back[t, w] * by_word[w] for w in range(len(q_hat))) for t in range(len(v_hat))]
     if method == "mha":
         return v_q
-    q_v, _ = attention(weights, "fusion.steps_to_words", v_hat, q_hat, heads)  # Eq. 8
+    q_v, _ = attention(weights, "fusion.steps_to_words", v_hat, heads, q_hat)  # Eq. 8
     return [np.concatenate(pair) for pair in zip(v_q, q_v, strict=True)]  # Eq. 9
 
 
@@ -134,19 +67,19 @@ def predict(
         weights["query_encoder.unknown"] if is_unknown else word
         for word, is_unknown in zip(words, unknown, strict=True)
     ]
-    q_0 = bi_lstm(weights, "query_encoder.lstm", vectors)  # Eq. 2
-    attended, _ = attention(weights, "query_interaction.attention", q_0, q_0, heads)
+    q_0, _ = bi_lstm(weights, "query_encoder.lstm.lstm", vectors)  # Eq. 2
+    attended, _ = attention(weights, "query_interaction.attention", q_0, heads)
     q = [a + b for a, b in zip(attended, q_0, strict=True)]  # Eq. 3
     mean, scale = weights["video_encoder.mean"], weights["video_encoder.scale"]
     v_0 = [linear(weights, "video_encoder.projection", (x - mean) / scale) for x in features]  # Eq. 1
-    attended, _ = attention(weights, "video_interaction.attention", v_0, v_0, heads)
+    attended, _ = attention(weights, "video_interaction.attention", v_0, heads)
     v = [a + b for a, b in zip(attended, v_0, strict=True)]  # Eq. 4
     positions = weights["positions.embedding"]
     v_hat = [normalized_feed_forward(weights, "video_projection", x) + positions[t] for t, x in enumerate(v)]  # Eq. 5
     q_hat = [normalized_feed_forward(weights, "query_projection", x) for x in q]  # Eq. 6
     s = fuse(weights, q_hat, v_hat, heads=heads, alignment=alignment, method=method)
-    h_start = bi_lstm(weights, "boundaries.start_lstm", s)  # Eq. 10
-    h_end = bi_lstm(weights, "boundaries.end_lstm", h_start)  # Eq. 11
+    h_start, _ = bi_lstm(weights, "boundaries.start_lstm.lstm", s)  # Eq. 10
+    h_end, _ = bi_lstm(weights, "boundaries.end_lstm.lstm", h_start)  # Eq. 11
     c_start, c_end = (
         np.array(
             [
@@ -170,12 +103,6 @@ def losses(prediction: dict[str, np.ndarray], first: int, last: int) -> tuple[fl
         return boundary, 0.0
     each = [-math.log(p) if first <= t <= last else -math.log(1.0 - p) for t, p in enumerate(prediction["inside"])]
     return boundary, sum(each) / len(each)
-
-
-def iou(a: tuple[float, float], b: tuple[float, float]) -> float:
-    """Temporal IoU of two spans of positive length."""
-    overlap = max(0.0, min(a[1], b[1]) - max(a[0], b[0]))
-    return overlap / ((a[1] - a[0]) + (b[1] - b[0]) - overlap)
 
 
 def ranked_spans(

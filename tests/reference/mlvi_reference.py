@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 from reference.candidates_reference import mean_between
-from reference.neighbours_reference import Vectors, Weights, bi_lstm, linear, lstm, relu, sigmoid, standardised
+from reference.neighbours_reference import Vectors, Weights, bi_lstm, cell, linear, lstm, relu, sigmoid, standardised
 from reference.proposals_reference import iou
 
 SCALES = (1, 2, 3, 4, 6, 8, 12, 16)  # of at most 20 steps
@@ -58,9 +58,7 @@ def read(weights: Weights, words: Vectors, clip: np.ndarray) -> tuple[float, Vec
     states = []
     for first in lstm(weights, "retrieval.lstm", "l0", words):
         gates = linear(weights, "retrieval.of_word", first) + linear(weights, "retrieval.of_clip", clip)
-        i, f, g, o = np.split(gates + linear(weights, "retrieval.of_state", state), 4)
-        memory = sigmoid(f) * memory + sigmoid(i) * np.tanh(g)
-        state = sigmoid(o) * np.tanh(memory)
+        state, memory = cell(gates + linear(weights, "retrieval.of_state", state), memory)
         states.append(state)
     inner = sigmoid(linear(weights, "retrieval.inner", state))
     return float(linear(weights, "retrieval.output", inner)[0]), states

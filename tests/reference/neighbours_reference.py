@@ -39,17 +39,21 @@ def standardised(weights: Weights, features: np.ndarray) -> Vectors:
     return [(x - weights["video_encoder.mean"]) / weights["video_encoder.scale"] for x in features]
 
 
+def cell(gates: np.ndarray, c: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """State and memory after gates in the order input, forget, cell, output (Hochreiter and Schmidhuber 1997)."""
+    i, f, g, o = np.split(gates, 4)
+    c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+    return sigmoid(o) * np.tanh(c), c
+
+
 def lstm(weights: Weights, name: str, suffix: str, xs: Vectors) -> Vectors:
-    """Gates in the order input, forget, cell, output; zeros to begin with."""
+    """States of one direction; zeros to begin with."""
     hidden = weights[f"{name}.weight_hh_{suffix}"].shape[1]
     h, c = np.zeros(hidden), np.zeros(hidden)
     states = []
     for x in xs:
         gates = weights[f"{name}.weight_ih_{suffix}"] @ x + weights[f"{name}.bias_ih_{suffix}"]
-        gates = gates + weights[f"{name}.weight_hh_{suffix}"] @ h + weights[f"{name}.bias_hh_{suffix}"]
-        i, f, g, o = np.split(gates, 4)
-        c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
-        h = sigmoid(o) * np.tanh(c)
+        h, c = cell(gates + weights[f"{name}.weight_hh_{suffix}"] @ h + weights[f"{name}.bias_hh_{suffix}"], c)
         states.append(h)
     return states
 
@@ -64,20 +68,24 @@ def bi_lstm(weights: Weights, name: str, xs: Vectors, *, layers: int = 1) -> tup
     return xs, last
 
 
-def attention(weights: Weights, name: str, items: Vectors, heads: int) -> Vectors:
-    """Self-attention with several heads, head by head and item by item."""
+def attention(
+    weights: Weights, name: str, items: Vectors, heads: int, memory: Vectors | None = None
+) -> tuple[Vectors, np.ndarray]:
+    """Attention with several heads to a memory or each other, head by head and item by item; also its mean weights."""
     width = weights[f"{name}.query.weight"].shape[0]
     size = width // heads
-    results = []
-    for item in items:
+    memory = items if memory is None else memory
+    results, mean_weights = [], np.zeros((len(items), len(memory)))
+    for row, item in enumerate(items):
         query, parts = linear(weights, f"{name}.query", item), []
         for head in range(heads):
             own = slice(head * size, (head + 1) * size)
-            both = [linear(weights, f"{name}.key_value", other) for other in items]
+            both = [linear(weights, f"{name}.key_value", other) for other in memory]
             share = softmax([query[own] @ kv[:width][own] / math.sqrt(size) for kv in both])
+            mean_weights[row] += share / heads
             parts.append(sum(p * kv[width:][own] for p, kv in zip(share, both, strict=True)))
         results.append(linear(weights, f"{name}.output", np.concatenate(parts)))
-    return results
+    return results, mean_weights
 
 
 def boundaries(start: list[float], end: list[float]) -> dict[str, np.ndarray]:
@@ -120,7 +128,7 @@ def vslnet_encoder(weights: Weights, items: Vectors, *, heads: int, layers: int)
                     total = total + kernel[:, k] * normed[t + k - reach]
             convolved.append(relu(linear(weights, f"encoder.convolutions.{layer}.pointwise", total)))
         xs = [x + y for x, y in zip(xs, convolved, strict=True)]
-    attended = attention(
+    attended, _ = attention(
         weights, "encoder.attention", [layer_norm(weights, "encoder.attention_norm", x) for x in xs], heads
     )
     xs = [x + y for x, y in zip(xs, attended, strict=True)]
@@ -221,7 +229,7 @@ def lgi(
         outside = [layer_norm(weights, outer, x) for x in convolution(weights, "local_context.second", inside)]
         context = [c + importance[n] * relu(x + y) for c, x, y in zip(context, met, outside, strict=True)]
     for block in range(blocks):
-        attended = attention(weights, f"global_context.{block}.attention", context, heads)
+        attended, _ = attention(weights, f"global_context.{block}.attention", context, heads)
         context = [x + y for x, y in zip(context, attended, strict=True)]
     weight = softmax([perceptron(weights, "step_weight", x) for x in context])
     summary = sum(p * x for p, x in zip(weight, context, strict=True))

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 from reference.candidates_reference import mean_between
-from reference.neighbours_reference import Vectors, Weights, bi_lstm, linear, relu, sigmoid, softmax, standardised
+from reference.neighbours_reference import Vectors, Weights, bi_lstm, cell, linear, relu, sigmoid, softmax, standardised
 from reference.proposals_reference import iou
 
 Window = tuple[float, float]
@@ -33,9 +33,7 @@ def rollout(
     for _ in range(10):
         x = relu(linear(weights, "seen", np.concatenate([mean_between(steps, *now) * gate, now])))
         gates = weights["memory.weight_ih"] @ x + weights["memory.bias_ih"]
-        i, f, g, o = np.split(gates + weights["memory.weight_hh"] @ h + weights["memory.bias_hh"], 4)
-        c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
-        h = sigmoid(o) * np.tanh(c)
+        h, c = cell(gates + weights["memory.weight_hh"] @ h + weights["memory.bias_hh"], c)
         policy = softmax(list(linear(weights, "policy", h)))
         best = int(np.argmax(policy))
         found["chances"].append(policy[best])

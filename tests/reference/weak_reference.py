@@ -1,7 +1,19 @@
 """What methods that learn from pairs compute, one pair at a time in plain Python and numpy."""
 
 import numpy as np
-from reference.neighbours_reference import Vectors, Weights, bi_lstm, linear, relu, sigmoid, softmax, standardised
+from reference.neighbours_reference import (
+    Vectors,
+    Weights,
+    attention,
+    bi_lstm,
+    layer_norm,
+    linear,
+    position,
+    relu,
+    sigmoid,
+    softmax,
+    standardised,
+)
 from reference.proposals_reference import iou
 
 
@@ -65,23 +77,14 @@ def causal_layer(weights: Weights, name: str, xs: Vectors, memory: Vectors | Non
     """A layer of SCN: each item looks at itself and those before, then at the memory, then through a perceptron."""
 
     def attend(own: str, x: np.ndarray, others: Vectors) -> np.ndarray:
-        query = linear(weights, f"{own}.query", x)
-        key_values = [linear(weights, f"{own}.key_value", other) for other in others]
-        size = len(query) // heads
-        parts = []
-        for head in range(heads):
-            of = slice(head * size, (head + 1) * size)
-            shares = softmax([float(query[of] @ kv[: len(query)][of]) / size**0.5 for kv in key_values])
-            parts.append(sum(share * kv[len(query) :][of] for share, kv in zip(shares, key_values, strict=True)))
-        return linear(weights, f"{own}.output", np.concatenate(parts))
+        return attention(weights, f"{name}.{own}", [x], heads, others)[0][0]
 
     def normalised(number: int, x: np.ndarray) -> np.ndarray:
-        scaled = (x - x.mean()) / np.sqrt(x.var() + 1e-5)
-        return scaled * weights[f"{name}.norms.{number}.weight"] + weights[f"{name}.norms.{number}.bias"]
+        return layer_norm(weights, f"{name}.norms.{number}", x)
 
-    rows = [normalised(0, x + attend(f"{name}.own", x, xs[: place + 1])) for place, x in enumerate(xs)]
+    rows = [normalised(0, x + attend("own", x, xs[: place + 1])) for place, x in enumerate(xs)]
     if memory is not None:
-        rows = [normalised(1, x + attend(f"{name}.other", x, memory)) for x in rows]
+        rows = [normalised(1, x + attend("other", x, memory)) for x in rows]
     inner = [linear(weights, f"{name}.inner.2", relu(linear(weights, f"{name}.inner.0", x))) for x in rows]
     return [normalised(2, x + y) for x, y in zip(rows, inner, strict=True)]
 
@@ -90,10 +93,8 @@ def logan_rows(weights: Weights, features: np.ndarray, words: Vectors) -> tuple[
     """LoGAN's frames with their positions, and its words."""
     frames = [relu(linear(weights, "video_encoder.projection", x)) for x in standardised(weights, features)]
     size = len(frames[0])
-    half = (size + 1) // 2
     for place, frame in enumerate(frames):
-        angles = [place * 10_000.0 ** (-i / max(half - 1, 1)) for i in range(half)]
-        frame += np.concatenate([np.sin(angles), np.cos(angles)])[:size]
+        frame += position(place, size)
     states, _ = bi_lstm(weights, "query_encoder.lstm.lstm", words)
     return frames, [linear(weights, "of_words", state) for state in states]
 

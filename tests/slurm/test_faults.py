@@ -33,18 +33,11 @@ def test_a_node_goes_down(cluster, decoded, undisturbed):
     assert run.finished_before() >= finished
 
 
-def test_a_job_is_cancelled(cluster, decoded, undisturbed):
+@pytest.mark.parametrize("command", [["scancel"], ["scontrol", "requeue"]])
+def test_a_job_is_cancelled_or_requeued(cluster, decoded, undisturbed, command):
     run = Run(cluster, decoded)
     job, finished = run.extracting()
-    cluster.call("scancel", job["id"])
-    check(run, undisturbed)
-    assert run.finished_before() >= finished
-
-
-def test_a_job_is_requeued(cluster, decoded, undisturbed):
-    run = Run(cluster, decoded)
-    job, finished = run.extracting()
-    cluster.call("scontrol", "requeue", job["id"])
+    cluster.call(*command, job["id"])
     check(run, undisturbed)
     assert run.finished_before() >= finished
 

@@ -154,36 +154,26 @@ def test_a_file_that_changed_meanwhile_starts_anew(server, target):
     assert target.read_bytes() == CONTENT[::-1]
 
 
-def test_halves_of_two_versions_without_validators_are_found_out(server, target):
-    """No tag to compare: the hash says that the halves do not fit, and the file is loaded as a whole."""
-    server.etag = ""
+@pytest.mark.parametrize(
+    ("etag", "part", "sha256", "asked"),
+    [
+        # No tag to compare: the hash says that the halves do not fit, and the file is loaded as a whole.
+        ("", b"x" * 1_000_000, SHA256, ["bytes=1000000-", None]),
+        # Without a hash, too, nothing is resumed.
+        ("", b"x" * 1_000_000, None, [None]),
+        # A complete part only needs the check; a longer one is thrown away.
+        ('"v1"', CONTENT, SHA256, ["bytes=3000000-"]),
+        ('"v1"', CONTENT + b"more", SHA256, ["bytes=3000004-", None]),
+    ],
+    ids=["another version", "nothing to tell it by", "complete", "too long"],
+)
+def test_a_part_that_somebody_left_is_judged(server, target, etag, part, sha256, asked):
+    server.etag = etag
     target.parent.mkdir()
-    target.with_name("weights.pt.part").write_bytes(b"x" * 1_000_000)
-    assert fetch(server, target, sha256=SHA256) == SHA256
-    assert ranges(server) == ["bytes=1000000-", None]
-
-
-def test_without_validator_and_hash_nothing_is_resumed(server, target):
-    server.etag = ""
-    target.parent.mkdir()
-    target.with_name("weights.pt.part").write_bytes(b"x" * 1_000_000)
-    fetch(server, target)
+    target.with_name("weights.pt.part").write_bytes(part)
+    assert fetch(server, target, sha256=sha256) == SHA256
     assert target.read_bytes() == CONTENT
-    assert ranges(server) == [None]
-
-
-def test_a_complete_part_only_needs_the_check(server, target):
-    target.parent.mkdir()
-    target.with_name("weights.pt.part").write_bytes(CONTENT)
-    assert fetch(server, target, sha256=SHA256) == SHA256
-    assert ranges(server) == [f"bytes={len(CONTENT)}-"]
-
-
-def test_a_part_longer_than_the_file_is_thrown_away(server, target):
-    target.parent.mkdir()
-    target.with_name("weights.pt.part").write_bytes(CONTENT + b"more")
-    assert fetch(server, target, sha256=SHA256) == SHA256
-    assert target.read_bytes() == CONTENT
+    assert ranges(server) == asked
 
 
 def test_a_wrong_hash_is_refused_and_removed(server, target):
@@ -227,23 +217,17 @@ def test_a_broken_record_is_named(server, target):
         fetch(server, target)
 
 
-def test_a_missing_file_is_not_asked_for_twice(server, target):
-    server.statuses = [404, 404]
-    with pytest.raises(AssetError, match="HTTP status 404"):
-        fetch(server, target)
-    assert len(server.requests) == 1
+@pytest.mark.parametrize(("status", "asked"), [(404, 1), (503, 3)])
+def test_attempts_are_limited_and_a_missing_file_is_not_asked_for_twice(server, target, status, asked):
+    server.statuses = [status] * 10
+    with pytest.raises(AssetError, match=f"HTTP status {status}"):
+        fetch(server, target, attempts=3)
+    assert len(server.requests) == asked
 
 
 def test_a_busy_server_is_asked_again(server, target):
     server.statuses = [503, 429]
     assert fetch(server, target, sha256=SHA256) == SHA256
-    assert len(server.requests) == 3
-
-
-def test_attempts_are_limited(server, target):
-    server.statuses = [503] * 10
-    with pytest.raises(AssetError, match="HTTP status 503"):
-        fetch(server, target, attempts=3)
     assert len(server.requests) == 3
 
 

@@ -7,11 +7,12 @@ from torch import nn
 
 from vmr.config.feature_sections import ExtractorSettings
 from vmr.errors import FeatureError
-from vmr.features.backbones import Backbone, BackboneClips, build_backbone
+from vmr.features.backbones import Backbone, BackboneClips
 from vmr.features.clips import plan_windows
 from vmr.features.extractors import build_extractor
 from vmr.features.i3d import I3dClips, InceptionI3d, fold_batch_norm
 from vmr.features.networks import Network
+from vmr.features.pytorchvideo_calls import resnet50
 from vmr.machine.precision import choose_dtype, has_native_bfloat16
 
 
@@ -239,7 +240,7 @@ def test_each_network_sees_the_centre_of_its_own_size(tmp_path, monkeypatch, nam
 @pytest.mark.parametrize("name", ["i3d_r50", "slow_r50"])
 def test_pytorchvideos_backbones_give_2048_numbers(tmp_path, name):
     torch.manual_seed(0)
-    model = build_backbone(name)
+    model = resnet50(name)
     # The checkpoints of pytorchvideo's model zoo wrap the state dict so; this one was fine-tuned on 157 classes.
     head = f"blocks.{len(model.blocks) - 1}.proj"
     tuned = {f"{head}.weight": torch.zeros(157, 2048), f"{head}.bias": torch.zeros(157)}

@@ -11,9 +11,10 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from synthetic import predict_run, train_run, write_features
+from synthetic import answers_of, train_run, write_features
 
 import vmr.locate.videos as locator_module
+from vmr.annotations.moments import read_moments
 from vmr.errors import CheckpointError, ConfigError, FeatureError, QueryError, VideoError
 from vmr.features.store import VideoFeatures
 from vmr.locate.cache import FeatureCache
@@ -29,23 +30,14 @@ from vmr.model.prediction import BoundaryPrediction
 
 def test_the_answer_is_the_one_that_evaluation_scores(made) -> None:
     data, folder = made
-    predictions = folder / "predictions.jsonl"
-    run = folder / "run" / "checkpoint.safetensors"
-    predict_run(checkpoint=run, **data.inputs(), splits=["test"], output=predictions, device="cpu")
-    sentences = {}
-    for line in data.moments.read_text().splitlines()[1:]:
-        fields = line.split(",", 6)
-        sentences[fields[0]] = fields[6]
+    sentences = read_moments(data.moments).set_index("query_id")["sentence"]
     locator = Locator.load(folder / "model.safetensors", features=data.features, device="cpu")
-    checked = 0
-    for line in predictions.read_text().splitlines():
-        expected = json.loads(line)
-        query = sentences[expected["query_id"]].strip('"')
-        answer = locator.locate(f"{expected['video_id']}.mp4", query, top=5)
+    answers = answers_of(folder / "run", **data.inputs())
+    for expected in answers:
+        answer = locator.locate(f"{expected['video_id']}.mp4", sentences[expected["query_id"]], top=5)
         found = [[each.start_sec, each.end_sec, each.score] for each in answer.moments]
         np.testing.assert_allclose(found, expected["spans"], rtol=1e-3, atol=1e-6)
-        checked += 1
-    assert checked == 12  # two videos of three events with two sentences each
+    assert len(answers) == 12  # two videos of three events with two sentences each
 
 
 def test_features_of_other_settings_are_refused_with_the_reason(made, tmp_path: Path) -> None:

@@ -5,17 +5,15 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import safetensors.torch
 import torch
 from networks import SIZES, make_batch, targets_of
-from synthetic import SyntheticData, predict_run, train_run, write_synthetic
+from synthetic import SyntheticData, assert_same, evaluate_run, killed_at, record, train_run, weights, write_synthetic
 from toy_methods import TOYS
 from typer.testing import CliRunner
 
 from vmr.annotations.moments import read_moments, write_moments
 from vmr.cli import app
 from vmr.config.sections import ReportSettings
-from vmr.evaluation.evaluate import evaluate_predictions
 from vmr.locate.export import export_run
 from vmr.locate.locator import Locator
 from vmr.methods.build import build_network
@@ -42,14 +40,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> SyntheticData:
     return write_synthetic(tmp_path_factory.mktemp("toys"), train_videos=8, test_videos=3)
 
 
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return safetensors.torch.load_file(folder / "checkpoint.safetensors")
-
-
-def assert_same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> None:
-    assert [name for name in first if not torch.equal(first[name], second[name])] == []
-
-
 def test_it_trains_and_appears_everywhere(data: SyntheticData, tmp_path: Path) -> None:
     files = {
         "moments": data.moments,
@@ -68,13 +58,7 @@ def test_it_trains_and_appears_everywhere(data: SyntheticData, tmp_path: Path) -
     train_run(**data.inputs(), output_dir=tmp_path / "ci_mha", **SMALL)
     runs = [tmp_path / "ci_mha", tmp_path / "toy"]
     for run in runs:
-        predictions, checkpoint = run / "predictions_test.jsonl", run / "checkpoint.safetensors"
-        predict_run(checkpoint=checkpoint, **data.inputs(), splits=["test"], output=predictions, device="cpu")
-        evaluate_predictions(
-            predictions=predictions, moments=data.moments, manifests=[], splits=["test"], split_name="test",
-            output=run / "metrics_test.json", video_scores=run / "v.csv", run=run / "run.json",
-            labels={"dataset": "d", "features": "f"},
-        )  # fmt: skip
+        evaluate_run(run, data, dataset="d", features="f")
     metrics = [run / "metrics_test.json" for run in runs]
     table = {"metrics": metrics, "baselines": [], "published": None, "dataset": "d"}
     make_table(**table, output_csv=tmp_path / "t.csv", output_md=tmp_path / "t.md")
@@ -144,7 +128,7 @@ def test_stages_train_what_they_say_from_the_best_weights_before(
     assert_same({name: began[0][1][name] for name in final if name.startswith("refine")}, second)
     assert_same({name: second[name] for name in final if not name.startswith("refine")}, final)
     assert not torch.equal(second["refine.weight"], final["refine.weight"])
-    run = json.loads((tmp_path / "run.json").read_text())
+    run = record(tmp_path)
     assert run["chosen_epoch"] > 3 and [stage["name"] for stage in run["settings"]["stages"]] == ["match", "refine"]
 
 
@@ -154,18 +138,12 @@ def test_a_killed_run_ends_in_the_same_weights(
     data: SyntheticData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, call: int
 ) -> None:
     train_run(**data.inputs(), output_dir=tmp_path / "whole", method=method, **SMALL)
-    original, calls = loop._train_epoch, []
 
-    def killed(*args, **kwargs):
-        calls.append(1)
-        if len(calls) == call:  # 3: just after the first stage
-            raise KeyboardInterrupt
-        return original(*args, **kwargs)
-
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(loop, "_train_epoch", killed)
+    def again() -> None:
         train_run(**data.inputs(), output_dir=tmp_path / "killed", method=method, **SMALL)
-    train_run(**data.inputs(), output_dir=tmp_path / "killed", method=method, **SMALL)
+
+    killed_at(monkeypatch, "_train_epoch", call, again)  # 3: just after the first stage
+    again()
     assert_same(weights(tmp_path / "whole"), weights(tmp_path / "killed"))
 
 
@@ -181,10 +159,7 @@ def test_pairs_never_see_spans_and_their_own_loss_chooses(data: SyntheticData, t
     others = data.inputs(moments=tmp_path / "moments.csv")
     train_run(**others, output_dir=tmp_path / "other", method="weak_toy", **SMALL)
     assert_same(weights(tmp_path / "own"), weights(tmp_path / "other"))
-    history, run = (
-        pd.read_csv(tmp_path / "own" / "history.csv"),
-        json.loads((tmp_path / "own" / "run.json").read_text()),
-    )
+    history, run = pd.read_csv(tmp_path / "own" / "history.csv"), record(tmp_path / "own")
     assert run["chosen_epoch"] == int(history["validation_loss"].idxmin()) + 1
     assert run["reason"].startswith("lowest validation_loss")
     assert run["by_spans"] == {"epoch": int(history["mIoU"].idxmax()) + 1, "mIoU": pytest.approx(history["mIoU"].max())}

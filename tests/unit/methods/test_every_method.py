@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from networks import ONE_OF_EACH, SIZES, make_batch, make_network, outputs, single, take, targets_of
+from networks import ONE_OF_EACH, SIZES, make_batch, make_network, outputs, overfitted, single, take, targets_of
 from torch import Tensor
 from toy_methods import TOYS
 
@@ -120,23 +120,12 @@ def test_gradients(method: str) -> None:
     ("method", "own"), [(name, own) for name, own in NETWORKS if name not in TOYS and not METHODS[name].exchanged]
 )
 def test_overfits_four_samples(method: str, own: dict) -> None:
-    torch.manual_seed(0)
-    sizes = {**SIZES, "hidden": 32, "query_hidden": 16, "dropout": 0.0, "lstm_dropout": 0.0}
-    network = build_network(method=method, **sizes, **own)
-    batch = single(make_batch([9, 9, 12, 6], [4, 6, 5, 3]))
-    batch.features[1] = batch.features[0]  # The same video: only the words tell the moments apart.
-    labels = torch.tensor([[1, 3], [5, 8], [0, 11], [4, 4]])
-    targets = targets_of(batch, labels, method=method)
-    optimizer = torch.optim.Adam(network.parameters(), lr=5e-3)
-    for _ in range(150):
-        optimizer.zero_grad()
-        network.losses(network(batch), targets).total.backward()
-        optimizer.step()
+    network, batch, targets = overfitted(method, **own)
     edges = torch.arange(13.0).expand(4, -1)
-    best = network.eval()(batch).ranked(edges[:, :-1] * batch.step_mask, edges[:, 1:] * batch.step_mask).span_sec[:, 0]
+    best = network(batch).ranked(edges[:, :-1] * batch.step_mask, edges[:, 1:] * batch.step_mask).span_sec[:, 0]
     if METHODS[method].supervision == "spans" and network.exact_gradient:
         clips = getattr(METHODS[method].settings(), "clips", 20)  # a grid's ends are at most half a clip away
-        torch.testing.assert_close(best, (labels + torch.tensor([0, 1])).float(), rtol=0, atol=6 / clips)
+        torch.testing.assert_close(best, (targets.labels + torch.tensor([0, 1])).float(), rtol=0, atol=6 / clips)
 
 
 @every_network

@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from networks import SIZES, make_batch, make_network, single, targets_of
+from networks import make_batch, make_network, overfitted, targets_of
 from reference import tripnet_reference as reference
 from reference.proposals_reference import iou
 
-from vmr.methods.build import build_network
 from vmr.methods.tripnet import RESIZES, SHIFTS, moved, returns, rewards
 
 STEPS, WORDS = [7, 1, 20], [4, 1, 6]
@@ -113,18 +112,8 @@ def test_what_brought_more_than_expected_becomes_more_likely() -> None:
 
 @pytest.mark.parametrize("resizes", [False, True])
 def test_it_learns_the_best_windows_of_four_samples(resizes: bool) -> None:
-    torch.manual_seed(0)
-    sizes = {**SIZES, "hidden": 32, "query_hidden": 16, "dropout": 0.0, "lstm_dropout": 0.0}
-    network = build_network(method="tripnet", **sizes, resizes=resizes)
-    batch = single(make_batch([9, 9, 12, 6], [4, 6, 5, 3]))
-    batch.features[1] = batch.features[0]  # The same video: only the words tell the moments apart.
-    targets = targets_of(batch, torch.tensor([[1, 3], [5, 8], [0, 11], [4, 4]]), method="tripnet")
-    optimizer = torch.optim.Adam(network.parameters(), lr=5e-3)
-    for _ in range(150):
-        optimizer.zero_grad()
-        network.losses(network(batch), targets).total.backward()
-        optimizer.step()
-    found = network.eval()(batch).windows[:, 0, -1].tolist()
+    network, batch, targets = overfitted("tripnet", resizes=resizes)
+    found = network(batch).windows[:, 0, -1].tolist()
     overlaps = [iou(tuple(own), tuple(share)) for own, share in zip(found, targets.share.tolist(), strict=True)]
     # A window of 0.27 cannot do better; where lengths change, moments of all lengths are found.
     assert overlaps == pytest.approx([0.81, 0.6075, 0.27, 0.617], abs=0.01) if not resizes else min(overlaps) > 0.6

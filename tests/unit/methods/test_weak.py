@@ -1,16 +1,14 @@
 """Methods that learn from pairs: against slow twins, by hand, and blind to every training span."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-import safetensors.torch
 import torch
 from networks import ONE_OF_EACH, make_batch, make_network, targets_of
 from reference import weak_reference as reference
-from synthetic import train_run, write_synthetic
+from synthetic import assert_same, record, train_run, weights, write_synthetic
 
 from vmr.annotations.moments import read_moments, write_moments
 from vmr.model.losses import ranking_loss
@@ -39,12 +37,8 @@ def test_permuted_spans_leave_every_bit_of_the_weights(tmp_path: Path, method: s
     table.loc[train, ["start_sec", "end_sec"]] = np.minimum(spans, longest[:, None] - [[1.0, 0.0]])
     write_moments(table, tmp_path / "moments.csv")
     train_run(**data.inputs(moments=tmp_path / "moments.csv"), output_dir=tmp_path / "other", method=method, **SMALL)
-    own, other = (safetensors.torch.load_file(tmp_path / run / "checkpoint.safetensors") for run in ("own", "other"))
-    assert [name for name in own if not torch.equal(own[name], other[name])] == []
-    run, history = (
-        json.loads((tmp_path / "own" / "run.json").read_text()),
-        pd.read_csv(tmp_path / "own" / "history.csv"),
-    )
+    assert_same(weights(tmp_path / "own"), weights(tmp_path / "other"))
+    run, history = record(tmp_path / "own"), pd.read_csv(tmp_path / "own" / "history.csv")
     assert run["chosen_epoch"] == int(history["validation_loss"].idxmin()) + 1
     assert run["by_spans"]["mIoU"] == pytest.approx(history["mIoU"].max())
 

@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from synthetic import SyntheticData, predict_run, train_run, write_synthetic
+from synthetic import SyntheticData, evaluate_run, train_run, write_synthetic
 
 from vmr.annotations.moments import read_moments, write_moments
 from vmr.evaluation.baselines import compute_baselines
-from vmr.evaluation.evaluate import evaluate_predictions
 from vmr.tables.make import make_table
 
 HOSTILE = "<script>alert('x')</script> \"quoted\" & <b>bold</b> appears"
@@ -64,7 +63,7 @@ def made(tmp_path_factory) -> Made:
         for seed in (0, 1) if method == "ci_mha" else (0,):
             run = folder / "runs" / method / f"seed_{seed}"
             train_run(**data.inputs(), output_dir=run, method=method, seed=seed, **SIZES)
-            _evaluate(run, data)
+            evaluate_run(run, data, dataset="toy", features="synthetic")
             runs[method, seed] = run
             metrics.append(run / "metrics_test.json")
     baselines = folder / "baselines.json"
@@ -91,21 +90,3 @@ def made(tmp_path_factory) -> Made:
     rows += [(f"lost{i:02d}", "missing", "no file of this name", 0) for i in range(20)]
     pd.DataFrame(rows, columns=["video_id", "status", "reason", "steps"]).to_csv(coverage, index=False)
     return Made(folder, data, runs, metrics, baselines, folder / "table.md", coverage)
-
-
-def _evaluate(run: Path, data: SyntheticData) -> None:
-    predictions = run / "predictions_test.jsonl"
-    predict_run(
-        checkpoint=run / "checkpoint.safetensors", **data.inputs(), splits=["test"], output=predictions, device="cpu"
-    )
-    evaluate_predictions(
-        predictions=predictions,
-        moments=data.moments,
-        manifests=[],
-        splits=["test"],
-        split_name="test",
-        output=run / "metrics_test.json",
-        video_scores=run / "video_scores_test.csv",
-        run=run / "run.json",
-        labels={"dataset": "toy", "features": "synthetic"},
-    )

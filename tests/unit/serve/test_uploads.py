@@ -157,20 +157,17 @@ def test_the_oldest_make_way_but_not_those_at_work(tmp_path, probers, other_clip
     limits = Limits(max_uploads_mb=(sum(sizes) - 1) / 1e6, max_upload_mb=(sum(sizes) - 1) / 1e6)
     uploads = Uploads(tmp_path / "up", limits, probers, busy=lambda id: id in busy)
 
-    async def receive(number):
-        async def chunks():
-            yield other_clips[number]
+    def send(number):
+        return receive(uploads, whole(other_clips[number]), size=sizes[number], name=f"{number}.mp4")
 
-        return await uploads.receive(f"{number}.mp4", sizes[number], chunks())
-
-    first = asyncio.run(receive(0))
-    asyncio.run(receive(1))
+    first = send(0)
+    send(1)
     busy.add(first.id)
-    asyncio.run(receive(2))
+    send(2)
     assert [video.name for video in uploads.all().values()] == ["2.mp4", "0.mp4"]
     busy.update(uploads.all())
     with pytest.raises(RefusedError, match="no room") as caught:
-        asyncio.run(receive(1))
+        send(1)
     assert caught.value.status == 507
     again = Uploads(tmp_path / "up", limits, probers)
     assert {video.name for video in again.all().values()} == {"2.mp4", "0.mp4"}
@@ -207,10 +204,6 @@ def test_a_video_that_was_deleted_from_outside_can_come_again(tmp_path, probers,
 def test_a_note_that_cannot_be_written_leaves_nothing(tmp_path, probers, clip, monkeypatch):
     uploads = Uploads(tmp_path / "up", Limits(), probers)
     content = clip.read_bytes()
-
-    def full(*arguments):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
     monkeypatch.setattr("vmr.serve.uploads.write_json", full)
     with pytest.raises(RefusedError, match="disk is full"):
         receive(uploads, whole(content), size=len(content))
@@ -225,22 +218,12 @@ def test_a_note_that_cannot_be_written_leaves_nothing(tmp_path, probers, clip, m
     assert known.path.is_file()
 
 
-def test_an_upload_that_drips_is_given_up(tmp_path, probers):
-    uploads = Uploads(tmp_path / "up", Limits(silence_sec=0.05), probers)
-
-    async def dripping():
-        while True:
-            await asyncio.sleep(0.02)
-            yield b"x"
-
-    with pytest.raises(RefusedError, match="comes too slowly") as caught:
-        receive(uploads, dripping())
-    assert caught.value.status == 408
-    assert list(uploads.folder.glob("*")) == []
-
-
 def receive(uploads, chunks, *, size=1000, name="a.mp4"):
     return asyncio.run(uploads.receive(name, size, chunks))
+
+
+def full(*arguments, **options):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 async def whole(content):
@@ -269,15 +252,22 @@ def test_transfers_that_go_wrong_leave_nothing(uploads, size, status, words):
     assert uploads._coming == {}
 
 
-def test_an_upload_that_falls_silent_is_given_up(tmp_path, probers):
+async def dripping():
+    while True:
+        await asyncio.sleep(0.02)
+        yield b"x"
+
+
+async def silent():
+    yield b"some"
+    await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize(("chunks", "words"), [(dripping, "comes too slowly"), (silent, "nothing came")])
+def test_an_upload_that_drips_or_falls_silent_is_given_up(tmp_path, probers, chunks, words):
     uploads = Uploads(tmp_path / "up", Limits(silence_sec=0.05), probers)
-
-    async def silent():
-        yield b"some"
-        await asyncio.Event().wait()
-
-    with pytest.raises(RefusedError, match="nothing came") as caught:
-        receive(uploads, silent())
+    with pytest.raises(RefusedError, match=words) as caught:
+        receive(uploads, chunks())
     assert caught.value.status == 408
     assert list(uploads.folder.glob("*")) == []
     assert uploads._coming == {}
@@ -311,10 +301,6 @@ def test_a_full_disk_is_said_so(uploads, monkeypatch):
     with pytest.raises(RefusedError, match="disk is full") as caught:
         receive(uploads, sent(), size=8)
     assert caught.value.status == 507
-
-    def full(*arguments, **options):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
     monkeypatch.undo()
     monkeypatch.setattr("vmr.serve.uploads.tempfile.NamedTemporaryFile", full)
     with pytest.raises(RefusedError, match="disk is full"):

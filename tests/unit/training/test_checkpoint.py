@@ -1,12 +1,11 @@
 """Checkpoints and predictions: what they refuse, and that predictions do not depend on batches."""
 
-import json
 from pathlib import Path
 
 import pytest
 import torch
 from networks import ONE_OF_EACH
-from synthetic import predict_run, train_run, write_features, write_synthetic
+from synthetic import answers_of, train_run, write_features, write_synthetic
 
 from vmr.annotations.moments import read_moments, validation_videos
 from vmr.errors import CheckpointError, EvaluationError
@@ -32,10 +31,6 @@ def checkpoint(data, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     train_run(**data.inputs(), output_dir=folder, alignment="pad", **SIZES)
     return folder / "checkpoint.safetensors"
-
-
-def predictions(path: Path) -> list[dict]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def test_a_checkpoint_carries_what_it_needs(checkpoint: Path) -> None:
@@ -132,29 +127,21 @@ def test_features_of_another_kind_are_not_predicted_on(data, checkpoint: Path, t
     write_features(tmp_path / "foreign.h5", videos, extractor="c3d")
     inputs = data.inputs(features=tmp_path / "foreign.h5")
     with pytest.raises(CheckpointError, match="extractor: synthetic there, c3d here"):
-        predict_run(checkpoint=checkpoint, **inputs, splits=["test"], output=tmp_path / "p.jsonl")
+        answers_of(checkpoint.parent, **inputs)
 
 
-def test_half_precision_predicts_nearly_the_same(data, checkpoint: Path, tmp_path: Path) -> None:
+def test_half_precision_predicts_nearly_the_same(data, checkpoint: Path) -> None:
     best = {}
     for precision in ("float32", "bfloat16"):
-        output = tmp_path / f"{precision}.jsonl"
-        predict_run(
-            checkpoint=checkpoint, **data.inputs(), splits=["test"], output=output, precision=precision, device="cpu"
-        )  # fmt: skip
-        best[precision] = [line["spans"][0][2] for line in predictions(output)]
+        lines = answers_of(checkpoint.parent, **data.inputs(), precision=precision)
+        best[precision] = [line["spans"][0][2] for line in lines]
     assert best["float32"] != best["bfloat16"]
     # bfloat16 has 8 bits: each of the two probabilities is off by a few percent at most.
     assert best["bfloat16"] == pytest.approx(best["float32"], rel=0.1)
 
 
-def test_predictions_do_not_depend_on_batches(data, checkpoint: Path, tmp_path: Path) -> None:
-    for size in (1, 7, 200):
-        predict_run(
-            checkpoint=checkpoint, **data.inputs(), splits=["test"], output=tmp_path / f"{size}.jsonl",
-            batch_size=size, device="cpu",
-        )  # fmt: skip
-    alone, some, all_at_once = (predictions(tmp_path / f"{size}.jsonl") for size in (1, 7, 200))
+def test_predictions_do_not_depend_on_batches(data, checkpoint: Path) -> None:
+    alone, some, all_at_once = (answers_of(checkpoint.parent, **data.inputs(), batch_size=size) for size in (1, 7, 200))
     assert len(alone) == 18
     assert [line["query_id"] for line in alone] == [line["query_id"] for line in all_at_once]
     for others in (some, all_at_once):
@@ -169,28 +156,22 @@ def test_predictions_do_not_depend_on_batches(data, checkpoint: Path, tmp_path: 
         assert all(0 <= start < end for start, end, _ in line["spans"])
 
 
-def test_splits_without_queries_are_refused(data, checkpoint: Path, tmp_path: Path) -> None:
+def test_splits_without_queries_are_refused(data, checkpoint: Path) -> None:
     with pytest.raises(EvaluationError, match="val_7"):
-        predict_run(checkpoint=checkpoint, **data.inputs(), splits=["val_7"], output=tmp_path / "p.jsonl")
+        answers_of(checkpoint.parent, **data.inputs(), splits=["val_7"])
 
 
 def test_other_word_vectors_are_refused(data, checkpoint: Path, tmp_path: Path) -> None:
     other = write_synthetic(tmp_path, train_videos=2, test_videos=1, seed=5)
     with pytest.raises(CheckpointError, match="word vectors"):
-        predict_run(
-            checkpoint=checkpoint, **data.inputs(queries=other.queries), splits=["test"],
-            output=tmp_path / "p.jsonl",
-        )  # fmt: skip
+        answers_of(checkpoint.parent, **data.inputs(queries=other.queries))
 
 
 def test_queries_that_are_cut_or_divided_otherwise_are_refused(data, checkpoint: Path, tmp_path: Path) -> None:
     queries = tmp_path / "queries.h5"
     embed_queries(moments=data.moments, vectors=data.vectors, output=queries, report=tmp_path / "q.json", max_words=1)
     with pytest.raises(CheckpointError, match="max_words 25, these have 1"):
-        predict_run(
-            checkpoint=checkpoint, **data.inputs(queries=queries), splits=["test"],
-            output=tmp_path / "p.jsonl",
-        )  # fmt: skip
+        answers_of(checkpoint.parent, **data.inputs(queries=queries))
     _, info = load_checkpoint(checkpoint)
     with pytest.raises(CheckpointError, match=r"tokenizer .*, these have 'spaces'"):
         check_queries(checkpoint, info, {**info["queries"], "tokenizer": "spaces"})

@@ -1,21 +1,17 @@
 """Every method through training, prediction and scoring; and what blind methods get to see."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-import safetensors.torch
 import torch
 from networks import ONE_OF_EACH
-from synthetic import predict_run, train_run, write_synthetic
+from synthetic import answers_of, assert_same, evaluate_run, killed_at, record, train_run, weights, write_synthetic
 
-import vmr.training.loop as loop
 import vmr.training.predict as predict
 from vmr.annotations.moments import read_moments, write_moments
 from vmr.data.collate import Collator
-from vmr.evaluation.evaluate import evaluate_predictions
 from vmr.methods.catalogue import METHODS
 from vmr.model.spans import temporal_iou
 from vmr.queries.store import QueryStore
@@ -51,21 +47,7 @@ LOSSES = {
 
 def run_method(data, folder: Path, method: str, **changes: object) -> list[dict]:
     train_run(**data.inputs(), output_dir=folder, method=method, **{**SMALL, **changes})
-    return predictions_of(data, folder)
-
-
-def predictions_of(data, folder: Path) -> list[dict]:
-    predict_run(
-        checkpoint=folder / "checkpoint.safetensors", **data.inputs(), splits=["test"], output=folder / "p.jsonl",
-        device="cpu",
-    )  # fmt: skip
-    return [json.loads(line) for line in (folder / "p.jsonl").read_text().splitlines()]
-
-
-def assert_same_weights(first: Path, second: Path) -> None:
-    theirs = safetensors.torch.load_file(second / "checkpoint.safetensors")
-    for name, tensor in safetensors.torch.load_file(first / "checkpoint.safetensors").items():
-        assert torch.equal(tensor, theirs[name]), name
+    return answers_of(folder, **data.inputs())
 
 
 @pytest.mark.parametrize("method", LOSSES)
@@ -78,19 +60,11 @@ def test_from_training_to_scores(data, tmp_path: Path, method: str) -> None:
     history = pd.read_csv(tmp_path / "history.csv")
     assert [name for name in history if name.endswith("_loss") and name != "validation_loss"] == LOSSES[method]
     assert history[["loss", "validation_loss", *LOSSES[method]]].notna().all(axis=None)
-    run = json.loads((tmp_path / "run.json").read_text())
+    run = record(tmp_path)
     assert run["method"] == method
     assert run["alignment"] == ("swap" if "alignment" in METHODS[method].settings.model_fields else None)
     assert load_checkpoint(tmp_path / "checkpoint.safetensors")[1]["sizes"]["method"] == method
-    candidates = predict_run(
-        checkpoint=tmp_path / "checkpoint.safetensors", **data.inputs(), splits=["test"], output=tmp_path / "p.jsonl"
-    )
-    evaluate_predictions(
-        predictions=tmp_path / "p.jsonl", moments=data.moments, manifests=[], splits=["test"], split_name="test",
-        output=tmp_path / "m.json", run=tmp_path / "run.json", labels={"dataset": "synthetic", "features": "i3d"},
-        video_scores=tmp_path / "v.csv", candidates=candidates,
-    )  # fmt: skip
-    scores = json.loads((tmp_path / "m.json").read_text())
+    scores, candidates = evaluate_run(tmp_path, data, dataset="synthetic", features="i3d")
     assert (scores["method"], scores["covered"]) == (method, 18)
     assert ("oracle" in scores["scores"]) is bool(candidates)
     for answer in answers if candidates and not METHODS[method].offsets else ():
@@ -107,20 +81,13 @@ def test_the_same_seed_gives_the_same_bits_and_so_does_a_killed_run(
     # Half precision where it is not the default.
     precision = "bfloat16" if method == "vslnet" else "float32"
     answers = run_method(data, tmp_path / "whole", method, epochs=3, precision=precision)
-    original, calls = loop._train_epoch, []
 
-    def killed(*args, **kwargs):
-        calls.append(1)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        return original(*args, **kwargs)
+    def again() -> list[dict]:
+        return run_method(data, tmp_path / "killed", method, epochs=3, precision=precision)
 
-    with monkeypatch.context() as patched:
-        patched.setattr(loop, "_train_epoch", killed)
-        with pytest.raises(KeyboardInterrupt):
-            run_method(data, tmp_path / "killed", method, epochs=3, precision=precision)
-    assert run_method(data, tmp_path / "killed", method, epochs=3, precision=precision) == answers
-    assert_same_weights(tmp_path / "whole", tmp_path / "killed")
+    killed_at(monkeypatch, "_train_epoch", 3, again)
+    assert again() == answers
+    assert_same(weights(tmp_path / "whole"), weights(tmp_path / "killed"))
 
 
 def batches_of(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
@@ -180,7 +147,7 @@ def test_a_blind_answer_does_not_depend_on_what_is_not_seen(
 ) -> None:
     method = f"ci_mha_{what}_blind"
     answers = run_method(data, tmp_path / "run", method)
-    twice = predictions_of(data, tmp_path / "run")
+    twice = answers_of(tmp_path / "run", **data.inputs())
     assert twice == answers
     original = predict.build_samples if what == "query" else predict.load_videos
     changed_video = answers[0]["video_id"]
@@ -194,7 +161,7 @@ def test_a_blind_answer_does_not_depend_on_what_is_not_seen(
         return result
 
     monkeypatch.setattr(predict, original.__name__, changed)
-    others = predictions_of(data, tmp_path / "run")
+    others = answers_of(tmp_path / "run", **data.inputs())
     differ = {
         one["query_id" if what == "query" else "video_id"]
         for one, other in zip(answers, others, strict=True)
@@ -209,12 +176,7 @@ def blind_answers(data, folder: Path, what: str, **changed) -> tuple[list[dict],
     """Answers of a blind method, and what its run says of itself."""
     inputs = data.inputs(**changed)
     train_run(**inputs, output_dir=folder, method=f"ci_mha_{what}_blind", **SMALL)
-    predict_run(
-        checkpoint=folder / "checkpoint.safetensors", **inputs, splits=["test"], output=folder / "p.jsonl",
-        device="cpu",
-    )  # fmt: skip
-    answers = [json.loads(line) for line in (folder / "p.jsonl").read_text().splitlines()]
-    return answers, json.loads((folder / "run.json").read_text())
+    return answers_of(folder, **inputs), record(folder)
 
 
 @pytest.mark.parametrize("what", ["query", "video"])

@@ -1,6 +1,5 @@
 """Training runs: what they write, that they repeat and resume, what they do when data are missing, that they learn."""
 
-import json
 import re
 import shutil
 from pathlib import Path
@@ -9,9 +8,8 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
-import safetensors.torch
 import torch
-from synthetic import predict_run, train_run, write_synthetic
+from synthetic import answers_of, assert_same, killed_at, record, train_run, weights, write_synthetic
 from typer.testing import CliRunner
 
 import vmr.training.loop as loop
@@ -33,36 +31,6 @@ SMALL = {
     "learning_rate": 1e-3,
     "device": "cpu",
 }
-
-
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return safetensors.torch.load_file(folder / "checkpoint.safetensors")
-
-
-def record(folder: Path) -> dict:
-    return json.loads((folder / "run.json").read_text())
-
-
-def assert_same_weights(first: Path, second: Path) -> None:
-    theirs = weights(second)
-    for name, tensor in weights(first).items():
-        assert torch.equal(tensor, theirs[name]), name
-
-
-def killed_at(monkeypatch: pytest.MonkeyPatch, name: str, call: int, run) -> None:
-    """Run until a function of the loop is called for the so-manieth time."""
-    original, calls = getattr(loop, name), []
-
-    def killed(*args, **kwargs):
-        calls.append(1)
-        if len(calls) == call:
-            raise KeyboardInterrupt
-        return original(*args, **kwargs)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(loop, name, killed)
-        with pytest.raises(KeyboardInterrupt):
-            run()
 
 
 def watched_epochs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
@@ -108,7 +76,7 @@ def test_the_same_seed_gives_the_same_bits(data, tmp_path: Path, precision: str)
     for name in ("a", "b"):
         torch.rand(7)  # What happened in the process before must not matter.
         train_run(**data.inputs(), output_dir=tmp_path / name, seed=1, precision=precision, **SMALL)
-    assert_same_weights(tmp_path / "a", tmp_path / "b")
+    assert_same(weights(tmp_path / "a"), weights(tmp_path / "b"))
     columns = ["loss", "mIoU", "validation_loss"]
     first, second = (pd.read_csv(tmp_path / name / "history.csv")[columns] for name in ("a", "b"))
     assert first.equals(second)
@@ -133,7 +101,7 @@ def test_a_killed_run_ends_in_the_same_weights(
     epochs = watched_epochs(monkeypatch)
     train_run(**data.inputs(), output_dir=tmp_path / "killed", **settings)
     assert epochs == list(range(epoch, 6))
-    assert_same_weights(tmp_path / "whole", tmp_path / "killed")
+    assert_same(weights(tmp_path / "whole"), weights(tmp_path / "killed"))
     whole, resumed = (
         pd.read_csv(tmp_path / name / "history.csv").drop(columns="seconds") for name in ("whole", "killed")
     )
@@ -155,7 +123,7 @@ def test_a_state_of_other_settings_is_not_used(data, tmp_path: Path, monkeypatch
         train_run(**data.inputs(), output_dir=tmp_path / "run", **SMALL)
     train_run(**data.inputs(), output_dir=tmp_path / "run", **{**SMALL, "dropout": 0.4})
     train_run(**data.inputs(), output_dir=tmp_path / "fresh", **{**SMALL, "dropout": 0.4})
-    assert_same_weights(tmp_path / "run", tmp_path / "fresh")
+    assert_same(weights(tmp_path / "run"), weights(tmp_path / "fresh"))
 
 
 def test_patience_counts_epochs_without_any_gain(data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,7 +216,7 @@ def test_a_gradient_that_is_not_finite_stops_and_nothing_of_it_is_saved(
     assert best.keys() == saved["model"].keys()
     assert all(tensor.isfinite().all() for tensor in [*saved["model"].values(), *best.values()])
     train_run(**data.inputs(), output_dir=tmp_path / "run", **settings)
-    assert_same_weights(tmp_path / "whole", tmp_path / "run")
+    assert_same(weights(tmp_path / "whole"), weights(tmp_path / "run"))
 
 
 def test_a_killed_run_of_other_settings_between_leaves_nothing_behind(
@@ -270,7 +238,7 @@ def test_a_killed_run_of_other_settings_between_leaves_nothing_behind(
     killed_at(monkeypatch, "_save", 1, lambda: train_run(**data.inputs(), output_dir=folder, **other))
     train_run(**data.inputs(), output_dir=folder, **settings)
     assert record(folder)["chosen_epoch"] == 1
-    assert_same_weights(tmp_path / "whole", folder)
+    assert_same(weights(tmp_path / "whole"), weights(folder))
 
 
 @pytest.mark.parametrize("what", ["nothing", "settings", "durations", "threads"])
@@ -329,7 +297,7 @@ def test_a_full_disk_is_one_clear_error(data, tmp_path: Path, monkeypatch: pytes
             train_run(**data.inputs(), output_dir=tmp_path / "run", **SMALL)
     train_run(**data.inputs(), output_dir=tmp_path / "run", **SMALL)
     train_run(**data.inputs(), output_dir=tmp_path / "whole", **SMALL)
-    assert_same_weights(tmp_path / "whole", tmp_path / "run")
+    assert_same(weights(tmp_path / "whole"), weights(tmp_path / "run"))
 
 
 def test_a_file_where_the_folder_should_be_is_named(data, tmp_path: Path) -> None:
@@ -353,7 +321,7 @@ def test_a_run_that_failed_after_its_last_epoch_is_finished_when_started_again(
     train_run(**data.inputs(), output_dir=tmp_path / "whole", **SMALL)
     assert pd.read_csv(tmp_path / "run" / "history.csv")["epoch"].tolist() == [1, 2, 3]
     assert record(tmp_path / "run")["epochs_run"] == 3
-    assert_same_weights(tmp_path / "whole", tmp_path / "run")
+    assert_same(weights(tmp_path / "whole"), weights(tmp_path / "run"))
 
 
 @pytest.fixture
@@ -378,13 +346,9 @@ def test_the_checkpoint_has_the_weights_of_the_best_epoch(
     monkeypatch.setattr(loop, "validation_scores", second_is_best)
     settings = {**SMALL, "epochs": 4, "learning_rate": 3e-2}
     train_run(**data.inputs(), output_dir=tmp_path, validation_fraction=0.4, **settings)
-    predict_run(
-        checkpoint=tmp_path / "checkpoint.safetensors", **data.inputs(), splits=["train"],
-        output=tmp_path / "p.jsonl", device="cpu",
-    )  # fmt: skip
     table = read_moments(data.moments).set_index("query_id")
-    lines = [json.loads(line) for line in (tmp_path / "p.jsonl").read_text().splitlines()]
-    lines = [line for line in lines if line["video_id"] in held_out]
+    answers = answers_of(tmp_path, **data.inputs(), splits=["train"])
+    lines = [line for line in answers if line["video_id"] in held_out]
     truth = table.loc[[line["query_id"] for line in lines], ["start_sec", "end_sec"]].to_numpy(dtype=float)
     iou = temporal_iou(np.array([line["spans"][0][:2] for line in lines]), truth)
     run = record(tmp_path)
@@ -464,10 +428,7 @@ def test_an_answer_that_is_no_number_names_its_query(
 
     monkeypatch.setattr(Collator, "__call__", poisoned)
     with pytest.raises(EvaluationError, match=r"its answer to test:\d+ \(video test\d+\) is no number"):
-        predict_run(
-            checkpoint=tmp_path / "checkpoint.safetensors", output=tmp_path / "p.jsonl", splits=["test"],
-            device="cpu", **data.inputs(),
-        )  # fmt: skip
+        answers_of(tmp_path, **data.inputs())
     assert not (tmp_path / "p.jsonl").exists()
 
 
@@ -494,11 +455,7 @@ def test_test_videos_alone_give_an_untrained_run(tmp_path: Path, caplog: pytest.
     assert run["coverage"]["covered_videos"] == 0
     assert "no video of the 4 to train on has features" in run["reason"]
     assert "NOT TRAINED" in caplog.text
-    predict_run(
-        checkpoint=tmp_path / "run" / "checkpoint.safetensors", **data.inputs(), splits=["test"],
-        output=tmp_path / "p.jsonl",
-    )  # fmt: skip
-    lines = [json.loads(line) for line in (tmp_path / "p.jsonl").read_text().splitlines()]
+    lines = answers_of(tmp_path / "run", **data.inputs())
     assert {line["video_id"] for line in lines} == {"test004"}
     assert len(lines) == 6
 
@@ -608,14 +565,9 @@ def test_ci_mha_learns_planted_moments(tmp_path: Path) -> None:
     data = write_synthetic(tmp_path, train_videos=40, test_videos=10)
     sizes = {"hidden": 64, "query_hidden": 32, "heads": 4, "batch_size": 32, "epochs": 40, "learning_rate": 1e-3}
     train_run(**data.inputs(), output_dir=tmp_path / "run", precision="float32", device="cpu", **sizes)
-    predict_run(
-        checkpoint=tmp_path / "run" / "checkpoint.safetensors", **data.inputs(), splits=["test"],
-        output=tmp_path / "p.jsonl", device="cpu",
-    )  # fmt: skip
     table = read_moments(data.moments).set_index("query_id")
     found = []
-    for line in (tmp_path / "p.jsonl").read_text().splitlines():
-        answer = json.loads(line)
+    for answer in answers_of(tmp_path / "run", **data.inputs()):
         truth = table.loc[answer["query_id"], ["start_sec", "end_sec"]].to_numpy(dtype=float)
         found.append(temporal_iou(np.array(answer["spans"][0][:2]), truth))
     assert len(found) == 60

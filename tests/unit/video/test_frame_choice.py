@@ -35,6 +35,16 @@ def expected(fps, steps, *, count=None):
     return shown([number / Fraction(fps) for number in range(count)], range(count), steps)
 
 
+def assert_shown_to_a_millisecond(numbers, fps):
+    """Matroska cannot say it more exactly."""
+    if fps == "24":
+        # 1/24 s is written as 0.042: the frame is due at its step all the same, and never one step late.
+        assert numbers == list(range(48))
+    for step, number in enumerate(numbers):
+        assert number / Fraction(fps) <= Fraction(step, STEPS) + Fraction(1, 1000)
+        assert number == numbers[-1] or (number + 1) / Fraction(fps) > Fraction(step, STEPS) - Fraction(1, 1000)
+
+
 @pytest.mark.parametrize("fps", RATES)
 def test_every_rate(decord, render_clip, read_numbers, decoder, fps):
     decoded, frames = decode(decord, render_clip("clip.mp4", *X264, fps=fps))
@@ -49,14 +59,7 @@ def test_every_rate(decord, render_clip, read_numbers, decoder, fps):
 
 @pytest.mark.parametrize("fps", RATES)
 def test_every_rate_with_time_stamps_rounded_to_milliseconds(decord, render_clip, read_numbers, fps):
-    numbers = read_numbers(decode(decord, render_clip("clip.mkv", *X264, fps=fps))[1])
-    if fps == "24":
-        # 1/24 s is written as 0.042: the frame is due at its step all the same, and never one step late.
-        assert numbers == list(range(48))
-    for step, number in enumerate(numbers):
-        # Matroska cannot say it more exactly than to a millisecond.
-        assert number / Fraction(fps) <= Fraction(step, STEPS) + Fraction(1, 1000)
-        assert number == numbers[-1] or (number + 1) / Fraction(fps) > Fraction(step, STEPS) - Fraction(1, 1000)
+    assert_shown_to_a_millisecond(read_numbers(decode(decord, render_clip("clip.mkv", *X264, fps=fps))[1]), fps)
 
 
 @pytest.mark.parametrize("earlier", ["mkv", "flv"])
@@ -67,12 +70,7 @@ def test_milliseconds_of_an_earlier_container(decord, render_clip, run_ffmpeg, r
     run_ffmpeg("-i", path.with_name(f"clip.{earlier}"), "-c", "copy", path)
     decoded, frames = decode(decord, path)
     assert decoded.decoder == ("decord" if decoder == "first" else "ffmpeg")
-    numbers = read_numbers(frames)
-    if fps == "24":
-        assert numbers == list(range(48))
-    for step, number in enumerate(numbers):
-        assert number / Fraction(fps) <= Fraction(step, STEPS) + Fraction(1, 1000)
-        assert number == numbers[-1] or (number + 1) / Fraction(fps) > Fraction(step, STEPS) - Fraction(1, 1000)
+    assert_shown_to_a_millisecond(read_numbers(frames), fps)
 
 
 def test_milliseconds_on_both_sides(decord, render_clip, read_numbers, decoder):
