@@ -89,7 +89,7 @@ class Stages:
             "extract": {"output": "features.h5", "statuses": "features.csv"},
         }[stage]
         fixed = {
-            "probe": {"shard": 0, "shards": 1, "timeout_sec": 60},
+            "probe": {"shard": 0, "shards": 1, "probe_timeout_sec": 60},
             "decode": {"manifest": manifest, "short_side": 64, "decode_timeout_sec": 20, "max_failed_share": 0.0},
             "extract": {
                 "manifest": folder / "frames.csv",

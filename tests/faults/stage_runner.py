@@ -87,9 +87,9 @@ def run(
         obey_permissions()
     files = ("manifest", "output", "decoded_manifest", "frames", "statuses", "moments", "videos")
     options = {name: Path(value) if name in files else value for name, value in options.items()}
-    if section := {"decode": VideoSettings, "extract": ExtractorSettings}.get(stage):
-        own = {name: options.pop(name) for name in list(options) if name in section.model_fields}
-        options["settings"] = section(**own)
+    section = ExtractorSettings if stage == "extract" else VideoSettings
+    own = {name: options.pop(name) for name in list(options) if name in section.model_fields}
+    options["settings"] = section(**own)
     try:
         STAGES[stage](**options)
     except VmrError as error:
