@@ -50,7 +50,8 @@ def test_the_image_is_made_as_make_setup_makes_the_environment():
     names = [name for name, _ in steps]
     assert names.index("RUN") > max(at for at, name in enumerate(names) if name == "COPY")
     (folder,) = [value for name, value in steps if name == "WORKDIR"]
-    assert ["ENV", f"PATH={folder}/.venv/bin:$PATH"] in steps
+    # A user without a name or a folder there: Snakemake asks for the one, caches for the other.
+    assert ["ENV", f"PATH={folder}/.venv/bin:$PATH HOME=/tmp USER=vmr"] in steps
     (command,) = [value for name, value in steps if name == "CMD"]
     demo = re.search(r"^demo: .*\n\t@\$\(SNAKEMAKE\) (.*)$", makefile, re.MULTILINE)[1]
     assert command == str(["snakemake", *demo.split()]).replace("'", '"')
