@@ -18,6 +18,7 @@ from vmr.pipeline.runlog import Job
 # an hour of video at 24 frames a second, and steps a second of a card.
 DECODE, READ, WINDOWS, CONTINUOUS = 353.0, 166.0, 7583.0, 2016.0
 CARD_STEPS = 315.0
+_ENDS = 32  # frames that both ends of a video cost in one pass, by the operations of videos of 24 and 54 frames
 FRAMES_AN_HOUR = 24 * 3600
 # Gigabytes for an hour of small and of large video: as it comes, and in the frame store; and for one as it came.
 RAW_GB, FRAMES_GB, FRAMES_A_GB = (0.117, 0.322), (0.152, 0.757), (1.3, 2.4)
@@ -137,7 +138,8 @@ class Estimate:
             shards = self.plan.datasets[name].shards
             hours = corpus.hours / shards
             if job.rule == "extract":
-                return self._extracting(name, job.wildcards["extractor"], hours, on_card=self._on_card(job))
+                videos = corpus.videos / shards
+                return self._extracting(name, job.wildcards["extractor"], hours, videos, on_card=self._on_card(job))
             return _OTHERS + (DECODE * hours if job.rule == "decode_frames" else 0.1 * corpus.videos / shards), 0.0
         if job.rule == "train":
             return self._training(name, job.wildcards["extractor"], corpus, on_card=self._on_card(job))
@@ -147,16 +149,20 @@ class Estimate:
             return _START + _PREDICTED * corpus.tested * self._size(name, job.wildcards["extractor"], corpus), 0.0
         return (_START if job.rule == "study_cases" else _OTHERS), 0.0
 
-    def _extracting(self, name: str, extractor: str, hours: float, *, on_card: bool) -> tuple[float, float]:
+    def _extracting(
+        self, name: str, extractor: str, hours: float, videos: float, *, on_card: bool
+    ) -> tuple[float, float]:
         section = self.plan.settings[name].features[extractor]
         steps = hours * FRAMES_AN_HOUR / section.stride
-        share = 8 / section.stride
         operations = UNMEASURED.get(extractor)
         if operations is not None:
             core, rate = steps * _ALONE * operations / 222, CARD_STEPS * 222 / operations
         else:
             area = ((section.crop or 224) / 224) ** 2
-            core = hours * share * area * (CONTINUOUS if section.mode == "continuous" else WINDOWS)
+            passed = hours + _ENDS * videos / FRAMES_AN_HOUR
+            core = area * (
+                CONTINUOUS * passed if section.mode == "continuous" else WINDOWS * hours * 8 / section.stride
+            )
             rate = CARD_STEPS / area
         fed = _START + READ * hours
         return (fed, steps / rate) if on_card else (fed + core, 0.0)
