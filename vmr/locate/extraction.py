@@ -174,7 +174,7 @@ class VideoFeaturizer:
             stride=made["stride"],
             mode=made["mode"],
             padding=made["padding"],
-            crop=int(made["crop"].rpartition(" ")[2]) if made["extractor"] == "i3d" else None,
+            crop=int(made["crop"].rpartition(" ")[2]) if made["extractor"] == "i3d" and "crop" in made else None,
         )
         return build_extractor(made["extractor"], settings, device=choose_device(self._device))
 
