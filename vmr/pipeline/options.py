@@ -10,7 +10,7 @@ from pydantic import BaseModel
 def options(section: BaseModel, *left_out: str) -> str:
     """The entries of a section as options of the same names; unset ones and those left out are not passed.
 
-    >>> from vmr.config import RenderSettings
+    >>> from vmr.config.datasets import RenderSettings
     >>> options(RenderSettings(train_videos=3, test_videos=1, duration_sec=4, seed=0), "test_videos")
     '--train-videos 3 --duration-sec 4.0 --seed 0'
     """
