@@ -7,11 +7,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 CARD_USED = "a card was held for %.1f s, with at most %.0f MiB in use"
+_CORES_USED = "%.1f s of processor time, with all processes that it waited for"
 _OF_MACHINE = "%.1f %% of what this machine can do, over %.1f s%s"
 _NEAR = 0.8  # from here on nothing is said of what holds the stage up
 _SHORTEST_SEC = 10.0  # in less, starting and ending count too much
-
-_CORES_USED = "%.1f s of processor time, with all processes that it waited for"
 
 log = logging.getLogger(__name__)
 

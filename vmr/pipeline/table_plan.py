@@ -179,6 +179,7 @@ class TablePlan:
             "extract": [f"{kind}_{shards}" for kind in plan.kinds[name]],
             "merge_features": plan.kinds[name],
             "import_features": plan.kinds[name],
+            "check_features": plan.kinds[name],
             "train": self._each("{extractor}_{method}_{seed}", name),
             "evaluate": self._each("{extractor}_{method}_{seed}_{split}", name),
             "zero_shot": self._each("{extractor}_{split}", name),

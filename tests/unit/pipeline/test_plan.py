@@ -134,6 +134,9 @@ def test_costs_count_what_is_configured_once(plan):
         "work/charades/benchmarks/train/i3d_ci_mha_4.tsv",
     } < set(files)
     assert "work/benchmarks/assets/i3d_kinetics400_rgb.safetensors.tsv" in files
+    rules = "".join(path.read_text() for path in (ROOT / "workflow" / "rules").glob("*.smk"))
+    for rule in re.findall(r'"work/{dataset}/benchmarks/(\w+)/', rules):
+        assert any(f"/benchmarks/{rule}/" in file for file in files), rule
 
 
 @pytest.mark.parametrize(
