@@ -79,7 +79,8 @@ lock: setup ## compile the locks again (newest versions), write the schema and c
 audit: setup ## known vulnerabilities of the locked packages, by pip-audit (needs the network)
 	@$(BIN)/python -m uv tool run pip-audit --vulnerability-service osv --require-hashes --disable-pip -r envs/requirements.txt
 
-bench: bench-features bench-training bench-reruns bench-planning bench-serve ## measure speed and memory; writes benchmarks/results
+bench: bench-features bench-training bench-reruns bench-planning bench-serve ## measure speed and memory; writes benchmarks/results, prints one table
+	@$(BIN)/python benchmarks/summary.py
 
 CHARADES ?= ../shared/data/charades_sta
 rehearsal: setup ## the main command over 6,672 short videos, in work/rehearsal (CHARADES, ACTIVITYNET: folders of annotations; three hours)
@@ -95,7 +96,6 @@ bench-features: setup ## decoding, frame store, a window, a video, a shard, memo
 	@$(BIN)/python benchmarks/frame_store.py $(VIDEOS)/3MSZA.mp4 $(VIDEOS)/v_ZNVhz7ctTq0.mp4
 	@$(BIN)/python benchmarks/frames_of_others.py $(foreach name,3MSZA v_ZNVhz7ctTq0 nasa_13013,$(VIDEOS)/$(name).mp4)
 	@$(BIN)/python benchmarks/memory.py
-	@$(BIN)/python benchmarks/summary.py
 
 bench-training: setup ## a training step; an epoch of the Charades-scale simulation, straightforward and ours
 	@$(BIN)/python benchmarks/training_step.py

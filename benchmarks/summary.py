@@ -1,8 +1,8 @@
-"""One table of what `make bench-features` measured: baseline against ours, decoding, frame store, memory.
+"""One table of what `make bench` measured: of each stage the common way, ours, and what the machine allows.
 
     python benchmarks/summary.py [--results benchmarks/results]
 
-It reads the JSON files that the other benchmarks wrote.
+It reads the JSON files that the other benchmarks wrote. A ratio is ours to the common way, by speed.
 """
 
 import argparse
@@ -11,68 +11,114 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-STORE = "h264 veryfast crf 12"  # the frame store's codec
+from tabulate import tabulate
+
+HEADER = ("stage", "common way", "ours", "ratio", "limit", "of the limit", "more")
+Row = tuple[str, ...]
 WAYS = {
-    "baseline": "common: fp32, a window at a time",
-    "lone_window_bfloat16": "ours, a lone window",
-    "windows_bfloat16": "ours, `windows`, overlapping",
-    "continuous_bfloat16": "ours, `continuous`",
+    "lone_window_bfloat16": "a window by itself",
+    "windows_bfloat16": "windows that overlap",
+    "continuous_bfloat16": "continuous",
 }
-Row = tuple[str, str, str, str]
+STORE = "h264 veryfast crf 12"  # the frame store's codec
 
 
 def window_rows(result: dict[str, Any]) -> Iterator[Row]:
-    """Seconds of a window or a step of a video, and how faithful it is."""
+    """Seconds of a step of a video, and how faithful it is; the limit is multiplying matrices without a pause."""
     faithful = result["cosine_to_plain_float32_windows"] | {
         "continuous_bfloat16": result["cosine_of_continuous_to_exact_windows"]["continuous_bfloat16"]
     }
-    for key, name in WAYS.items():
-        figures = result["seconds_per_step"][key]
-        share = f"{figures['share_of_baseline']:.2f} of the baseline"
-        cosine = f"cosine {faithful[key]['mean']:.4f}" if key in faithful else ""
-        if key in result.get("share_of_matmul_peak", {}):
-            cosine = f"{result['share_of_matmul_peak'][key]:.2f} of the matmul peak"
-        yield f"I3D, {name}", f"{figures['wall_median']:.2f} s a step", share, cosine
+    seconds = {way: figures["wall_median"] for way, figures in result["seconds_per_step"].items()}
+    for way, name in WAYS.items():
+        share = result["share_of_matmul_peak"].get(way)
+        yield (
+            f"I3D, {name}", f"{seconds['baseline']:.2f} s a step", f"{seconds[way]:.3f} s",
+            f"{seconds['baseline'] / seconds[way]:.1f}", f"{share * seconds[way]:.3f} s" if share else "",
+            f"{share:.2f}" if share else "", f"cosine {faithful[way]['mean']:.4f}" if way in faithful else "",
+        )  # fmt: skip
 
 
 def shard_rows(result: dict[str, Any]) -> Iterator[Row]:
     """Seconds of a shard, from mp4 files to the feature file."""
-    waits = result.get("percent_of_extraction_that_the_network_waited", {})
-    for way, seconds in result["seconds"].items():
-        share = result["share_of_common"].get(way, 1.0)
-        waited = f"network waited {max(waits[way]):.1f} %" if way in waits else ""
-        name = f"a shard of {result['seconds_of_video']:.0f} s of video, {way}"
-        yield name, f"{seconds['median']:.1f} s", f"{share:.2f} of the baseline", waited
+    seconds = {way: found["median"] for way, found in result["seconds"].items()}
+    for way, waited in result["percent_of_extraction_that_the_network_waited"].items():
+        yield (
+            f"mp4 files to features, {way}", f"{seconds['common']:.1f} s", f"{seconds[way]:.1f} s",
+            f"{seconds['common'] / seconds[way]:.1f}", "", f"{1 - max(waited) / 100:.2f}",
+            f"{result['seconds_of_video']:.0f} s of video; the network waited {max(waited):.1f} %",
+        )  # fmt: skip
 
 
 def decoding_rows(result: dict[str, Any]) -> Iterator[Row]:
-    """Frames a second from an MP4 into the frame store, beside ffmpeg with the same encoder."""
-    for case, figures in result["into_the_frame_store"].items():
-        share = f"{figures['speed_relative_to_ffmpeg']:.2f} of ffmpeg"
-        yield f"decoding and encoding, {case}", f"{figures['stage_frames_per_sec']} frames/s", share, ""
+    """Frames a second from an mp4 into the frame store, beside ffmpeg with the same encoder."""
+    for case, found in result["into_the_frame_store"].items():
+        yield (
+            f"decoding, {case}", f"{found['ffmpeg_frames_per_sec']} frames/s", f"{found['stage_frames_per_sec']}",
+            f"{found['speed_relative_to_ffmpeg']:.2f}", "", "", "ffmpeg: the same rate, size and encoder",
+        )  # fmt: skip
 
 
 def store_rows(result: dict[str, Any]) -> Iterator[Row]:
-    """Size and fidelity of the frame store."""
+    """Speed, size and fidelity of the frame store."""
     for video, found in result["videos"].items():
         row = next(row for row in found["rows"] if row["candidate"] == STORE)
-        size, fidelity = f"{row['times_raw_video']:.2f} times the raw video", f"{row['psnr_db']:.1f} dB"
-        if "feature_cosine_min" in row:
-            fidelity += f", features' cosine {row['feature_cosine_mean']:.4f}, at least {row['feature_cosine_min']:.4f}"
-        yield f"frame store, {video}", f"{row['read_frames_per_sec']} frames/s read", size, fidelity
+        more = f"{row['times_raw_video']:.2f} times the raw video, {row['psnr_db']:.1f} dB"
+        yield f"reading frames, {video}", "", f"{row['read_frames_per_sec']} frames/s", "", "", "", more
+
+
+def merging_rows(result: dict[str, Any]) -> Iterator[Row]:
+    """Reading features for training, their checksums compared."""
+    for shards, found in result["shards"].items():
+        yield f"reading a video of {shards} shards", "", f"{found['read_and_check_ms_a_video']:.2f} ms", *[""] * 4
+
+
+def training_rows(result: dict[str, Any]) -> Iterator[Row]:
+    """An epoch of CI-MHA at full width and Charades' scale, and queries answered."""
+    seconds, memory = result["seconds_an_epoch"], result["peak_memory_mb"]
+    yield (
+        "training, an epoch", f"{seconds['straightforward']:.0f} s", f"{seconds['ours']:.0f} s",
+        f"{result['times_as_fast']:.1f}", "", "", f"{memory['ours'] / 1024:.1f} GB instead of "
+        f"{memory['straightforward'] / 1024:.1f}",
+    )  # fmt: skip
+    for dtype in ("float32", "bfloat16"):
+        yield f"answering, {dtype}", "", f"{result['inference'][f'queries_a_second_{dtype}']:.0f} queries/s", *[""] * 4
 
 
 def memory_rows(result: dict[str, Any]) -> Iterator[Row]:
     """Peaks of the stages for short and long videos, and for many in one process."""
-    for case in (case for name, case in result["cases"].items() if name != "many"):
-        for stage, figures in case.items():
-            if isinstance(figures, dict):
-                name = f"memory, {case['seconds_of_video']:.0f} s of video, {stage}"
-                yield name, f"{figures['peak_mb'] / 1024:.2f} GB at most", "", ""
-    many = result["cases"].get("many", {})
-    for stage in sorted(set(many) - {"videos"}, reverse=True):
-        peak, growth = f"{many[stage]['peak_mb'] / 1024:.2f} GB at most", f"growth {100 * many[stage]['growth']:.1f} %"
-        yield f"memory, {many['videos']} videos in one process, {stage}", peak, growth, ""
+    for name, case in result["cases"].items():
+        material = f"{case['videos']} videos" if name == "many" else f"{case['seconds_of_video']:.0f} s of video"
+        for stage, found in case.items():
+            if isinstance(found, dict):
+                peak, limit = found["peak_mb"] / 1024, result["limit_gb"]
+                more = f"growth {100 * found['growth']:.1f} %" if "growth" in found else ""
+                yield (
+                    f"memory, {material}, {stage}", "", f"{peak:.2f} GB", "", f"{limit:.0f} GB",
+                    f"{peak / limit:.2f}", more,
+                )  # fmt: skip
+
+
+def planning_rows(result: dict[str, Any]) -> Iterator[Row]:
+    """Snakemake's plans."""
+    for case in result["cases"]:
+        for what, found in case.items():
+            if isinstance(found, dict):
+                name = f"plan, {case['videos']} videos, {what.replace('_', ' ')}"
+                yield (
+                    name, "", f"{found['seconds']:.1f} s", "", f"{result['limit_sec']:.0f} s",
+                    f"{found['seconds'] / result['limit_sec']:.2f}", f"{found['jobs']} jobs",
+                )  # fmt: skip
+
+
+def serve_rows(result: dict[str, Any]) -> Iterator[Row]:
+    """Visitors of the page, all asking at once."""
+    for what in ("answers_only", "beside_new_videos"):
+        found, clients = result[what], result["clients"]
+        more = f"99 of 100 within {found['latency_sec']['p99']:.1f} s"
+        yield (
+            f"page, {clients} visitors, {what.replace('_', ' ')}", "", f"{found['answers_a_second']:.0f} answers/s",
+            "", "", "", more,
+        )  # fmt: skip
 
 
 PARTS = {
@@ -80,7 +126,11 @@ PARTS = {
     "extraction": shard_rows,
     "decoding": decoding_rows,
     "frame_store": store_rows,
+    "merging": merging_rows,
+    "training_epoch": training_rows,
     "memory": memory_rows,
+    "planning": planning_rows,
+    "serve_load": serve_rows,
 }
 
 
@@ -96,9 +146,7 @@ def summary(results: Path) -> str:
         result = json.loads(file.read_text())
         rows += part(result)
         notes.append(f"{name}: {result['date']}, {result['machine']['processor']}")
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([*lines, "", *notes])
+    return "\n".join([tabulate(rows, HEADER, tablefmt="simple", disable_numparse=True), "", *notes])
 
 
 def main() -> None:
