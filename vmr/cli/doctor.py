@@ -25,19 +25,19 @@ if TYPE_CHECKING:
 
 
 @app.command(rich_help_panel=DATA)
+@hands_to("vmr.doctor.new_dataset:add_dataset")
 def add_dataset(
     name: Annotated[str, typer.Argument(help="Name of the dataset, in paths and commands.")],
     *,
     videos: Annotated[Path, typer.Option(help="Folder of the video files.")],
-    csv: Annotated[Path, typer.Option(help="CSV with the columns video, start, end, sentence; maybe split.")],
+    sentences: Annotated[
+        Path, typer.Option("--csv", help="CSV with the columns video, start, end, sentence; maybe split.")
+    ],
     title: Annotated[str | None, typer.Option(help="Name in tables.")] = None,
     quick: Annotated[bool, typer.Option(help="The demo's settings: for few sentences, or without a GPU.")] = False,
     config: Annotated[Path, typer.Option(help="The YAML file to add it to.")] = Path("config.yaml"),
 ) -> None:
     """Add a folder of videos and a CSV of sentences to the configuration, and say what does not fit."""
-    from vmr.doctor.new_dataset import add_dataset
-
-    typer.echo(add_dataset(name, videos=videos, sentences=csv, config=config, title=title, quick=quick))
 
 
 @app.command(rich_help_panel=DATA)

@@ -61,11 +61,9 @@ def merge_features(
 
 
 @features_app.command("info")
+@hands_to("vmr.features.inspect:features_info")
 def features_info(path: Annotated[Path, typer.Argument(help="Feature file.")]) -> None:
     """Print what made a feature file and what is in it."""
-    from vmr.features.inspect import features_info
-
-    typer.echo(features_info(path))
 
 
 @features_app.command("diff")

@@ -95,13 +95,18 @@ def command_from_sections(
 
 
 def hands_to(
-    target: str, *, stage: str = "", **made: Callable[[Any, str], Any]
+    target: str,
+    *,
+    stage: str = "",
+    reads: Callable[..., Iterable[Any]] | None = None,
+    **made: Callable[[Any, str], Any],
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command that is only a docstring its body: a call with all of its options.
+    """Give a command that is only a docstring its body: a call with all of its options; what it returns is printed.
 
     Args:
         target: MODULE:FUNCTION, imported when the command is called.
         stage: whose digest of code the function takes, too; in braces it names options.
+        reads: from the options, the files that are read, and so may not be the output.
         made: by option what makes of its value, and of its name for messages, what the function takes.
     """
 
@@ -110,11 +115,14 @@ def hands_to(
         def handed(**options: Any) -> None:
             for name, make in made.items():
                 options[name] = make(options[name], f"--{name}")
+            if reads:
+                refuse_inputs(options["output"], reads(**options))
             if stage:
                 from vmr.pipeline.stages import STAGES
 
                 options["code_digest"] = STAGES[stage.format(**options)].digest()
-            target_of(handed)(**options)
+            if (text := target_of(handed)(**options)) is not None:
+                typer.echo(text, nl=not text.endswith("\n"))
 
         vars(handed).update(target=target, stage=stage)
         return handed
@@ -122,10 +130,10 @@ def hands_to(
     return register
 
 
-def target_of(command: Callable[..., None]) -> Callable[..., None]:
+def target_of(command: Callable[..., None]) -> Callable[..., str | None]:
     """The function that a command of `hands_to` calls."""
     module, _, name = vars(command)["target"].partition(":")
-    found: Callable[..., None] = getattr(importlib.import_module(module), name)
+    found: Callable[..., str | None] = getattr(importlib.import_module(module), name)
     return found
 
 
@@ -133,20 +141,8 @@ def _has_dash(arg: str) -> bool:
     return arg.startswith("-") and bool(Path(arg).suffix) and is_file(arg)
 
 
-def is_file(thing: str) -> bool:
-    """Whether an argument names a file; a sentence may be longer than any name of a file."""
-    try:
-        return Path(thing).is_file()
-    except OSError:
-        return False
-
-
-def is_folder(thing: str) -> bool:
-    """Whether an argument names a folder."""
-    try:
-        return Path(thing).is_dir()
-    except OSError:
-        return False
+# Whether an argument names a file or a folder; no error where it is a sentence, longer than any name of a file.
+is_file, is_folder = os.path.isfile, os.path.isdir
 
 
 def _group(help_text: str) -> typer.Typer:

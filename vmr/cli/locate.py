@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vmr.cli.groups import USE, Output, app, command_from_sections, is_file, is_folder, refuse_inputs
+from vmr.cli.groups import USE, Output, app, command_from_sections, hands_to, is_file, is_folder
 from vmr.errors import ConfigError, FeatureError, VideoError, without_controls
 
 if TYPE_CHECKING:
@@ -16,7 +16,13 @@ if TYPE_CHECKING:
     from vmr.locate.extraction import Progress
 
 
+def _read_by_export(run: Path, **options: Any) -> list[Path | None]:
+    named = [options[name] for name in ("vectors", "weights", "mean", "features")]
+    return [run / "checkpoint.safetensors", run / "run.json", *named]
+
+
 @app.command(rich_help_panel=USE)
+@hands_to("vmr.locate.export:export_run", reads=_read_by_export)
 def export(
     run: Annotated[Path, typer.Argument(help="Folder of a trained run (checkpoint.safetensors, run.json).")],
     *,
@@ -29,19 +35,6 @@ def export(
     most_words: Annotated[int, typer.Option(help="Words to take along, the most frequent.", min=1)] = 400_000,
 ) -> None:
     """Write a trained run as one file that `locate` and `serve` take."""
-    from vmr.locate.export import export_run
-
-    refuse_inputs(output, [run / "checkpoint.safetensors", run / "run.json", vectors, weights, mean, features])
-    export_run(
-        run=run,
-        output=output,
-        assets=assets,
-        vectors=vectors,
-        weights=weights,
-        mean=mean,
-        features=features,
-        most_words=most_words,
-    )
 
 
 @command_from_sections(app, rich_help_panel=USE)

@@ -12,13 +12,9 @@ Cache = Annotated[Path, typer.Option(help="Folder of the downloads.")]
 
 
 @assets_app.command("list")
-def list_assets(
-    cache: Cache = Path("data/assets/downloads"),
-) -> None:
+@hands_to("vmr.assets.prepare:describe_assets")
+def list_assets(cache: Cache = Path("data/assets/downloads")) -> None:
     """List every asset: what it is, where it comes from, its licence."""
-    from vmr.assets.prepare import describe_assets
-
-    typer.echo(describe_assets(cache=cache))
 
 
 @assets_app.command("prepare")
@@ -74,11 +70,9 @@ def show_config(
 
 
 @config_app.command("schema")
+@hands_to("vmr.config:schema_text")
 def print_schema() -> None:
     """Print the JSON Schema that `workflow/schemas/config.schema.json` holds."""
-    from vmr.config import schema_text
-
-    typer.echo(schema_text(), nl=False)
 
 
 @config_app.command("comments")
@@ -94,11 +88,9 @@ def write_comments(path: ConfigPath = Path("config.yaml")) -> None:
 
 
 @config_app.command("methods")
+@hands_to("vmr.methods.catalogue:methods_table")
 def print_methods() -> None:
     """Print the table of docs/methods.md."""
-    from vmr.methods.catalogue import methods_table
-
-    typer.echo(methods_table(), nl=False)
 
 
 @app.command(rich_help_panel=RUN)

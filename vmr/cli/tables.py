@@ -18,7 +18,6 @@ from vmr.cli.groups import (
     VideoScores,
     app,
     hands_to,
-    refuse_inputs,
 )
 
 
@@ -38,7 +37,16 @@ def baselines(
     """Score the baselines that see neither video nor query."""
 
 
+def _annotated(annotations: list[str]) -> list[str]:
+    """The files of FILE or split=FILE, whichever is meant."""
+    return [*annotations, *(entry.partition("=")[2] for entry in annotations)]
+
+
 @app.command(rich_help_panel=RUN)
+@hands_to(
+    "vmr.evaluation.standalone:evaluate_file",
+    reads=lambda predictions, durations, annotations, **_: [predictions, *durations, *_annotated(annotations)],
+)
 def evaluate(
     predictions: Annotated[Path, typer.Argument(help="JSON lines, one a query; docs/predictions.md has the format.")],
     *,
@@ -52,27 +60,16 @@ def evaluate(
     skip_bad_lines: Annotated[bool, typer.Option(help="Leave bad lines out and count them, not refuse.")] = False,
     resamples: Annotated[int, typer.Option(min=100, max=20_000, help="Draws of the bootstrap.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap.")] = 0,
-    json: Annotated[Path | None, typer.Option(help="Write the same as JSON.")] = None,
+    output: Annotated[Path | None, typer.Option("--json", help="Write the same as JSON.")] = None,
 ) -> None:
     """Score the predictions of any system: R@1, R@5, mIoU with intervals by video. Needs annotations only."""
-    from vmr.evaluation.standalone import evaluate_file
-
-    refuse_inputs(json, [predictions, *durations, *annotations, *(entry.partition("=")[2] for entry in annotations)])
-    text = evaluate_file(
-        predictions=predictions,
-        annotations=annotations,
-        annotation_format=annotation_format,
-        durations=durations,
-        splits=splits,
-        skip_bad_lines=skip_bad_lines,
-        resamples=resamples,
-        seed=seed,
-        output=json,
-    )
-    typer.echo(text, nl=False)
 
 
 @app.command(rich_help_panel=RUN)
+@hands_to(
+    "vmr.evaluation.compare:compare",
+    reads=lambda first, second, annotations, **_: [first, second, *_annotated(annotations)],
+)
 def compare(
     first: Annotated[Path, typer.Argument(metavar="A", help="Predictions, or the folder of a run or of a method.")],
     second: Annotated[Path, typer.Argument(metavar="B", help="The same of what is compared with it.")],
@@ -82,23 +79,9 @@ def compare(
     split_name: Annotated[str | None, typer.Option(help="Split of the table, where runs have several.")] = None,
     changed: Annotated[int, typer.Option(min=0, help="Queries that changed most to show, each way.")] = 10,
     seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap.")] = 0,
-    json: Annotated[Path | None, typer.Option(help="Write the same, and every query, as JSON.")] = None,
+    output: Annotated[Path | None, typer.Option("--json", help="Write the same, and every query, as JSON.")] = None,
 ) -> None:
     """Compare two results on the same queries: differences with paired intervals, queries that changed most."""
-    from vmr.evaluation.compare import compare
-
-    refuse_inputs(json, [first, second, *annotations, *(entry.partition("=")[2] for entry in annotations)])
-    text = compare(
-        first,
-        second,
-        annotations=annotations,
-        splits=splits,
-        split_name=split_name,
-        changed=changed,
-        seed=seed,
-        output=json,
-    )
-    typer.echo(text, nl=False)
 
 
 @app.command(rich_help_panel=STAGES)
