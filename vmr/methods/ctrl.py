@@ -49,7 +49,6 @@ class Ctrl(GridNetwork[CtrlPrediction]):
         hidden: width of both vectors and of the fused layer (the paper: 1024 and 1000).
     """
 
-    video_encoder: VideoEncoder
     before: Tensor
     after: Tensor
 

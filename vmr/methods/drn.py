@@ -58,8 +58,6 @@ class Drn(MomentNetwork[DrnPrediction]):
         lstm_dropout: after the sentence's LSTM (the authors: none).
     """
 
-    video_encoder: VideoEncoder
-
     def __init__(
         self,
         *,

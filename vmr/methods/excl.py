@@ -35,8 +35,6 @@ class Excl(MomentNetwork[BoundaryPrediction]):
         ValueError: `hidden` is odd.
     """
 
-    video_encoder: FeatureScale
-
     def __init__(
         self,
         *,

@@ -38,8 +38,6 @@ class Lgi(MomentNetwork[SpanPrediction]):
         lstm_dropout: between the sentence's LSTMs (the authors: 0.5); none after them, as the authors.
     """
 
-    video_encoder: VideoEncoder
-
     def __init__(
         self,
         *,

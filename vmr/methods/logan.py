@@ -46,8 +46,6 @@ class Logan(GridNetwork[LoganPrediction]):
         hidden: width (reading: 512).
     """
 
-    video_encoder: VideoEncoder
-
     def __init__(
         self,
         *,

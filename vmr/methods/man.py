@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from vmr.model.batch import Batch, Targets
 from vmr.model.encoders import QueryEncoder, VideoEncoder
-from vmr.model.grid import pooled
+from vmr.model.grid import equal_parts, pooled
 from vmr.model.losses import Losses
 from vmr.model.masks import at_least_single
 from vmr.model.network import GridNetwork
@@ -52,8 +52,6 @@ class Man(GridNetwork[ManPrediction]):
         ValueError: `parts` is no power of two.
     """
 
-    video_encoder: VideoEncoder
-
     def __init__(
         self,
         *,
@@ -79,7 +77,8 @@ class Man(GridNetwork[ManPrediction]):
         )
         self.graph = MomentGraph(hidden, iterations=iterations)
         self.output = nn.Linear(hidden, 3)
-        self.register_buffer("shares", torch.tensor(candidates(parts), dtype=torch.float64), persistent=False)
+        shares = equal_parts(parts >> level for level in range(parts.bit_length()))
+        self.register_buffer("shares", shares, persistent=False)
 
     def forward(self, batch: Batch) -> ManPrediction:
         """Score and offsets of every candidate."""
@@ -150,13 +149,3 @@ def rooted(x: Float[Tensor, "*B M"]) -> Float[Tensor, "*B M"]:
     [0.5547, -0.8321]
     """
     return F.normalize(x / (x.abs() + 1e-4).sqrt(), dim=-1)
-
-
-def candidates(parts: int) -> list[tuple[float, float]]:
-    """Equal parts of the video as shares, of each level; each next level has half as many.
-
-    >>> candidates(2)
-    [(0.0, 0.5), (0.5, 1.0), (0.0, 1.0)]
-    """
-    sizes = [parts >> level for level in range(parts.bit_length())]
-    return [(first / size, (first + 1) / size) for size in sizes for first in range(size)]

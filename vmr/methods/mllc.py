@@ -14,7 +14,7 @@ from vmr.model.batch import Batch, Targets
 from vmr.model.dropout import Dropout
 from vmr.model.encoders import FeatureScale, QueryEncoder, last_states
 from vmr.model.grid import pooled
-from vmr.model.losses import Losses
+from vmr.model.losses import Losses, mean_where
 from vmr.model.masks import at_least_single
 from vmr.model.network import GridNetwork
 from vmr.model.prediction import ProposalPrediction
@@ -149,8 +149,3 @@ def drawn(mask: Bool[Tensor, "B M"]) -> Bool[Tensor, "B M"]:
     """One of the true places of each row, by chance; none where there is none."""
     place = torch.rand(mask.shape, device=mask.device).masked_fill(~mask, -1.0).argmax(dim=1, keepdim=True)
     return torch.zeros_like(mask).scatter(1, place, True) & mask
-
-
-def mean_where(values: Float[Tensor, "B M"], mask: Bool[Tensor, "B M"]) -> Float[Tensor, ""]:
-    """Mean of each row's values where the mask is true (0 where it never is), then over the rows."""
-    return ((values * mask).sum(dim=1) / mask.sum(dim=1).clamp_min(1)).mean()

@@ -16,7 +16,7 @@ from vmr.model.batch import Batch, PairTargets, Targets
 from vmr.model.dropout import Dropout
 from vmr.model.encoders import QueryEncoder, VideoEncoder, WordVectors, last_states
 from vmr.model.grid import interval_means
-from vmr.model.losses import Losses
+from vmr.model.losses import Losses, mean_where
 from vmr.model.masks import at_least_single, valid_mask
 from vmr.model.network import MomentNetwork
 from vmr.model.offsets import moved, offsets_between
@@ -71,7 +71,6 @@ class Mlvi(MomentNetwork[MlviPrediction]):
         caption_weight: of captioning beside the mean hinge (the authors: 20 beside the sum of 1,984 hinges).
     """
 
-    video_encoder: VideoEncoder
     scales: Tensor
 
     def __init__(
@@ -264,7 +263,7 @@ class Retrieval(nn.Module):
         logits = self.vocabulary(self.lstm_dropout(states[:, :-1]))
         known = valid_mask(word_counts.to(tokens.device) - 1, wanted.shape[1]) & (wanted > 0)
         each = F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="none").view(wanted.shape)
-        return (torch.where(known, each, 0.0).sum(dim=1) / known.sum(dim=1).clamp_min(1)).mean()
+        return mean_where(each, known)
 
 
 def anchor_shares(
@@ -298,11 +297,7 @@ def anchor_losses(
     best = torch.arange(iou.shape[1], device=iou.device) == iou.argmax(dim=1, keepdim=True)
     right = (iou >= _LEAST_IOU) | best
     wrong = mask & (iou < _MOST_WRONG_IOU) & ~right
-
-    def mean(each: Tensor, chosen: Tensor) -> Tensor:
-        return ((each * chosen).sum(dim=1) / chosen.sum(dim=1).clamp_min(1)).mean()
-
-    match = (mean(F.softplus(-prediction.match), right) + mean(F.softplus(prediction.match), wrong)) / 2
+    match = (mean_where(F.softplus(-prediction.match), right) + mean_where(F.softplus(prediction.match), wrong)) / 2
     wanted = offsets_between(anchors, moments)
     each = F.smooth_l1_loss(prediction.offsets, wanted, reduction="none", beta=_BETA).sum(dim=2)
-    return match, mean(each, right)
+    return match, mean_where(each, right)

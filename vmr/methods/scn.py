@@ -55,7 +55,6 @@ class Scn(MomentNetwork[ScnPrediction]):
         dropout: of the standardised features and in the stacks (the authors: 0.1).
     """
 
-    video_encoder: VideoEncoder
     trained_steps: Tensor
 
     def __init__(

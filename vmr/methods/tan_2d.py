@@ -39,7 +39,6 @@ class Tan2d(GridNetwork[ProposalPrediction]):
         ValueError: `kernel` is even.
     """
 
-    video_encoder: VideoEncoder
     cells: Tensor
     scale: Tensor
 

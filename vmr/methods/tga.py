@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from vmr.model.batch import Batch, PairTargets
 from vmr.model.dropout import Dropout
 from vmr.model.encoders import VideoEncoder, WordVectors
-from vmr.model.grid import pooled
+from vmr.model.grid import equal_parts, pooled
 from vmr.model.losses import Losses, ranking_loss
 from vmr.model.masks import at_least_single
 from vmr.model.network import GridNetwork
@@ -45,8 +45,6 @@ class Tga(GridNetwork[TgaPrediction]):
         coarse: windows of the longer kind; there are twice as many of the shorter (reading: 3, so thirds and sixths).
     """
 
-    video_encoder: VideoEncoder
-
     def __init__(
         self,
         *,
@@ -63,7 +61,7 @@ class Tga(GridNetwork[TgaPrediction]):
         self.sentence_encoder = SentenceEncoder(word_dim, hidden=hidden, dropout=lstm_dropout)
         self.video_encoder = VideoEncoder(video_dim, hidden=hidden, dropout=dropout)
         self.joint = nn.Linear(hidden, hidden)
-        self.register_buffer("shares", window_shares(self.kinds), persistent=False)
+        self.register_buffer("shares", equal_parts(self.kinds), persistent=False)
 
     def forward(self, batch: Batch) -> TgaPrediction:
         """The windows of each query's video, and how well each sentence goes with each video."""
@@ -100,13 +98,3 @@ class SentenceEncoder(WordVectors):
         row = torch.arange(len(states), device=states.device)
         result: Tensor = self.dropout(states[row, counts.to(states.device) - 1])
         return result
-
-
-def window_shares(kinds: tuple[int, ...]) -> Float[Tensor, "M 2"]:
-    """Equal parts of the video, so many of each kind, one kind after the other.
-
-    >>> window_shares((2, 1)).tolist()
-    [[0.0, 0.5], [0.5, 1.0], [0.0, 1.0]]
-    """
-    edges = [torch.arange(kind + 1, dtype=torch.float64) / kind for kind in kinds]
-    return torch.cat([torch.stack([edge[:-1], edge[1:]], dim=1) for edge in edges])

@@ -86,7 +86,6 @@ class TripNet(MomentNetwork[TripPrediction]):
     """
 
     exact_gradient = False
-    video_encoder: VideoEncoder
     changes: Tensor
 
     def __init__(

@@ -15,7 +15,7 @@ from vmr.model.dropout import Dropout
 from vmr.model.encoders import VideoEncoder, WordVectors
 from vmr.model.heads import Mlp
 from vmr.model.losses import Losses, boundaries_loss, extended_labels, segmentation_loss
-from vmr.model.masks import at_least_single, valid_mask
+from vmr.model.masks import at_least_single
 from vmr.model.network import MomentNetwork
 from vmr.model.prediction import BoundaryPrediction
 
@@ -32,8 +32,6 @@ class VslNet(MomentNetwork[BoundaryPrediction]):
         heads: heads of the encoder's attention (the paper: 8).
         dropout: of the inputs, in the encoder, after the context-query attention and in perceptrons.
     """
-
-    video_encoder: VideoEncoder
 
     def __init__(
         self,
@@ -90,8 +88,7 @@ class VslNet(MomentNetwork[BoundaryPrediction]):
         assert prediction.inside is not None
         boundary = boundaries_loss(prediction, targets.labels)
         foreground = extended_labels(targets.labels, targets.step_counts, ratio=self.extension)
-        step_mask = valid_mask(targets.step_counts, prediction.inside.shape[1]).to(prediction.inside.device)
-        highlight = segmentation_loss(prediction.inside, foreground, step_mask)
+        highlight = segmentation_loss(prediction.inside, foreground, targets.step_counts)
         return Losses(
             total=boundary + self.highlight_weight * highlight,
             parts={"boundary": boundary, "highlight": highlight},

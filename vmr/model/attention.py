@@ -51,11 +51,7 @@ class MultiHeadAttention(nn.Module):
                 a row share its projection.
             memory_item: likewise, which row of `memory` each item looks at.
         """
-        query_heads, key_heads, value_heads = self._project(query, memory, query_item, memory_item)
-        # On sequences this short fused kernels win nothing: on a CPU they take several times as long, most of it
-        # backwards; on a card cuDNN's prepares anew for every shape, for a tenth of a second, and repeats no result.
-        weights = _softmax_weights(query_heads, key_heads, memory_mask)
-        return self._merge(weights.to(value_heads.dtype) @ value_heads)
+        return self._attended(query, memory, memory_mask, query_item, memory_item)[0]
 
     def with_weights(
         self,
@@ -67,31 +63,31 @@ class MultiHeadAttention(nn.Module):
         memory_item: Int[Tensor, "B"] | None = None,
     ) -> tuple[Float[Tensor, "B Q D"], Float[Tensor, "B Q K"]]:
         """Results as from `forward`, and the weights, mean over the heads: 0 at padded keys, sum 1 over the others."""
-        query_heads, key_heads, value_heads = self._project(query, memory, query_item, memory_item)
-        weights = _softmax_weights(query_heads, key_heads, memory_mask)
-        return self._merge(weights.to(value_heads.dtype) @ value_heads), weights.mean(dim=1)
+        results, weights = self._attended(query, memory, memory_mask, query_item, memory_item)
+        return results, weights.mean(dim=1)
 
-    def _project(
+    def _attended(
         self,
         query: Float[Tensor, "Bq Q D"],
         memory: Float[Tensor, "Bm K D"],
+        memory_mask: Bool[Tensor, "B *asked K"],
         query_item: Int[Tensor, "B"] | None,
         memory_item: Int[Tensor, "B"] | None,
-    ) -> tuple[Float[Tensor, "B H Q d"], Float[Tensor, "B H K d"], Float[Tensor, "B H K d"]]:
+    ) -> tuple[Float[Tensor, "B Q D"], Float[Tensor, "B H Q K"]]:
         queries, keys_values = self.query(query), self.key_value(memory)
         if query_item is not None:
             queries = queries.index_select(0, query_item)
         if memory_item is not None:
             keys_values = keys_values.index_select(0, memory_item)
-        key, value = keys_values.chunk(2, dim=-1)
-        return self._split(queries), self._split(key), self._split(value)
+        key, value = map(self._split, keys_values.chunk(2, dim=-1))
+        # On sequences this short fused kernels win nothing: on a CPU they take several times as long, most of it
+        # backwards; on a card cuDNN's prepares anew for every shape, for a tenth of a second, and repeats no result.
+        weights = _softmax_weights(self._split(queries), key, memory_mask)
+        result: Tensor = self.output((weights.to(value.dtype) @ value).transpose(1, 2).flatten(2))
+        return result, weights
 
     def _split(self, x: Float[Tensor, "B K W"]) -> Float[Tensor, "B H K d"]:
         return x.view(*x.shape[:2], self.heads, self.head_dim).transpose(1, 2)
-
-    def _merge(self, x: Float[Tensor, "B H Q d"]) -> Float[Tensor, "B Q D"]:
-        result: Tensor = self.output(x.transpose(1, 2).flatten(2))
-        return result
 
 
 def _softmax_weights(

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from vmr.model.masks import check_counts, mask_of_videos, valid_mask
+from vmr.model.masks import check_counts, valid_mask
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,12 @@ class Batch:
 
     @property
     def video_mask(self) -> Bool[Tensor, "U N"]:
-        """True at the steps of each video."""
-        return mask_of_videos(self.step_mask, self.video, len(self.features))
+        """True at the steps of each video; of one that no query is about, at the first."""
+        step_mask = self.step_mask
+        mask = step_mask.new_zeros(len(self.features), step_mask.shape[1])
+        mask[:, 0] = True  # a softmax over nothing would be no number
+        mask[self.video] = step_mask
+        return mask
 
     @property
     def video_step_counts(self) -> Int[Tensor, "U"]:

@@ -3,10 +3,11 @@
 Shapes: B videos or queries, U videos, N steps, T bins, M intervals, D features.
 """
 
+from collections.abc import Iterable
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 
@@ -42,12 +43,14 @@ def pooled(
     return found.masked_fill(~counted, 0.0).sum(dim=2) / size[..., None]
 
 
-def everywhere(
-    share: Float[Tensor, "M 2"], step_counts: Int[Tensor, "B"]
-) -> tuple[Float[Tensor, "B M 2"], Bool[Tensor, "B M"]]:
-    """The same candidates for every video, all of which count."""
-    found = share.expand(len(step_counts), -1, -1)
-    return found, torch.ones_like(found[..., 0], dtype=torch.bool)
+def equal_parts(kinds: Iterable[int]) -> Float[Tensor, "M 2"]:
+    """Shares of a video: equal parts, so many of each kind, one kind after the other.
+
+    >>> equal_parts((2, 1)).tolist()
+    [[0.0, 0.5], [0.5, 1.0], [0.0, 1.0]]
+    """
+    edges = [torch.arange(kind + 1, dtype=torch.float64) / kind for kind in kinds]
+    return torch.cat([torch.stack([edge[:-1], edge[1:]], dim=1) for edge in edges])
 
 
 def interval_means(

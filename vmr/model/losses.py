@@ -49,8 +49,7 @@ def moment_loss(
     boundary = boundaries_loss(prediction, labels)
     if prediction.inside is None:
         return Losses(total=boundary, parts={"boundary": boundary})
-    step_mask = valid_mask(step_counts, prediction.inside.shape[1]).to(prediction.inside.device)
-    segmentation = segmentation_loss(prediction.inside, labels, step_mask)
+    segmentation = segmentation_loss(prediction.inside, labels, step_counts)
     return Losses(
         total=boundary + segmentation_weight * segmentation,
         parts={"boundary": boundary, "segmentation": segmentation},
@@ -58,21 +57,12 @@ def moment_loss(
 
 
 def boundaries_loss(prediction: BoundaryPrediction, labels: Int[Tensor, "B 2"]) -> Float[Tensor, ""]:
-    """Negative log-likelihood of the start plus that of the end."""
-    return boundary_loss(prediction.start, labels[:, 0]) + boundary_loss(prediction.end, labels[:, 1])
-
-
-def boundary_loss(logits: Float[Tensor, "B N"], step: Int[Tensor, "B"]) -> Float[Tensor, ""]:
-    """Mean negative log-likelihood of the true step under the softmax over time (Eq. 14).
-
-    Args:
-        logits: minus infinity after the last step of a video.
-    """
-    return F.cross_entropy(logits, step)
+    """Negative log-likelihood of the start plus that of the end, means over the queries (Eq. 14)."""
+    return F.cross_entropy(prediction.start, labels[:, 0]) + F.cross_entropy(prediction.end, labels[:, 1])
 
 
 def segmentation_loss(
-    logits: Float[Tensor, "B N"], labels: Int[Tensor, "B 2"], step_mask: Bool[Tensor, "B N"]
+    logits: Float[Tensor, "B N"], labels: Int[Tensor, "B 2"], step_counts: Int[Tensor, "B"]
 ) -> Float[Tensor, ""]:
     """Binary cross entropy of lying inside the moment: mean over the steps of a video, then over the queries.
 
@@ -83,7 +73,12 @@ def segmentation_loss(
     step = torch.arange(logits.shape[1], device=logits.device)
     inside = (step >= labels[:, :1]) & (step <= labels[:, 1:])
     each = F.binary_cross_entropy_with_logits(logits, inside.to(logits.dtype), reduction="none")
-    return ((each * step_mask).sum(dim=1) / step_mask.sum(dim=1)).mean()
+    return mean_where(each, valid_mask(step_counts, logits.shape[1]).to(logits.device))
+
+
+def mean_where(values: Float[Tensor, "B M"], mask: Bool[Tensor, "B M"]) -> Float[Tensor, ""]:
+    """Mean of each row's values where the mask is true (0 where it never is), then over the rows."""
+    return ((values * mask).sum(dim=1) / mask.sum(dim=1).clamp_min(1)).mean()
 
 
 def extended_labels(labels: Int[Tensor, "B 2"], step_counts: Int[Tensor, "B"], *, ratio: float) -> Int[Tensor, "B 2"]:
@@ -117,7 +112,7 @@ def attention_guidance_loss(logits: Float[Tensor, "B N"], labels: Int[Tensor, "B
     """
     step = torch.arange(logits.shape[1], device=logits.device)
     inside = (step >= labels[:, :1]) & (step <= labels[:, 1:])
-    # Chosen, not multiplied: after the last step the logarithm is minus infinity.
+    # Chosen, not multiplied as in `mean_where`: after the last step the logarithm is minus infinity.
     each = torch.where(inside, -logits.log_softmax(dim=1), 0.0)
     return (each.sum(dim=1) / inside.sum(dim=1)).mean()
 

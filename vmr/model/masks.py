@@ -19,21 +19,6 @@ def valid_mask(counts: Int[Tensor, "B"], length: int) -> Bool[Tensor, "B T"]:
     return torch.arange(length, device=counts.device) < counts[:, None]
 
 
-def mask_of_videos(step_mask: Bool[Tensor, "B N"], video: Int[Tensor, "B"] | None, videos: int) -> Bool[Tensor, "U N"]:
-    """The mask of each video, from those of the queries.
-
-    Args:
-        video: which of the videos each query is about; by default one of each.
-        videos: how many there are; of those that no query is about, the first step counts as real.
-    """
-    if video is None:
-        return step_mask
-    mask = step_mask.new_zeros(videos, step_mask.shape[1])
-    mask[:, 0] = True  # a softmax over nothing would be no number
-    mask[video] = step_mask
-    return mask
-
-
 def check_counts(step_counts: Int[Tensor, "B"], word_counts: Int[Tensor, "B"]) -> None:
     """Refuse empty sequences, which no softmax and no LSTM can read; on a card they are not looked at.
 

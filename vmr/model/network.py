@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from vmr.model.batch import Batch
 from vmr.model.encoders import FeatureScale
-from vmr.model.grid import everywhere
 from vmr.model.losses import Losses
 from vmr.model.prediction import Prediction
 
@@ -100,4 +99,5 @@ class GridNetwork(MomentNetwork[P]):
         self, step_counts: Int[Tensor, "B"], steps: int
     ) -> tuple[Float[Tensor, "B M 2"], Bool[Tensor, "B M"]]:
         """All of them, in every video."""
-        return everywhere(self.shares, step_counts)
+        found = self.shares.expand(len(step_counts), -1, -1)
+        return found, torch.ones_like(found[..., 0], dtype=torch.bool)

@@ -9,11 +9,11 @@ from reference import candidates_reference as reference
 from vmr.methods.ctrl import match_loss
 from vmr.methods.ctrl import windows as ctrl_windows
 from vmr.methods.man import MomentGraph
-from vmr.methods.man import candidates as man_candidates
-from vmr.methods.mllc import drawn, mean_where
+from vmr.methods.mllc import drawn
 from vmr.methods.tan_2d import candidates, pooled_candidates
 from vmr.model.batch import PairTargets
 from vmr.model.grid import interval_means
+from vmr.model.losses import mean_where
 from vmr.model.offsets import moved, offsets_between
 from vmr.model.prediction import ProposalPrediction
 
@@ -125,8 +125,8 @@ def test_man_agrees_with_the_reference(parts: int) -> None:
 
 def test_mans_candidates_and_positives_by_hand() -> None:
     quarters = [(0.0, 0.25), (0.25, 0.5), (0.5, 0.75), (0.75, 1.0)]
-    assert man_candidates(4) == [*quarters, (0.0, 0.5), (0.5, 1.0), (0.0, 1.0)]
     network, batch = make_network("man", parts=4), make_batch([4], [2])
+    assert [*map(tuple, network.shares.tolist())] == [*quarters, (0.0, 0.5), (0.5, 1.0), (0.0, 1.0)]
     # IoU of [0.25, 0.75]: the middle quarters and the whole 0.5, which is not above it, halves 1/3; so the first best.
     share = torch.tensor([[0.25, 0.75]], dtype=torch.float64)
     found = network(batch)

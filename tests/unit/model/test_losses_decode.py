@@ -10,7 +10,7 @@ from reference import ci_mha_reference as reference
 from vmr.model.decode import rank_spans, single_spans
 from vmr.model.losses import (
     attention_guidance_loss,
-    boundary_loss,
+    boundaries_loss,
     distinct_phrases_loss,
     extended_labels,
     moment_loss,
@@ -20,18 +20,19 @@ from vmr.model.losses import (
 from vmr.model.prediction import BoundaryPrediction
 
 
-def test_boundary_loss_by_hand() -> None:
-    logits = torch.tensor([[0.0, math.log(3.0), -math.inf], [0.0, 0.0, 0.0]])
-    expected = (-math.log(3 / 4) - math.log(1 / 3)) / 2
-    assert float(boundary_loss(logits, torch.tensor([1, 2]))) == pytest.approx(expected)
+def test_boundaries_loss_by_hand() -> None:
+    start = torch.tensor([[0.0, math.log(3.0), -math.inf], [0.0, 0.0, 0.0]])
+    end = torch.tensor([[0.0, 0.0, -math.inf], [math.log(2.0), 0.0, 0.0]])
+    expected = (-math.log(3 / 4) - math.log(1 / 3)) / 2 + (-math.log(1 / 2) - math.log(1 / 4)) / 2
+    found = boundaries_loss(BoundaryPrediction(start, end, None), torch.tensor([[1, 1], [2, 2]]))
+    assert float(found) == pytest.approx(expected)
 
 
 def test_segmentation_loss_by_hand() -> None:
     # Each video counts the same, however many steps it has; positives are inclusive on both sides.
     logits = torch.tensor([[math.log(3.0), math.log(3.0), 0.0, 0.0], [0.0, 99.0, 99.0, 99.0]])
-    mask = torch.tensor([[True] * 4, [True, False, False, False]])
     first = (2 * -math.log(3 / 4) + 2 * math.log(2)) / 4
-    found = segmentation_loss(logits, torch.tensor([[0, 1], [0, 0]]), mask)
+    found = segmentation_loss(logits, torch.tensor([[0, 1], [0, 0]]), torch.tensor([4, 1]))
     assert float(found) == pytest.approx((first + math.log(2)) / 2)
 
 
