@@ -158,7 +158,8 @@ def _refuse_thousands(path: Path, rows: Sequence[Row]) -> None:
 
 def _named(line: str) -> list[int]:
     """How many of the required columns a line names, by delimiter."""
-    return [len(set(REQUIRED) & set(map(column_of, cells_of(line, one)))) for one in DELIMITERS]
+    meant = [{found.name for cell in cells_of(line, one) if (found := column(cell))} for one in DELIMITERS]
+    return [len(own & set(REQUIRED)) for own in meant]
 
 
 def cells_of(line: str, delimiter: str) -> list[str]:
@@ -171,16 +172,6 @@ def cells_of(line: str, delimiter: str) -> list[str]:
 
 def _quote(text: str) -> str:
     return "'" if text.lstrip().startswith("'") else '"'
-
-
-def column_of(name: str) -> str | None:
-    """The known column that a name of a header means, or None.
-
-    >>> column_of("Start time (s)"), column_of("notes")
-    ('start', None)
-    """
-    found = column(name)
-    return found.name if found else None
 
 
 def _delimiter(text: str) -> str:
@@ -238,9 +229,9 @@ def _check_header(where: str, names: Sequence[str], chosen: Mapping[str, tuple[s
     for name in REQUIRED:
         # ELAN writes one time in several notations, each behind a dash.
         same = [
-            written for written in names if " - " not in written and (found := column(written)) and found.name == name
+            (found.rank, written)
+            for written in names
+            if " - " not in written and (found := column(written)) and found.name == name
         ]
-        ranks = [found.rank for written in same if (found := column(written))]
-        if ranks.count(min(ranks, default=0)) > 1:
-            twice = [written for written, rank in zip(same, ranks, strict=True) if rank == min(ranks)]
+        if len(twice := [written for rank, written in same if rank == min(same)[0]]) > 1:
             raise AnnotationError(f"{where}: {' and '.join(twice)} both mean {name}. Rename or remove one of them.")

@@ -33,7 +33,6 @@ class Asset:
     preparation: Preparation  # how the original becomes the file that the stages read
     page: str = ""  # the publisher's description
     addresses: tuple[str, ...] = ()  # of the original, tried in this order; empty for an embedded asset
-    file_name: str = ""  # name of the original in the cache
     size_bytes: int | None = None  # of the original; None where unknown
     # of the original; None where unknown: then the hash of the first download is recorded beside it
     sha256: str | None = None
@@ -47,6 +46,11 @@ class Asset:
     def suffix(self) -> str:
         """The extension of the prepared file."""
         return ".txt" if self.preparation.startswith("glove") else ".safetensors"
+
+    @property
+    def file_name(self) -> str:
+        """Name of the original in the cache: that of its first address; nothing for an embedded asset."""
+        return self.addresses[0].rpartition("/")[2] if self.addresses else ""
 
     @property
     def embedded(self) -> bool:
@@ -83,7 +87,6 @@ _DECLARED = (
         preparation="i3d_torch",
         page=_I3D_PAGE,
         addresses=(f"{_I3D_PORT}/rgb_imagenet.pt",),
-        file_name="rgb_imagenet.pt",
         size_bytes=50_883_138,
         sha256="2609088c2e8c868187c9921c50bc225329a9057ed75e76120e0b4a397a2c7538",
     ),
@@ -94,7 +97,6 @@ _DECLARED = (
         preparation="i3d_torch",
         page=_I3D_PAGE,
         addresses=(f"{_I3D_PORT}/rgb_charades.pt",),
-        file_name="rgb_charades.pt",
     ),
     Asset(
         name="c3d_sports1m",
@@ -105,7 +107,6 @@ _DECLARED = (
         addresses=(
             "https://download.openmmlab.com/mmaction/recognition/c3d/c3d_sports1m_pretrain_20201016-dcc47ddc.pth",
         ),
-        file_name="c3d_sports1m_pretrain_20201016-dcc47ddc.pth",
         size_bytes=311_985_866,
         sha256="dcc47ddcdc7dd62eabc24bc70491b47c82b3b1045b864c52f6bdb669243dfcff",
     ),
@@ -154,7 +155,6 @@ _DECLARED = (
             "https://nlp.stanford.edu/data/glove.6B.zip",
             "https://downloads.cs.stanford.edu/nlp/data/glove.6B.zip",
         ),
-        file_name="glove.6B.zip",
         size_bytes=862_182_613,
         sha256="617afb2fe6cbd085c235baf7a465b96f4112bd7f7ccb2b2cbd649fed9cbcf2fb",
         members=("glove.6B.300d.txt",),
@@ -170,7 +170,6 @@ _DECLARED = (
             "https://nlp.stanford.edu/data/glove.840B.300d.zip",
             "https://downloads.cs.stanford.edu/nlp/data/glove.840B.300d.zip",
         ),
-        file_name="glove.840B.300d.zip",
         size_bytes=2_176_768_927,
         sha256="c06db255e65095393609f19a4cfca20bf3a71e20cc53e892aafa490347e3849f",
         members=("glove.840B.300d.txt",),
@@ -183,7 +182,6 @@ _DECLARED = (
         preparation="copy",
         page=_TALL_PAGE,
         addresses=(f"{_2D_TAN}/charades_sta_train.txt",),
-        file_name="charades_sta_train.txt",
         size_bytes=622_491,
         sha256="47ec9b6b488fca753373d9cc29b07a959f7237a922cb29463cd088cd6198e805",
     ),
@@ -194,7 +192,6 @@ _DECLARED = (
         preparation="copy",
         page=_TALL_PAGE,
         addresses=(f"{_2D_TAN}/charades_sta_test.txt",),
-        file_name="charades_sta_test.txt",
         size_bytes=186_686,
         sha256="fab341679c20b0917173dcffffde367a71113fe63f3a645558cef2ebfbfefb55",
     ),
@@ -205,7 +202,6 @@ _DECLARED = (
         preparation="archive_member",
         page="https://prior.allenai.org/projects/charades",
         addresses=("https://ai2-public-datasets.s3-us-west-2.amazonaws.com/charades/Charades.zip",),
-        file_name="Charades.zip",
         size_bytes=3_519_822,
         sha256="c616913ef79c2ddde06d9c562eae57bb8901d459d7568a0d27bf09cbf33ae866",
         members=("Charades_v1_train.csv", "Charades_v1_test.csv"),
@@ -217,7 +213,6 @@ _DECLARED = (
         preparation="video_archive",
         page="https://prior.allenai.org/projects/charades",
         addresses=("https://ai2-public-datasets.s3-us-west-2.amazonaws.com/charades/Charades_v1_480.zip",),
-        file_name="Charades_v1_480.zip",
         member_limit_bytes=1024 * _MEBIBYTE,
     ),
     Asset(
@@ -227,7 +222,6 @@ _DECLARED = (
         preparation="archive_member",
         page="https://cs.stanford.edu/people/ranjaykrishna/densevid/",
         addresses=("https://cs.stanford.edu/people/ranjaykrishna/densevid/captions.zip",),
-        file_name="captions.zip",
         sha256="7ed4f4d613d965683fbdbb9f01baad4fe2a439b99fc39cfd2f6fa6cf9201fd2b",
         members=("train.json", "val_1.json", "val_2.json"),
     ),

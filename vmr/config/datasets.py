@@ -139,9 +139,19 @@ class DatasetSettings(Section):
         """Whether the annotations tell how long videos are, so that no video must be asked."""
         return bool(self.durations) or self.annotation_format in FORMATS_WITH_DURATIONS
 
+    @property
+    def tested(self) -> list[str]:
+        """The annotation splits that are scored, in alphabetical order."""
+        return sorted({split for splits in self.test_splits.values() for split in splits})
+
+    @property
+    def annotation_files(self) -> list[str]:
+        """The annotation files of all splits."""
+        return [file for files in self.annotations.values() for file in files]
+
     @model_validator(mode="after")
     def _splits_exist(self) -> Self:
-        for name in [self.train_split, *(split for splits in self.test_splits.values() for split in splits)]:
+        for name in [self.train_split, *self.tested]:
             if name not in self.annotations:
                 raise ValueError(f"no annotations for the split `{name}`; there are: {', '.join(self.annotations)}")
         return self

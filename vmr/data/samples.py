@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -39,19 +39,12 @@ class Samples:
     def take(self, rows: Sequence[int]) -> Self:
         """Some of the samples, in this order."""
         index = torch.tensor(rows, dtype=torch.int64)
-        return replace(
-            self,
-            query_ids=[self.query_ids[row] for row in rows],
-            splits=[self.splits[row] for row in rows],
-            video_ids=[self.video_ids[row] for row in rows],
-            video=self.video[index],
-            tokens=self.tokens[index],
-            word_counts=self.word_counts[index],
-            labels=self.labels[index],
-            span_sec=self.span_sec[index],
-            share=self.share[index],
-            shown_video=None if self.shown_video is None else self.shown_video[index],
-        )
+        of_queries = {name: own for name, own in vars(self).items() if name != "dropped" and own is not None}
+        taken: dict[str, Any] = {
+            name: own[index] if isinstance(own, Tensor) else [own[row] for row in rows]
+            for name, own in of_queries.items()
+        }
+        return replace(self, **taken)
 
 
 def build_samples(moments: pd.DataFrame, videos: VideoSteps, queries: QueryStore, *, drop_empty: bool) -> Samples:

@@ -20,13 +20,14 @@ def check_annotations(
     train_split: str,
     test_splits: Collection[str],
     to_be_probed: bool = False,
-    unusable: Collection[str] = (),
+    manifest: pd.DataFrame | None = None,
 ) -> list[Finding]:
     """Look at the annotations of a dataset.
 
     Args:
         report: what `parse_annotations` wrote beside it.
         to_be_probed: videos will tell their durations, but have not been asked yet.
+        manifest: what probing said, where there was one: of videos that cannot be used no duration is asked.
     """
     splits = report["splits"].values()
     malformed = [f"{line['where']}: {line['reason']}" for split in splits for line in split["malformed"]]
@@ -34,7 +35,8 @@ def check_annotations(
     length = moments["video_id"].map(dict(durations)).astype(float)
     over = moments["end_sec"] - length
     far = (over > PAST_END_SEC) | (moments["start_sec"] >= length)
-    unknown = moments.loc[length.isna() & ~moments["video_id"].isin(list(unusable)), "video_id"].unique()
+    unusable = [] if manifest is None else manifest.loc[manifest["status"] != "ok", "video_id"].tolist()
+    unknown = moments.loc[length.isna() & ~moments["video_id"].isin(unusable), "video_id"].unique()
     trained = set(moments.loc[moments["split"] == train_split, "video_id"])
     tested = set(moments.loc[moments["split"].isin(list(test_splits)), "video_id"])
     units = [f"{split}: {reason}" for split, rows in moments.groupby("split") if (reason := odd_times(rows, durations))]

@@ -56,7 +56,7 @@ def check_dataset(
         train_split=train_split,
         test_splits=test_splits,
         to_be_probed=not durations,
-        unusable=[] if manifest is None else manifest.loc[manifest["status"] != "ok", "video_id"].tolist(),
+        manifest=manifest,
     )
     if vectors is not None:
         findings += check_queries(table, vectors, train_split=train_split, max_words=queries.max_words)

@@ -47,9 +47,9 @@ def examine(config: Config, name: str, *, work: Path = Path("work")) -> list[Fin
         report,
         durations,
         train_split=dataset.train_split,
-        test_splits={split for splits in dataset.test_splits.values() for split in splits},
+        test_splits=dataset.tested,
         to_be_probed=to_be_probed,
-        unusable=[] if manifest is None else manifest.loc[manifest["status"] != "ok", "video_id"].tolist(),
+        manifest=manifest,
     )
     vectors = Path(asset_or_path(settings.queries.vectors))
     findings += check_queries(moments, vectors, train_split=dataset.train_split, max_words=settings.queries.max_words)
@@ -73,8 +73,7 @@ def examine(config: Config, name: str, *, work: Path = Path("work")) -> list[Fin
 
 
 def _read_annotations(dataset: DatasetSettings, name: str, work: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
-    files = [Path(file) for own in dataset.annotations.values() for file in own] + list(map(Path, dataset.durations))
-    absent = [str(file) for file in files if not file.is_file()]
+    absent = [file for file in [*dataset.annotation_files, *dataset.durations] if not Path(file).is_file()]
     if absent and (dataset.render or dataset.simulate or any(file in dataset.fetch for file in absent)):
         raise AnnotationError(
             f"{absent[0]}: not there yet; `snakemake --cores 1 {work / name}/annotations/moments.csv` fetches or makes "

@@ -23,6 +23,7 @@ from vmr.storage.records import read_table
 
 RESAMPLES = 1000
 LEVEL = 0.95
+TAILS = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)  # quantiles at which an interval ends
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +86,6 @@ def intervals(
     queries: Int[np.ndarray, " V"],
     seed: int = 0,
     resamples: int = RESAMPLES,
-    level: float = LEVEL,
     metrics: Sequence[str] = METRICS,
 ) -> dict[str, list[float]] | None:
     """Percentile bootstrap interval of every metric, ``[low, high]`` in percent; None with fewer than two videos.
@@ -94,9 +94,8 @@ def intervals(
     """
     if len(queries) < 2:
         return None
-    tails = [(1 - level) / 2, (1 + level) / 2]
     means = resampled_means(sums, queries=queries, seed=seed, resamples=resamples)
-    low, high = 100.0 * np.quantile(means, tails, axis=0)
+    low, high = 100.0 * np.quantile(means, TAILS, axis=0)
     return {metric: [float(low[i]), float(high[i])] for i, metric in enumerate(metrics)}
 
 
@@ -105,15 +104,14 @@ def confidence_by_video(
     *,
     seed: int,
     resamples: int = RESAMPLES,
-    level: float = LEVEL,
     metrics: Sequence[str] = METRICS,
 ) -> dict[str, Any] | None:
     """Intervals by kind of ground truth, and how they were made; None with fewer than two videos."""
     if len(videos.video_ids) < 2:
         return None
-    settings: dict[str, Any] = {"level": level, "resamples": resamples, "seed": seed, "unit": "video"}
+    settings: dict[str, Any] = {"level": LEVEL, "resamples": resamples, "seed": seed, "unit": "video"}
     return settings | {
-        name: intervals(sums, queries=videos.queries, seed=seed, resamples=resamples, level=level, metrics=metrics)
+        name: intervals(sums, queries=videos.queries, seed=seed, resamples=resamples, metrics=metrics)
         for name, sums in videos.sums.items()
     }
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from jaxtyping import Float
 
 from vmr.errors import EvaluationError
-from vmr.evaluation.bootstrap import RESAMPLES, intervals, sum_by_video
+from vmr.evaluation.bootstrap import intervals, sum_by_video
 from vmr.evaluation.ground_truth import GroundTruth, load_ground_truth
 from vmr.evaluation.metrics import METRICS, query_scores, truth_spans
 from vmr.evaluation.predictions import parse_predictions, refuse_bad_lines
@@ -35,12 +35,10 @@ def compare(
     second: Path,
     *,
     annotations: Sequence[str] = (),
-    annotation_format: str = "auto",
     splits: Sequence[str] = (),
     split_name: str | None = None,
     changed: int = 10,
     seed: int = 0,
-    resamples: int = RESAMPLES,
     output: Path | None = None,
 ) -> str:
     """Compare two systems; the difference is the second's less the first's, mean over seeds.
@@ -57,7 +55,7 @@ def compare(
         AnnotationError: an annotation file is missing or not in its format.
     """
     sides = [_files(path, split_name) for path in (first, second)]
-    truth = _truth(sides, annotations, annotation_format, splits)
+    truth = _truth(sides, annotations, splits)
     spans = truth_spans(truth.queries)["raw"]
     values, answers = [], []
     for side in sides:
@@ -65,12 +63,8 @@ def compare(
         values.append(np.mean([query_scores(own, truth=spans) for own in ranked], axis=0))
         answers.append(ranked[0])
     difference = values[1] - values[0]
-    videos = sum_by_video(
-        {"raw": difference},
-        video_ids=truth.queries["video_id"].tolist(),
-        covered_mask=np.ones(len(difference), dtype=bool),
-    )
-    found = intervals(videos.sums["raw"], queries=videos.queries, seed=seed, resamples=resamples) or {}
+    videos = sum_by_video({"raw": difference}, video_ids=truth.queries["video_id"].tolist())
+    found = intervals(videos.sums["raw"], queries=videos.queries, seed=seed) or {}
     means = [dict(zip(METRICS, (100 * own.mean(axis=0)).tolist(), strict=True)) for own in values]
     apart = dict(zip(METRICS, (100 * difference.mean(axis=0)).tolist(), strict=True))
     rows = _by_query(truth, values, answers)
@@ -141,11 +135,9 @@ def _files(path: Path, split_name: str | None) -> _Files:
     )
 
 
-def _truth(
-    sides: Sequence[_Files], annotations: Sequence[str], annotation_format: str, splits: Sequence[str]
-) -> GroundTruth:
+def _truth(sides: Sequence[_Files], annotations: Sequence[str], splits: Sequence[str]) -> GroundTruth:
     if annotations:
-        return load_ground_truth(annotations, annotation_format=annotation_format, durations=(), splits=splits)
+        return load_ground_truth(annotations, splits=splits)
     known = {(side.moments, side.splits) for side in sides if side.moments is not None}
     if len(known) != 1:
         raise EvaluationError(
@@ -154,7 +146,7 @@ def _truth(
             + ". Name the annotations with --annotations FILE."
         )
     ((moments, own),) = known
-    return load_ground_truth([str(moments)], annotation_format="moments", durations=(), splits=list(splits or own))
+    return load_ground_truth([str(moments)], annotation_format="moments", splits=list(splits or own))
 
 
 def _answers(path: Path, truth: GroundTruth) -> list[npt.NDArray[np.float64] | None]:

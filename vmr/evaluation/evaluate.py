@@ -70,7 +70,7 @@ def evaluate_predictions(
     values = {name: query_scores(ranked, truth=truth) for name, truth in truth_spans(queries).items()}
     videos = sum_by_video(values, video_ids=queries["video_id"].tolist(), covered_mask=covered_mask)
     write_video_scores(video_scores, [videos])
-    run_facts = _read_run(run)
+    run_facts = read_run(run) if run else {}
     told = _agreeing(labels or {}, run_facts, run)
     metrics: dict[str, Any] = {
         "dataset": None,
@@ -154,10 +154,13 @@ def _trained_on(queries: pd.DataFrame, table: pd.DataFrame, run_facts: Mapping[s
     return len(training & set(queries["video_id"]))
 
 
-def _read_run(run: Path | None) -> dict[str, Any]:
-    if run is None:
-        return {}
-    return read_record(run, what="record of a training run", again="Train again.", error=EvaluationError)
+def read_run(path: Path) -> dict[str, Any]:
+    """The record of a training run.
+
+    Raises:
+        EvaluationError: it is missing or no such record.
+    """
+    return read_record(path, what="record of a training run", again="Train again.", error=EvaluationError)
 
 
 def _agreeing(labels: Mapping[str, Any], run_facts: Mapping[str, Any], run: Path | None) -> dict[str, Any]:

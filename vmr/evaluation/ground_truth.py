@@ -72,7 +72,11 @@ def load_ground_truth(
             found = finder_of_moments(table).queries
             fact: dict[str, Any] = {"splits": sorted(set(table["split"])), "queries": len(table)}
         else:
-            table = pd.concat([_table(part, split) for split, part in parts.items()], ignore_index=True)
+            each = [
+                moments_table([(split, split, own) for own in part.queries], part.durations)
+                for split, part in parts.items()
+            ]
+            table = pd.concat(each, ignore_index=True)
             malformed += [problem for part in parts.values() for problem in part.malformed]
             found = [query for split, part in parts.items() for query in _known(part, split)]
             fact = {
@@ -85,16 +89,16 @@ def load_ground_truth(
         known += found
         facts.append({"file": str(path), "format": kind, **fact})
     table = pd.concat(tables, ignore_index=True)
-    _check_unique(table, facts)
+    files = ", ".join(fact["file"] for fact in facts)
+    _check_unique(table, files)
     # One duration a video, as when annotations are parsed: the first that they give, else the list's.
     names = VideoNames(table["video_id"].unique())
     listed_sec = {names.find(name) or name: seconds for name, seconds in listed.seconds.items()}
     durations_sec = listed_sec | video_durations(table)
     table["duration_sec"] = table["video_id"].map(durations_sec).astype(float)
     finder = QueryFinder(known)
-    queries = _selected(table, list(splits), facts)
+    queries = _selected(table, list(splits), facts, files)
     if reason := wrong_unit(queries, durations_sec):
-        files = ", ".join(fact["file"] for fact in facts)
         raise EvaluationError(f"{files}: {reason}. Convert the times to seconds.")
     scored = clamp_spans(queries, durations_sec)
     return GroundTruth(scored, finder, facts, malformed, listed.problems)
@@ -105,10 +109,6 @@ def _split_and_path(entry: str) -> tuple[str, Path]:
     if separator and path and _NAME.fullmatch(name) and not Path(entry).exists():
         return name, Path(path)
     return Path(entry).stem, Path(entry)
-
-
-def _table(parsed: ParsedFile, split: str) -> pd.DataFrame:
-    return moments_table([(split, split, own) for own in parsed.queries], parsed.durations)
 
 
 def _known(parsed: ParsedFile, split: str) -> list[KnownQuery]:
@@ -139,18 +139,16 @@ def _known(parsed: ParsedFile, split: str) -> list[KnownQuery]:
     ]
 
 
-def _check_unique(table: pd.DataFrame, facts: list[dict[str, Any]]) -> None:
+def _check_unique(table: pd.DataFrame, files: str) -> None:
     twice = table["query_id"][table["query_id"].duplicated()]
     if len(twice):
-        files = ", ".join(fact["file"] for fact in facts)
         raise EvaluationError(
             f"{files}: the query {twice.iloc[0]} is in more than one of the files. Give each file once, or name the "
             "splits: --annotations val_1=FILE --annotations val_2=FILE."
         )
 
 
-def _selected(table: pd.DataFrame, splits: list[str], facts: list[dict[str, Any]]) -> pd.DataFrame:
-    files = ", ".join(fact["file"] for fact in facts)
+def _selected(table: pd.DataFrame, splits: list[str], facts: list[dict[str, Any]], files: str) -> pd.DataFrame:
     there = list(dict.fromkeys(table["split"]))
     if not there:
         raise EvaluationError(f"{files}: no query is left to score: every moment ends where it starts, or before.")

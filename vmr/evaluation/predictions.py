@@ -1,6 +1,5 @@
 """Read predictions, from our models or anybody's, and refuse bad lines. Format: docs/predictions.md."""
 
-import math
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
@@ -12,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from vmr.annotations.parsed import finite_or_none
 from vmr.errors import EvaluationError
 from vmr.evaluation.average_precision import AP_DEPTH
 from vmr.evaluation.prediction_files import SPAN_KEYS, read_entries, spans_of
@@ -163,7 +163,7 @@ def _parse_spans(record: Mapping[str, Any], *, whose: str) -> tuple[Spans, Spans
         raise BadRecordError(f"{whose}expected {names} with a list of [start_sec, end_sec, score], found {found}")
     width = len(spans[0]) if spans and isinstance(spans[0], list) else 3
     for rank, span in enumerate(spans, start=1):
-        if not isinstance(span, list) or len(span) not in (2, 3) or not all(_is_finite_number(value) for value in span):
+        if not isinstance(span, list) or len(span) not in (2, 3) or None in map(finite_or_none, span):
             raise BadRecordError(
                 f"{whose}span {rank} must be finite numbers [start_sec, end_sec, score] or [start_sec, end_sec], "
                 f"found {short(span)}"
@@ -183,11 +183,3 @@ def _parse_spans(record: Mapping[str, Any], *, whose: str) -> tuple[Spans, Spans
     first = table[:AP_DEPTH]
     order = np.argsort(-first[:, 2], kind="stable")
     return table[:, :2], None if (np.diff(order) > 0).all() else first[order, :2]
-
-
-def _is_finite_number(value: Any) -> bool:
-    # JSON's true is a Python int, and 10**400 a finite one that no float can hold.
-    try:
-        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    except OverflowError:
-        return False

@@ -62,21 +62,10 @@ class QueryFinder:
         self._small = {query.video_id.casefold(): query.video_id for query in self.queries}
         numbers = [int(query.key) for query in self.queries if query.key.isascii() and query.key.isdigit()]
         self._numbers = (min(numbers), max(numbers)) if numbers and not self._has_names else None
+        # Made when the first record names a sentence: they take longer than all ids of a file.
+        self._said = functools.cache(self._by_sentence)
 
-    # Made when the first record names a sentence: they take longer than all ids of a file.
-    @functools.cached_property
-    def _by_sentence(self) -> dict[tuple[str, str], list[KnownQuery]]:
-        return self._said(clean_sentence)
-
-    @functools.cached_property
-    def _by_loose_sentence(self) -> dict[tuple[str, str], list[KnownQuery]]:
-        return self._said(loose_sentence)
-
-    @functools.cached_property
-    def _by_letters(self) -> dict[tuple[str, str], list[KnownQuery]]:
-        return self._said(letters)
-
-    def _said(self, form: Callable[[str], str]) -> dict[tuple[str, str], list[KnownQuery]]:
+    def _by_sentence(self, form: Callable[[str], str]) -> dict[tuple[str, str], list[KnownQuery]]:
         """The queries by video and a form of their sentences."""
         found: dict[tuple[str, str], list[KnownQuery]] = {}
         for query in self.queries:
@@ -136,9 +125,9 @@ class QueryFinder:
         elif sentence is not None:
             # As it is written first; where that finds none, without case and punctuation, which systems often strip;
             # then by letters alone, since they also divide words and add marks.
-            found = self._by_sentence.get((video_id, clean_sentence(sentence)), [])
-            found = found or self._by_loose_sentence.get((video_id, loose_sentence(sentence)), [])
-            found = found or self._by_letters.get((video_id, letters(sentence)), [])
+            found = []
+            for form in (clean_sentence, loose_sentence, letters):
+                found = found or self._said(form).get((video_id, form(sentence)), [])
             what = f"{short(sentence)} {what}"
             meant = self._small.get(video_id.casefold(), video_id)
             if meant != video_id and not self._videos.find(video_id):
@@ -203,7 +192,7 @@ class QueryFinder:
         own, given = letters(query.sentence), letters(sentence)
         if own == given or not given or re.search(r"[<\[]unk[>\]]", sentence.casefold()):
             return True
-        return own.startswith(given) and (query.video_id, given) not in self._by_letters
+        return own.startswith(given) and (query.video_id, given) not in self._said(letters)
 
     def _single(self, found: list[KnownQuery], what: str) -> KnownQuery:
         if len(found) == 1:

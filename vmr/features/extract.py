@@ -82,7 +82,7 @@ def extract_shard(
         for row in rows.to_dict("records"):
             video_id = str(row["video_id"])
             if row["status"] != "ok":
-                _keep(shard, fingerprints, video_id, str(row["status"]), _text(row["reason"]))
+                _keep(shard, fingerprints, video_id, str(row["status"]), str(row["reason"]))
             elif video_id not in present:
                 _keep(
                     shard, fingerprints, video_id, "bad", "the manifest says decoded, but the frame store has no frames"
@@ -215,10 +215,6 @@ def _write_statuses(rows: list[dict[str, Any]], path: Path) -> pd.DataFrame:
 def _fingerprint(row: dict[Any, Any]) -> str:
     """What identifies the decoded frames of a video: the row of its manifest, wherever the file lies."""
     return sha256_json({str(key): str(value) for key, value in row.items() if key != "path"})
-
-
-def _text(value: Any) -> str:
-    return "" if pd.isna(value) else str(value)
 
 
 def _provenance(extractor: Extractor, frames: dict[str, Any], code_digest: str) -> dict[str, Any]:

@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from vmr.errors import REPAIR, DamageError, FeatureError
-from vmr.storage.checksums import UNREADABLE, contents_are_altered, read_sealed
-from vmr.storage.hdf5 import reading
+from vmr.storage.checksums import UNREADABLE, read_sealed
+from vmr.storage.hdf5 import HeldFile, reading
 
 FEATURES, START, END = "features", "start_sec", "end_sec"
 GROUPS = (FEATURES, START, END)
@@ -99,7 +99,7 @@ def _refuse_another_kind(file: h5py.File, path: Path) -> None:
         )
 
 
-class FeatureStore:
+class FeatureStore(HeldFile):
     """Features of a dataset or shard, read video by video.
 
     The file is opened at the first access, so that a store can be handed to a worker process. Every access raises
@@ -114,12 +114,6 @@ class FeatureStore:
         self._file: h5py.File | None = None
         self._members: dict[str, Any] = {}  # the groups of the file, opened once
         self._shards: dict[Path, h5py.File] = {}  # that its links lead to, as far as they are held
-
-    def __enter__(self) -> "FeatureStore":
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
 
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self.path, "_file": None, "_members": {}, "_shards": {}}
@@ -157,12 +151,6 @@ class FeatureStore:
         with self._reading("the length of its vectors, dim in its provenance,"):
             return int(self.provenance["dim"])
 
-    @property
-    def provenance(self) -> dict[str, Any]:
-        """What made the features."""
-        with self._reading("its provenance"):
-            return dict(json.loads(self._open.attrs["provenance"]))
-
     def __contains__(self, video_id: str) -> bool:
         return self._has(FEATURES, video_id)
 
@@ -172,17 +160,6 @@ class FeatureStore:
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.video_ids)
-
-    def check_contents(self) -> None:
-        """Refuse a file that names other videos, checksums or provenance than were written; features are not read.
-
-        Raises:
-            DamageError: it does, or its list of videos cannot be read any more.
-        """
-        with self._reading():
-            wrong = contents_are_altered(self._open)
-        if wrong:
-            raise DamageError(f"{self.path}: what it holds is not what was written there. {REPAIR}")
 
     def steps(self, video_id: str) -> int:
         """Number of steps of a video, without reading its features."""

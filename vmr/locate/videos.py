@@ -3,14 +3,17 @@
 import threading
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from vmr.errors import VideoError
 from vmr.features.store import FeatureStore, VideoFeatures
 from vmr.locate.answers import Answer
 from vmr.locate.cache import FeatureCache, default_cache
 from vmr.locate.extraction import Making, Progress, VideoFeaturizer, recipe
+
+T = TypeVar("T")
 
 _VIDEOS_HELD = 8
 
@@ -106,17 +109,11 @@ class VideoAnswers(ABC):
         path = Path(video)
         if self._store is not None:
             return self._store.get(path.stem if path.stem in self._store else path.name)
-        try:
-            content = self._cache.content(path)
-        except OSError as error:
-            raise VideoError(f"{path}: cannot be read ({error.strerror}). Name a video file.") from error
-        with self._lock:
-            found = self._held.get(content)
-        found = found or self._cache.get(content)
-        if found is None:
+        content = _told(self._cache.content, path)
+        if (found := self._kept(content)) is None:
             found = self._make(path, progress)
             self._cache.put(content, found)
-        self._hold(content, found)
+            self._hold(content, found)
         return found
 
     def at_hand(self, video: Path) -> VideoFeatures | None:
@@ -128,17 +125,17 @@ class VideoAnswers(ABC):
         """
         if self._store is not None:
             return self.features(video)
-        try:
-            content = self._cache.known_content(video)
-        except OSError as error:
-            raise VideoError(f"{video}: cannot be read ({error.strerror}). Name a video file.") from error
-        if content is None:
-            return None
+        content = _told(self._cache.known_content, video)
+        return self._kept(content) if content is not None else None
+
+    def _kept(self, content: str) -> VideoFeatures | None:
+        """What memory or the cache holds of a video."""
         with self._lock:
-            held = self._held.get(content)
-        if held is None and (held := self._cache.get(content)) is not None:
-            self._hold(content, held)
-        return held
+            found = self._held.get(content)
+        found = found or self._cache.get(content)
+        if found is not None:
+            self._hold(content, found)
+        return found
 
     def forget(self, video: Path) -> None:
         """Delete everything kept of a video; call it before the video is deleted."""
@@ -160,3 +157,10 @@ class VideoAnswers(ABC):
             self._held.move_to_end(content)
             while len(self._held) > _VIDEOS_HELD:
                 self._held.popitem(last=False)
+
+
+def _told(content: Callable[[Path], T], video: Path) -> T:
+    try:
+        return content(video)
+    except OSError as error:
+        raise VideoError(f"{video}: cannot be read ({error.strerror}). Name a video file.") from error

@@ -133,22 +133,14 @@ def _text(tensor: Tensor) -> str:
 
 
 def read_words(path: Path, *, most: int, max_words: int) -> Words:
-    """The words of a file that sentences were embedded by; of a table `most`, from its beginning.
+    """The words of a file that sentences were embedded by; of a table `most`, from its beginning (GloVe's are in the
+    order of their frequency).
 
     Raises:
         QueryError: the file is missing, damaged, or not of its format.
     """
     if is_encoder(path):
         return WordEncoder(SentenceEncoder.read(path), max_words=max_words)
-    return read_word_table(path, most=most, max_words=max_words)
-
-
-def read_word_table(path: Path, *, most: int, max_words: int) -> WordTable:
-    """The first words of a file of vectors (GloVe's are in the order of their frequency).
-
-    Raises:
-        QueryError: the file is missing, damaged, or not of this format.
-    """
     dimension = vector_dimension(path)
     words: dict[str, None] = {}
     # The file is read once for its words and once for their vectors, so that one reader decides what a line means.

@@ -60,12 +60,11 @@ def corpus_of(plan: Plan, name: str, *, work: Path = Path("work")) -> Corpus | N
         assumed = f"durations are not known yet: {_USUAL_SEC:g} s a video"
     mean = sum(known.values()) / len(known) if known else _USUAL_SEC
     split = moments["split"]
-    tested = {one for splits in dataset.test_splits.values() for one in splits}
     return Corpus(
         videos=len(ids),
         hours=mean * len(ids) / 3600,
         trained=int((split == dataset.train_split).sum()),
-        tested=int(split.isin(tested).sum()),
+        tested=int(split.isin(dataset.tested).sum()),
         there=len(files) if needs_videos else None,
         gigabytes=sum(path.stat().st_size for path in files.values()) / 1e9,
         trained_there=int(((split == dataset.train_split) & moments["video_id"].isin(list(files))).sum())
@@ -84,9 +83,7 @@ def moments_of(dataset: DatasetSettings, folder: Path) -> pd.DataFrame | None:
         return read_moments(folder / "annotations" / "moments.csv")
     except VmrError:  # none yet
         pass
-    files = [Path(file) for own in dataset.annotations.values() for file in own]
-    durations = [Path(file) for file in dataset.durations]
-    if not all(file.is_file() for file in [*files, *durations]):
+    if not all(Path(file).is_file() for file in [*dataset.annotation_files, *dataset.durations]):
         return None
     try:
         return parsed_of(dataset)[0]
@@ -113,15 +110,14 @@ def _unread(plan: Plan, name: str, *, work: Path) -> Corpus | None:
             assumed=source.assumed,
         )
     counts, size = dataset.expected_counts, dataset.known_size
-    tested = {one for splits in dataset.test_splits.values() for one in splits}
-    if not size or not {dataset.train_split, *tested} <= set(counts):
+    if not size or not {dataset.train_split, *dataset.tested} <= set(counts):
         return None
     lines: Mapping[str, int] = {split: own.get("lines", 0) for split, own in counts.items()}
     return Corpus(
         int(size["videos"]),
         size["hours"],
         lines[dataset.train_split],
-        sum(lines[split] for split in tested),
+        sum(lines[split] for split in dataset.tested),
         assumed="counts by config.yaml, since the annotations are not there yet",
     )
 

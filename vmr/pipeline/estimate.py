@@ -126,10 +126,9 @@ class Estimate:
         return job.rule in ("train", "evaluate") and settings.training.device != "cpu"
 
     def _threads(self, job: Job) -> int:
-        name = job.wildcards.get("dataset", "")
-        if job.rule in ("decode_frames", "extract"):
-            return {"decode_frames": 4, "extract": 16}[job.rule]
-        return self.plan.settings[name].training.threads if job.rule == "train" else 1
+        if job.rule == "train":
+            return self.plan.settings[job.wildcards["dataset"]].training.threads
+        return {"decode_frames": 4, "extract": 16}.get(job.rule, 1)
 
     def _modelled(self, job: Job) -> tuple[float, float]:
         name = job.wildcards.get("dataset", "")
@@ -211,17 +210,17 @@ def disk_gb(plan: Plan, corpora: Mapping[str, Corpus], jobs: Iterable[Job]) -> d
     return found
 
 
-def earlier_costs(plan: Plan, folder: Path = Path()) -> dict[str, pd.DataFrame]:
+def earlier_costs(plan: Plan) -> dict[str, pd.DataFrame]:
     """What jobs of earlier runs took, by dataset: ``results/{dataset}_costs.csv``, else the benchmark files."""
     found: dict[str, pd.DataFrame] = {}
     for name in plan.datasets:
         try:
-            table = pd.read_csv(folder / "results" / f"{name}_costs.csv")
+            table = pd.read_csv(f"results/{name}_costs.csv")
             found[name] = table[["rule", "jobs", "seconds", "cpu_seconds"]]
             continue
         except (OSError, ValueError, KeyError):
             pass
-        benchmarks = folder / "work" / name / "benchmarks"
+        benchmarks = Path("work", name, "benchmarks")
         if costs := stage_costs([benchmarks]) if benchmarks.is_dir() else []:
             found[name] = pd.DataFrame([vars(cost) for cost in costs])[["rule", "jobs", "seconds", "cpu_seconds"]]
     return found

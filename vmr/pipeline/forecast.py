@@ -21,7 +21,7 @@ _LONG_HOURS = 2.0  # beyond it a smaller try is named
 _TRY = 50
 
 
-def forecast(plan: Plan, jobs: Sequence[Job], *, cores: int | None, cards: int, folder: Path = Path()) -> str:
+def forecast(plan: Plan, jobs: Sequence[Job], *, cores: int | None, cards: int) -> str:
     """Lines that tell what planned jobs will do and take.
 
     Args:
@@ -31,16 +31,16 @@ def forecast(plan: Plan, jobs: Sequence[Job], *, cores: int | None, cards: int, 
     if not jobs:
         return "Nothing to be done: all of it is there."
     names = [name for name in plan.datasets if any(job.wildcards.get("dataset") == name for job in jobs)]
-    costs = earlier_costs(plan, folder)
+    costs = earlier_costs(plan)
     wanted = dict.fromkeys([*names, *map(plan.source, names), *costs])
-    found = {name: corpus_of(plan, name, work=folder / "work") for name in wanted}
+    found = {name: corpus_of(plan, name) for name in wanted}
     corpora = {name: corpus for name, corpus in found.items() if corpus is not None}
     estimate = Estimate(plan, corpora, cards=cards, costs=costs)
     lines = [f"{len(jobs):,} job{'s' * (len(jobs) > 1)}"]
     hours = {rule: own.hours(cores=cores or 1, cards=cards) for rule, own in estimate.stages(jobs).items()}
     lines += _stages(jobs, hours, cores=cores, cards=cards)
     lines += _basis(jobs, estimate, corpora, unknown=[name for name in names if name not in corpora])
-    lines += _disk(disk_gb(plan, corpora, jobs), folder)
+    lines += _disk(disk_gb(plan, corpora, jobs))
     is_long = sum(hours.values()) > _LONG_HOURS
     for name in names:
         if (corpus := corpora.get(name)) is not None:
@@ -84,10 +84,10 @@ def _basis(jobs: Sequence[Job], estimate: Estimate, corpora: dict[str, Corpus], 
     return lines
 
 
-def _disk(sizes: dict[str, tuple[float, float]], folder: Path) -> list[str]:
+def _disk(sizes: dict[str, tuple[float, float]]) -> list[str]:
     if not sizes:
         return []
-    free = shutil.disk_usage(folder).free / 1e9
+    free = shutil.disk_usage(Path()).free / 1e9
     parts = [f"{what} {_range(*size)}" for what, size in sizes.items()]
     short = sum(low for low, _ in sizes.values()) > free
     return [f"disk: {', '.join(parts)}; {free:,.0f} GB are free" + (": too few" if short else "")]

@@ -105,10 +105,6 @@ class Plan:
 
     # Annotations and videos
 
-    def annotation_files(self, name: str) -> list[str]:
-        """The annotation files of a dataset."""
-        return [file for files in self.datasets[name].annotations.values() for file in files]
-
     def annotation_options(self, wildcards: Any) -> str:
         """Files, durations and known counts of a dataset's annotations."""
         dataset = self.dataset_of(wildcards)
@@ -276,7 +272,6 @@ class Plan:
         own = method_settings(wildcards.method, settings.methods)
         rate = own.learning_rate or settings.training.learning_rate
         values = own.model_dump(exclude={"learning_rate"})
-        test_splits = sorted({split for splits in dataset.test_splits.values() for split in splits})
         return " ".join(
             [
                 options(settings.model),
@@ -284,7 +279,7 @@ class Plan:
                 f"--learning-rate {rate}",
                 repeated("--set", (f"{name}={json.dumps(value)}" for name, value in values.items())),
                 repeated("--train-split", [dataset.train_split]),
-                repeated("--test-splits", test_splits if settings.training.selection == "test" else ()),
+                repeated("--test-splits", dataset.tested if settings.training.selection == "test" else ()),
                 *accepting(dataset),
             ]
         )
@@ -296,8 +291,7 @@ class Plan:
     def check_options(self, wildcards: Any) -> str:
         """What the checks of the job's dataset must know of it."""
         dataset = self.dataset_of(wildcards)
-        test_splits = sorted({split for splits in dataset.test_splits.values() for split in splits})
-        splits = [repeated("--train-split", [dataset.train_split]), repeated("--test-splits", test_splits)]
+        splits = [repeated("--train-split", [dataset.train_split]), repeated("--test-splits", dataset.tested)]
         return " ".join([*splits, *accepting(dataset)])
 
     def splits_option(self, wildcards: Any) -> str:

@@ -22,12 +22,10 @@ class TablePlan:
 
     def datasets(self, wildcards: Any) -> list[str]:
         """The datasets of a table: its own, and further ones whose annotation files are all there."""
-        own: str = wildcards.dataset
-        further = self.plan.datasets[own].further
-        return [
-            own,
-            *(name for name in further if all(Path(file).exists() for file in self.plan.annotation_files(name))),
-        ]
+        sections = self.plan.datasets
+        further = sections[wildcards.dataset].further
+        there = (name for name in further if all(Path(file).exists() for file in sections[name].annotation_files))
+        return [wildcards.dataset, *there]
 
     def sources(self, wildcards: Any) -> list[str]:
         """The datasets that have the videos of a table's datasets."""
@@ -57,7 +55,7 @@ class TablePlan:
         plan, dataset, settings = self.plan, self.plan.datasets[name], self.plan.settings[name]
         named = {f"datasets.{name}.published": self.published(SimpleNamespace(dataset=name))}
         if not (dataset.render or dataset.simulate):
-            named[f"datasets.{name}.annotations"] = plan.annotation_files(name)
+            named[f"datasets.{name}.annotations"] = plan.datasets[name].annotation_files
             named[f"datasets.{name}.durations"] = dataset.durations
         if name in plan.imports and not dataset.simulate:
             named["features.import.source"] = [plan.imports[name].source]

@@ -41,12 +41,12 @@ def small_try(plan: Plan, name: str, *, videos: int, quick: Mapping[str, Any]) -
     if dataset.render or dataset.simulate:
         raise ConfigError(f"{name}: is small, or has no videos; a try is for datasets with videos of their own.")
     for file, asset in plan.fetched.items():
-        if file in (*plan.annotation_files(name), *dataset.durations):
+        if file in (*dataset.annotation_files, *dataset.durations):
             prepare_asset(asset, output=Path(file), cache=Path(ASSETS_FOLDER) / "downloads")
     moments = moments_of(dataset, Path("work") / name)
     if moments is None:
         raise ConfigError(
-            f"{name}: its annotations ({', '.join(plan.annotation_files(name))}) are not there or cannot be read. Put "
+            f"{name}: its annotations ({', '.join(dataset.annotation_files)}) are not there or cannot be read. Put "
             "them there; docs/data.md says where they come from."
         )
     tested = next(iter(dataset.test_splits.values()))

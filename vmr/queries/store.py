@@ -4,7 +4,7 @@ import functools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import h5py
 import numpy as np
@@ -117,9 +117,3 @@ class QueryStore:
             raise QueryError(f"{self.path}: no query {query_id}. Run embed_queries again with this table of moments.")
         row = self._row[query_id]
         return self._tokens[self._offsets[row] : self._offsets[row + 1]]
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        return None

@@ -14,11 +14,7 @@ Histories = Mapping[str, Sequence[tuple[int, pd.DataFrame, int | None]]]
 
 
 def history_charts(histories: Histories) -> list[Chart]:
-    """Training loss, validation loss and validation mIoU of every run; a ring at the chosen epoch.
-
-    Args:
-        histories: by method: seed, history and chosen epoch of every run.
-    """
+    """Training loss, validation loss and validation mIoU of every run; a ring at the chosen epoch."""
     measures = {
         "loss": ("Training loss", "loss"),
         "validation_loss": ("Validation loss", "loss"),

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from vmr.errors import EvaluationError
+from vmr.evaluation.evaluate import read_run
 from vmr.evaluation.simulated import is_simulated
 from vmr.methods.catalogue import block_of, place_of, title_of
 from vmr.pipeline.costs import stage_costs
@@ -19,7 +20,7 @@ from vmr.report.charts import bias_charts, iou_charts, recall_chart, recall_char
 from vmr.report.coverage import read_coverage
 from vmr.report.history import history_charts
 from vmr.report.run_answers import Group, read_groups
-from vmr.report.run_records import flat, read_history, read_run, run_rows, settings_rows
+from vmr.report.run_records import flat, read_history, run_rows, settings_rows
 from vmr.report.svg import method_styles, swatch
 from vmr.report.table_view import score_charts, table_view, text_of_table, windows_of
 from vmr.storage.code_digest import code_digest
@@ -247,8 +248,7 @@ def _charts(group: Group, window: Any, *, several: bool) -> dict[str, Any]:
     words = np.array([len(sentence.split()) for sentence in group.queries["sentence"]], dtype=np.float64)
     histories: dict[str, list[tuple[int, pd.DataFrame, int | None]]] = {}
     for run in _trained(group):
-        record = read_run(run.folder)
-        history = (run.seed, read_history(run.folder), record.get("chosen_epoch"))
+        history = (run.seed, read_history(run.folder), read_run(run.folder / "run.json").get("chosen_epoch"))
         histories.setdefault(run.method, []).append(history)
     return {
         "name": _group_name(group, several=several),
@@ -264,8 +264,8 @@ def _charts(group: Group, window: Any, *, several: bool) -> dict[str, Any]:
 
 
 def _provenance(group: Group) -> dict[str, Any]:
-    runs = [(run.method, run.seed, read_run(run.folder)) for run in _trained(group)]
-    first = {run.method: read_run(run.folder) for run in reversed(_trained(group))}
+    runs = [(run.method, run.seed, read_run(run.folder / "run.json")) for run in _trained(group)]
+    first = {method: record for method, _, record in reversed(runs)}
     record = next(iter(first.values()))
     return {
         "name": f"{group.split}, {group.features}",

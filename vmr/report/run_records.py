@@ -8,19 +8,8 @@ import pandas as pd
 
 from vmr.errors import EvaluationError
 from vmr.methods.catalogue import title_of
-from vmr.storage.records import read_record
 
 _OWN = ("method", "seed")
-
-
-def read_run(folder: Path) -> dict[str, Any]:
-    """The record of a training run.
-
-    Raises:
-        EvaluationError: it is missing or no such record.
-    """
-    what = "record of a training run"
-    return read_record(folder / "run.json", what=what, again="Train again.", error=EvaluationError)
 
 
 def read_history(folder: Path) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from vmr.evaluation.bootstrap import LEVEL, resampled_means
+from vmr.evaluation.bootstrap import TAILS, resampled_means
 
 IOU_BINS = 20
 
@@ -102,9 +102,7 @@ def share_bins(values: Float[np.ndarray, " Q"], *, unit: str, count: int = 5) ->
     return Bins(labels, np.where(known, member, -1), unit)
 
 
-def recall_by_bin(
-    hits: Float[np.ndarray, " Q"], bins: Bins, *, video_ids: Sequence[str], seed: int = 0
-) -> list[BinScore | None]:
+def recall_by_bin(hits: Float[np.ndarray, " Q"], bins: Bins, *, video_ids: Sequence[str]) -> list[BinScore | None]:
     """Recall of every bin, and how far it would move with other videos.
 
     Args:
@@ -114,7 +112,6 @@ def recall_by_bin(
         A score for each bin, None for an empty one.
     """
     codes, _ = pd.factorize(np.asarray(video_ids, dtype=object))
-    tails = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
     scores: list[BinScore | None] = []
     for number in range(len(bins.labels)):
         inside = bins.member == number
@@ -128,7 +125,7 @@ def recall_by_bin(
             scores.append(BinScore(value, None, None))
             continue
         sums = np.bincount(own, weights=hits[inside])[:, None]
-        low, high = 100.0 * np.quantile(resampled_means(sums, queries=queries, seed=seed), tails)
+        low, high = 100.0 * np.quantile(resampled_means(sums, queries=queries), TAILS)
         scores.append(BinScore(value, float(low), float(high)))
     return scores
 

@@ -5,14 +5,17 @@ crashes (seen with h5py 3.16). So it writes through a file object that reports s
 """
 
 import io
+import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Self
 
 import h5py
 
 from vmr.errors import REPAIR, DamageError
-from vmr.storage.checksums import UNREADABLE
+from vmr.storage.checksums import UNREADABLE, contents_are_altered
 
 
 @contextmanager
@@ -44,6 +47,44 @@ def reading(path: Path | str, what: str) -> Iterator[None]:
         yield
     except UNREADABLE as error:
         raise DamageError(f"{path}: {what} cannot be read ({error or type(error).__name__}). {REPAIR}") from error
+
+
+class HeldFile(ABC):
+    """A file of ours that is open for reading: what all kinds of them share."""
+
+    path: Path
+
+    @property
+    @abstractmethod
+    def _open(self) -> h5py.File:
+        """The file."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the file."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """Settings, code and versions that made the content."""
+        with reading(self.path, "its provenance"):
+            return dict(json.loads(self._open.attrs["provenance"]))
+
+    def check_contents(self) -> None:
+        """Refuse a file that names other videos, checksums or provenance than were written; their data is not read.
+
+        Raises:
+            DamageError: it does, or its list of videos cannot be read any more.
+        """
+        with reading(self.path, "its list of videos"):
+            wrong = contents_are_altered(self._open)
+        if wrong:
+            raise DamageError(f"{self.path}: what it holds is not what was written there. {REPAIR}")
 
 
 class _PatientFile(io.FileIO):

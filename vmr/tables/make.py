@@ -9,6 +9,7 @@ from vmr.errors import EvaluationError
 from vmr.methods.catalogue import place_of
 from vmr.storage.files import write_text
 from vmr.tables.latex import latex_table
+from vmr.tables.notes import plain_number
 from vmr.tables.rows import (
     R5_COLUMNS,
     SCORE_COLUMNS,
@@ -113,14 +114,10 @@ def _ordered(rows: list[Row]) -> list[Row]:
 
 
 def _cells(row: Row) -> list[str]:
-    scores = [_number(row.scores.get(metric)) for metric in SCORE_COLUMNS.values()]
-    spread = [_number(row.std.get(metric)) for metric in SCORE_COLUMNS.values()]
+    scores = [plain_number(row.scores.get(metric)) for metric in SCORE_COLUMNS.values()]
+    spread = [plain_number(row.std.get(metric)) for metric in SCORE_COLUMNS.values()]
     counts = ["" if count is None else str(count) for count in (row.seeds, row.queries)]
-    further = [_number(row.sets.get(truth, {}).get(metric)) for truth, metric in FURTHER_COLUMNS.values()]
-    oracle = [_number(row.sets.get("oracle", {}).get(metric)) for metric in SCORE_COLUMNS.values()]
+    further = [plain_number(row.sets.get(truth, {}).get(metric)) for truth, metric in FURTHER_COLUMNS.values()]
+    oracle = [plain_number(row.sets.get("oracle", {}).get(metric)) for metric in SCORE_COLUMNS.values()]
     named = [row.method, row.features, row.source, row.split]
-    return [*named, *scores, *spread, *counts, _number(row.coverage), *further, row.block, *oracle]
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f}"
+    return [*named, *scores, *spread, *counts, plain_number(row.coverage), *further, row.block, *oracle]

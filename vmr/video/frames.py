@@ -6,15 +6,15 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO
 
 import h5py
 import numpy as np
 import numpy.typing as npt
 
 from vmr.errors import REPAIR, DamageError, ShardError
-from vmr.storage.checksums import UNREADABLE, contents_are_altered, node_is_altered
-from vmr.storage.hdf5 import reading
+from vmr.storage.checksums import UNREADABLE, node_is_altered
+from vmr.storage.hdf5 import HeldFile, reading
 from vmr.video.stream import GOP_FRAMES, StreamScan, decoded_frames
 
 _GROUP = "videos"
@@ -36,7 +36,7 @@ class FrameInfo:
     start_sec: float
 
 
-class FrameStore:
+class FrameStore(HeldFile):
     """A frame store, opened read-only and without locks, so that many processes may read it at once.
 
     Raises:
@@ -61,11 +61,9 @@ class FrameStore:
             self._file.close()
             raise
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
+    @property
+    def _open(self) -> h5py.File:
+        return self._file
 
     def __contains__(self, video_id: object) -> bool:
         if not isinstance(video_id, str):
@@ -86,23 +84,6 @@ class FrameStore:
         """Ids of the videos that have frames, sorted."""
         with reading(self.path, "its list of videos"):
             return sorted(self._file[_GROUP]) if _GROUP in self._file else []
-
-    @property
-    def provenance(self) -> dict[str, Any]:
-        """Settings, code and versions that made the frames."""
-        with reading(self.path, "its provenance"):
-            return dict(json.loads(self._file.attrs["provenance"]))
-
-    def check_contents(self) -> None:
-        """Refuse a store that names other videos, checksums or provenance than were written; frames are not read.
-
-        Raises:
-            DamageError: it does, or its list of videos cannot be read any more.
-        """
-        with reading(self.path, "its list of videos"):
-            wrong = contents_are_altered(self._file)
-        if wrong:
-            raise DamageError(f"{self.path}: what it holds is not what was written there. {REPAIR}")
 
     def check(self, video_id: str) -> None:
         """Refuse a video whose frames or facts are others than were written. Its frames are read once for that.

@@ -29,7 +29,7 @@ for name, dataset in plan.rendered.items():
         name:
             f"render_{name}"
         output:
-            annotations=plan.annotation_files(name) + dataset.durations,
+            annotations=plan.datasets[name].annotation_files + dataset.durations,
             listing=listing_of(dataset),
         log:
             f"logs/{name}/render.log",
@@ -51,7 +51,7 @@ for name, dataset in plan.rendered.items():
 
 rule parse_annotations:
     input:
-        annotations=lambda wildcards: plan.annotation_files(wildcards.dataset),
+        annotations=lambda wildcards: plan.datasets[wildcards.dataset].annotation_files,
         durations=lambda wildcards: plan.dataset_of(wildcards).durations,
     output:
         moments="work/{dataset}/annotations/moments.csv",

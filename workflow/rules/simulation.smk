@@ -9,7 +9,7 @@ for name, dataset in plan.simulated.items():
             moments=f"work/{dataset.simulate.source}/annotations/moments.csv",
         output:
             features=plan.imports[name].source,
-            annotations=plan.annotation_files(name),
+            annotations=plan.datasets[name].annotation_files,
             durations=dataset.durations[0],
         log:
             f"logs/{name}/simulate.log",

@@ -24,7 +24,7 @@ from vmr.locate.folders import refuse_search
 from vmr.locate.locator import Locator
 from vmr.locate.model_file import read_model
 from vmr.locate.stretches import Stretch, StretchResult, merge, plan_stretches, stretch_result
-from vmr.locate.word_table import WordTable, read_word_table
+from vmr.locate.word_table import WordTable, read_words
 from vmr.model.prediction import BoundaryPrediction
 
 
@@ -92,7 +92,7 @@ def test_words_unknown_left_out_and_none() -> None:
 def test_words_come_from_packed_vectors_and_words_with_signs_are_words(tmp_path: Path) -> None:
     path = tmp_path / "vectors.txt.gz"
     path.write_bytes(gzip.compress(b"o'clock 1 0\nman 0 1\n. 1 1\n"))
-    table = read_word_table(path, most=10, max_words=3)
+    table = read_words(path, most=10, max_words=3)
     assert table.sentence("o'clock").unknown_words == []
     with pytest.raises(QueryError, match="no word"):
         table.sentence(".")

@@ -110,7 +110,7 @@ def test_annotations_on_other_splits_use_the_videos_and_features_of_their_source
 
 def test_a_named_file_that_is_gone_is_an_error_once_there_are_results(plan, tmp_path):
     own = plan(features={"i3d": {"weights": "mine/i3d.pt"}})
-    files = [*own.annotation_files("charades"), *own.datasets["charades"].durations, "mine/i3d.pt"]
+    files = [*own.datasets["charades"].annotation_files, *own.datasets["charades"].durations, "mine/i3d.pt"]
     for file in (*files, "results/charades_table.csv"):
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).touch()

@@ -49,8 +49,7 @@ def test_a_checkpoint_tells_the_words_it_was_trained_on(data, checkpoint: Path) 
     train = table[table["split"] == "train"]
     seen = train[~train["video_id"].isin(validation_videos(train["video_id"]))]
     words = {word for sentence in seen["sentence"] for word in sentence.split()}
-    with QueryStore(data.queries) as store:
-        known = words & set(store.words)
+    known = words & set(QueryStore(data.queries).words)
     assert known and load_checkpoint(checkpoint)[1]["vocabulary"] == sorted(known)
 
 
