@@ -162,8 +162,7 @@ def read_bytes(path: Path) -> bytes:
         content = path.read_bytes()
     except FileNotFoundError as error:
         raise AnnotationError(
-            f"{path}: no such annotation file. Put it there or correct the path in config.yaml; docs/data.md says "
-            "where the files come from."
+            f"{path}: no such annotation file. Put it there or correct its path; docs/data.md has the sources."
         ) from error
     except OSError as error:
         raise AnnotationError(f"{path}: cannot be read ({error}). An annotation file was expected.") from error

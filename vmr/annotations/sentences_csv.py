@@ -67,7 +67,9 @@ def _divide(table: Table, splits: list[str], train_split: str) -> dict[str, list
         why = faults_told(_parse(table, table.rows).malformed) or "; no row names a video"
         raise AnnotationError(f"{table.path}: none of its {len(table.rows)} rows can be used{why}.")
     if len(videos) < 2:
-        raise AnnotationError(f"{table.path}: {len(videos)} video cannot be divided into {' and '.join(splits)}.")
+        raise AnnotationError(
+            f"{table.path}: {len(videos)} video cannot be divided into {' and '.join(splits)}. Add rows about others."
+        )
     tested = validation_videos(videos, fraction=TEST_SHARE)
     logger.info(
         "%s: no column `split`: %d of %d videos, chosen by hash, are %s",

@@ -86,9 +86,10 @@ class Config(Settings):
             ConfigError: there is no such dataset, or its overrides name unknown or impossible settings.
         """
         if name not in self.datasets:
+            hint = nearest(name, list(self.datasets))
             raise ConfigError(
-                f"config.yaml has no dataset `{name}`{nearest(name, list(self.datasets))}. "
-                f"There are: {', '.join(self.datasets)}; add a section under `datasets`."
+                f"config.yaml has no dataset `{name}`{hint}{'' if hint.endswith('?') else '.'} A new one is a section "
+                "under `datasets`."
             )
         # Without defaults: a variant of a method takes what is not set from that method.
         merged = self.model_dump(exclude={"datasets"}, by_alias=True, exclude_unset=True)

@@ -1,6 +1,7 @@
 """What a run will do, told before it begins: jobs and why they run, hours, disk, and videos that are missing."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,10 @@ from vmr.pipeline.runlog import Job, duration, read_run_log, why
 
 SNAKEFILE = Path(vmr.__file__).parents[1] / "Snakefile"
 _LONG_HOURS = 2.0  # beyond it a smaller try is named
-_TRY = 50
+_TRY = 80  # with fewer videos of Charades, sentences are too few to learn from
+# Rules whose jobs need the videos themselves, or features of them.
+_OF_VIDEOS = frozenset({"probe_videos", "decode_frames", "extract", "train", "evaluate", "make_table"})
+_FETCHING = "fetch_videos_"
 
 
 def forecast(plan: Plan, jobs: Sequence[Job], *, cores: int | None, cards: int) -> str:
@@ -32,7 +36,8 @@ def forecast(plan: Plan, jobs: Sequence[Job], *, cores: int | None, cards: int) 
         return "Nothing to be done: all of it is there."
     names = [name for name in plan.datasets if any(job.wildcards.get("dataset") == name for job in jobs)]
     costs = earlier_costs(plan)
-    wanted = dict.fromkeys([*names, *map(plan.source, names), *costs])
+    fetching = [job.rule.removeprefix(_FETCHING) for job in jobs if job.rule.startswith(_FETCHING)]
+    wanted = dict.fromkeys([*names, *map(plan.source, names), *fetching, *costs])
     found = {name: corpus_of(plan, name) for name in wanted}
     corpora = {name: corpus for name, corpus in found.items() if corpus is not None}
     estimate = Estimate(plan, corpora, cards=cards, costs=costs)
@@ -42,8 +47,9 @@ def forecast(plan: Plan, jobs: Sequence[Job], *, cores: int | None, cards: int) 
     lines += _basis(jobs, estimate, corpora, unknown=[name for name in names if name not in corpora])
     lines += _disk(disk_gb(plan, corpora, jobs))
     is_long = sum(hours.values()) > _LONG_HOURS
+    shown = {job.wildcards.get("dataset") for job in jobs if job.rule in _OF_VIDEOS}
     for name in names:
-        if (corpus := corpora.get(name)) is not None:
+        if name in shown and (corpus := corpora.get(name)) is not None:
             lines += _of_dataset(plan, name, corpus, jobs)
             if is_long and corpus.videos > _TRY and name not in plan.imports and name == plan.source(name):
                 lines.append(f"a small try first: vmr plan {name} --try {_TRY}")
@@ -58,7 +64,8 @@ def _stages(jobs: Sequence[Job], hours: Mapping[str, float], *, cores: int | Non
     for rule, own in by_rule.items():
         reasons = Counter(why(job.reason) for job in own)
         said = ", ".join(reason if len(reasons) == 1 else f"{count} {reason}" for reason, count in reasons.items())
-        rows.append((rule, f"{len(own):,}", said, duration(max(1.0, 3600 * hours[rule]))))
+        taken = "by the network" if rule.startswith(_FETCHING) else duration(max(1.0, 3600 * hours[rule]))
+        rows.append((rule, f"{len(own):,}", said, taken))
     machine = f"{cores} core{'s' * (cores != 1)}" if cores else "a single core"
     machine += f" and {cards} card{'s' * (cards > 1)}" if cards else ", no card"
     rows.append(("together", f"{len(jobs):,}", f"on {machine}", duration(3600 * sum(hours.values()))))
@@ -98,7 +105,7 @@ def _of_dataset(plan: Plan, name: str, corpus: Corpus, jobs: Sequence[Job]) -> l
     dataset = plan.datasets[name]
     if dataset.render or dataset.simulate:
         return []
-    fetched = any(job.rule == f"fetch_videos_{listed}" for job in jobs for listed in plan.datasets)
+    fetched = any(job.rule == f"{_FETCHING}{listed}" for job in jobs for listed in plan.datasets)
     lines = []
     if corpus.there is not None and corpus.there < corpus.videos:
         lines.append(f"{name}: {corpus.there:,} of {corpus.videos:,} videos are in {dataset.videos}")
@@ -144,5 +151,6 @@ def planned_jobs(targets: Sequence[str], *, folder: Path, configfiles: Sequence[
     command += ["--", *targets]
     run = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"VMR_SNAKEMAKE_WORDS": "1"})
     if run.returncode:
-        raise ConfigError(f"Snakemake cannot plan {' '.join(targets)}:\n{(run.stderr or run.stdout).strip()}")
+        words = re.sub(r"^Using workflow specific profile.*\n", "", run.stderr or run.stdout, flags=re.MULTILINE)
+        raise ConfigError(f"Snakemake cannot plan {' '.join(targets)}:\n{words.strip()}")
     return list(read_run_log(run.stdout + run.stderr).jobs.values())

@@ -145,7 +145,7 @@ def test_what_a_run_will_do_is_told_by_stage(plan):
     assert "1 not there yet, 1 settings or code changed" in lines[2]
     assert lines[3].split()[:6] == ["together", "34", "on", "2", "cores,", "no"]
     assert "NO RESULT can come of this" in text and "0 of 6,672 videos are in data/charades/videos" in text
-    assert lines[-1] == "a small try first: vmr plan charades --try 50"
+    assert lines[-1] == "a small try first: vmr plan charades --try 80"
     assert forecast(plan, [], cores=2, cards=0) == "Nothing to be done: all of it is there."
 
 
@@ -172,6 +172,20 @@ def test_what_cannot_give_a_result_is_told_before(plan, tmp_path, files, sentenc
     (folder / "Charades_v1_test.csv").write_text("id,length\nC,30\n")
     text = forecast(plan, [job("train", method="mha", seed="0")], cores=2, cards=0)
     assert ("NO RESULT" in text) == (word is not None) and (word or "") in text
+
+
+def test_annotations_alone_need_no_videos(plan):
+    jobs = [job("parse_annotations"), job("simulate", "charades_sim"), job("train", "charades_sim", method="mha")]
+    text = forecast(plan, jobs, cores=2, cards=0)
+    assert "NO RESULT" not in text and "data/charades/videos" not in text and "--try" not in text
+
+
+def test_videos_that_are_fetched_for_another_dataset_are_told(plan):
+    fetch = Job("fetch_videos_charades", wildcards={}, reason="Missing output files: x")
+    text = forecast(plan, [fetch, job("extract", "demo", shard="0")], cores=2, cards=0)
+    assert text.splitlines()[1].split() == [fetch.rule, "1", "not", "there", "yet", "by", "the", "network"]
+    # 57 hours of 0.117 to 0.322 GB, twice.
+    assert "disk: videos and their archive 13 to 37 GB" in text
 
 
 def test_a_dataset_of_which_nothing_is_known_is_told(plan):
