@@ -149,7 +149,7 @@ def clamp_spans(moments: pd.DataFrame, durations: Mapping[str, float]) -> pd.Dat
     return clamped
 
 
-def validation_videos(video_ids: Iterable[str], *, fraction: float = 0.1, salt: int = 0) -> set[str]:
+def validation_videos(video_ids: Iterable[str], *, fraction: float = 0.1) -> set[str]:
     """Choose the training videos that are held out for validation: those with the smallest hashes of their ids.
 
     Not in the paper: chosen because a fixed choice by hash does not depend on the order of the files or on a
@@ -157,7 +157,6 @@ def validation_videos(video_ids: Iterable[str], *, fraction: float = 0.1, salt: 
 
     Args:
         fraction: share to hold out, in [0, 1).
-        salt: another number gives another choice.
 
     Returns:
         The ``ceil(fraction * n)`` smallest hashes; at least 1 when there are 2 videos, never all of them.
@@ -170,7 +169,7 @@ def validation_videos(video_ids: Iterable[str], *, fraction: float = 0.1, salt: 
     """
     if not 0 <= fraction < 1:
         raise ValueError(f"the validation fraction must be in [0, 1), not {fraction}")
-    ranked = sorted(set(video_ids), key=lambda name: (hashlib.sha256(f"{salt}:{name}".encode()).digest(), name))
+    ranked = sorted(set(video_ids), key=lambda name: (hashlib.sha256(f"0:{name}".encode()).digest(), name))
     # 0.1 * 30 is 3.0000000000000004 in floating point: without rounding, ceil would give 4.
     wanted = max(1, math.ceil(round(fraction * len(ranked), 6)))
     return set(ranked[: min(wanted, max(0, len(ranked) - 1))])

@@ -35,7 +35,8 @@ class _Commands(TyperGroup):
         return sorted(self.commands, key=panel)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, [f"./{arg}" if _has_dash(arg) else arg for arg in args])
+        dashed = [arg for arg in args if arg.startswith("-") and Path(arg).suffix and is_file(arg)]
+        return super().parse_args(ctx, [f"./{arg}" if arg in dashed else arg for arg in args])
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -135,10 +136,6 @@ def target_of(command: Callable[..., None]) -> Callable[..., str | None]:
     module, _, name = vars(command)["target"].partition(":")
     found: Callable[..., str | None] = getattr(importlib.import_module(module), name)
     return found
-
-
-def _has_dash(arg: str) -> bool:
-    return arg.startswith("-") and bool(Path(arg).suffix) and is_file(arg)
 
 
 # Whether an argument names a file or a folder; no error where it is a sentence, longer than any name of a file.

@@ -99,7 +99,8 @@ def _load(
     dim = store.dim if names else 0
     shape = (len(names) * max_steps + 1, dim)
     needed = shape[0] * shape[1] * np.dtype(dtype).itemsize
-    fits = needed <= (_free_bytes(device) // 2 if memory_bytes is None else memory_bytes)
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory_bytes()
+    fits = needed <= (free // 2 if memory_bytes is None else memory_bytes)
     file = None if fits or scratch is None else _ScratchFile(scratch, shape, dtype)
     rows = np.empty(shape, dtype=dtype) if file is None else file.rows
     starts, ends, counts = [], [], []
@@ -167,9 +168,3 @@ class _ScratchFile:
         with writing(self._folder):
             os.posix_fallocate(self._file.fileno(), self._taken, size - self._taken)
         self._taken = size
-
-
-def _free_bytes(device: torch.device) -> int:
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    return free_memory_bytes()

@@ -112,7 +112,12 @@ def check_features(
             "Are stride and frame rate right, and is it the same video? Such videos are left out.",
             of=there,
         ),
-        skipped(prefix + "frame rate", _why_no_rates(held))
+        skipped(
+            prefix + "frame rate",
+            "no rate is stated to compare with that of the videos"
+            if held.fps is None or held.stride is None
+            else "no video that has features has been probed",
+        )
         if not result.rates_compared
         else found(
             prefix + "frame rate",
@@ -180,12 +185,6 @@ def _longest_stretch(repeats: Bool[np.ndarray, "_N"]) -> tuple[int, int]:
     ends = np.concatenate([[-1], np.flatnonzero(~repeats), [len(repeats)]])
     longest = int(np.diff(ends).argmax())
     return int(ends[longest]) + 1, int(ends[longest + 1] - ends[longest])
-
-
-def _why_no_rates(held: HeldFeatures) -> str:
-    if held.fps is None or held.stride is None:
-        return "no rate is stated to compare with that of the videos"
-    return "no video that has features has been probed"
 
 
 def _check_times(

@@ -83,7 +83,10 @@ def compare(
             },
         )
     lines = [
-        *(f"{name}: {path}, {_seeds(side)}" for name, path, side in zip("AB", (first, second), sides, strict=True)),
+        *(
+            f"{name}: {path}, {f'{len(side.predictions)} seeds' if len(side.predictions) > 1 else 'one run'}"
+            for name, path, side in zip("AB", (first, second), sides, strict=True)
+        ),
         f"{len(difference):,} queries in {len(videos.video_ids):,} videos; one without an answer is wrong",
         "",
         f"{'percent':12}{'A':>8}{'B':>8}{'B - A':>9}   95 % interval",
@@ -180,8 +183,3 @@ def _line(row: dict[str, Any]) -> str:
     iou = " -> ".join(f"{own:.2f}" for own in row["iou"])
     sentence = json.dumps(row["sentence"], ensure_ascii=False)
     return f"  IoU {iou}  {row['video_id']} {sentence} ({start:.1f} to {end:.1f} s; answers {spans})"
-
-
-def _seeds(side: _Files) -> str:
-    number = len(side.predictions)
-    return f"{number} seeds" if number > 1 else "one run"

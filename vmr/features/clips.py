@@ -57,14 +57,13 @@ def plan_windows(num_frames: int, *, window: int, stride: int, padding: Padding)
     if padding == "edge":
         first = stride // 2 - window // 2
         return WindowPlan(math.ceil(num_frames / stride), window, stride, first, num_frames)
-    steps = 1 if num_frames < window else _clips_inside(num_frames, window=window, stride=stride)
+    if num_frames < window:
+        steps = 1
+    elif stride > window:  # pytorchvideo's sampler has no gaps between clips
+        steps = (num_frames - window) // stride + 1
+    else:
+        steps = last_clip_start(num_frames, window=window, stride=stride) // stride + 1
     return WindowPlan(steps, window, stride, 0, num_frames)
-
-
-def _clips_inside(num_frames: int, *, window: int, stride: int) -> int:
-    if stride > window:  # pytorchvideo's sampler has no gaps between clips
-        return (num_frames - window) // stride + 1
-    return last_clip_start(num_frames, window=window, stride=stride) // stride + 1
 
 
 def step_seconds(

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vmr.model.batch import Batch, Targets
-from vmr.model.encoders import QueryEncoder, VideoEncoder
+from vmr.model.encoders import QueryEncoder, VideoEncoder, rectified
 from vmr.model.grid import equal_parts, pooled
 from vmr.model.losses import Losses
 from vmr.model.masks import at_least_single
@@ -73,7 +73,7 @@ class Man(GridNetwork[ManPrediction]):
         self.filters = nn.Linear(2 * query_hidden, hidden)
         self.video_encoder = VideoEncoder(video_dim, hidden=hidden, dropout=dropout)
         self.levels = nn.ModuleList(
-            _rectified(nn.Conv1d(hidden, hidden, 3, padding=1)) for _ in range(parts.bit_length())
+            rectified(nn.Conv1d(hidden, hidden, 3, padding=1)) for _ in range(parts.bit_length())
         )
         self.graph = MomentGraph(hidden, iterations=iterations)
         self.output = nn.Linear(hidden, 3)
@@ -124,7 +124,7 @@ class MomentGraph(nn.Module):
     def __init__(self, dim: int, *, iterations: int) -> None:
         super().__init__()
         self.relations = nn.ModuleList(nn.Linear(dim, dim, bias=False) for _ in range(iterations))
-        self.outputs = nn.ModuleList(_rectified(nn.Linear(dim, dim, bias=False)) for _ in range(iterations))
+        self.outputs = nn.ModuleList(rectified(nn.Linear(dim, dim, bias=False)) for _ in range(iterations))
 
     def forward(self, candidates: Float[Tensor, "B M H"]) -> Float[Tensor, "B M H"]:
         """The candidates after the last iteration."""
@@ -134,12 +134,6 @@ class MomentGraph(nn.Module):
             edges = torch.tanh(edges + rooted(at_least_single(relation(x) @ x.transpose(1, 2))).to(x.dtype))
             x = torch.relu(output(edges @ candidates))
         return x
-
-
-def _rectified(layer: nn.Linear | nn.Conv1d) -> nn.Module:
-    """The layer, whose weights begin so that numbers keep their size through a rectifier (He)."""
-    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-    return layer
 
 
 def rooted(x: Float[Tensor, "*B M"]) -> Float[Tensor, "*B M"]:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vmr.model.batch import Batch, Targets
-from vmr.model.encoders import QueryEncoder, VideoEncoder, last_states
+from vmr.model.encoders import QueryEncoder, VideoEncoder, last_states, rectified
 from vmr.model.grid import pooled
 from vmr.model.losses import Losses
 from vmr.model.masks import at_least_single
@@ -65,7 +65,9 @@ class Tan2d(GridNetwork[ProposalPrediction]):
         self.video_encoder = VideoEncoder(video_dim, hidden=hidden, dropout=dropout)
         self.of_sentence = nn.Linear(2 * query_hidden, hidden)
         self.of_candidates = nn.Linear(hidden, hidden)
-        self.convolutions = nn.ModuleList(_convolution(hidden, kernel) for _ in range(layers))
+        self.convolutions = nn.ModuleList(
+            rectified(nn.Conv2d(hidden, hidden, kernel, padding=kernel // 2)) for _ in range(layers)
+        )
         self.score = nn.Linear(hidden, 1)
         runs = candidates(clips)
         mask = torch.zeros(clips, clips, dtype=torch.float64)
@@ -109,12 +111,6 @@ class Tan2d(GridNetwork[ProposalPrediction]):
         wanted = ((iou - self.lowest_iou) / (1.0 - self.lowest_iou)).clamp(0.0, 1.0)
         match = F.binary_cross_entropy_with_logits(prediction.score, wanted)
         return Losses(total=match, parts={"match": match})
-
-
-def _convolution(dim: int, kernel: int) -> nn.Conv2d:
-    layer = nn.Conv2d(dim, dim, kernel, padding=kernel // 2)
-    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-    return layer
 
 
 def candidates(clips: int) -> list[tuple[int, int]]:

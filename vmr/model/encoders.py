@@ -214,7 +214,7 @@ class FeedForward(nn.Sequential):
 
     def __init__(self, dim: int, *, hidden: int, dropout: float) -> None:
         inner, outer = nn.Linear(dim, hidden), nn.Linear(hidden, hidden)
-        nn.init.kaiming_normal_(inner.weight, nonlinearity="relu")
+        rectified(inner)
         nn.init.xavier_normal_(outer.weight)
         for layer in (inner, outer):
             nn.init.zeros_(layer.bias)
@@ -240,6 +240,12 @@ class PositionalEncoding(nn.Module):
         if steps > len(self.embedding):
             raise ValueError(f"a video of {steps} steps; this model was made for {len(self.embedding)} at most")
         return x + self.embedding[:steps]
+
+
+def rectified(layer: nn.Linear | nn.Conv1d | nn.Conv2d) -> nn.Module:
+    """The layer, whose weights begin so that numbers keep their size through a rectifier (He)."""
+    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    return layer
 
 
 def sinusoids(length: int, dim: int, *, device: torch.device | str = "cpu") -> Float[Tensor, "T H"]:

@@ -1,6 +1,5 @@
 """A small try of a dataset: some of its videos, one method, one seed, as a dataset of its own beside it."""
 
-import csv
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +17,7 @@ from vmr.pipeline.corpus import moments_of
 from vmr.pipeline.plan import Plan
 from vmr.settings.checks import overlaid
 from vmr.storage.files import atomic_path
+from vmr.storage.records import write_rows
 from vmr.video.manifest import find_videos
 
 _TEST_SHARE = 5  # every fifth video is tested
@@ -105,7 +105,4 @@ def _chosen(rows: pd.DataFrame, number: int, there: set[str]) -> pd.DataFrame:
 def _write(path: Path, header: tuple[str, ...], rows: pd.DataFrame) -> None:
     columns = {"video": "video_id", "start": "start_sec", "end": "end_sec"}
     named = rows[[columns.get(name, name) for name in header]] if "video_id" in rows else rows
-    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(named.itertuples(index=False))
+    write_rows(path, header, named.itertuples(index=False))

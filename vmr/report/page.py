@@ -76,7 +76,11 @@ def make_report(
     rows = gather_rows(metrics=metrics, baselines=baselines, published=published, datasets=list(moments))
     groups = read_groups(metrics, moments=moments, manifests=manifests)
     windows = windows_of(rows)
-    studies = [_read_study(path) for path in cases]
+    needed, again = ("split", "features", "cases", "strips"), "Study the cases again."
+    studies = [
+        read_record(path, what="record of case studies", needed=needed, again=again, error=EvaluationError)
+        for path in cases
+    ]
     left_out = drop_pictures(studies, limit=_PICTURE_BYTES)
     views = [
         view
@@ -195,12 +199,6 @@ def _render(content: Mapping[str, Any]) -> str:
     return environment.get_template("report.html").render(
         content, style=style, script=files["filter.js"] + files["tables.js"]
     )
-
-
-def _read_study(path: Path) -> dict[str, Any]:
-    needed = ("split", "features", "cases", "strips")
-    again = "Study the cases again."
-    return read_record(path, what="record of case studies", needed=needed, again=again, error=EvaluationError)
 
 
 def _runs(group: Group) -> list[Any]:

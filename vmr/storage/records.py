@@ -1,12 +1,14 @@
 """Tables (CSV) and records (JSON) of ours, read with one kind of error for what is missing or something else."""
 
-from collections.abc import Sequence
+import csv
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from vmr.errors import VmrError
+from vmr.storage.files import atomic_path
 from vmr.storage.json_text import load_json
 
 
@@ -32,6 +34,14 @@ def read_table(
             f"{found}. {again}"
         )
     return table
+
+
+def write_rows(path: Path | str, header: Sequence[str], rows: Iterable[Iterable[Any]]) -> None:
+    """Write a CSV atomically, a row a line, each cell as `str` has it."""
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
 
 
 def read_record(

@@ -3,7 +3,6 @@
 For trying the whole pipeline, and for testing it, where no footage may be shipped. Everything is drawn by ffmpeg.
 """
 
-import csv
 import logging
 import random
 import shutil
@@ -19,6 +18,7 @@ from tqdm import tqdm
 from vmr.config.datasets import RenderSettings
 from vmr.errors import VideoError
 from vmr.storage.files import atomic_path, sha256_file, writing
+from vmr.storage.records import write_rows
 from vmr.synthetic.events import KINDS, Canvas
 from vmr.synthetic.sentences import sentences
 
@@ -187,7 +187,5 @@ def _write_annotations(scenes: Iterable[Scene], output: Path, *, split: str) -> 
             for start, end, sentence in scene.moments
         )
         path.write_text("".join(lines), encoding="utf-8")
-    with atomic_path(output / f"demo_{split}.csv") as path, path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["id", "length"])
-        writer.writerows([scene.video_id, f"{scene.duration_sec:.2f}"] for scene in scenes)
+    lengths = ([scene.video_id, f"{scene.duration_sec:.2f}"] for scene in scenes)
+    write_rows(output / f"demo_{split}.csv", ["id", "length"], lengths)

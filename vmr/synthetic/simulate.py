@@ -1,6 +1,5 @@
 """The stage `simulate`: annotations of a dataset to simulated features, in the forms that the import reads."""
 
-import csv
 import hashlib
 import json
 import logging
@@ -16,6 +15,7 @@ from vmr.errors import AnnotationError
 from vmr.storage.files import atomic_path, sha256_file, write_text, writing
 from vmr.storage.hdf5 import new_hdf5
 from vmr.storage.provenance import library_versions
+from vmr.storage.records import write_rows
 from vmr.synthetic.planting import simulate_video
 
 log = logging.getLogger(__name__)
@@ -81,14 +81,8 @@ def simulate_features(
         with writing(path):
             write_text(path, "".join(lines))
         log.info("%s: %d videos, %d sentences", split, len(chosen[split]), len(own_rows))
-    with (
-        writing(durations),
-        atomic_path(durations) as temporary,
-        temporary.open("w", encoding="utf-8", newline="") as stream,
-    ):
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["id", "length"])
-        writer.writerows([video_id, repr(seconds[video_id])] for video_id in by_video)
+    with writing(durations):
+        write_rows(durations, ["id", "length"], ([video_id, repr(seconds[video_id])] for video_id in by_video))
 
 
 def choose_videos(table: pd.DataFrame, *, split: str, number: int | None, source: Path) -> set[str]:

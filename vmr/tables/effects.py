@@ -33,7 +33,7 @@ def effects_section(rows: Sequence[Row]) -> str:
     lines, seeds_differ = [], False
     trained = [row for row in rows if row.is_result]
     for added, with_it, without in effects():
-        title = _title(added, with_it, without)
+        title = f"Effect of the {added} ({title_of(with_it)} minus {title_of(without)})"
         pairs = [
             (one, other)
             for one in trained
@@ -67,11 +67,6 @@ def effects_section(rows: Sequence[Row]) -> str:
             "MHA is the cross interaction alone, CI-MHA w/o MS minus MHA gains the one and loses the other."
         )
     return text
-
-
-def _title(added: str, with_it: str, without: str) -> str:
-    names = [title_of(name) for name in (with_it, without)]
-    return f"Effect of the {added} ({names[0]} minus {names[1]})"
 
 
 def _name(row: Row) -> str:

@@ -1,7 +1,7 @@
 """What should be known before the rows of a table are compared."""
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from vmr.evaluation.metrics import recall_name
 from vmr.tables.rows import SCORE_COLUMNS, Row
@@ -125,7 +125,8 @@ def _oracles(trained: Sequence[Row]) -> list[str]:
     )
     moving = dict.fromkeys(row.method.removesuffix(" (ours)") for row in offering if row.entry and row.entry.offsets)
     if moving:
-        text += f" In brackets: {_and(list(moving))} {_verb(moving, 'moves its', 'move their')} candidates, and can."
+        move = "moves its" if len(moving) == 1 else "move their"
+        text += f" In brackets: {_and(list(moving))} {move} candidates, and can."
     return [text]
 
 
@@ -174,10 +175,6 @@ def _by_spans(row: Row) -> str:
             there = f", {own['mIoU']:.2f} at epoch {run['chosen_epoch']}" if "mIoU" in own else ""
             found.append(f"epoch {other['epoch']} (seed {member['seed']}: mIoU {other['mIoU']:.2f}{there})")
     return f" By their mIoU, which needs spans, it would have been {_and(found)}." if found else ""
-
-
-def _verb(names: Collection[str], one: str, several: str) -> str:
-    return one if len(names) == 1 else several
 
 
 def _beaten(baselines: Sequence[Row], published: Sequence[Row]) -> list[str]:

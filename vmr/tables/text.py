@@ -71,7 +71,8 @@ def main_table(rows: Sequence[Row]) -> str:
             lines.append([f"*{row.block.capitalize()}*", "", "", split, *[""] * (len(_NAMES) + oracles + 3)])
         cells = []
         for metric in _METRICS:
-            text = _score(row.scores.get(metric), row.std.get(metric))
+            std = row.std.get(metric)
+            text = plain_number(row.scores.get(metric)) + ("" if std is None else f" ± {std:.2f}")
             cells.append(f"**{text}**" if is_best(row, metric, best) else text)
         counts = ["" if row.seeds is None else str(row.seeds), "" if row.queries is None else f"{row.queries:,}"]
         if oracles:
@@ -243,7 +244,3 @@ def _intervals(rows: Sequence[Row]) -> str:
 def _set(row: Row, name: str, metrics: Sequence[str]) -> list[str]:
     scores = row.sets.get(name)
     return ["" if scores is None else plain_number(scores[metric]) for metric in metrics]
-
-
-def _score(value: float | None, std: float | None) -> str:
-    return plain_number(value) if std is None else f"{plain_number(value)} ± {std:.2f}"

@@ -132,7 +132,9 @@ def fit(
                 step.optimizer.load_state_dict(state["optimizer"])
                 state = None
             end = progress.stage_began + lengths[progress.stage]
-            while progress.epoch < end and not _out_of_patience(progress, settings, selection):
+            while progress.epoch < end and (
+                selection is None or progress.epoch - progress.last_gain < settings.patience
+            ):
                 row = _epoch(step, collator, train, selection, settings, stage, epoch=progress.epoch + 1)
                 progress.epoch += 1
                 progress.history.append(row)
@@ -279,10 +281,6 @@ def _compare(model: MomentNetwork[Any], progress: Progress, row: dict[str, Any],
     if score > progress.best_score:
         progress.best_epoch, progress.best_score = progress.epoch, score
         progress.last_gain, progress.best_weights = progress.epoch, _weights(model)
-
-
-def _out_of_patience(progress: Progress, settings: LoopSettings, selection: Samples | None) -> bool:
-    return selection is not None and progress.epoch - progress.last_gain >= settings.patience
 
 
 def _weights(model: MomentNetwork[Any]) -> dict[str, Tensor]:

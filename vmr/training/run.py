@@ -162,7 +162,8 @@ def train_run(
         else:
             log.warning("NOT TRAINED: %s. The checkpoint has the initial weights; its scores are chance.", choice)
             progress = Progress()
-            _write_empty_history(output_dir)
+            with writing(output_dir):
+                write_text(output_dir / HISTORY_FILE, "epoch\n")
     record = {
         "method": method, "seed": seed, "alignment": sizes.get("alignment"),
         "selection": selection, "settings": settings,
@@ -267,8 +268,3 @@ def _coverage(train_rows: pd.DataFrame, videos: VideoSteps) -> dict[str, int]:
         "videos": int(train_rows["video_id"].nunique()),
         "covered_videos": int(train_rows["video_id"][there].nunique()),
     }
-
-
-def _write_empty_history(folder: Path) -> None:
-    with writing(folder):
-        write_text(folder / HISTORY_FILE, "epoch\n")

@@ -52,14 +52,6 @@ def changed_shards(folder: Path | str, listing: Path | str, *, shards: int) -> l
     return ["listed" if digest == before else digest for digest, before in zip(now, then, strict=True)]
 
 
-def not_listed(folder: Path | str, error: OSError) -> VideoError:
-    """The error for a folder of videos that the system does not list."""
-    return VideoError(
-        f"{folder}: a folder of videos was expected, it cannot be listed ({error.strerror or error}). Make it "
-        "readable, or name another one."
-    )
-
-
 def files_below(folder: Path | str) -> Iterator[tuple[str, os.DirEntry[str]]]:
     """Files of a folder and of its subfolders, hidden ones aside: their paths below it, and entries.
 
@@ -83,7 +75,10 @@ def files_below(folder: Path | str) -> Iterator[tuple[str, os.DirEntry[str]]]:
                 pass
             except OSError as error:
                 if not depth:
-                    raise not_listed(folder, error) from error
+                    raise VideoError(
+                        f"{folder}: a folder of videos was expected, it cannot be listed ({error.strerror or error}). "
+                        "Make it readable, or name another one."
+                    ) from error
         level = below
 
 

@@ -97,7 +97,6 @@ def test_the_held_out_videos_do_not_depend_on_order_or_repetition():
     ids = [f"v{i}" for i in range(40)]
     chosen = validation_videos(ids)
     assert validation_videos(ids[::-1] + ids) == chosen
-    assert validation_videos(ids, salt=1) != chosen
     assert chosen < validation_videos(ids, fraction=0.5) < set(ids)
 
 

@@ -8,6 +8,7 @@ import pytest
 from reference import evaluation_reference as reference
 
 from vmr.errors import EvaluationError
+from vmr.evaluation import bootstrap
 from vmr.evaluation.bootstrap import (
     confidence_by_video,
     covered_scores,
@@ -27,7 +28,7 @@ def _values(column):
     return {"raw": np.repeat(np.array(column, dtype=float)[:, None], len(METRICS), axis=1)}
 
 
-def test_two_videos_by_hand():
+def test_two_videos_by_hand(monkeypatch):
     # One query that is right in a, three that are wrong in b. Of four equally likely draws, aa scores 1, ab and ba
     # score 1/4 and bb scores 0.
     videos = sum_by_video(_values([1, 0, 0, 0]), video_ids=["a", "b", "b", "b"])
@@ -38,6 +39,10 @@ def test_two_videos_by_hand():
     # 0.0043 is the standard error of a share of 1/4 in 10,000 draws, 0.005 that of a half.
     assert (count / 10_000).tolist() == pytest.approx([0.25, 0.5, 0.25], abs=0.02)
     assert intervals(videos.sums["raw"], queries=videos.queries)["mIoU"] == [0, 100]
+    # The middle half of the draws ends at 1/4 below (from 25 % on) or at 0, and at 1/4 above or at 1: well inside
+    # of it both ends are 1/4.
+    monkeypatch.setattr(bootstrap, "TAILS", (0.3, 0.7))
+    assert intervals(videos.sums["raw"], queries=videos.queries)["mIoU"] == [25, 25]
 
 
 def test_the_distribution_equals_all_draws_enumerated():
