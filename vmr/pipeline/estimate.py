@@ -29,6 +29,8 @@ _CARD_QUERY = 1.45 / 11_146  # training_card.json
 # Runs at full scale ended after 30 to 90 of 100 epochs, half of them by 55 (ablation.json, patience 10).
 _BEFORE_PATIENCE = 0.6
 _PREDICTED = 2 / 107  # seconds of a core for a query, training_epoch.json
+# Seconds of a core for a gigabyte of features made elsewhere, rehearsal.json.
+_A_GB = {"import_features": 5.1, "check_features": 2.1}
 # Not measured: another network beside I3D by its arithmetic, in 10^9 operations a window (I3D: 222, alone).
 _ALONE, UNMEASURED = 2 * 0.65, {"c3d": 77.0, "i3d_r50": 57.0, "slow_r50": 109.0}
 _LENGTH = {"c3d": 4096, "i3d_r50": 2048, "slow_r50": 2048}
@@ -146,6 +148,8 @@ class Estimate:
             return 2 * _START, 0.0
         if job.rule == "evaluate":
             return _START + _PREDICTED * corpus.tested * self._size(name, job.wildcards["extractor"], corpus), 0.0
+        if job.rule in _A_GB:
+            return _OTHERS + _A_GB[job.rule] * _imported_gb(self.plan, name), 0.0
         return (_START if job.rule == "study_cases" else _OTHERS), 0.0
 
     def _extracting(
@@ -182,7 +186,10 @@ class Estimate:
 
 
 def disk_gb(plan: Plan, corpora: Mapping[str, Corpus], jobs: Iterable[Job]) -> dict[str, tuple[float, float]]:
-    """Gigabytes that planned jobs write, from and to: of the frame store, of features, of videos that are fetched."""
+    """Gigabytes that planned jobs write, from and to: of the frame store, of features, of videos that are fetched.
+
+    Imported features are taken to be as large as they lie there; half precision or compression make theirs larger.
+    """
     found: dict[str, tuple[float, float]] = {}
 
     def add(what: str, low: float, high: float) -> None:
@@ -194,6 +201,8 @@ def disk_gb(plan: Plan, corpora: Mapping[str, Corpus], jobs: Iterable[Job]) -> d
         corpus = corpora.get(name)
         if job.rule.startswith("fetch_videos_") and (own := corpora.get(job.rule.removeprefix("fetch_videos_"))):
             add("videos and their archive", 2 * RAW_GB[0] * own.hours, 2 * RAW_GB[1] * own.hours)
+        if job.rule == "import_features" and (size := _imported_gb(plan, name)):
+            add("features", size, size)
         if corpus is None or job.rule not in ("decode_frames", "extract"):
             continue
         share = 1 / plan.datasets[name].shards
@@ -208,6 +217,15 @@ def disk_gb(plan: Plan, corpora: Mapping[str, Corpus], jobs: Iterable[Job]) -> d
             size = share * steps * _LENGTH.get(extractor, 1024) * 4 / 1e9
             add("features", size, size)
     return found
+
+
+def _imported_gb(plan: Plan, name: str) -> float:
+    """Size of the features that a dataset imports; 0 where it imports none, or they are not there yet."""
+    if name not in plan.imports:
+        return 0.0
+    source = Path(plan.imports[name].source)
+    files = source.rglob("*") if source.is_dir() else [source]
+    return sum(file.stat().st_size for file in files if file.is_file()) / 1e9
 
 
 def earlier_costs(plan: Plan) -> dict[str, pd.DataFrame]:

@@ -101,6 +101,20 @@ def test_disk_is_what_the_planned_jobs_write(plan):
     assert sizes["features"][0] == pytest.approx(28.35 * 10_800 * 1024 * 4 / 1e9)
 
 
+def test_features_made_elsewhere_cost_what_their_file_holds(plan, tmp_path):
+    own, jobs = (
+        Estimate(plan, {}, cards=0),
+        [job("import_features", "charades_sim"), job("check_features", "charades_sim")],
+    )
+    assert [own.job(one)[0] for one in jobs] == [4.0, 4.0] and disk_gb(plan, {}, jobs) == {}
+    file = tmp_path / "work" / "charades_sim" / "simulated" / "features.h5"
+    file.parent.mkdir(parents=True)
+    with file.open("wb") as sparse:
+        sparse.truncate(2_000_000_000)
+    assert [own.job(one)[0] for one in jobs] == pytest.approx([4 + 10.2, 4 + 4.2])
+    assert disk_gb(plan, {}, jobs) == {"features": (2.0, 2.0)}
+
+
 def test_the_size_is_known_before_the_annotations_are_there(plan):
     assert corpus_of(plan, "charades") == Corpus(
         6672, 57.0, 12408, 3720, there=0, assumed="counts by config.yaml, since the annotations are not there yet"
