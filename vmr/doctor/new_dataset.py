@@ -25,7 +25,8 @@ from vmr.video.manifest import find_videos, why_missing
 from vmr.video.probe import probe_video
 from vmr.video_ids import extension_of
 
-# The settings of the rendered demo: for some hundred sentences, on a processor without a GPU.
+# The settings of the rendered demo, whose large shapes a smaller square shows as well: for some hundred sentences, on
+# a processor without a GPU.
 QUICK: dict[str, Any] = {
     "features": {"i3d": {"mode": "continuous"}},
     "model": {"hidden": 128, "query_hidden": 64, "heads": 4, "dropout": 0.1, "lstm_dropout": 0.1},
