@@ -78,12 +78,18 @@ def corpus_of(plan: Plan, name: str, *, work: Path = Path("work")) -> Corpus | N
 def moments_of(dataset: DatasetSettings, folder: Path) -> pd.DataFrame | None:
     """The table of moments in a dataset's folder of results, else of its annotation files; None where neither is there
     or can be read.
+
+    A table that is older than one of the files does not count: it will be made anew.
     """
+    table = folder / "annotations" / "moments.csv"
+    files = [Path(file) for file in [*dataset.annotation_files, *dataset.durations]]
     try:
-        return read_moments(folder / "annotations" / "moments.csv")
-    except VmrError:  # none yet
+        made = table.stat().st_mtime_ns
+        if all(file.stat().st_mtime_ns <= made for file in files if file.exists()):
+            return read_moments(table)
+    except (OSError, VmrError):  # none yet
         pass
-    if not all(Path(file).is_file() for file in [*dataset.annotation_files, *dataset.durations]):
+    if not all(file.is_file() for file in files):
         return None
     try:
         return parsed_of(dataset)[0]

@@ -1,6 +1,7 @@
 """What a run will take, by hand."""
 
 import importlib.util
+import os
 import sys
 from pathlib import Path
 
@@ -133,6 +134,13 @@ def test_the_size_is_that_of_the_annotations_and_the_files(plan, tmp_path):
     (folder / "Charades_v1_test.csv").write_text("id,length\nC,30\n")
     (folder / "videos" / "B.mp4").write_bytes(b"x" * 1000)
     assert corpus_of(plan, "charades") == Corpus(3, 60 / 3600, 3, 1, there=1, gigabytes=1e-6, trained_there=1)
+    table = tmp_path / "work" / "charades" / "annotations" / "moments.csv"
+    table.parent.mkdir(parents=True)
+    row = "0,A,train,0.0,2.0,10.0,a person sits.\n"
+    table.write_text(f"query_id,video_id,split,start_sec,end_sec,duration_sec,sentence\n{row}")
+    assert corpus_of(plan, "charades").videos == 1
+    os.utime(table, (1, 1))  # the annotations have changed since
+    assert corpus_of(plan, "charades").videos == 3
 
 
 def test_durations_that_nothing_tells_are_those_of_some_of_the_videos(plan, tmp_path, monkeypatch):
