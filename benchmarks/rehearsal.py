@@ -40,6 +40,8 @@ from memory import tree_bytes
 from safetensors.torch import save_file
 
 from vmr.features.c3d import C3d
+from vmr.features.store import FeatureStore
+from vmr.machine.use_log import cores_used
 from vmr.storage.files import write_json
 from vmr.storage.provenance import library_versions
 
@@ -151,7 +153,15 @@ def with_c3d(work: Path) -> dict[str, Any]:
     torch.manual_seed(0)
     save_file({name: tensor.contiguous() for name, tensor in C3d().state_dict().items()}, weights)
     weights_of = ["--config", f"features={{c3d: {{weights: {weights}}}}}"]
-    return watched(work, [*weights_of, "--", *C3D_SHARDS], name="c3d")
+    run = watched(work, [*weights_of, "--", *C3D_SHARDS], name="c3d")
+    steps = core = 0.0
+    for shard in C3D_SHARDS:
+        with FeatureStore(work / shard) as store:
+            steps += sum(map(store.steps, store.video_ids))
+        core += cores_used(
+            (work / f"logs/charades/extract/c3d_{Path(shard).stem.removeprefix('shard_')}.log").read_text()
+        )
+    return run | {"steps": int(steps), "cpu_seconds_a_step": round(core / steps, 3)}
 
 
 def write_activitynet(annotations: Path, work: Path) -> None:
@@ -233,7 +243,7 @@ def main() -> None:
     result = json.loads(options.output.read_text()) if options.output.exists() else {}
     for step in options.steps:
         result[step] = steps[step]()
-        result |= {
+        result.setdefault("measured", {})[step] = {
             "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
             "machine": {"processor": processor_name(), "cores": os.cpu_count()},
             "versions": library_versions(["snakemake", "torch", "decord"]),

@@ -3,8 +3,8 @@
     python benchmarks/throughput.py [--hours 1000000 --days 30 --card-steps-per-sec 315]
 
 Costs come from the other benchmarks' JSON in `benchmarks/results/`: decoding into the frame store, reading it, steps of
-I3D, bytes of both test videos. Steps a second of a card: what `extraction_card.py` gave on an H200 (another card
-wants its own). Scaling is linear: shards share nothing but the disk.
+I3D and C3D, bytes of both test videos. Steps a second of a card: what `extraction_card.py` gave on an H200 (another
+card wants its own). Scaling is linear: shards share nothing but the disk.
 """
 
 import argparse
@@ -14,6 +14,7 @@ from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results"
 FPS, STRIDE, DIM = 24, 8, 1024
+C3D_STRIDE = 16
 FRAMES_PER_HOUR = FPS * 3600
 STEPS_PER_HOUR = FRAMES_PER_HOUR // STRIDE
 STORE = "h264 veryfast crf 12"  # the frame store's codec
@@ -27,6 +28,7 @@ class Costs:
     read: float
     i3d_windows: float
     i3d_continuous: float
+    c3d: float
     raw_gb: tuple[float, float]
     frames_gb: tuple[float, float]
     features_gb: float
@@ -34,8 +36,9 @@ class Costs:
 
 def measured_costs(results: Path = RESULTS) -> Costs:
     """Costs by the JSON files of a folder."""
-    decoding, store, i3d = (
-        json.loads((results / f"{name}.json").read_text()) for name in ("decoding", "frame_store", "i3d_speed")
+    decoding, store, i3d, rehearsal = (
+        json.loads((results / f"{name}.json").read_text())
+        for name in ("decoding", "frame_store", "i3d_speed", "rehearsal")
     )
     into = decoding["into_the_frame_store"]["1 core"]
     steps = i3d["seconds_per_step"]
@@ -51,6 +54,7 @@ def measured_costs(results: Path = RESULTS) -> Costs:
         read=max(reading),  # one thread
         i3d_windows=STEPS_PER_HOUR * steps["windows_bfloat16"]["cpu_median"],
         i3d_continuous=STEPS_PER_HOUR * steps["continuous_bfloat16"]["cpu_median"],
+        c3d=FRAMES_PER_HOUR / C3D_STRIDE * rehearsal["c3d"]["cpu_seconds_a_step"],
         raw_gb=(min(raw), max(raw)),
         frames_gb=(min(frames), max(frames)),
         features_gb=STEPS_PER_HOUR * DIM * 4 / 1e9,
@@ -76,6 +80,7 @@ def report(costs: Costs, *, hours: float, days: float, card_steps_per_sec: float
             ("read it for the network", costs.read),
             ("I3D, exact windows, without a card", costs.i3d_windows),
             ("I3D, `continuous`, without a card", costs.i3d_continuous),
+            ("C3D at stride 16, with reading, without a card", costs.c3d),
         )
     ]
     lines += [

@@ -16,7 +16,7 @@ from vmr.pipeline.runlog import Job
 
 # The figures of docs/clusters.md ("Throughput"), which a test compares with benchmarks/results: seconds of one core for
 # an hour of video at 24 frames a second, and steps a second of a card.
-DECODE, READ, WINDOWS, CONTINUOUS = 353.0, 166.0, 7583.0, 2016.0
+DECODE, READ, WINDOWS, CONTINUOUS, C3D = 353.0, 166.0, 7583.0, 2016.0, 1993.0  # C3D: stride 16, with reading
 CARD_STEPS = 315.0
 _ENDS = 32  # frames that both ends of a video cost in one pass, by the operations of videos of 24 and 54 frames
 FRAMES_AN_HOUR = 24 * 3600
@@ -32,7 +32,7 @@ _PREDICTED = 2 / 107  # seconds of a core for a query, training_epoch.json
 # Seconds of a core for a gigabyte of features made elsewhere, rehearsal.json.
 _A_GB = {"import_features": 5.1, "check_features": 2.1}
 # Not measured: another network beside I3D by its arithmetic, in 10^9 operations a window (I3D: 222, alone).
-_ALONE, UNMEASURED = 2 * 0.65, {"c3d": 77.0, "i3d_r50": 57.0, "slow_r50": 109.0}
+_ALONE, _OPERATIONS = 2 * 0.65, {"c3d": 77.0, "i3d_r50": 57.0, "slow_r50": 109.0}
 _LENGTH = {"c3d": 4096, "i3d_r50": 2048, "slow_r50": 2048}
 # Seconds of a core that jobs take with next to no data: those that load torch, and others.
 _START, _OTHERS = 6.0, 4.0
@@ -87,6 +87,12 @@ class Estimate:
             return own, 0.0
         core, card = self._modelled(job)
         return core * self.ratio(job.rule), card
+
+    def unmeasured(self, jobs: Iterable[Job]) -> list[str]:
+        """The extractors whose speed here follows from their arithmetic."""
+        extractions = [job for job in jobs if job.rule == "extract"]
+        names = {job.wildcards["extractor"] for job in extractions if job.wildcards["extractor"] in _OPERATIONS}
+        return sorted(names - ({"c3d"} if not any(map(self._on_card, extractions)) else set()))
 
     def from_earlier(self, rules: Iterable[str]) -> list[str]:
         """The datasets whose earlier jobs told how long those of some rules take."""
@@ -157,9 +163,11 @@ class Estimate:
     ) -> tuple[float, float]:
         section = self.plan.settings[name].features[extractor]
         steps = hours * FRAMES_AN_HOUR / section.stride
-        operations = UNMEASURED.get(extractor)
+        operations = _OPERATIONS.get(extractor)
         if operations is not None:
             core, rate = steps * _ALONE * operations / 222, CARD_STEPS * 222 / operations
+            if extractor == "c3d":
+                core = C3D * hours * 16 / section.stride - READ * hours
         else:
             area = ((section.crop or 224) / 224) ** 2
             passed = hours + _ENDS * videos / FRAMES_AN_HOUR

@@ -13,7 +13,7 @@ import vmr
 from vmr.annotations.few import LEAST_SENTENCES
 from vmr.errors import ConfigError
 from vmr.pipeline.corpus import Corpus, corpus_of
-from vmr.pipeline.estimate import UNMEASURED, Estimate, disk_gb, earlier_costs
+from vmr.pipeline.estimate import Estimate, disk_gb, earlier_costs
 from vmr.pipeline.plan import Plan
 from vmr.pipeline.runlog import Job, duration, read_run_log, why
 
@@ -83,9 +83,8 @@ def _basis(jobs: Sequence[Job], estimate: Estimate, corpora: dict[str, Corpus], 
     lines = [f"hours by {said}figures of another machine (docs/clusters.md): expect half to twice as many"]
     planned = {job.wildcards.get("dataset") for job in jobs}
     lines += [f"{name}: {corpus.assumed}" for name, corpus in corpora.items() if corpus.assumed and name in planned]
-    guessed = {job.wildcards["extractor"] for job in jobs if job.rule == "extract"} & set(UNMEASURED)
-    if guessed:
-        lines.append(f"{', '.join(sorted(guessed))} was not measured: by its arithmetic beside I3D's")
+    if guessed := estimate.unmeasured(jobs):
+        lines.append(f"{', '.join(guessed)} was not measured: by its arithmetic beside I3D's")
     if unknown:
         lines.append(f"{', '.join(unknown)}: the annotations are not there yet, so that its hours are not in the sum")
     return lines

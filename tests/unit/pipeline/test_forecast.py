@@ -42,8 +42,9 @@ def test_figures_are_those_of_the_benchmarks():
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     costs = module.measured_costs()
-    own = (estimate.DECODE, estimate.READ, estimate.WINDOWS, estimate.CONTINUOUS)
-    assert own == tuple(round(value) for value in (costs.decode, costs.read, costs.i3d_windows, costs.i3d_continuous))
+    own = (estimate.DECODE, estimate.READ, estimate.WINDOWS, estimate.CONTINUOUS, estimate.C3D)
+    found = (costs.decode, costs.read, costs.i3d_windows, costs.i3d_continuous, costs.c3d)
+    assert own == tuple(map(round, found))
     assert pytest.approx(costs.raw_gb, abs=5e-4) == estimate.RAW_GB
     assert pytest.approx(costs.frames_gb, abs=5e-4) == estimate.FRAMES_GB
 
@@ -64,6 +65,14 @@ def test_half_the_edge_is_a_quarter_of_the_network(plan):
     config["features"]["i3d"]["crop"] = 112
     own = Estimate(Plan(load_config(config), base=ROOT), {"charades": CHARADES}, cards=0)
     assert own.job(job("extract", shard="0"))[0] == pytest.approx(6 + 56.7 / 32 * (166 + 7583 / 4))
+
+
+def test_c3d_was_measured_on_cores_only(plan):
+    corpora, jobs = {"activitynet": Corpus(14_926, 488.0, 37_421, 17_505)}, [job("extract", "activitynet", shard="0")]
+    jobs[0].wildcards["extractor"] = "c3d"
+    own = Estimate(plan, corpora, cards=0)
+    assert own.job(jobs[0])[0] == pytest.approx(6 + 488 / 64 * 1993) and own.unmeasured(jobs) == []
+    assert Estimate(plan, corpora, cards=1).unmeasured(jobs) == ["c3d"]
 
 
 def test_the_demo_has_faster_features_and_a_smaller_network(plan):
