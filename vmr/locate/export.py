@@ -50,6 +50,8 @@ def export_run(
         CheckpointError: the run is incomplete or of a blind method, or a file differs from that of training.
     """
     checkpoint = run / CHECKPOINT_FILE
+    if not checkpoint.exists() and (seeds := sorted(run.glob("seed_*"))):
+        raise CheckpointError(f"{run}: is the folder of a method. Name the run of a seed, such as {seeds[0]}.")
     network, info = load_checkpoint(checkpoint)
     again = "It says how the features were made: train again."
     record = read_record(

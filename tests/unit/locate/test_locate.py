@@ -77,6 +77,12 @@ def test_export_takes_only_the_vectors_of_training(made, tmp_path: Path) -> None
     assert not (tmp_path / "m.safetensors").exists()
 
 
+def test_the_folder_of_a_method_is_no_run(tmp_path):
+    (tmp_path / "mha" / "seed_0").mkdir(parents=True)
+    with pytest.raises(CheckpointError, match=r"is the folder of a method\. Name the run of a seed, such as .*seed_0"):
+        export_run(run=tmp_path / "mha", output=tmp_path / "m.safetensors")
+
+
 def test_words_unknown_left_out_and_none() -> None:
     table = WordTable(["a", "man", "."], np.eye(3, dtype=np.float32), max_words=3)
     sentence = table.sentence("A Man zyx walks .")
