@@ -29,6 +29,7 @@ _SILENT = re.compile(
     r"|Select jobs to execute|Execute \d+ jobs|Workflow runtime: |Storing output in storage|\s*Rule: "
     r"|Exiting because a job execution failed|Reasons:\n|Some jobs were triggered by provenance"
 )
+_WORKED_ON = re.compile(r"Error: Directory cannot be locked\. Another Snakemake instance is running")  # of a dry run
 _NO_RULE = re.compile(r"MissingRuleException:\s+No rule to produce (.+) \(if you use input")
 _EVENTS = (LogEvent.WORKFLOW_STARTED, LogEvent.PROGRESS, LogEvent.JOB_STARTED, LogEvent.RESOURCES_INFO)
 # How often what is at work is told: in a terminal on its last line; elsewhere in a line of its own, ever more rarely.
@@ -64,6 +65,8 @@ class OneLine(logging.Formatter):
             text = self._unknown(target[1])
         elif event in _EVENTS or (event is None and _SILENT.match(str(record.msg))):
             text = ""
+        elif event is None and _WORKED_ON.match(str(record.msg)):
+            text = "Another run works on some of these files; what is planned here is what it has not done yet."
         else:
             text = self._other.format(record)
         return f"{_CLEAR}{text}" if text and self._clear else text

@@ -77,6 +77,12 @@ def test_a_dry_run_has_a_line_a_job_with_the_reason_and_its_numbers_once(shown):
     assert lines == ["Job stats:", "train 1", job, job]
 
 
+def test_a_dry_run_beside_a_run_is_no_error(shown):
+    one_line(dryrun=True)
+    say("Error: Directory cannot be locked. Another Snakemake instance is running.")
+    assert shown.getvalue().startswith("Another run works on some of these files; ")
+
+
 def test_a_wrong_target_is_told_with_the_nearest_right_one(shown):
     one_line()
     text = "MissingRuleException:\nNo rule to produce results/x.csv (if you use input functions make sure ...)."
