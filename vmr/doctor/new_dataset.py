@@ -25,8 +25,8 @@ from vmr.video.manifest import find_videos, why_missing
 from vmr.video.probe import probe_video
 from vmr.video_ids import extension_of
 
-# The settings of the rendered demo, whose large shapes a smaller square shows as well: for some hundred sentences, on
-# a processor without a GPU.
+# For some hundred sentences, on a processor without a GPU: as the rendered demo, which has more sentences and shapes
+# so large that a smaller square shows them as well.
 QUICK: dict[str, Any] = {
     "features": {"i3d": {"mode": "continuous"}},
     "model": {"hidden": 128, "query_hidden": 64, "heads": 4, "dropout": 0.1, "lstm_dropout": 0.1},

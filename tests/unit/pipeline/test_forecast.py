@@ -76,15 +76,15 @@ def test_c3d_was_measured_on_cores_only(plan):
 
 
 def test_the_demo_has_faster_features_and_a_smaller_network(plan):
-    demo = Corpus(52, 0.13, 360, 108)
+    demo = Corpus(104, 0.26, 720, 216)
     own = Estimate(plan, {"demo": demo}, cards=0)
     core, card = own.job(job("extract", "demo", shard="0"))
-    # 26 videos of a shard, of which each costs 32 frames more at its ends; a square of half the edge.
-    passed = 0.065 + 26 * 32 / 86_400
-    assert (core, card) == (pytest.approx(6 + 0.065 * 166 + passed * 2016 / 4), 0.0)
+    # 52 videos of a shard, of which each costs 32 frames more at its ends; a square of half the edge.
+    passed = 0.13 + 52 * 32 / 86_400
+    assert (core, card) == (pytest.approx(6 + 0.13 * 166 + passed * 2016 / 4), 0.0)
     core, _ = own.job(job("train", "demo", method="ci_mha", seed="0"))
-    # 18 of 30 epochs before patience ends them, nine tenths of the sentences, 27 steps of 92, a quarter of the width.
-    assert core == pytest.approx(6 + 0.0418 * 18 * 324 * 27 / 92 * 0.25**1.27, rel=0.01)
+    # 15 epochs, too few for patience to end them; nine tenths of the sentences, 27 steps of 92, a quarter of the width.
+    assert core == pytest.approx(6 + 0.0418 * 15 * 648 * 27 / 92 * 0.25**1.27, rel=0.01)
 
 
 def test_no_more_cores_than_jobs_can_use():
@@ -129,7 +129,7 @@ def test_the_size_is_known_before_the_annotations_are_there(plan):
     assert corpus_of(plan, "charades") == Corpus(
         6672, 57.0, 12408, 3720, there=0, assumed="counts by config.yaml, since the annotations are not there yet"
     )
-    assert corpus_of(plan, "demo").trained == 360
+    assert corpus_of(plan, "demo").trained == 720
     assert corpus_of(plan, "charades_sim_small").videos == 1600
     assert corpus_of(plan, "charades_cd") is None  # its files have no address
 
