@@ -19,7 +19,7 @@ def throughput():
 
 
 def test_pace_and_what_holds_it_back(throughput):
-    costs = throughput.Costs(300.0, 100.0, 3200.0, 800.0, (100.0, 300.0), (150.0, 700.0), 44.0)
+    costs = throughput.Costs(300.0, 100.0, 3200.0, 800.0, 900.0, (100.0, 300.0), (150.0, 700.0), 44.0)
     # Without cards 3,600 seconds of core do one video-hour; an hour of video is 10,800 steps, 108 s at 100 a second.
     assert throughput.pace(costs, cores=2, cards=0, card_steps_per_sec=100) == (2.0, "I3D on the cores")
     assert throughput.pace(costs, cores=2, cards=1, card_steps_per_sec=100) == (18.0, "decoding")
