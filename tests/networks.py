@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -59,6 +60,18 @@ def take(batch: Batch, rows: list[int]) -> Batch:
         word_counts=batch.word_counts[rows],
         tokens=batch.tokens[rows, :most],
     )
+
+
+def arrays_of(network: MomentNetwork) -> dict[str, np.ndarray]:
+    """The weights, as the slow twins take them."""
+    return {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+
+
+def inputs_of(network: MomentNetwork, batch: Batch, row: int, *, unknown: str = "query_encoder") -> tuple:
+    """Features and words of a query, as the slow twins take them: for unknown words, the vector that is learned."""
+    n, m = int(batch.step_counts[row]), int(batch.word_counts[row])
+    vector, is_unknown = arrays_of(network)[f"{unknown}.unknown"], batch.unknown_mask[row, :m, None].numpy()
+    return batch.features[row, :n].numpy(), list(np.where(is_unknown, vector, batch.words[row, :m].numpy()))
 
 
 def single(batch: Batch) -> Batch:

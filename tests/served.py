@@ -2,6 +2,7 @@
 
 import hashlib
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -106,6 +107,16 @@ def closing(locator: Locator, *, folder: Path | None, uploads: Path, limits: Lim
         yield page
     finally:
         page.close()
+
+
+def ended(client, job: str) -> dict:
+    """What the page says of a job once it has ended."""
+    for _ in range(6000):
+        state = client.get(f"/api/jobs/{job}").json()
+        if state["state"] not in ("waiting", "running"):
+            return state
+        time.sleep(0.01)
+    raise AssertionError(state)
 
 
 @contextmanager

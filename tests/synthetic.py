@@ -8,13 +8,13 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pandas as pd
 import pytest
 import safetensors.torch
 import torch
 from sectioned import sectioned
+from written import write_features
 
 import vmr.training.loop as loop
 import vmr.training.predict
@@ -27,6 +27,7 @@ from vmr.methods.catalogue import METHODS
 from vmr.queries.embed import embed_queries
 
 STEP_SEC = 1 / 3
+SMALL = {"hidden": 8, "query_hidden": 4, "heads": 2, "batch_size": 16, "learning_rate": 1e-3, "device": "cpu"}
 KINDS = ("fractal", "wave", "counter", "noise", "tiles", "gradient")
 TEMPLATES = ("the {} appears", "we see the {}", "a {} is shown on the screen .", "then there is the {}")
 
@@ -90,26 +91,14 @@ def write_synthetic(
             begin = end
     data = SyntheticData(folder / "moments.csv", folder / "features.h5", folder / "queries.h5", folder / "glove.txt")
     write_moments(pd.DataFrame(rows), data.moments)
-    write_features(data.features, {name: video for name, video in videos.items() if covered is None or name in covered})
+    shown = {name: video for name, video in videos.items() if covered is None or name in covered}
+    write_features(data.features, shown, dim=dim)
     words = sorted({word for template in TEMPLATES for word in template.replace("{}", "").split()} | set(KINDS[1:]))
     write_glove(data.vectors, {word: random.normal(size=word_dim) for word in words})
     embed_queries(
         moments=data.moments, vectors=data.vectors, output=data.queries, report=folder / "queries.json", max_words=25
     )
     return data
-
-
-def write_features(
-    path: Path, videos: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]], *, dim: int = 32, **provenance: object
-) -> None:
-    """Write a feature file in the layout of `vmr.features.store`."""
-    found = {video[0].shape[1] for video in videos.values()} or {dim}
-    with h5py.File(path, "w") as file:
-        for name, (features, start_sec, end_sec) in videos.items():
-            file[f"features/{name}"] = features
-            file[f"start_sec/{name}"] = start_sec
-            file[f"end_sec/{name}"] = end_sec
-        file.attrs["provenance"] = json.dumps({"extractor": "synthetic", "dim": found.pop(), **provenance})
 
 
 def write_glove(path: Path, vectors: dict[str, np.ndarray]) -> None:

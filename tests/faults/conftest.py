@@ -10,14 +10,13 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import pandas as pd
 import pytest
 import torch
 from faults import corpus
 from safetensors.torch import save_file
 from typer.testing import CliRunner, Result
+from written import write_first_seconds
 
-from vmr.annotations.moments import MOMENT_COLUMNS, write_moments
 from vmr.cli import app
 from vmr.features.i3d import InceptionI3d
 from vmr.video.manifest import MANIFEST_COLUMNS, write_manifest
@@ -51,10 +50,8 @@ def annotate() -> Callable[[Path], Path]:
     """Write annotations that name every video of a folder."""
 
     def write(videos: Path) -> Path:
-        names = sorted({path.stem for path in videos.iterdir()})
-        rows = [(f"test:{number}", name, "test", 0.0, 1.0, float("nan"), "x") for number, name in enumerate(names)]
         path = videos.with_name("moments.csv")
-        write_moments(pd.DataFrame(rows, columns=MOMENT_COLUMNS), path)
+        write_first_seconds(path, test=dict.fromkeys(sorted({path.stem for path in videos.iterdir()}), float("nan")))
         return path
 
     return write

@@ -1,18 +1,16 @@
 """A disk that gets full: one clear error, no half file, and success with more space, without doing videos again."""
 
-import json
 import resource
 import subprocess
 import sys
 
-import h5py
 import numpy as np
 import pandas as pd
 import pytest
 from faults import test_kills as kills
 from typer.testing import CliRunner
+from written import write_features, write_first_seconds
 
-from vmr.annotations.moments import MOMENT_COLUMNS, write_moments
 from vmr.cli import app
 from vmr.video.processes import child_environment
 
@@ -101,16 +99,12 @@ def inputs(tmp_path):
     """What the stages of whole datasets read: moments, a shard, arrays and word vectors."""
     folder = tmp_path / "inputs"
     (folder / "npy").mkdir(parents=True)
-    rows = [(f"train:{video_id}", video_id, "train", 0.0, 1.0, 10.0, "a person walks") for video_id in VIDEOS]
-    write_moments(pd.DataFrame(rows, columns=MOMENT_COLUMNS), folder / "moments.csv")
+    write_first_seconds(folder / "moments.csv", train=dict.fromkeys(VIDEOS, 10.0))
     random = np.random.default_rng(0)
-    with h5py.File(folder / "shard.h5", "w") as file:
-        file.attrs["provenance"] = json.dumps({"dim": 16})
-        for video_id in VIDEOS:
-            features = random.normal(size=(30, 16)).astype(np.float32)
-            np.save(folder / "npy" / f"{video_id}.npy", features)
-            file[f"features/{video_id}"] = features
-            file[f"start_sec/{video_id}"], file[f"end_sec/{video_id}"] = np.arange(30) / 3, np.arange(1, 31) / 3
+    features = {video_id: random.normal(size=(30, 16)).astype(np.float32) for video_id in VIDEOS}
+    write_features(folder / "shard.h5", features)
+    for video_id, array in features.items():
+        np.save(folder / "npy" / f"{video_id}.npy", array)
     statuses = [(video_id, "ok", "") for video_id in VIDEOS]
     pd.DataFrame(statuses, columns=["video_id", "status", "reason"]).to_csv(folder / "status.csv", index=False)
     (folder / "glove.txt").write_text("".join(f"{word} {'0.5 ' * 1000}\n" for word in ("a", "person", "walks")))

@@ -17,12 +17,11 @@ from typing import Any
 
 import h5py
 import numpy as np
-import pandas as pd
 import torch
 from fuzz.hostile import mutated, odd_json
 from safetensors.torch import save_file
+from written import write_first_seconds
 
-from vmr.annotations.moments import MOMENT_COLUMNS, write_moments
 from vmr.annotations.parse import parse_annotations
 from vmr.config import read_config
 from vmr.config.feature_sections import ImportSettings
@@ -63,25 +62,14 @@ _CSV = "video,start,end,sentence,duration,query_id,split\n" + "".join(
 _ANSWERS = [{"query_id": f"test:v{number}:0", "spans": [[0.0, 4.0, 0.9], [1, 2, 0.1]]} for number in range(3)]
 
 
-def _parse(path: Path, out: Path) -> None:
-    parse_annotations(
-        annotation_format="auto",
-        annotations={"test": [path]},
-        durations=[],
-        output=out / "moments.csv",
-        report=out / "report.json",
-    )
+def _parse(path: Path, out: Path, *durations: Path) -> None:
+    files = {"output": out / "moments.csv", "report": out / "report.json"}
+    parse_annotations(annotation_format="auto", annotations={"test": [path]}, durations=list(durations), **files)
 
 
 def _parse_durations(path: Path, out: Path) -> None:
     (out / "a.txt").write_text("v0 0 1##a person walks.\n")
-    parse_annotations(
-        annotation_format="auto",
-        annotations={"test": [out / "a.txt"]},
-        durations=[path],
-        output=out / "moments.csv",
-        report=out / "report.json",
-    )
+    _parse(out / "a.txt", out, path)
 
 
 def _evaluate(path: Path, out: Path) -> None:
@@ -90,8 +78,7 @@ def _evaluate(path: Path, out: Path) -> None:
 
 
 def _import(path: Path, out: Path) -> None:
-    rows = [("1", "v0", "train", 0.0, 1.0, 4.0, "a person walks")]
-    write_moments(pd.DataFrame(rows, columns=MOMENT_COLUMNS), out / "moments.csv")
+    write_first_seconds(out / "moments.csv", train={"v0": 4.0})
     folder = path.suffix not in (".h5", ".npz")
     if folder:
         (out / "in").mkdir()

@@ -127,16 +127,14 @@ def stage(name: str, folder: Path, facts: dict[str, Any], timeout_sec: float) ->
 def fuzz_media(count: int, seed: int, folder: Path, *, kept: Path = KEPT) -> dict[str, Any]:
     import pandas as pd
     from fuzz import hostile
-
-    from vmr.annotations.moments import MOMENT_COLUMNS, write_moments
+    from written import write_first_seconds
 
     videos, secret = folder / "videos", folder / "secret" / "secret.mp4"
     videos.mkdir()
     secret.parent.mkdir()
     hostile.clips.render(secret, *hostile.FAST, frames=24)
     made = hostile.media(videos, count, seed, secret)
-    rows = [(f"test:{number}", name, "test", 0.0, 1.0, float("nan"), "x") for number, name in enumerate(made)]
-    write_moments(pd.DataFrame(rows, columns=MOMENT_COLUMNS), folder / "moments.csv")
+    write_first_seconds(folder / "moments.csv", test=dict.fromkeys(made, float("nan")))
     facts: dict[str, Any] = {"files": count, "stages": {}}
     took: dict[str, dict[str, dict[str, Any]]] = {}
     for name in ("probe", "decode", "extract"):

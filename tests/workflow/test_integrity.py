@@ -88,20 +88,14 @@ def test_a_lock_stays_while_jobs_of_the_killed_run_go_on(snakemake, workdir, fir
     assert (workdir / MOMENTS).read_text().count("\n") == 4
 
 
-# Sourced by the shell of every job: stages write empty files.
-EMPTY = """
-python() { for word in "$@"; do case $word in work/*) [ -e "$word" ] || touch "$word";; esac; done; }
-"""
 FEATURES = "work/charades/features/i3d.h5"
 
 
 @pytest.fixture
-def extracted(snakemake, planned, workdir, charades_annotations, monkeypatch):
+def extracted(snakemake, planned, workdir, charades_annotations, pretending, monkeypatch):
     """Features of two shards, up to date; what Snakemake plans for a target."""
     (workdir / "i3d.safetensors").touch()
-    (workdir / "empty.sh").write_text(EMPTY)
     overrides = {"datasets": {"charades": {"shards": 2}}, "features": {"i3d": {"weights": "./i3d.safetensors"}}}
-    monkeypatch.setenv("BASH_ENV", str(workdir / "empty.sh"))
     monkeypatch.chdir(workdir)
     snakemake("--", FEATURES, overrides=overrides)
     folder = workdir / "work/charades"

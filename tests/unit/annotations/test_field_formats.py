@@ -84,6 +84,12 @@ def read(tmp_path, content, name="a.json", splits=("test",)):
     return {split: own[0] for split, own in read_annotations(files, annotation_format="auto").items()}
 
 
+def scores(folder, predictions, annotations):
+    output = folder / "scores.json"
+    evaluate_file(predictions=folder / predictions, annotations=[str(folder / annotations)], output=output)
+    return json.loads(output.read_text())["scores"]["raw"]
+
+
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
@@ -183,8 +189,7 @@ def test_ego4d_is_scored_by_the_names_of_its_challenge(tmp_path):
     (tmp_path / "a.json").write_text(json.dumps(NLQ))
     answer = {"clip_uid": "c1", "annotation_uid": "a-1", "query_idx": 0, "predicted_times": [[43.9, 51.5], [1, 2]]}
     (tmp_path / "p.json").write_text(json.dumps({"version": "1.0", "results": [answer]}))
-    evaluate_file(predictions=tmp_path / "p.json", annotations=[str(tmp_path / "a.json")], output=tmp_path / "o")
-    assert json.loads((tmp_path / "o").read_text())["scores"]["raw"]["mIoU"] == 100.0
+    assert scores(tmp_path, "p.json", "a.json")["mIoU"] == 100.0
     parsed = read(tmp_path, json.dumps(NLQ))["test"]
     assert parsed.durations == {"c1": 480.0} and len(parsed.degenerate) == 1 and len(parsed.malformed) == 1
 
@@ -220,9 +225,8 @@ def test_any_of_several_windows_is_a_hit(tmp_path, windows):
                for own in QVH[:1]] + [{"qid": 1251, "query": "Food photos.", "vid": QVH[1]["vid"],
                                        "pred_relevant_windows": [[20, 24, 0.9]]}]  # fmt: skip
     (tmp_path / "p.jsonl").write_text(lines(*answers))
-    evaluate_file(predictions=tmp_path / "p.jsonl", annotations=[str(tmp_path / "val.jsonl")], output=tmp_path / "o")
-    scores = json.loads((tmp_path / "o").read_text())["scores"]["raw"]
-    assert scores["R@1,IoU=0.7"] == 100.0 and scores["mAP@0.5"] == 100.0
+    found = scores(tmp_path, "p.jsonl", "val.jsonl")
+    assert found["R@1,IoU=0.7"] == 100.0 and found["mAP@0.5"] == 100.0
 
 
 def test_frame_numbers_of_tacos_are_scored_in_seconds(tmp_path):
@@ -232,10 +236,7 @@ def test_frame_numbers_of_tacos_are_scored_in_seconds(tmp_path):
     spans = [[[8.571, 15.374, 0.9]], [[15.374, 23.333, 0.9]]]
     records = [{"video_id": "s13-d21.avi", "index": index, "spans": own} for index, own in enumerate(spans)]
     (tmp_path / "p.jsonl").write_text(lines(*records))
-    evaluate_file(
-        predictions=tmp_path / "p.jsonl", annotations=[str(tmp_path / "annotations.json")], output=tmp_path / "o"
-    )
-    assert json.loads((tmp_path / "o").read_text())["scores"]["raw"]["R@1,IoU=0.7"] == 100.0
+    assert scores(tmp_path, "p.jsonl", "annotations.json")["R@1,IoU=0.7"] == 100.0
 
 
 def test_formats_are_told(tmp_path):

@@ -67,18 +67,23 @@ def test_without_durations_or_with_some_in_the_same_unit_it_warns(tmp_path, capl
     assert "are they milliseconds or frame numbers?" in caplog.text
 
 
+def score(tmp_path, answers, *, factor=1, durations=()):
+    """Evaluate spans as answers to `SPANS` times a factor."""
+    told = [(v, f"A man walks {s}.", s * factor, e * factor) for v, s, e in SPANS]
+    (tmp_path / "a.txt").write_text("".join(f"{v} {s} {e}##{sentence}\n" for v, sentence, s, e in told))
+    records = [
+        {"video_id": v, "sentence": sentence, "spans": [own]}
+        for (v, sentence, _, _), own in zip(told, answers, strict=True)
+    ]
+    (tmp_path / "p.jsonl").write_text("\n".join(map(json.dumps, records)))
+    evaluate_file(predictions=tmp_path / "p.jsonl", annotations=[str(tmp_path / "a.txt")], durations=list(durations))
+
+
 @pytest.mark.parametrize("durations", [[], ["lengths.csv"]])
 def test_nothing_is_scored_as_zero_for_its_unit(tmp_path, durations):
-    (tmp_path / "a.txt").write_text("".join(f"{v} {s * 1000} {e * 1000}##A man walks {s}.\n" for v, s, e in SPANS))
     (tmp_path / "lengths.csv").write_text("id,length\n" + "".join(f"{v},{s}\n" for v, s in LENGTHS.items()))
-    records = [{"video_id": v, "sentence": f"A man walks {s}.", "spans": [[s, e]]} for v, s, e in SPANS]
-    (tmp_path / "p.jsonl").write_text("\n".join(map(json.dumps, records)))
     with pytest.raises(EvaluationError, match="milliseconds"):
-        evaluate_file(
-            predictions=tmp_path / "p.jsonl",
-            annotations=[str(tmp_path / "a.txt")],
-            durations=[tmp_path / name for name in durations],
-        )
+        score(tmp_path, [own[1:] for own in SPANS], factor=1000, durations=[tmp_path / name for name in durations])
 
 
 @pytest.mark.parametrize(
@@ -86,12 +91,6 @@ def test_nothing_is_scored_as_zero_for_its_unit(tmp_path, durations):
     [(1000, "divided by 1000 .*in milliseconds"), (25, "in frame numbers"), (1 / 61, "shares of the video")],
 )
 def test_answers_in_another_unit_are_refused_though_one_is_early(tmp_path, factor, message):
-    (tmp_path / "a.txt").write_text("".join(f"{v} {s} {e}##A man walks {s}.\n" for v, s, e in SPANS))
     spans = [(s * factor, e * factor) for _, s, e in SPANS[:-1]] + [(0.0, min(60.0, 61 * factor))]
-    records = [
-        {"video_id": v, "sentence": f"A man walks {s}.", "spans": [own]}
-        for (v, s, _), own in zip(SPANS, spans, strict=True)
-    ]
-    (tmp_path / "p.jsonl").write_text("\n".join(map(json.dumps, records)))
     with pytest.raises(EvaluationError, match=message):
-        evaluate_file(predictions=tmp_path / "p.jsonl", annotations=[str(tmp_path / "a.txt")])
+        score(tmp_path, spans)

@@ -1,10 +1,8 @@
 """The stage `check_dataset`: what is wrong stops a run before training, unless the dataset accepts it."""
 
-import json
-
-import h5py
 import numpy as np
 import pytest
+from written import write_features
 
 from vmr.annotations.parse import parse_annotations
 from vmr.config.sections import QuerySettings, VideoSettings
@@ -29,15 +27,10 @@ def check(tmp_path):
             output=tmp_path / "moments.csv",
             report=tmp_path / "report.json",
         )
-        with h5py.File(tmp_path / "i3d.h5", "w") as file:
-            file.attrs["provenance"] = json.dumps({"extractor": "i3d", "dim": 6})
-            for video_id in there:
-                features = np.random.default_rng(ord(video_id)).normal(size=(30, 6)).astype(np.float32)
-                if video_id == spoil:
-                    features[3] = np.nan
-                file[f"features/{video_id}"] = features
-                file[f"start_sec/{video_id}"] = np.arange(30) / 3
-                file[f"end_sec/{video_id}"] = np.arange(1, 31) / 3
+        features = {video_id: np.random.default_rng(ord(video_id)).normal(size=(30, 6)) for video_id in there}
+        if spoil:
+            features[spoil][3] = np.nan
+        write_features(tmp_path / "i3d.h5", {video_id: own.astype(np.float32) for video_id, own in features.items()})
         check_dataset(
             moments=tmp_path / "moments.csv",
             report=tmp_path / "report.json",

@@ -1,7 +1,6 @@
 """A dataset with one fault of each kind, and the same without any."""
 
 import copy
-import json
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 import yaml
 from typer.testing import CliRunner
+from written import write_features
 
 from vmr.cli import app
 from vmr.config import load_config
@@ -68,12 +68,7 @@ class Dataset:
     def write_store(self):
         path = self.folder / "work/mine/features/i3d.h5"
         path.parent.mkdir(parents=True, exist_ok=True)
-        with h5py.File(path, "w") as file:
-            file.attrs["provenance"] = json.dumps({"extractor": "i3d", "dim": 6})
-            for video_id, features in self.features.items():
-                file[f"features/{video_id}"] = features
-                file[f"start_sec/{video_id}"] = np.arange(len(features)) / 3
-                file[f"end_sec/{video_id}"] = np.arange(1, len(features) + 1) / 3
+        write_features(path, self.features, extractor="i3d", dim=6)
 
     def write_held(self):
         self.section["overrides"] = {"features": {"import": HELD}}

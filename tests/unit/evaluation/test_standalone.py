@@ -28,6 +28,13 @@ bad_spans = st.sampled_from(
 )
 
 
+def _scored(folder, predictions, *annotations, **more):
+    """The record of an evaluation of files in a folder, or of others by their whole path."""
+    files = [str(folder / name) for name in annotations]
+    evaluate_file(predictions=folder / predictions, annotations=files, output=folder / "scores.json", **more)
+    return json.loads((folder / "scores.json").read_text())
+
+
 # Drawn moments lie anywhere, as times in another unit do, which are refused (tests/unit/annotations/test_units.py).
 @mock.patch("vmr.evaluation.ground_truth.wrong_unit", new=lambda *_: "")
 @mock.patch("vmr.evaluation.standalone._refuse_other_unit", new=lambda *_: None)
@@ -57,14 +64,7 @@ def test_scores_and_counts_equal_the_reference(tmp_path, videos, data):
     assume(any(lines))  # an empty file is refused
     (tmp_path / "test.json").write_text(json.dumps(captions))
     (tmp_path / "predictions.jsonl").write_text("\n".join(lines))
-    evaluate_file(
-        predictions=tmp_path / "predictions.jsonl",
-        annotations=[str(tmp_path / "test.json")],
-        skip_bad_lines=True,
-        resamples=100,
-        output=tmp_path / "scores.json",
-    )
-    found = json.loads((tmp_path / "scores.json").read_text())
+    found = _scored(tmp_path, "predictions.jsonl", "test.json", skip_bad_lines=True, resamples=100)
     expected, counts = reference.read_answers(lines, {own["id"] for own in queries})
     for truth in ("raw", "clamped"):
         known = {name: value for name, value in found["scores"][truth].items() if not name.startswith("mAP")}
@@ -202,12 +202,7 @@ def test_the_constant_window_of_charades_gives_the_published_figures(shared_data
             # Half of the lines by number, half by sentence: each sentence is in its video once.
             name = {"query_id": number} if number % 2 else {"video_id": video_id, "sentence": sentence.rstrip(".")}
             file.write(json.dumps(name | {"spans": [[0, 0.3 * durations[video_id]]]}) + "\n")
-    evaluate_file(
-        predictions=tmp_path / "predictions.jsonl",
-        annotations=[str(folder / "charades_sta_test.txt")],
-        output=tmp_path / "scores.json",
-    )
-    found = json.loads((tmp_path / "scores.json").read_text())
+    found = _scored(tmp_path, "predictions.jsonl", folder / "charades_sta_test.txt")
     # ../shared/reference/published.md: Charades-STA test, constant window [0, 0.30].
     names = ("R@1,IoU=0.3", "R@1,IoU=0.5", "R@1,IoU=0.7", "mIoU")
     assert [round(found["scores"]["raw"][name], 2) for name in names] == [40.30, 30.65, 15.16, 28.07]
@@ -281,13 +276,8 @@ def test_several_windows_of_a_query_are_scored_as_its_evaluators_do(tmp_path, al
         for qid, query in zip(windows, sentences, strict=True)
     ]
     (tmp_path / "submission.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    evaluate_file(
-        predictions=tmp_path / "submission.jsonl",
-        annotations=[str(tmp_path / "val.jsonl"), *([str(tmp_path / "test.txt")] if also else [])],
-        splits=["val"],
-        output=tmp_path / "scores.json",
-    )
-    scores = json.loads((tmp_path / "scores.json").read_text())["scores"]
+    files = ["val.jsonl", *(["test.txt"] if also else [])]
+    scores = _scored(tmp_path, "submission.jsonl", *files, splits=["val"])["scores"]
     # The first is found by its shorter window, then by the other one with 34/36; the second by its second span.
     expected = reference.retrieval_scores(windows, {own["qid"]: own["relevant_windows"] for own in told})
     for truth in ("raw", "clamped"):
@@ -319,11 +309,6 @@ def test_one_span_of_an_answer_may_stand_alone(tmp_path):
         {"video": "b", "query": "y.", "segment": [1, 2]},
     ]
     (tmp_path / "given").write_text("\n".join(map(json.dumps, answers)))
-    evaluate_file(
-        predictions=tmp_path / "given",
-        annotations=[str(tmp_path / "truth.txt")],
-        resamples=10,
-        output=tmp_path / "scores.json",
-    )
     # The IoUs are 1/2 and 1.
-    assert json.loads((tmp_path / "scores.json").read_text())["scores"]["raw"]["mIoU"] == pytest.approx(75)
+    found = _scored(tmp_path, "given", "truth.txt", resamples=10)
+    assert found["scores"]["raw"]["mIoU"] == pytest.approx(75)

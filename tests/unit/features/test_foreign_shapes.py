@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import save_file
+from written import write_first_seconds
 
-from vmr.annotations.moments import MOMENT_COLUMNS, write_moments
 from vmr.config.feature_sections import ImportSettings
 from vmr.errors import ConfigError, FeatureError
 from vmr.features.importers import import_features
@@ -25,8 +25,7 @@ ARRAYS = {
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    rows = [(f"t:{name}", name, "t", 0.0, 1.0, seconds, "a man walks") for name, seconds in DURATIONS.items()]
-    write_moments(pd.DataFrame(rows, columns=MOMENT_COLUMNS), tmp_path / "moments.csv")
+    write_first_seconds(tmp_path / "moments.csv", t=DURATIONS)
     (tmp_path / "in").mkdir()
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -285,10 +284,7 @@ def test_a_pattern_without_the_id_is_refused():
 
 def test_equally_many_rows_in_all_videos_are_no_steps(folder):
     # Of ten minutes and more 1,024 steps could be meant, one video by itself.
-    rows = [
-        (f"t:{name}", name, "t", 0.0, 1.0, 10 * seconds + 600, "a man walks") for name, seconds in DURATIONS.items()
-    ]
-    write_moments(pd.DataFrame(rows, columns=MOMENT_COLUMNS), folder / "moments.csv")
+    write_first_seconds(folder / "moments.csv", t={name: 10 * seconds + 600 for name, seconds in DURATIONS.items()})
     for video_id, steps in STEPS.items():
         save(folder / "in" / f"{video_id}.npy", np.ones((1024, steps), np.float32))
     with pytest.raises(FeatureError, match=r"in: the arrays are transposed.*`transposed: true`"):

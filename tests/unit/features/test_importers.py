@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 import torch
 from typer.testing import CliRunner
+from written import write_first_seconds
 
-from vmr.annotations.moments import MOMENT_COLUMNS, write_moments
 from vmr.cli import app
 from vmr.config.feature_sections import ImportSettings
 from vmr.errors import FeatureError
@@ -21,11 +21,7 @@ from vmr.storage.files import sha256_file
 @pytest.fixture
 def folder(tmp_path):
     """Moments of v_one (10 s), two (20 s) and three (30 s, in nobody's features)."""
-    rows = [
-        (f"train:{video_id}", video_id, "train", 0.0, 1.0, duration, "a person walks")
-        for video_id, duration in (("v_one", 10.0), ("two", 20.0), ("three", 30.0))
-    ]
-    write_moments(pd.DataFrame(rows, columns=MOMENT_COLUMNS), tmp_path / "moments.csv")
+    write_first_seconds(tmp_path / "moments.csv", train={"v_one": 10.0, "two": 20.0, "three": 30.0})
     (tmp_path / "npy").mkdir()
     return tmp_path
 

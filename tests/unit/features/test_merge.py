@@ -8,8 +8,8 @@ import pytest
 import torch
 from sectioned import sectioned
 from typer.testing import CliRunner
+from written import write_features, write_first_seconds
 
-from vmr.annotations.moments import MOMENT_COLUMNS, write_moments
 from vmr.cli import app
 from vmr.config.feature_sections import ReductionSettings
 from vmr.errors import DamageError, FeatureError
@@ -28,21 +28,11 @@ def dataset(tmp_path):
     for shard, videos in enumerate((("a", "b"), ("c", "d"))):
         folder = tmp_path / "shards" / str(shard)
         folder.mkdir(parents=True)
-        with h5py.File(folder / "i3d.h5", "w") as file:
-            file.attrs["provenance"] = json.dumps(PROVENANCE | {"device": ("cpu", "cuda")[shard]})
-            for number, video_id in enumerate(videos):
-                steps = 6 + number
-                file[f"features/{video_id}"] = random.normal(size=(steps, 5)).astype(np.float32)
-                file[f"start_sec/{video_id}"] = np.arange(steps) / 3
-                file[f"end_sec/{video_id}"] = np.arange(1, steps + 1) / 3
+        arrays = {name: random.normal(size=(6 + n, 5)).astype(np.float32) for n, name in enumerate(videos)}
+        write_features(folder / "i3d.h5", arrays, **PROVENANCE | {"device": ("cpu", "cuda")[shard]})
         rows = [(video_id, "ok", "") for video_id in videos] + ([("e", "missing", "no file")] if shard else [])
         pd.DataFrame(rows, columns=["video_id", "status", "reason"]).to_csv(folder / "status.csv", index=False)
-    rows = [
-        (f"{split}:{video_id}", video_id, split, 0.0, 1.0, 9.0, "a person walks")
-        for split, videos in (("train", "abce"), ("test", "df"))
-        for video_id in videos
-    ]
-    write_moments(pd.DataFrame(rows, columns=MOMENT_COLUMNS), tmp_path / "moments.csv")
+    write_first_seconds(tmp_path / "moments.csv", train=dict.fromkeys("abce", 9.0), test=dict.fromkeys("df", 9.0))
     return tmp_path
 
 

@@ -1,21 +1,17 @@
-import json
 import pickle
 
 import h5py
 import numpy as np
 import pytest
+from written import write_features
 
 from vmr.errors import FeatureError
 from vmr.features.store import FeatureStore, VideoFeatures
 
 
 def write_store(path, videos, **provenance):
-    with h5py.File(path, "w") as file:
-        file.attrs["provenance"] = json.dumps({"dim": 3, **provenance})
-        for video_id, steps in videos.items():
-            edges = np.arange(steps + 1) / 3
-            file[f"features/{video_id}"] = np.full((steps, 3), steps, np.float32)
-            file[f"start_sec/{video_id}"], file[f"end_sec/{video_id}"] = edges[:-1], edges[1:]
+    arrays = {video_id: np.full((steps, 3), steps, np.float32) for video_id, steps in videos.items()}
+    write_features(path, arrays, **provenance)
 
 
 def test_reading_back(tmp_path):

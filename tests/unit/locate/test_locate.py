@@ -11,7 +11,8 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from synthetic import answers_of, train_run, write_features
+from synthetic import answers_of, train_run
+from written import write_features
 
 import vmr.locate.videos as locator_module
 from vmr.annotations.moments import read_moments

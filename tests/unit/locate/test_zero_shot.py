@@ -4,10 +4,9 @@ import json
 
 import numpy as np
 import pytest
-from encoders import NamingEncoder
-from safetensors.numpy import save_file
-from synthetic import write_features
+from encoders import NamingEncoder, write_classifier
 from typer.testing import CliRunner
+from written import write_features
 
 import vmr.locate.zero_shot as zero_shot
 from vmr.cli import app
@@ -23,18 +22,14 @@ DOG, CHESS = action_names().index("walking the dog"), action_names().index("play
 def made(tmp_path, monkeypatch):
     """Weights whose logits are the feature numbers; a video with a walk from its third second to its fifth."""
     monkeypatch.setattr(zero_shot, "SentenceEncoder", NamingEncoder)
-    layer = np.zeros((400, 1024), dtype=np.float32)
-    layer[np.arange(400), np.arange(400)] = 1.0
     weights = tmp_path / "weights" / "i3d_kinetics400_rgb.safetensors"
     weights.parent.mkdir()
-    bias = np.zeros(400, dtype=np.float32)
-    save_file({"logits.conv3d.weight": layer.reshape(400, 1024, 1, 1, 1), "logits.conv3d.bias": bias}, weights)
+    kind = {"extractor": "i3d", "weights": write_classifier(weights)}
     (weights.parent / "minilm_l6_v2.safetensors").write_bytes(b"")
     features = np.zeros((8, 1024), dtype=np.float32)
     features[2:5, DOG] = 20.0
     edges = np.arange(9.0)
     video = {"v": (features, edges[:-1], edges[1:])}
-    kind = {"extractor": "i3d", "weights": {"sha256": sha256_file(weights)}}
     write_features(tmp_path / "features.h5", video, **kind)
     write_features(tmp_path / "others.h5", video, extractor="c3d", weights={"sha256": "0"})
     return tmp_path

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from networks import make_batch, make_network, targets_of
+from networks import arrays_of, inputs_of, make_batch, make_network, targets_of
 from reference import candidates_reference as reference
 
 from vmr.methods.ctrl import match_loss
@@ -29,13 +29,7 @@ def found_of(method: str, **own: object):
     with torch.no_grad():
         found = network(batch)
         losses = network.losses(found, targets_of(batch, LABELS, SHARE, method=method))
-    weights = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
-    inputs = []
-    for row, (n, m) in enumerate(zip(STEPS, WORDS, strict=True)):
-        unknown = batch.unknown_mask[row, :m, None].numpy()
-        words = np.where(unknown, weights["query_encoder.unknown"], batch.words[row, :m].numpy())
-        inputs.append((weights, batch.features[row, :n].numpy(), list(words)))
-    return found, losses, inputs
+    return found, losses, [(arrays_of(network), *inputs_of(network, batch, row)) for row in range(3)]
 
 
 @pytest.mark.parametrize(("count", "share"), [(3, [0.0, 1.0]), (7, [0.1, 0.13]), (5, [0.21, 0.9])])

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from networks import make_batch, make_network, targets_of
+from networks import arrays_of, make_batch, make_network, targets_of
 from reference import drn_reference as reference
 
 from vmr.methods.catalogue import METHODS
@@ -44,7 +44,7 @@ def test_losses_and_commands_agree_with_the_reference(overlap_from: float) -> No
         loss = network.losses(found, targets_of(batch, torch.zeros(3, 2).long(), share, method="drn"))
         words = network.query_encoder(batch.words, batch.unknown_mask, batch.word_counts)
         commands = network.commands(words, batch)
-    weights = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+    weights = arrays_of(network)
     queries = []
     for row, count in enumerate(WORDS):
         values = {name: getattr(found, name)[row] for name in ("match", "overlap", "distances")}

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from networks import make_batch, make_network, targets_of
+from networks import arrays_of, inputs_of, make_batch, make_network, targets_of
 from reference import mlvi_reference as reference
 from reference.proposals_reference import iou
 
@@ -19,16 +19,11 @@ SHARE = torch.tensor([[0.3, 0.8], [0.0, 1.0], [0.01, 0.2]], dtype=torch.float64)
 
 def twin_inputs(network, batch) -> tuple[dict, list]:
     """Weights as arrays; features, words for both LSTMs and tokens of each query."""
-    weights = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
     found = []
-    for row, (n, m) in enumerate(zip(STEPS, WORDS, strict=True)):
-        unknown, vectors = batch.unknown_mask[row, :m, None].numpy(), batch.words[row, :m].numpy()
-        words = [
-            list(np.where(unknown, weights[f"{own}.unknown"], vectors))
-            for own in ("query_encoder", "retrieval.vectors")
-        ]
-        found.append((batch.features[row, :n].numpy(), *words, batch.tokens[row, :m].tolist()))
-    return weights, found
+    for row, count in enumerate(WORDS):
+        _, words = inputs_of(network, batch, row, unknown="retrieval.vectors")
+        found.append((*inputs_of(network, batch, row), words, batch.tokens[row, :count].tolist()))
+    return arrays_of(network), found
 
 
 def test_anchors_and_offsets_by_hand() -> None:

@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from networks import SIZES, make_batch, make_network, targets_of
+from networks import SIZES, arrays_of, inputs_of, make_batch, make_network, targets_of
 from reference import neighbours_reference as reference
 
 from vmr.errors import ConfigError
@@ -22,15 +22,9 @@ SHARE = torch.tensor([[0.3, 0.8], [0.0, 1.0], [0.01, 0.9], [0.4, 0.6]])
 
 
 def expected_of(method: str, network, inputs: Batch, row: int) -> dict[str, np.ndarray]:
-    weights = {name: tensor.detach().numpy() for name, tensor in network.state_dict().items()}
-    n, m = STEPS[row], WORDS[row]
-    unknown = weights["words.unknown" if method == "vslnet" else "query_encoder.unknown"]
-    words = [
-        unknown if is_unknown else word
-        for word, is_unknown in zip(inputs.words[row, :m].numpy(), inputs.unknown_mask[row, :m], strict=True)
-    ]
+    own = inputs_of(network, inputs, row, unknown="words" if method == "vslnet" else "query_encoder")
     heads = {} if method == "excl" else {"heads": SIZES["heads"]}
-    return getattr(reference, method)(weights, inputs.features[row, :n].numpy(), words, **heads)
+    return getattr(reference, method)(arrays_of(network), *own, **heads)
 
 
 @pytest.mark.parametrize("method", ["excl", "vslnet"])

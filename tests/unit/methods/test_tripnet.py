@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from networks import make_batch, make_network, overfitted, targets_of
+from networks import arrays_of, inputs_of, make_batch, make_network, overfitted, targets_of
 from reference import tripnet_reference as reference
 from reference.proposals_reference import iou
 
@@ -47,13 +47,9 @@ def test_the_greedy_rollout_agrees_with_the_reference(resizes: bool, seed: int) 
         network.policy.bias[-1] -= 1.0
         found = network(batch)
         losses = network.losses(found, targets_of(batch, torch.zeros(3, 2).long(), SHARE, method="tripnet"))
-    weights = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
-    each = []
-    for row, (n, m) in enumerate(zip(STEPS, WORDS, strict=True)):
-        unknown = batch.unknown_mask[row, :m, None].numpy()
-        words = list(np.where(unknown, weights["query_encoder.unknown"], batch.words[row, :m].numpy()))
-        moves = list(RESIZES if resizes else SHIFTS)
-        one = reference.rollout(weights, batch.features[row, :n].numpy(), words, moves, window=0.4)
+    each, moves = [], list(RESIZES if resizes else SHIFTS)
+    for row in range(3):
+        one = reference.rollout(arrays_of(network), *inputs_of(network, batch, row), moves, window=0.4)
         count = len(one["chances"])
         assert found.moving_mask[row, 0].sum() == count and found.stop_mask[row].any() == one["stopped"][0]
         np.testing.assert_allclose(found.windows[row, 0, : count + 1], one["windows"], rtol=1e-9, atol=1e-12)

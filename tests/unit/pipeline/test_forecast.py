@@ -1,8 +1,6 @@
 """What a run will take, by hand."""
 
-import importlib.util
 import os
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -10,7 +8,6 @@ import pytest
 import yaml
 
 from vmr.config import load_config
-from vmr.pipeline import estimate
 from vmr.pipeline.corpus import Corpus, corpus_of
 from vmr.pipeline.estimate import Estimate, Stage, disk_gb
 from vmr.pipeline.forecast import forecast
@@ -36,17 +33,16 @@ def extractions(number=32):
     return [job("extract", shard=str(shard)) for shard in range(number)]
 
 
-def test_figures_are_those_of_the_benchmarks():
-    spec = importlib.util.spec_from_file_location("vmr_benchmarks_throughput", ROOT / "benchmarks" / "throughput.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    costs = module.measured_costs()
-    own = (estimate.DECODE, estimate.READ, estimate.WINDOWS, estimate.CONTINUOUS, estimate.C3D)
-    found = (costs.decode, costs.read, costs.i3d_windows, costs.i3d_continuous, costs.c3d)
-    assert own == tuple(map(round, found))
-    assert pytest.approx(costs.raw_gb, abs=5e-4) == estimate.RAW_GB
-    assert pytest.approx(costs.frames_gb, abs=5e-4) == estimate.FRAMES_GB
+def annotated(folder, train, *, videos=(), lengths=("A,10\nB,20\n", "C,30\n")):
+    """The files that `charades` names, below a folder."""
+    own = folder / "data" / "charades"
+    (own / "videos").mkdir(parents=True)
+    for name in videos:
+        (own / "videos" / f"{name}.mp4").write_bytes(b"x" * 1000)
+    (own / "charades_sta_train.txt").write_text(train)
+    (own / "charades_sta_test.txt").write_text("C 0.5 2.5##a person opens a door.\n")
+    for split, lines in zip(("train", "test"), lengths, strict=True):
+        (own / f"Charades_v1_{split}.csv").write_text(f"id,length\n{lines}")
 
 
 def test_extraction_takes_the_hours_of_video_times_those_of_the_cores(plan):
@@ -135,13 +131,7 @@ def test_the_size_is_known_before_the_annotations_are_there(plan):
 
 
 def test_the_size_is_that_of_the_annotations_and_the_files(plan, tmp_path):
-    folder = tmp_path / "data" / "charades"
-    (folder / "videos").mkdir(parents=True)
-    (folder / "charades_sta_train.txt").write_text("A 0 2##a person sits.\nA 1 2##it runs.\nB 1.0 3.0##a dog runs.\n")
-    (folder / "charades_sta_test.txt").write_text("C 0.5 2.5##a person opens a door.\n")
-    (folder / "Charades_v1_train.csv").write_text("id,length\nA,10\nB,20\n")
-    (folder / "Charades_v1_test.csv").write_text("id,length\nC,30\n")
-    (folder / "videos" / "B.mp4").write_bytes(b"x" * 1000)
+    annotated(tmp_path, "A 0 2##a person sits.\nA 1 2##it runs.\nB 1.0 3.0##a dog runs.\n", videos=["B"])
     assert corpus_of(plan, "charades") == Corpus(3, 60 / 3600, 3, 1, there=1, gigabytes=1e-6, trained_there=1)
     table = tmp_path / "work" / "charades" / "annotations" / "moments.csv"
     table.parent.mkdir(parents=True)
@@ -153,13 +143,7 @@ def test_the_size_is_that_of_the_annotations_and_the_files(plan, tmp_path):
 
 
 def test_durations_that_nothing_tells_are_those_of_some_of_the_videos(plan, tmp_path, monkeypatch):
-    folder = tmp_path / "data" / "charades"
-    (folder / "videos").mkdir(parents=True)
-    (folder / "videos" / "A.mp4").touch()
-    (folder / "charades_sta_train.txt").write_text("A 0 2##a person sits.\nB 1.0 3.0##a dog runs.\n")
-    (folder / "charades_sta_test.txt").write_text("C 0.5 2.5##a person opens a door.\n")
-    for name in ("train", "test"):
-        (folder / f"Charades_v1_{name}.csv").write_text("id,length\n")
+    annotated(tmp_path, "A 0 2##a person sits.\nB 1.0 3.0##a dog runs.\n", videos=["A"], lengths=("", ""))
     monkeypatch.setattr("vmr.video.probe.shutil.which", lambda name: name)
     monkeypatch.setattr("vmr.video.probe.probe_video", lambda path, timeout_sec: {"status": "ok", "duration_sec": 40.0})
     own = corpus_of(plan, "charades")
@@ -191,16 +175,9 @@ def test_what_a_run_will_do_is_told_by_stage(plan):
     ],
 )
 def test_what_cannot_give_a_result_is_told_before(plan, tmp_path, files, sentences, word):
-    folder = tmp_path / "data" / "charades"
-    (folder / "videos").mkdir(parents=True)
-    for file in files:
-        (folder / "videos" / f"{file}.mp4").touch()
     start = 0 if sentences > 0 else 500  # milliseconds
     lines = (f"{'AB'[number % 2]} {start} {start + 2}##person {number} sits.\n" for number in range(abs(sentences)))
-    (folder / "charades_sta_train.txt").write_text("".join(lines))
-    (folder / "charades_sta_test.txt").write_text("C 0.5 2.5##a person opens a door.\n")
-    (folder / "Charades_v1_train.csv").write_text("id,length\nA,10\nB,20\n")
-    (folder / "Charades_v1_test.csv").write_text("id,length\nC,30\n")
+    annotated(tmp_path, "".join(lines), videos=files)
     text = forecast(plan, [job("train", method="mha", seed="0")], cores=2, cards=0)
     assert ("NO RESULT" in text) == (word is not None) and (word or "") in text
 

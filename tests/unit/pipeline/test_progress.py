@@ -60,6 +60,7 @@ Error in rule train:
     log: logs/d/train/i3d_mha_1.log (check log file(s) for error details)
 """
 NOW = datetime(2026, 11, 24, 12, 7, 10)
+LATEST = ".snakemake/log/2026-11-24T120000.snakemake.log"
 
 
 @pytest.fixture
@@ -67,9 +68,8 @@ def folder(tmp_path):
     logs = tmp_path / ".snakemake" / "log"
     logs.mkdir(parents=True)
     (logs / "2026-11-23T120000.snakemake.log").write_text("Job stats:\n")
-    log = logs / "2026-11-24T120000.snakemake.log"
-    log.write_text(LOG)
-    os.utime(log, (NOW.timestamp() - 90, NOW.timestamp() - 90))
+    (tmp_path / LATEST).write_text(LOG)
+    os.utime(tmp_path / LATEST, (NOW.timestamp() - 90, NOW.timestamp() - 90))
     return tmp_path
 
 
@@ -107,7 +107,7 @@ def test_the_videos_of_a_shard_at_work_are_counted(folder):
 def test_a_job_of_this_machine_has_begun_before_its_log_and_its_first_video(folder):
     """Snakemake calls a job that it runs itself a local rule; only what a scheduler holds can be queued."""
     waiting = LOG.replace("    jobid: 4", "    log: logs/d/extract/1.log\n    jobid: 4")
-    log = folder / ".snakemake/log/2026-11-24T120000.snakemake.log"
+    log = folder / LATEST
     (folder / "work/d/frames").mkdir(parents=True)
     (folder / "work/d/frames/shard_1.csv").write_text("video_id,status\nv0,ok\nv1,ok\n")
     for rule, told in (("rule extract", "queued for 2.0 min"), ("localrule extract", "started, none of 2 videos yet")):
@@ -124,7 +124,7 @@ def test_time_in_a_queue_is_no_time_at_work(folder):
         own = f"    log: logs/d/{number}.log\n    benchmark: work/d/benchmarks/extract/{number}.tsv\n"
         log += f"[Tue Nov 24 08:00:00 2026]\n{block}{own}"
     log += "[Tue Nov 24 12:05:10 2026]\nFinished jobid: 0 (Rule: extract)\n"
-    (folder / ".snakemake/log/2026-11-24T120000.snakemake.log").write_text(log)
+    (folder / LATEST).write_text(log)
     (folder / "logs/d").mkdir(parents=True)
     for number, hour in ((0, 12), (1, 12), (2, 7)):  # the last is of an earlier run
         (folder / f"logs/d/{number}.log").touch()
@@ -147,22 +147,19 @@ def test_a_training_tells_its_epoch(folder):
 
 
 def test_jobs_of_shards_tell_how_near_they_come_to_what_the_machine_can_do(folder):
-    log = folder / ".snakemake/log/2026-11-24T120000.snakemake.log"
-    log.write_text(
-        LOG.replace("    jobid: 3", "    log: 0.log\n    jobid: 3").replace(
-            "    jobid: 4", "    log: 1.log\n    jobid: 4"
-        )
-    )
-    (folder / "0.log").write_text("91.3 % of what this machine can do, over 280.0 s\nend\n")
-    (folder / "1.log").write_text("12.0 % of what this machine can do, over 60.0 s: reading cannot keep up\n")
+    told = LOG
+    for job in (3, 4):
+        told = told.replace(f"    jobid: {job}", f"    log: {job}.log\n    jobid: {job}")
+    (folder / LATEST).write_text(told)
+    (folder / "3.log").write_text("91.3 % of what this machine can do, over 280.0 s\nend\n")
+    (folder / "4.log").write_text("12.0 % of what this machine can do, over 60.0 s: reading cannot keep up\n")
     lines = progress(folder, now=NOW).splitlines()
     assert lines[2].endswith("left at 5.0 min a job; 91% of what the machine can do")
     assert lines[3].endswith("for 2.0 min; 12% of what the machine can do: reading cannot keep up")
 
 
 def test_what_is_at_work_no_longer_once_the_run_has_ended(folder):
-    log = folder / ".snakemake/log/2026-11-24T120000.snakemake.log"
-    log.write_text(LOG + "Exiting because a job execution failed. Look above for error messages\n")
+    (folder / LATEST).write_text(LOG + "Exiting because a job execution failed. Look above for error messages\n")
     text = progress(folder, now=NOW)
     assert text.startswith("2 of 7 jobs done, the run has ended, 1 failed") and "shard 1" not in text
 
@@ -184,7 +181,7 @@ def test_a_start_that_ran_no_job_does_not_hide_the_run(folder, later):
 
 def test_a_killed_run_has_ended(folder):
     """Told only where it can be: on the machine that Snakemake ran on, once nobody writes its log."""
-    log = folder / ".snakemake/log/2026-11-24T120000.snakemake.log"
+    log = folder / LATEST
     log.write_text(run_on(platform.node()))
     head = subprocess.Popen(
         [sys.executable, "-c", "import sys; file = open(sys.argv[1], 'a'); print(flush=True); sys.stdin.read()", log],

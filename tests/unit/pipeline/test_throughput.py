@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from vmr.pipeline import estimate
+
 PATH = Path(__file__).parents[3] / "benchmarks" / "throughput.py"
 
 
@@ -33,3 +35,12 @@ def test_costs_are_those_of_the_committed_measurements(throughput):
     assert costs.raw_gb[0] < costs.frames_gb[1] < 4 * costs.raw_gb[1]
     assert costs.i3d_continuous < costs.i3d_windows
     assert "| 1,000,000 video-hours need |" in throughput.report(costs, hours=1e6, days=30, card_steps_per_sec=100)
+
+
+def test_forecasts_have_their_figures(throughput):
+    costs = throughput.measured_costs()
+    own = (estimate.DECODE, estimate.READ, estimate.WINDOWS, estimate.CONTINUOUS, estimate.C3D)
+    found = (costs.decode, costs.read, costs.i3d_windows, costs.i3d_continuous, costs.c3d)
+    assert own == tuple(map(round, found))
+    assert pytest.approx(costs.raw_gb, abs=5e-4) == estimate.RAW_GB
+    assert pytest.approx(costs.frames_gb, abs=5e-4) == estimate.FRAMES_GB

@@ -7,10 +7,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
+from written import write_sentences
 
-from vmr.annotations.moments import write_moments
 from vmr.errors import QueryError
 from vmr.queries.embed import embed_queries
 from vmr.queries.glove import read_vectors, vector_dimension
@@ -85,21 +84,16 @@ def test_damaged_and_missing_vector_files_are_refused(tmp_path: Path) -> None:
         read_vectors(tmp_path / "absent.txt", ["the"])
 
 
-def write_table(path: Path, sentences: dict[str, str]) -> Path:
-    rows = [
-        {"query_id": key, "video_id": "v", "split": key.split(":")[0], "start_sec": 0.0, "end_sec": 1.0,
-         "duration_sec": 2.0, "sentence": sentence}
-        for key, sentence in sentences.items()
-    ]  # fmt: skip
-    write_moments(pd.DataFrame(rows), path)
-    return path
+def embed(glove: Path, sentences: dict[str, str], *, name: str = "q", max_words: int = 25) -> None:
+    folder = glove.parent
+    files = {"output": folder / f"{name}.h5", "report": folder / f"{name}.json"}
+    write_sentences(folder / "moments.csv", sentences)
+    embed_queries(moments=folder / "moments.csv", vectors=glove, max_words=max_words, **files)
 
 
 def test_embedding(tmp_path: Path, glove: Path) -> None:
-    moments = write_table(
-        tmp_path / "moments.csv", {"train:1": "The door.", "train:2": "zebra xylophone", "test:1": "the the the door"}
-    )
-    embed_queries(moments=moments, vectors=glove, output=tmp_path / "q.h5", report=tmp_path / "q.json", max_words=3)
+    sentences = {"train:1": "The door.", "train:2": "zebra xylophone", "test:1": "the the the door"}
+    embed(glove, sentences, max_words=3)
     store = QueryStore(tmp_path / "q.h5")
     assert store.query_ids == ["train:1", "train:2", "test:1"]
     assert store.words == ["<unk>", ".", "door", "the"]
@@ -120,25 +114,15 @@ def test_embedding(tmp_path: Path, glove: Path) -> None:
 
 
 def test_embedding_twice_gives_the_same_content(tmp_path: Path, glove: Path) -> None:
-    moments = write_table(tmp_path / "moments.csv", {"train:1": "the door ."})
     for name in ("a", "b"):
-        embed_queries(
-            moments=moments,
-            vectors=glove,
-            output=tmp_path / f"{name}.h5",
-            report=tmp_path / f"{name}.json",
-            max_words=25,
-        )
+        embed(glove, {"train:1": "the door ."}, name=name)
     assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
     assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
 
 
 def test_queries_without_words_are_refused_by_name(tmp_path: Path, glove: Path) -> None:
-    moments = write_table(tmp_path / "moments.csv", {"train:1": "the", "train:2": "  "})
     with pytest.raises(QueryError, match="train:2"):
-        embed_queries(
-            moments=moments, vectors=glove, output=tmp_path / "q.h5", report=tmp_path / "q.json", max_words=25
-        )
+        embed(glove, {"train:1": "the", "train:2": "  "})
     assert not (tmp_path / "q.h5").exists()
     with pytest.raises(QueryError, match="q1"):
         write_query_store(
@@ -146,12 +130,9 @@ def test_queries_without_words_are_refused_by_name(tmp_path: Path, glove: Path) 
         )
 
 
-def test_vectors_that_know_no_word_are_refused(tmp_path: Path, glove: Path) -> None:
-    moments = write_table(tmp_path / "moments.csv", {"train:1": "zebra"})
+def test_vectors_that_know_no_word_are_refused(glove: Path) -> None:
     with pytest.raises(QueryError, match="none of the 1 words"):
-        embed_queries(
-            moments=moments, vectors=glove, output=tmp_path / "q.h5", report=tmp_path / "q.json", max_words=25
-        )
+        embed(glove, {"train:1": "zebra"})
 
 
 def test_other_files_are_no_query_stores(tmp_path: Path) -> None:

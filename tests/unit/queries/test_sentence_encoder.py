@@ -3,15 +3,14 @@
 import json
 
 import numpy as np
-import pandas as pd
 import pytest
 from reference.bert_reference import sentence_rows, sentence_vector
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
+from written import write_sentences
 
-from vmr.annotations.moments import write_moments
 from vmr.assets.packages import installed_path
 from vmr.assets.prepare import prepare_asset
 from vmr.assets.registry import ASSETS
@@ -79,22 +78,10 @@ def test_a_words_vector_is_the_mean_of_its_pieces_in_its_sentence(tmp_path):
 def test_a_store_has_a_vector_for_each_word_of_each_sentence(tmp_path):
     encoder = tmp_path / "m.safetensors"
     write_encoder(encoder)
-    rows = [("train:1", "A dog runs"), ("train:2", "a unheard dog"), ("test:1", "a dog runs")]
-    write_moments(
-        pd.DataFrame(
-            {"query_id": query_id, "video_id": "v", "split": query_id[:-2], "start_sec": 0.0, "end_sec": 1.0,
-             "duration_sec": 2.0, "sentence": sentence}
-            for query_id, sentence in rows
-        ),
-        tmp_path / "moments.csv",
-    )  # fmt: skip
-    embed_queries(
-        moments=tmp_path / "moments.csv",
-        vectors=encoder,
-        output=tmp_path / "q.h5",
-        report=tmp_path / "q.json",
-        max_words=25,
-    )
+    sentences = {"train:1": "A dog runs", "train:2": "a unheard dog", "test:1": "a dog runs"}
+    write_sentences(tmp_path / "moments.csv", sentences)
+    files = {"moments": tmp_path / "moments.csv", "output": tmp_path / "q.h5", "report": tmp_path / "q.json"}
+    embed_queries(vectors=encoder, max_words=25, **files)
     store, encode = QueryStore(tmp_path / "q.h5"), SentenceEncoder.read(encoder)
     for query_id, words, numbers in (
         ("train:1", ["a", "dog", "runs"], [1, 2, 3]),

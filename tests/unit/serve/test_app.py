@@ -2,7 +2,6 @@
 
 import re
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -15,21 +14,11 @@ from vmr.serve.app import build_app
 from vmr.serve.guard import access_for
 
 
-def finished(client, job):
-    """The job once it has ended."""
-    for _ in range(6000):
-        state = client.get(f"/api/jobs/{job['id']}").json()
-        if state["state"] not in ("waiting", "running"):
-            return state
-        time.sleep(0.01)
-    raise AssertionError(state)
-
-
 def answered(client, video, query="a person opens the door"):
     """The answer, features made first if need be."""
     response = client.post("/api/ask", json={"video": video, "query": query})
     while response.status_code == 202:
-        assert finished(client, response.json()["job"])["state"] == "done"
+        assert served.ended(client, response.json()["job"]["id"])["state"] == "done"
         response = client.post("/api/ask", json={"video": video, "query": query})
     assert response.status_code == 200, response.text
     return response.json()
@@ -129,7 +118,7 @@ def test_bad_questions_get_a_sentence(client, ids, body, status, words):
 
 def test_a_broken_video_gives_its_reason_and_no_path(client, ids, folder):
     job = client.post("/api/ask", json={"video": ids["broken.mp4"], "query": "a door"}).json()["job"]
-    state = finished(client, job)
+    state = served.ended(client, job["id"])
     assert state["state"] == "failed"
     assert state["error"] == "broken.mp4: moov atom not found. Try another file."
     facts = client.get(f"/api/videos/{ids['broken.mp4']}").json()
@@ -151,7 +140,10 @@ def test_errors_about_a_video_name_no_path(client, page, ids, folder, monkeypatc
 def test_a_bug_shows_no_traceback(client, ids, page, folder, monkeypatch):
     (folder / "broken.mp4").write_bytes(b"bug")
     job = client.post("/api/ask", json={"video": ids["broken.mp4"], "query": "a door"}).json()["job"]
-    assert finished(client, job)["error"] == "broken.mp4: something went wrong here; the server's log has the reason."
+    assert (
+        served.ended(client, job["id"])["error"]
+        == "broken.mp4: something went wrong here; the server's log has the reason."
+    )
     monkeypatch.setattr(page.folder, "all", lambda: 1 / 0)
     response = client.get("/api/videos")
     assert response.status_code == 500
@@ -175,7 +167,7 @@ def test_a_slow_video_holds_up_nobody(client, page, ids):
     assert client.get(f"/media/{ids['kitchen.mp4']}").status_code == 200
     assert client.get(f"/api/jobs/{slow['id']}").json()["state"] == "running"
     page.quick.gate.set()
-    assert finished(client, slow)["state"] == "done"
+    assert served.ended(client, slow["id"])["state"] == "done"
 
 
 def test_two_pages_share_the_work_on_a_video(client, page, ids):
@@ -186,7 +178,7 @@ def test_two_pages_share_the_work_on_a_video(client, page, ids):
     client.delete(f"/api/jobs/{one['id']}")
     assert client.get(f"/api/jobs/{one['id']}").json()["state"] in ("waiting", "running")
     client.delete(f"/api/jobs/{one['id']}")
-    assert finished(client, one)["state"] == "stopped"
+    assert served.ended(client, one["id"])["state"] == "stopped"
     assert page.quick.made == []
 
 

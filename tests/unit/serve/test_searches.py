@@ -3,21 +3,12 @@
 import time
 
 import pytest
+from served import ended
 
 from vmr.locate.folders import search, videos_in
 from vmr.serve import searches
 
 QUERY = "a person opens the door"
-
-
-def ended(client, job):
-    """What the search says in the end."""
-    for _ in range(6000):
-        state = client.get(f"/api/jobs/{job}").json()
-        if state["state"] != "running":
-            return state
-        time.sleep(0.01)
-    raise AssertionError(state)
 
 
 def ask(client, **others):

@@ -48,8 +48,7 @@ def test_an_upload_is_offered_played_asked_and_removed(client, page, clip):
     assert client.get(f"/media/{video['id']}").content == clip.read_bytes()
     begun = client.post(f"/api/videos/{video['id']}/features")
     assert begun.status_code == 202
-    while client.get(f"/api/jobs/{begun.json()['job']['id']}").json()["state"] != "done":
-        pass
+    assert served.ended(client, begun.json()["job"]["id"])["state"] == "done"
     assert client.post(f"/api/videos/{video['id']}/features").status_code == 200
     path = page.uploads.all()[video["id"]].path
     features = page.locator._cache.path(page.locator._cache.content(path))

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
+from written import write_first_seconds
 
-from vmr.annotations.moments import MOMENT_COLUMNS, write_moments
 from vmr.cli import app
 from vmr.config.feature_sections import ReductionSettings
 from vmr.features.merge import merge_features
@@ -36,8 +36,7 @@ def work(tmp_path, monkeypatch):
         shard.clear()
         status = pd.DataFrame({"video_id": [f"a{number}", f"b{number}"], "status": "ok", "reason": ""})
         status.to_csv(path.with_suffix(".csv"), index=False)
-    moments = [("1", "a0", "train", 0.0, 1.0, 4.0, "a person walks")]
-    write_moments(pd.DataFrame(moments, columns=MOMENT_COLUMNS), folder / "moments.csv")
+    write_first_seconds(folder / "moments.csv", train={"a0": 4.0})
     merge_features(
         shards=shards,
         statuses=[path.with_suffix(".csv") for path in shards],

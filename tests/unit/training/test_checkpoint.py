@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 from networks import ONE_OF_EACH
-from synthetic import answers_of, train_run, write_features, write_synthetic
+from synthetic import answers_of, train_run, write_synthetic
+from written import write_features
 
 from vmr.annotations.moments import read_moments, validation_videos
 from vmr.errors import CheckpointError, EvaluationError

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import synthetic
 import torch
 from networks import ONE_OF_EACH
 from synthetic import answers_of, assert_same, evaluate_run, killed_at, record, train_run, weights, write_synthetic
@@ -17,15 +18,7 @@ from vmr.model.spans import temporal_iou
 from vmr.queries.store import QueryStore
 from vmr.training.checkpoint import load_checkpoint
 
-SMALL = {
-    "hidden": 8,
-    "query_hidden": 4,
-    "heads": 2,
-    "batch_size": 16,
-    "epochs": 2,
-    "learning_rate": 1e-3,
-    "device": "cpu",
-}
+SMALL = synthetic.SMALL | {"epochs": 2}
 LOSSES = {
     "mha": ["boundary_loss", "segmentation_loss"],
     "ci_mha_wo_ms": ["boundary_loss"],

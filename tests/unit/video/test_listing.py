@@ -47,23 +47,16 @@ def test_a_listing_tells_which_shards_changed(tmp_path):
     touched = shard_of("a", 3)
     assert [shard for shard, word in enumerate(changed) if word != "listed"] == [touched]
     assert changed[touched] == folder_fingerprints(folder, shards=3)[touched]
+    (folder / "a.mp4").unlink()
+    removed = changed_shards(folder, listing, shards=3)
+    assert [shard for shard, word in enumerate(removed) if word != "listed"] == [touched]
+    assert removed[touched] != changed[touched]
     # With other shards, those without the changed video are still as listed.
     assert [word == "listed" for word in changed_shards(folder, listing, shards=5)] == [
         shard != shard_of("a", 5) for shard in range(5)
     ]
     listing.write_text("0123456789abcdef\n" * 3)
     assert changed_shards(folder, listing, shards=3) == folder_fingerprints(folder, shards=3)
-
-
-def test_a_removed_video_changes_its_listed_shard(tmp_path):
-    folder, listing = tmp_path / "videos", tmp_path / "videos.listed"
-    folder.mkdir()
-    for name in "abcdefgh":
-        (folder / f"{name}.mp4").write_bytes(b"1")
-    write_listing(folder, listing)
-    (folder / "a.mp4").unlink()
-    changed = changed_shards(folder, listing, shards=3)
-    assert [shard for shard, word in enumerate(changed) if word != "listed"] == [shard_of("a", 3)]
 
 
 def test_files_that_are_no_videos_change_nothing(tmp_path):

@@ -60,7 +60,7 @@ def test_addresses_and_invisible_marks(written, name):
 
 
 def test_two_files_of_one_stem_are_two_videos(tmp_path, caplog):
-    folder = files(tmp_path / "v", "clip.mkv", "clip.mp4") if (tmp_path / "v").mkdir() is None else None
+    folder = files(tmp_path / "v", "clip.mkv", "clip.mp4")
     ids = ids_of(tmp_path, "clip.mp4", "clip.mkv")
     found = find_videos(folder, ids)
     assert {name: path.name for name, path in found.items()} == {"clip.mp4": "clip.mp4", "clip.mkv": "clip.mkv"}
@@ -76,14 +76,12 @@ def test_two_files_of_one_name_are_refused(tmp_path):
 
 @pytest.mark.parametrize(("on_disk", "written"), [("NFD", "NFC"), ("NFC", "NFD")])
 def test_composed_and_decomposed_letters_are_the_same(tmp_path, on_disk, written):
-    (tmp_path / "v").mkdir()
     files(tmp_path / "v", *(unicodedata.normalize(on_disk, f"{name}.mp4") for name in ("café", "müsli", "b")))
     ids = ids_of(tmp_path, *(unicodedata.normalize(written, f"{name}.mp4") for name in ("café", "müsli", "b")))
     assert len(find_videos(tmp_path / "v", ids)) == 3
 
 
 def test_files_of_cameras_are_found_and_others_are_named(tmp_path):
-    (tmp_path / "v").mkdir()
     folder = files(tmp_path / "v", "GX1.LRV", "c.qt", "o.mpe", "r.m2t", "M1.MOD", "odd.xyz", "bare", "Kitchen_07.mp4",
                    "twice.mp4.mp4", "packed.avi.zip")  # fmt: skip
     ids = ids_of(tmp_path, "GX1.LRV", "c.qt", "o.mpe", "r.m2t", "M1.MOD", "odd", "bare", "kitchen-7", "none")
@@ -98,7 +96,6 @@ def test_files_of_cameras_are_found_and_others_are_named(tmp_path):
 
 
 def test_files_of_subfolders_are_found_where_their_names_are_unique(tmp_path):
-    (tmp_path / "v").mkdir()
     folder = files(
         tmp_path / "v", "a.mp4", "low/a.mp4", "train/day 1/b.MP4", "x/c.mp4", "y/c.mp4", ".cache/d.mp4", "x/e.xyz"
     )
@@ -113,14 +110,12 @@ def test_files_of_subfolders_are_found_where_their_names_are_unique(tmp_path):
 
 
 def test_a_loop_of_links_among_subfolders_ends(tmp_path):
-    (tmp_path / "v").mkdir()
     folder = files(tmp_path / "v", "sub/a.mp4")
     (folder / "sub" / "again").symlink_to(folder)
     assert find_videos(folder, ["a"]) == {"a": folder / "sub/a.mp4"}
 
 
 def test_a_shard_is_made_anew_when_one_of_two_files_of_a_stem_changes(tmp_path):
-    (tmp_path / "v").mkdir()
     folder = files(tmp_path / "v", "clip.mp4", "clip.mkv")
     before = folder_fingerprints(folder, shards=16)
     (folder / "clip.mkv").write_bytes(b"another")
@@ -131,7 +126,6 @@ def test_a_shard_is_made_anew_when_one_of_two_files_of_a_stem_changes(tmp_path):
 
 
 def test_blanks_around_a_name_do_not_count(tmp_path):
-    (tmp_path / "v").mkdir()
     assert set(find_videos(files(tmp_path / "v", " a b.mp4"), [" a b", "a b"])) == {" a b", "a b"}
 
 

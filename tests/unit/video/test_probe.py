@@ -8,6 +8,7 @@ from pathlib import Path
 import clips
 import pandas as pd
 import pytest
+from written import write_first_seconds
 
 from vmr.annotations.moments import MOMENT_COLUMNS, write_moments
 from vmr.config.sections import VideoSettings
@@ -22,23 +23,12 @@ from vmr.video.probe import probe_video, probe_videos
 from vmr.video.processes import child_environment
 
 
-def write_table(path, video_ids):
-    rows = [(f"test:{n}", name, "test", 0.0, 1.0, float("nan"), "x") for n, name in enumerate(video_ids)]
-    write_moments(pd.DataFrame(rows, columns=MOMENT_COLUMNS), path)
-
-
-def probe_all(tmp_path, folder, video_ids, *, shards=1):
-    write_table(tmp_path / "moments.csv", video_ids)
-    outputs = [tmp_path / f"{shard}.csv" for shard in range(shards)]
+def probe_all(tmp_path, folder, video_ids, *, shards=1, outputs=None):
+    write_first_seconds(tmp_path / "moments.csv", test=dict.fromkeys(video_ids, float("nan")))
+    outputs = outputs or [tmp_path / f"{shard}.csv" for shard in range(shards)]
+    shared = {"moments": tmp_path / "moments.csv", "videos": folder, "settings": VideoSettings(probe_timeout_sec=60)}
     for shard, output in enumerate(outputs):
-        probe_videos(
-            moments=tmp_path / "moments.csv",
-            videos=folder,
-            shard=shard,
-            shards=shards,
-            output=output,
-            settings=VideoSettings(probe_timeout_sec=60),
-        )
+        probe_videos(shard=shard, shards=shards, output=output, **shared)
     return outputs
 
 
@@ -272,16 +262,8 @@ def test_a_folder_that_cannot_be_listed_is_named(tmp_path, monkeypatch):
 
 def test_a_manifest_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("no folder")
-    write_table(tmp_path / "moments.csv", ["a"])
     with pytest.raises(ShardError, match=r"0\.csv: cannot be written"):
-        probe_videos(
-            moments=tmp_path / "moments.csv",
-            videos=tmp_path,
-            shard=0,
-            shards=1,
-            output=tmp_path / "file" / "0.csv",
-            settings=VideoSettings(probe_timeout_sec=60),
-        )
+        probe_all(tmp_path, tmp_path, ["a"], outputs=[tmp_path / "file" / "0.csv"])
 
 
 def test_a_probe_that_hangs_is_killed_and_the_next_one_runs(render_clip, monkeypatch):
@@ -367,14 +349,8 @@ def test_a_shard_whose_moments_are_in_another_unit_is_not_decoded(tmp_path, rend
     write_moments(pd.DataFrame(rows, columns=MOMENT_COLUMNS), tmp_path / "moments.csv")
 
     def probe(**options):
-        arguments = {
-            "videos": tmp_path / "v",
-            "shard": 0,
-            "shards": 1,
-            "output": tmp_path / "0.csv",
-            "settings": VideoSettings(probe_timeout_sec=20),
-        }
-        probe_videos(moments=tmp_path / "moments.csv", **arguments, **options)
+        files = {"moments": tmp_path / "moments.csv", "videos": tmp_path / "v", "output": tmp_path / "0.csv"}
+        probe_videos(shard=0, shards=1, settings=VideoSettings(probe_timeout_sec=20), **files, **options)
 
     with pytest.raises(AnnotationError, match=r"all 10 moments begin after .*milliseconds.*accept_wrong: true"):
         probe()

@@ -5,14 +5,12 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from encoders import NamingEncoder
-from safetensors.numpy import save_file
-from synthetic import write_features
+from encoders import NamingEncoder, write_classifier
+from written import write_features
 
 import vmr.zero_shot.predict as predict
 from vmr.annotations.moments import write_moments
 from vmr.errors import EvaluationError, FeatureError
-from vmr.storage.files import sha256_file
 from vmr.zero_shot.actions import action_names
 
 YOGA = action_names().index("yoga")
@@ -28,13 +26,10 @@ class Encoder(NamingEncoder):
 def made(tmp_path, monkeypatch):
     """Options of the stage: a video with yoga from its second second on, one without features, a query to each."""
     monkeypatch.setattr(predict, "SentenceEncoder", Encoder)
-    layer = np.eye(400, 1024, dtype=np.float32).reshape(400, 1024, 1, 1, 1)
-    bias = np.zeros(400, dtype=np.float32)
-    save_file({"logits.conv3d.weight": layer, "logits.conv3d.bias": bias}, tmp_path / "weights.safetensors")
     features = np.zeros((6, 1024), dtype=np.float32)
     features[2:, YOGA] = 9.0
     edges = np.arange(7.0)
-    weights = {"sha256": sha256_file(tmp_path / "weights.safetensors")}
+    weights = write_classifier(tmp_path / "weights.safetensors")
     write_features(tmp_path / "i3d.h5", {"here": (features, edges[:-1], edges[1:])}, weights=weights)
     rows = [
         ("q0", "here", "test", 0.0, 1.0, "she stretches"),
