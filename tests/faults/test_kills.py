@@ -10,8 +10,6 @@ import h5py
 import numpy as np
 import pytest
 
-from vmr.storage.shard import PartialShard
-
 # All twenty take half a minute; `make faults` tries them all.
 KILLS = 20 if "VMR_ALL_FAULTS" in os.environ else 6
 FILES = {"decode": ("frames.h5", "frames.csv"), "extract": ("features.h5", "features.csv")}
@@ -122,14 +120,3 @@ def test_leftovers_and_damaged_parts_do_no_harm(tmp_path, stages, clip_manifest,
     assert stages.run(stage, folder, manifest=clip_manifest) == 0
     assert content(output) == content(undisturbed / output.name)
     assert not parts.exists()
-
-
-def test_parts_of_an_earlier_run_are_found(tmp_path):
-    shard = PartialShard(tmp_path / "s.h5", settings={})
-    shard.add("a", fingerprint="1", row={"video_id": "a"})
-    assert shard.finished({"a": "1"}) is None
-    shard.finish(["a"], attributes={}, fingerprints={"a": "1"})
-    assert shard.finished({"a": "1"}) == [{"video_id": "a"}]
-    assert shard.finished({"a": "2"}) is None and shard.finished({"a": "1", "b": "1"}) is None
-    shard.clear()
-    assert PartialShard(tmp_path / "s.h5", settings={"other": 1}).finished({"a": "1"}) is None

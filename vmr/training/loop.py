@@ -215,11 +215,6 @@ def _epoch(
     return {"epoch": epoch, **named, **row, **rate, "seconds": time.perf_counter() - begin}
 
 
-def clear_state(folder: Path) -> None:
-    """Remove what only an unfinished run needs."""
-    (folder / STATE_FILE).unlink(missing_ok=True)
-
-
 def _train_epoch(
     step: TrainingStep,
     collator: Collator,

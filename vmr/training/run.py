@@ -33,7 +33,7 @@ from vmr.storage.code_digest import code_digest
 from vmr.storage.files import sha256_file, sha256_json, write_json, write_text, writing
 from vmr.storage.provenance import library_versions
 from vmr.training.checkpoint import feature_kind, save_checkpoint
-from vmr.training.loop import CRITERION, HISTORY_FILE, LoopSettings, Progress, clear_state, fit
+from vmr.training.loop import CRITERION, HISTORY_FILE, STATE_FILE, LoopSettings, Progress, fit
 
 log = logging.getLogger(__name__)
 
@@ -196,7 +196,7 @@ def train_run(
     }
     with writing(output_dir / RUN_FILE):
         write_json(output_dir / RUN_FILE, about)
-    clear_state(output_dir)
+    (output_dir / STATE_FILE).unlink(missing_ok=True)
     log.info("%s: epoch %d chosen, %s", output_dir, progress.best_epoch, reason)
 
 

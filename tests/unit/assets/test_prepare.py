@@ -73,6 +73,14 @@ def put(cache, name, content: bytes):
     return {"sha256": hashlib.sha256(content).hexdigest(), "size_bytes": len(content)}
 
 
+def put_archive(cache, name, members):
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as file:
+        for member, content in members.items():
+            file.writestr(member, content)
+    return put(cache, name, packed.getvalue())
+
+
 def c3d_checkpoint(names=None):
     """Weights of the right shapes that take no memory: expanded zeros with a marker in the biases."""
     channels = [(3, 64), (64, 128), (128, 256), (256, 256), (256, 512), (512, 512), (512, 512), (512, 512)]
@@ -247,11 +255,8 @@ def test_a_wrong_file_put_by_hand_is_named_and_kept(tmp_path, offline):
 
 def test_archive_members_by_the_name_of_the_output(tmp_path, declared):
     cache = tmp_path / "cache"
-    cache.mkdir()
-    with zipfile.ZipFile(cache / "Charades.zip", "w") as file:
-        for split in ("train", "test"):
-            file.writestr(f"Charades/Charades_v1_{split}.csv", f"id,length\n{split},1\n")
-    declared("charades_metadata", **put(cache, "charades_metadata", (cache / "Charades.zip").read_bytes()))
+    members = {f"Charades/Charades_v1_{split}.csv": f"id,length\n{split},1\n" for split in ("train", "test")}
+    declared("charades_metadata", **put_archive(cache, "charades_metadata", members))
     for split in ("train", "test"):
         output = tmp_path / f"Charades_v1_{split}.csv"
         prepare_asset("charades_metadata", output=output, cache=cache)
@@ -262,11 +267,8 @@ def test_archive_members_by_the_name_of_the_output(tmp_path, declared):
 
 def test_glove_zip_gives_its_text(tmp_path, declared):
     cache = tmp_path / "cache"
-    cache.mkdir()
-    with zipfile.ZipFile(cache / "glove.6B.zip", "w") as file:
-        file.writestr("glove.6B.50d.txt", "a 1\n")
-        file.writestr("glove.6B.300d.txt", "a 1 2 3\n")
-    declared("glove_6b_300d", **put(cache, "glove_6b_300d", (cache / "glove.6B.zip").read_bytes()))
+    members = {"glove.6B.50d.txt": "a 1\n", "glove.6B.300d.txt": "a 1 2 3\n"}
+    declared("glove_6b_300d", **put_archive(cache, "glove_6b_300d", members))
     prepare_asset("glove_6b_300d", output=tmp_path / "vectors.txt", cache=cache)
     assert (tmp_path / "vectors.txt").read_text() == "a 1 2 3\n"
 
@@ -405,11 +407,8 @@ def test_status_and_description(tmp_path):
 
 
 def test_videos_are_fetched_into_a_folder_that_is_not_there(tmp_path, declared, offline):
-
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as file:
-        file.writestr("Charades_v1_480/AAAAA.mp4", b"a video")
-    declared("charades_videos", **put(tmp_path / "cache", "charades_videos", packed.getvalue()))
+    members = {"Charades_v1_480/AAAAA.mp4": b"a video"}
+    declared("charades_videos", **put_archive(tmp_path / "cache", "charades_videos", members))
     folder = tmp_path / "videos"
     fetch_videos("charades_videos", folder=folder, cache=tmp_path / "cache")
     assert [path.name for path in tmp_path.iterdir() if path.name != "cache"] == ["videos"]

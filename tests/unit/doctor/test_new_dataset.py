@@ -76,16 +76,18 @@ def test_what_does_not_fit_is_said(folder):
     )
 
 
-def test_splits_of_the_csv_are_taken(folder):
-    rows = "".join(f"kitchen{number:02d},1,9,one.,{split}\n" for number, split in enumerate(["train", "test", "val"]))
+@pytest.mark.parametrize(
+    ("written", "splits"),
+    [(["train", "test", "val"], ["train", "test", "val"]), (["Train", "train", "TEST"], ["train", "TEST"])],
+)
+def test_splits_of_the_csv_are_taken(folder, written, splits):
+    rows = "".join(f"kitchen{number:02d},1,9,one.,{split}\n" for number, split in enumerate(written))
     (folder / "words.csv").write_text("video,start,end,sentence,split\n" + rows)
-    assert add().exit_code == 0
+    result = add()
+    assert result.exit_code == 0, result.output
+    assert f"train: {4 - len(splits)} sentences" in result.output
     dataset = read_config(folder / "config.yaml").datasets["mine"]
-    assert dataset.test_splits == {"test": ["test"], "val": ["val"]} and set(dataset.annotations) == {
-        "train",
-        "test",
-        "val",
-    }
+    assert dataset.test_splits == {name: [name] for name in splits[1:]} and set(dataset.annotations) == set(splits)
 
 
 @pytest.mark.parametrize(
@@ -141,12 +143,3 @@ def test_the_file_keeps_its_line_ends_its_mode_and_what_links_to_it(folder):
     head, tail = text.encode().split(b"datasets:\r\n", 1)
     assert after.startswith(head + b"datasets:\r\n  mine:\r\n") and after.endswith(b"\r\n\r\n" + tail)
     assert "mine" in read_config(folder / "config.yaml").datasets
-
-
-def test_splits_may_be_written_in_large_letters(folder):
-    rows = "".join(f"kitchen{number:02d},1,9,one.,{split}\n" for number, split in enumerate(["Train", "train", "TEST"]))
-    (folder / "words.csv").write_text("video,start,end,sentence,split\n" + rows)
-    result = add()
-    assert result.exit_code == 0, result.output
-    assert "train: 2 sentences" in result.output
-    assert read_config(folder / "config.yaml").datasets["mine"].test_splits == {"TEST": ["TEST"]}

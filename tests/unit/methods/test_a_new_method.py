@@ -6,17 +6,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from networks import SIZES, make_batch, targets_of
 from synthetic import SyntheticData, assert_same, evaluate_run, killed_at, record, train_run, weights, write_synthetic
 from toy_methods import TOYS
 from typer.testing import CliRunner
 
-from vmr.annotations.moments import read_moments, write_moments
 from vmr.cli import app
 from vmr.config.sections import ReportSettings
 from vmr.locate.export import export_run
 from vmr.locate.locator import Locator
-from vmr.methods.build import build_network
 from vmr.methods.catalogue import METHODS, method_digest, method_settings, methods_table, sections_model
 from vmr.report.cases import study_cases
 from vmr.report.page import make_report
@@ -145,31 +142,3 @@ def test_a_killed_run_ends_in_the_same_weights(
     killed_at(monkeypatch, "_train_epoch", call, again)  # 3: just after the first stage
     again()
     assert_same(weights(tmp_path / "whole"), weights(tmp_path / "killed"))
-
-
-def test_pairs_never_see_spans_and_their_own_loss_chooses(data: SyntheticData, tmp_path: Path) -> None:
-    train_run(**data.inputs(), output_dir=tmp_path / "own", method="weak_toy", **SMALL)
-    table = read_moments(data.moments)
-    # Each video's spans handed on by one: other moments in the same time.
-    columns = ["start_sec", "end_sec"]
-    table[columns] = (
-        table.groupby("video_id")[columns].shift(2).fillna(table.groupby("video_id")[columns].transform("last"))
-    )
-    write_moments(table, tmp_path / "moments.csv")
-    others = data.inputs(moments=tmp_path / "moments.csv")
-    train_run(**others, output_dir=tmp_path / "other", method="weak_toy", **SMALL)
-    assert_same(weights(tmp_path / "own"), weights(tmp_path / "other"))
-    history, run = pd.read_csv(tmp_path / "own" / "history.csv"), record(tmp_path / "own")
-    assert run["chosen_epoch"] == int(history["validation_loss"].idxmin()) + 1
-    assert run["reason"].startswith("lowest validation_loss")
-    assert run["by_spans"] == {"epoch": int(history["mIoU"].idxmax()) + 1, "mIoU": pytest.approx(history["mIoU"].max())}
-
-
-def test_a_batch_of_one_video_has_no_negatives_and_a_loss_of_nothing() -> None:
-    network, batch = build_network(method="weak_toy", **SIZES).double(), make_batch([7, 9], [4, 5])
-    targets = targets_of(batch, torch.zeros(2, 2).long(), method="weak_toy")
-    alone = type(targets)(**vars(targets) | {"negatives": torch.tensor([[0, 0], [1, 1]])})
-    loss = network.losses(network(batch), alone).total
-    loss.backward()
-    assert loss.item() == 0.0
-    assert all(not parameter.grad.any() for parameter in network.parameters() if parameter.grad is not None)

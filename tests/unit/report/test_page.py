@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from contextlib import contextmanager
 from html.parser import HTMLParser
 from types import SimpleNamespace
 
@@ -184,15 +185,22 @@ def test_six_methods_are_chosen_the_paper_s_own_and_the_best_of_each_block_first
     assert chosen == ["ci_mha", "drn", "tan_2d", "scn", "drn_query_blind", "ctrl"]
 
 
-@pytest.mark.xdist_group("browser")
-def test_readers_choose_which_curves_are_strong(made, tmp_path, monkeypatch):
+@contextmanager
+def _in_a_browser(made, folder):
     chromium = shutil.which("chromium") or pytest.skip("chromium is not installed")
-    monkeypatch.setattr(page, "MOST_CHOSEN", 2)
-    _make(made, tmp_path, cases=[_case_file(tmp_path / "cases.json", made)])
+    _make(made, folder, cases=[_case_file(folder / "cases.json", made)])
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         shown = browser.new_page()
-        shown.goto(f"file://{tmp_path}/toy_report.html")
+        shown.goto(f"file://{folder}/toy_report.html")
+        yield shown
+        browser.close()
+
+
+@pytest.mark.xdist_group("browser")
+def test_readers_choose_which_curves_are_strong(made, tmp_path, monkeypatch):
+    monkeypatch.setattr(page, "MOST_CHOSEN", 2)
+    with _in_a_browser(made, tmp_path) as shown:
 
         def state(name):
             line = shown.locator(f"#overlap .chart g.m-{name}").evaluate("own => getComputedStyle(own).opacity")
@@ -211,17 +219,11 @@ def test_readers_choose_which_curves_are_strong(made, tmp_path, monkeypatch):
         box(off).check()
         assert state(off) == ("1", True)
         assert box(on).is_disabled()
-        browser.close()
 
 
 @pytest.mark.xdist_group("browser")
 def test_readers_sort_and_copy_the_table_enlarge_frames_and_print(made, tmp_path):
-    chromium = shutil.which("chromium") or pytest.skip("chromium is not installed")
-    _make(made, tmp_path, cases=[_case_file(tmp_path / "cases.json", made)])
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        shown = browser.new_page()
-        shown.goto(f"file://{tmp_path}/toy_report.html")
+    with _in_a_browser(made, tmp_path) as shown:
 
         def column(number):
             return shown.locator("table.scores tbody tr:not(.head)").evaluate_all(
@@ -252,7 +254,6 @@ def test_readers_sort_and_copy_the_table_enlarge_frames_and_print(made, tmp_path
             ".map((own) => parseFloat(getComputedStyle(own).fontSize))"
         )
         assert min(sizes) >= sizes[0]
-        browser.close()
 
 
 def test_every_answer_is_in_a_file_and_few_on_the_page_too(made, tmp_path, monkeypatch):

@@ -78,16 +78,9 @@ def _baselines(folder, *, hits=None, **more):
     return path
 
 
-def _table(folder, metrics, *, baselines=(), published=None, dataset="toy", further=()):
-    make_table(
-        metrics=list(metrics),
-        baselines=list(baselines),
-        published=published,
-        output_csv=folder / "table.csv",
-        output_md=folder / "table.md",
-        dataset=dataset,
-        further=list(further),
-    )
+def _table(folder, metrics, *, baselines=(), published=None, **more):
+    outputs = {"output_csv": folder / "table.csv", "output_md": folder / "table.md"}
+    make_table(metrics=metrics, baselines=list(baselines), published=published, dataset="toy", **outputs, **more)
     with (folder / "table.csv").open(newline="") as file:
         return list(csv.DictReader(file)), (folder / "table.md").read_text()
 
@@ -140,31 +133,30 @@ def test_the_spread_is_that_of_the_scores_printed_beside_it(tmp_path):
     assert float(rows[-1]["mIoU_clamped"]) - METRICS.index("mIoU") == pytest.approx(statistics.mean(clamped), abs=0.005)
 
 
-def test_own_datasets_have_no_published_rows(tmp_path):
+def test_own_datasets_have_no_published_rows_and_full_coverage_no_section(tmp_path):
     rows, text = _table(tmp_path, [_metrics(tmp_path)], baselines=[_baselines(tmp_path)])
     assert [row["method"] for row in rows] == ["Random", "Best constant window [0.00, 0.30]", "CI-MHA"]
-    assert "published" not in text
+    assert "published" not in text and "imulated" not in text
+    assert "Only the queries" not in text  # all of them
 
 
-def test_simulated_features_are_labelled_and_stay_apart_from_published_figures(tmp_path):
-    metrics = [_metrics(tmp_path, features="simulated")]
+@pytest.mark.parametrize(
+    ("told", "shown"),
+    [({"features": "simulated"}, "simulated"), ({"features": "my_i3d", "simulated": True}, "my_i3d (simulated)")],
+)
+def test_simulated_features_are_labelled_and_stay_apart_from_published_figures(tmp_path, told, shown):
+    metrics = [_metrics(tmp_path, **told)]
     rows, text = _table(tmp_path, metrics, baselines=[_baselines(tmp_path)])
-    assert rows[-1]["features"] == "simulated"
+    assert rows[-1]["features"] == shown
     assert text.split("\n\n")[1].startswith("**Simulated features**: no video was seen.")
     with pytest.raises(EvaluationError, match="figures of real features do not belong beside simulated ones"):
         _table(tmp_path, metrics, published=PUBLISHED / "charades.csv")
-    assert "imulated" not in _table(tmp_path, [_metrics(tmp_path)])[1]
 
 
-def test_simulated_features_under_another_name_are_labelled_too(tmp_path):
-    metrics = [_metrics(tmp_path, features="my_i3d", simulated=True)]
-    rows, text = _table(tmp_path, metrics, baselines=[_baselines(tmp_path)])
-    assert rows[-1]["features"] == "my_i3d (simulated)"
-    assert text.split("\n\n")[1].startswith("**Simulated features**: no video was seen.")
-    with pytest.raises(EvaluationError, match="figures of real features do not belong beside simulated ones"):
-        _table(tmp_path, metrics, published=PUBLISHED / "charades.csv")
-    # One name for both: neither averaged nor taken for a pair of methods.
-    metrics += [_metrics(tmp_path, features="my_i3d", method="mha", simulated=False)]
+def test_simulated_and_real_features_of_one_name_are_neither_averaged_nor_compared(tmp_path):
+    metrics = [
+        _metrics(tmp_path, features="my_i3d", method=name, simulated=name == "ci_mha") for name in ("ci_mha", "mha")
+    ]
     assert "## Effects" not in _table(tmp_path, metrics)[1]
     metrics[1] = _metrics(tmp_path, name="other", seed=1, features="my_i3d", simulated=False)
     with pytest.raises(EvaluationError, match="simulated is True in one and False in the other"):
@@ -271,10 +263,6 @@ def test_weak_rows_say_what_spans_would_have_chosen_and_how_far_they_are_behind(
     assert "without spans" not in _table(tmp_path, weak)[1]
 
 
-def test_full_coverage_has_no_section_on_it(tmp_path):
-    assert "Only the queries" not in _table(tmp_path, [_metrics(tmp_path)])[1]
-
-
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -324,26 +312,17 @@ def test_a_window_that_beats_the_video_blind_row_is_told(tmp_path):
     assert "ahead of" not in _table(tmp_path, metrics, baselines=[_baselines(tmp_path)])[1]
 
 
-def test_two_extractors_with_the_same_seeds_are_two_rows(tmp_path):
+def test_splits_stay_together_and_methods_and_extractors_apart(tmp_path):
     metrics = [
-        _metrics(tmp_path, name=f"{kind}_{seed}", seed=seed, features=kind)
+        _metrics(tmp_path, name=f"{kind}{split}{m}{seed}", features=kind, split=split, method=m, seed=seed)
         for kind in ("i3d", "c3d")
+        for m in ("ci_mha", "mha")
+        for split in "ab"
         for seed in (0, 1)
     ]
     rows, _ = _table(tmp_path, metrics)
-    assert [(row["features"], row["seeds"]) for row in rows] == [("i3d", "2"), ("c3d", "2")]
-
-
-def test_splits_stay_apart_and_together(tmp_path):
-    metrics = [
-        _metrics(tmp_path, name=f"{split}{m}", split=split, method=m) for m in ("ci_mha", "mha") for split in "ab"
-    ]
-    rows, _ = _table(tmp_path, metrics)
-    assert [(row["split"], row["method"]) for row in rows] == [
-        ("a", "MHA"),
-        ("a", "CI-MHA"),
-        ("b", "MHA"),
-        ("b", "CI-MHA"),
+    assert [(row["split"], row["features"], row["method"], row["seeds"]) for row in rows] == [
+        (split, kind, method, "2") for split in "ab" for method in ("MHA", "CI-MHA") for kind in ("i3d", "c3d")
     ]
 
 
@@ -387,12 +366,11 @@ def test_counts_that_the_table_shows_are_asked_for(tmp_path):
     )
     with pytest.raises(EvaluationError, match=r"ci_mha_0\.json: .* videos not found"):
         _table(tmp_path, [path])
-    with pytest.raises(EvaluationError, match=r"baselines\.json: row 1: expected window, criteria and scores"):
-        _table(tmp_path, [_metrics(tmp_path)], baselines=[_baselines(tmp_path, rows=[{"window": None}])])
     whole = {"window": [0, 0.3], "criteria": ["mIoU"], "scores": {"raw": _scores(15), "clamped": _scores(15)}}
-    for damage in ({"window": 3}, {"window": [0]}, {"window": ["a", "b"]}, {"criteria": 3}, {"criteria": ["x"]}):
+    damages = ({"window": 3}, {"window": [0]}, {"window": ["a", "b"]}, {"criteria": 3}, {"criteria": ["x"]})
+    for row in ({"window": None}, *(whole | damage for damage in damages)):
         with pytest.raises(EvaluationError, match=r"baselines\.json: row 1: expected window, criteria and scores"):
-            _table(tmp_path, [_metrics(tmp_path)], baselines=[_baselines(tmp_path, rows=[whole | damage])])
+            _table(tmp_path, [_metrics(tmp_path)], baselines=[_baselines(tmp_path, rows=[row])])
     with pytest.raises(EvaluationError, match=r"baselines\.json: `rows` is no list"):
         _table(tmp_path, [_metrics(tmp_path)], baselines=[_baselines(tmp_path, rows=3)])
 
@@ -668,16 +646,7 @@ def test_latex_has_the_rows_of_the_table(tmp_path):
         'method,features,source,split,R1@0.7,R1@0.5,R1@0.3,mIoU,note\nR&D_net,C3D,"A, B",test,10.5,,30,,\n'
     )
     metrics = [_metrics(tmp_path, seed=seed, value=value) for seed, value in ((0, 30.0), (1, 34.0))]
-    make_table(
-        metrics=metrics,
-        baselines=[],
-        published=published,
-        output_csv=tmp_path / "t.csv",
-        output_md=tmp_path / "t.md",
-        output_tex=tmp_path / "t.tex",
-        dataset="toy",
-        title="Toy_data",
-    )
+    _table(tmp_path, metrics, published=published, output_tex=tmp_path / "t.tex", title="Toy_data")
     lines = (tmp_path / "t.tex").read_text().splitlines()
     assert lines[3:7] == [
         r"\caption{Moment retrieval on Toy\_data. Mean and standard deviation over seeds.}",

@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+import synthetic
 import torch
 from synthetic import answers_of, assert_same, killed_at, record, train_run, weights, write_synthetic
 from typer.testing import CliRunner
@@ -22,15 +23,7 @@ from vmr.methods.ci_mha import CiMha
 from vmr.model.losses import Losses
 from vmr.model.spans import temporal_iou
 
-SMALL = {
-    "hidden": 8,
-    "query_hidden": 4,
-    "heads": 2,
-    "batch_size": 16,
-    "epochs": 3,
-    "learning_rate": 1e-3,
-    "device": "cpu",
-}
+SMALL = synthetic.SMALL | {"epochs": 3}
 
 
 def watched_epochs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
@@ -107,23 +100,6 @@ def test_a_killed_run_ends_in_the_same_weights(
     )
     assert whole.equals(resumed)
     assert record(tmp_path / "whole")["chosen_epoch"] == record(tmp_path / "killed")["chosen_epoch"]
-
-
-def test_every_epoch_draws_anew(data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seeds, original = [], torch.manual_seed
-    monkeypatch.setattr(loop.torch, "manual_seed", lambda seed: (seeds.append(seed), original(seed))[1])
-    for seed in (0, 1):
-        train_run(**data.inputs(), output_dir=tmp_path / str(seed), seed=seed, **SMALL)
-    assert len(set(seeds)) == 2 * (1 + SMALL["epochs"])  # The first is of the initial weights.
-
-
-def test_a_state_of_other_settings_is_not_used(data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as patched:
-        patched.setattr("vmr.training.run.clear_state", lambda folder: None)
-        train_run(**data.inputs(), output_dir=tmp_path / "run", **SMALL)
-    train_run(**data.inputs(), output_dir=tmp_path / "run", **{**SMALL, "dropout": 0.4})
-    train_run(**data.inputs(), output_dir=tmp_path / "fresh", **{**SMALL, "dropout": 0.4})
-    assert_same(weights(tmp_path / "run"), weights(tmp_path / "fresh"))
 
 
 def test_patience_counts_epochs_without_any_gain(data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -281,7 +257,9 @@ def test_a_damaged_state_is_thrown_away(
 
 
 @pytest.mark.parametrize("file", ["last.pt", "checkpoint.safetensors", "run.json", "history.csv"])
-def test_a_full_disk_is_one_clear_error(data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str) -> None:
+def test_a_full_disk_is_one_clear_error_and_the_run_goes_on_where_it_was(
+    data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str
+) -> None:
     replace = Path.replace
 
     def full(path: Path, target: Path) -> Path:
@@ -295,8 +273,11 @@ def test_a_full_disk_is_one_clear_error(data, tmp_path: Path, monkeypatch: pytes
             ShardError, match=r"cannot be written \(No space left on device\).*what was finished is kept"
         ):
             train_run(**data.inputs(), output_dir=tmp_path / "run", **SMALL)
+    (tmp_path / "run" / "history.csv").unlink(missing_ok=True)  # As Snakemake does with the files of a job that failed.
     train_run(**data.inputs(), output_dir=tmp_path / "run", **SMALL)
     train_run(**data.inputs(), output_dir=tmp_path / "whole", **SMALL)
+    assert pd.read_csv(tmp_path / "run" / "history.csv")["epoch"].tolist() == [1, 2, 3]
+    assert record(tmp_path / "run")["epochs_run"] == 3
     assert_same(weights(tmp_path / "whole"), weights(tmp_path / "run"))
 
 
@@ -304,24 +285,6 @@ def test_a_file_where_the_folder_should_be_is_named(data, tmp_path: Path) -> Non
     (tmp_path / "run").touch()
     with pytest.raises(ShardError, match="run: cannot be written"):
         train_run(**data.inputs(), output_dir=tmp_path / "run", **SMALL)
-
-
-def test_a_run_that_failed_after_its_last_epoch_is_finished_when_started_again(
-    data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*args, **kwargs):
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as patched:
-        patched.setattr("vmr.training.run.save_checkpoint", full)
-        with pytest.raises(OSError, match="No space left"):
-            train_run(**data.inputs(), output_dir=tmp_path / "run", **SMALL)
-    (tmp_path / "run" / "history.csv").unlink()  # As Snakemake does with the files of a job that failed.
-    train_run(**data.inputs(), output_dir=tmp_path / "run", **SMALL)
-    train_run(**data.inputs(), output_dir=tmp_path / "whole", **SMALL)
-    assert pd.read_csv(tmp_path / "run" / "history.csv")["epoch"].tolist() == [1, 2, 3]
-    assert record(tmp_path / "run")["epochs_run"] == 3
-    assert_same(weights(tmp_path / "whole"), weights(tmp_path / "run"))
 
 
 @pytest.fixture
@@ -379,8 +342,8 @@ def test_settings_have_an_effect(data, tmp_path: Path, changed: dict) -> None:
     assert not torch.equal(plain["video_encoder.projection.weight"], other["video_encoder.projection.weight"])
 
 
-def test_every_epoch_has_an_order_of_its_own(data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    orders, original = [], loop.training_batches
+def test_every_epoch_has_an_order_and_draws_of_its_own(data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    orders, seeds, original, seeding = [], [], loop.training_batches, torch.manual_seed
 
     def watched(*args, **kwargs):
         batches = original(*args, **kwargs)
@@ -388,9 +351,11 @@ def test_every_epoch_has_an_order_of_its_own(data, tmp_path: Path, monkeypatch: 
         return batches
 
     monkeypatch.setattr(loop, "training_batches", watched)
+    monkeypatch.setattr(loop.torch, "manual_seed", lambda seed: (seeds.append(seed), seeding(seed))[1])
     for seed in (0, 1):
         train_run(**data.inputs(), output_dir=tmp_path / str(seed), seed=seed, **SMALL)
     assert len(set(orders)) == 2 * SMALL["epochs"]
+    assert len(set(seeds)) == 2 * (1 + SMALL["epochs"])  # The first is of the initial weights.
 
 
 def test_the_fingerprint_tells_features_and_code(data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -460,19 +425,14 @@ def test_test_videos_alone_give_an_untrained_run(tmp_path: Path, caplog: pytest.
     assert len(lines) == 6
 
 
-def test_one_training_video_leaves_no_validation(tmp_path: Path) -> None:
-    data = write_synthetic(tmp_path, train_videos=4, test_videos=1, covered={"train002"})
+@pytest.mark.parametrize(("covered", "held_out"), [({"train002"}, 0), ({"train002", "train003"}, 1)])
+def test_a_single_training_video_leaves_no_validation(tmp_path: Path, covered: set[str], held_out: int) -> None:
+    data = write_synthetic(tmp_path, train_videos=9, test_videos=1, covered=covered)
     train_run(**data.inputs(), output_dir=tmp_path / "run", **SMALL)
     run = record(tmp_path / "run")
-    assert (run["trained"], run["chosen_epoch"], run["counts"]["selection_queries"]) == (True, 3, 0)
-    assert "single training video" in run["reason"]
-
-
-def test_two_training_videos_are_split(tmp_path: Path) -> None:
-    data = write_synthetic(tmp_path, train_videos=9, test_videos=1, covered={"train002", "train003"})
-    train_run(**data.inputs(), output_dir=tmp_path / "run", **SMALL)
-    assert record(tmp_path / "run")["counts"]["selection_videos"] == 1
-    assert record(tmp_path / "run")["counts"]["training_videos"] == 1
+    assert (run["trained"], run["counts"]["training_videos"], run["counts"]["selection_videos"]) == (True, 1, held_out)
+    assert ("single training video" in run["reason"]) == (not held_out)
+    assert held_out or (run["chosen_epoch"], run["counts"]["selection_queries"]) == (3, 0)
 
 
 def test_no_features_at_all_is_an_error(tmp_path: Path) -> None:
