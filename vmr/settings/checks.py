@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from vmr.errors import ConfigError
 
 Model = TypeVar("Model", bound=BaseModel)
+_SHOWN = 12  # wrong entries
 
 
 def overlaid(base: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -30,13 +31,14 @@ def validated(model: type[Model], values: dict[str, Any], source: str) -> Model:
         source: for messages: where the values stand.
 
     Raises:
-        ConfigError: names every wrong entry, with the nearest known key for unknown ones.
+        ConfigError: names the first wrong entries, with the nearest known key for unknown ones.
     """
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        lines = [f"{source}: {len(error.errors())} entries are wrong:"]
-        for problem in error.errors():
+        problems = error.errors()
+        lines = [f"{source}: {'an entry is' if len(problems) == 1 else f'{len(problems)} entries are'} wrong:"]
+        for problem in problems[:_SHOWN]:
             where = ".".join(str(part) for part in problem["loc"])
             if problem["type"] == "extra_forbidden":
                 key = str(problem["loc"][-1])
@@ -44,6 +46,7 @@ def validated(model: type[Model], values: dict[str, Any], source: str) -> Model:
                 lines.append(f"  {where}: there is no such setting{nearest(key, known)}")
             else:
                 lines.append(f"  {where}: {problem['msg']} (found: {problem['input']!r:.80})")
+        lines += [f"  and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
         raise ConfigError("\n".join(lines)) from error
 
 

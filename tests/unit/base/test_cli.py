@@ -181,7 +181,7 @@ _FILES = {
 def test_numbers_that_cannot_be_are_refused_before_a_file_is_read(command, option, value, message):
     result = run(*command.split(), *_FILES[command], f"--{option}={value}")
     assert result.exit_code == 1
-    assert result.output.startswith(f"error: vmr {command}: 1 entries are wrong:\n  {message}"), result.output
+    assert result.output.startswith(f"error: vmr {command}: an entry is wrong:\n  {message}"), result.output
 
 
 @pytest.mark.parametrize(

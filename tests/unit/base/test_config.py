@@ -264,5 +264,12 @@ def test_a_key_that_stands_twice_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r"other\.yaml: is not plain YAML: `epochs` stands twice in one section"):
         read_config(tmp_path / "other.yaml")
     (tmp_path / "other.yaml").write_text(text.replace("  epochs: 100", "  epochz: 100"))
-    with pytest.raises(ConfigError, match=r"other\.yaml: 1 entries are wrong"):
+    with pytest.raises(ConfigError, match=r"other\.yaml: an entry is wrong"):
         read_config(tmp_path / "other.yaml")
+
+
+def test_of_many_wrong_entries_the_first_are_named():
+    with pytest.raises(ConfigError) as error:
+        load_config({"datasets": {"x": {}}, **{f"wrong_{number}": 1 for number in range(40)}})
+    assert "and 3" in (last := str(error.value).splitlines()[-1]) and last.endswith(" more")
+    assert len(str(error.value).splitlines()) == 14

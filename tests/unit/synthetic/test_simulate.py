@@ -152,7 +152,7 @@ def simulate_by_command(moments, folder, *more, annotations=("train=train.txt",)
 def test_the_command_refuses_numbers_that_cannot_be(moments, tmp_path, option, message):
     result = simulate_by_command(moments, tmp_path, f"--{option}")
     assert result.exit_code == 1
-    assert result.output.startswith("error: vmr simulate: 1 entries are wrong:\n  " + message), result.output
+    assert result.output.startswith("error: vmr simulate: an entry is wrong:\n  " + message), result.output
     assert [path.name for path in tmp_path.iterdir()] == ["moments.csv"]
 
 

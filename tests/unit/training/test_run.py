@@ -498,7 +498,7 @@ def test_the_command_refuses_numbers_that_cannot_be(
     arguments = [f"--{name}={given}" for name, given in {**files, option: value}.items()]
     result = CliRunner().invoke(app, ["train", *arguments])
     assert result.exit_code == 1
-    assert re.search(rf"error: vmr train( --set)?: 1 entries are wrong:\n  .*{said}", result.output), result.output
+    assert re.search(rf"error: vmr train( --set)?: an entry is wrong:\n  .*{said}", result.output), result.output
     assert not (tmp_path / "r").exists()
 
 
