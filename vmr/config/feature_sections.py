@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Self
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from pydantic import AfterValidator, Field, create_model, field_validator, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, create_model, field_validator, model_validator
 
 from vmr.assets.registry import ASSETS, Preparation, is_path
 from vmr.config.extractors import EXTRACTORS, ExtractorName
@@ -44,6 +45,9 @@ class ReductionSettings(Section):
 
 class ExtractorSettings(ReductionSettings):
     """How one kind of features is made."""
+
+    # In a configuration those that are left out are the extractor's own: `EXTRACTORS`.
+    model_config = ConfigDict(json_schema_extra=lambda schema: schema.pop("required"))
 
     weights: Annotated[
         str,
@@ -137,19 +141,29 @@ else:
         "_OfExtractors",
         __base__=Section,
         **{
-            name: (ExtractorSettings | None, Field(None, description=entry.about)) for name, entry in EXTRACTORS.items()
+            name: (ExtractorSettings, Field(ExtractorSettings(**entry.defaults), description=entry.about))
+            for name, entry in EXTRACTORS.items()
         },
     )
 
 
 class FeatureSettings(_OfExtractors):
-    """How features are made: a section for each extractor in use, or what is taken instead."""
+    """How features are made: a section for each extractor, or what is taken instead."""
 
     import_: ImportSettings | None = Field(
         default=None,
         alias="import",
         description="Features that you hold, in place of videos; only in a dataset's overrides.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
+        given = {name: own or {} for name, own in values.items() if name in EXTRACTORS}
+        partial = {name: own for name, own in given.items() if isinstance(own, Mapping)}
+        return {**values, **{name: {**EXTRACTORS[name].defaults, **own} for name, own in partial.items()}}
 
     @model_validator(mode="after")
     def _continuous_is_i3d(self) -> FeatureSettings:
@@ -162,9 +176,8 @@ class FeatureSettings(_OfExtractors):
 
     @property
     def extractors(self) -> dict[ExtractorName, ExtractorSettings]:
-        """The sections of extractors that there are."""
-        sections = {name: getattr(self, name) for name in EXTRACTORS}
-        return {name: section for name, section in sections.items() if section is not None}
+        """Their sections."""
+        return {name: getattr(self, name) for name in EXTRACTORS}
 
     def __getitem__(self, name: ExtractorName) -> ExtractorSettings:
         return self.extractors[name]

@@ -138,7 +138,7 @@ class Settings(Section):
     """The sections that apply to one dataset, its overrides merged in."""
 
     video: VideoSettings = VideoSettings()
-    features: FeatureSettings
+    features: FeatureSettings = FeatureSettings()
     queries: QuerySettings = QuerySettings()
     model: ModelSettings = ModelSettings()
     methods: MethodSections = Field(default=MethodSections(), description="Settings that only one method has.")

@@ -102,15 +102,11 @@ class Config(Settings):
                 f"datasets.{name}.overrides.features.import: its features are those of {source}; import them there."
             )
         self._check_simulation(name, settings)
-        if settings.features.import_ is None:
-            for extractor in self.datasets[name].extractors:
-                if extractor not in settings.features.extractors:
-                    raise ConfigError(f"datasets.{name}.extractors: no section `features.{extractor}` in config.yaml.")
-            if self.datasets[name].videos is None:
-                raise ConfigError(
-                    f"datasets.{name}.videos: no folder of videos is named. Name it, or take features that you hold by "
-                    "`overrides: {features: {import: {source: ..., layout: ...}}}`."
-                )
+        if settings.features.import_ is None and self.datasets[name].videos is None:
+            raise ConfigError(
+                f"datasets.{name}.videos: no folder of videos is named. Name it, or take features that you hold by "
+                "`overrides: {features: {import: {source: ..., layout: ...}}}`."
+            )
         return settings
 
     def _check_simulation(self, name: str, settings: Settings) -> None:

@@ -268,8 +268,22 @@ def test_a_key_that_stands_twice_is_named(tmp_path):
         read_config(tmp_path / "other.yaml")
 
 
+def test_what_is_left_out_takes_the_defaults_of_its_extractor(tmp_path):
+    own = {
+        "title": "Mine", "annotation_format": "csv", "annotations": {"train": "a.csv", "test": "b.csv"},
+        "videos": "videos", "test_splits": {"test": "test"},
+        "overrides": {"features": {"i3d": {"mode": "continuous"}, "c3d": {"stride": 8}}},
+    }  # fmt: skip
+    shipped, config = read_config(ROOT / "config.yaml"), load_config({"datasets": {"mine": own}})
+    assert config.features == shipped.features
+    made = config.for_dataset("mine").features
+    assert made["i3d"] == shipped.features["i3d"].model_copy(update={"mode": "continuous"})
+    assert made["c3d"] == shipped.features["c3d"].model_copy(update={"stride": 8})
+
+
 def test_of_many_wrong_entries_the_first_are_named():
     with pytest.raises(ConfigError) as error:
         load_config({"datasets": {"x": {}}, **{f"wrong_{number}": 1 for number in range(40)}})
-    assert "and 3" in (last := str(error.value).splitlines()[-1]) and last.endswith(" more")
-    assert len(str(error.value).splitlines()) == 14
+    first, *named, last = str(error.value).splitlines()
+    wrong = int(first.split(": ")[-1].split(" entries")[0])
+    assert wrong > 40 and len(named) == 12 and last == f"  and {wrong - 12} more"
