@@ -173,10 +173,10 @@ def _extent(response: Any, have: int) -> tuple[int, int | None]:
     length = response.headers.get("Content-Length")
     if response.status != 206:
         return 0, int(length) if length else None
-    span, _, total = str(response.headers.get("Content-Range", "")).removeprefix("bytes ").partition("/")
+    span = str(response.headers.get("Content-Range", "")).removeprefix("bytes ").partition("/")[0]
     if span.partition("-")[0] != str(have):
         raise _RefusedError(f"asked for the bytes from {have}, the server sent {span or 'others'}")
-    return have, int(total) if total.isdigit() else None
+    return have, _total_of(response.headers)
 
 
 def _copy(response: IO[bytes], part: Path, *, start: int, total: int | None) -> None:

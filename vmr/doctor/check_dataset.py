@@ -5,8 +5,6 @@ import logging
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-import pandas as pd
-
 from vmr.annotations.moments import read_moments, video_durations
 from vmr.config.sections import QuerySettings, VideoSettings
 from vmr.doctor.check_annotations import check_annotations
@@ -61,7 +59,14 @@ def check_dataset(
     if vectors is not None:
         findings += check_queries(table, vectors, train_split=train_split, max_words=queries.max_words)
     if features is not None:
-        findings += _of_features(features, table, manifest, durations, train_split=train_split, fps=video.fps)
+        findings += check_manifest(manifest, video_durations(table), fps=video.fps)
+        findings += check_features(
+            extracted(features.stem, features, durations),
+            table["video_id"],
+            frame_rates(manifest),
+            trained=table.loc[table["split"] == train_split, "video_id"],
+            to_be_probed=not durations,
+        )
     wrong = [finding for finding in findings if finding.level == "wrong"]
     with writing(output):
         write_text(output, findings_table(findings) + "\n")
@@ -72,27 +77,6 @@ def check_dataset(
                 f"{moments}: {len(wrong)} checks found something wrong: {'; '.join(map(_told, wrong))}. `vmr doctor` "
                 "shows all. Correct it, or go on all the same with `accept_wrong: true` in the dataset's section."
             )
-
-
-def _of_features(
-    features: Path,
-    table: pd.DataFrame,
-    manifest: pd.DataFrame | None,
-    durations: dict[str, float],
-    *,
-    train_split: str,
-    fps: float,
-) -> list[Finding]:
-    return [
-        *check_manifest(manifest, video_durations(table), fps=fps),
-        *check_features(
-            extracted(features.stem, features, durations),
-            table["video_id"],
-            frame_rates(manifest),
-            trained=table.loc[table["split"] == train_split, "video_id"],
-            to_be_probed=not durations,
-        ),
-    ]
 
 
 def _told(finding: Finding) -> str:

@@ -80,7 +80,13 @@ class CrossInteraction(nn.Module):
         parts = [] if by_step is None else [by_step]
         if self.words_to_steps is not None:
             if self.alignment == "pad":
-                carried = self._padded_words_to_steps(words, steps, word_mask, step_mask, word_counts, video)
+                # Eq. 7 with the words padded to N rows; words beyond the N-th have no row. All rows of zeros get the
+                # same result, so that one of them is computed.
+                zeroed = F.pad(words * word_mask[..., None], (0, 0, 0, 1))
+                by_word = self.words_to_steps(zeroed, steps, step_mask, memory_item=video)
+                row = torch.arange(steps.shape[1], device=steps.device).expand(len(words), -1)
+                row = torch.where(row < word_counts.to(steps.device)[:, None], row, words.shape[1])
+                carried = torch.gather(by_word, 1, row[..., None].expand(-1, -1, by_word.shape[-1]))
             elif cross_weights is not None:
                 by_word = self.words_to_steps(words, steps, step_mask, memory_item=video)
                 carried = cross_weights.to(by_word.dtype) @ by_word
@@ -106,26 +112,6 @@ class CrossInteraction(nn.Module):
         if not self.both_ways:
             return None, self.steps_to_words.with_weights(steps, words, word_mask, query_item=video)[1]
         return self.steps_to_words.with_weights(steps, words, word_mask, query_item=video)
-
-    def _padded_words_to_steps(
-        self,
-        words: Float[Tensor, "B L D"],
-        steps: Float[Tensor, "U N D"],
-        word_mask: Bool[Tensor, "B L"],
-        step_mask: Bool[Tensor, "B N"],
-        word_counts: Int[Tensor, "B"],
-        video: Int[Tensor, "B"] | None,
-    ) -> Float[Tensor, "B N D"]:
-        """Eq. 7 with the words padded to N rows; words beyond the N-th have no row.
-
-        All rows of zeros get the same result, so that one of them is computed.
-        """
-        assert self.words_to_steps is not None
-        zeroed = words * word_mask[..., None]
-        by_word = self.words_to_steps(F.pad(zeroed, (0, 0, 0, 1)), steps, step_mask, memory_item=video)  # Eq. 7
-        row = torch.arange(steps.shape[1], device=steps.device).expand(len(words), -1)
-        row = torch.where(row < word_counts.to(steps.device)[:, None], row, words.shape[1])
-        return torch.gather(by_word, 1, row[..., None].expand(-1, -1, by_word.shape[-1]))
 
 
 def carry_back(weights: Float[Tensor, "B L N"], word_mask: Bool[Tensor, "B L"]) -> Float[Tensor, "B N L"]:

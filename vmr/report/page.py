@@ -82,11 +82,13 @@ def make_report(
         for path in cases
     ]
     left_out = drop_pictures(studies, limit=_PICTURE_BYTES)
+    study_names = [_name(study["split"], study["features"], groups) for study in studies]
     views = [
         view
-        for i, study in enumerate(studies)
-        for view in case_views(study, group=_name(study, groups), number_of_group=i)
+        for i, (study, name) in enumerate(zip(studies, study_names, strict=True))
+        for view in case_views(study, group=name, number_of_group=i)
     ]
+    names = [_name(group.split, group.features, groups) for group in groups]
     chosen = chosen_methods(groups)
     content = {
         "dataset": dataset,
@@ -111,15 +113,17 @@ def make_report(
             "Markdown": main_table([row for row in rows if row.headline]),
             "CSV": table_csv(rows),
         },
-        "answers": [(_group_name(group, several=len(groups) > 1), answers_view(group)) for group in groups],
+        "answers": list(zip(names, map(answers_view, groups), strict=True)),
         "answers_file": answers.name if answers is not None else "",
         "score_charts": score_charts(rows),
         "table_text": text_of_table(table_text),
-        "groups": [_charts(group, windows.get(group.split), several=len(groups) > 1) for group in groups],
+        "groups": [
+            {"name": name} | _charts(group, windows.get(group.split)) for name, group in zip(names, groups, strict=True)
+        ],
         "coverage": read_coverage(coverage),
         "costs": stage_costs(list(benchmarks)),
         "studies": studies,
-        "study_names": [_name(study, groups) for study in studies],
+        "study_names": study_names,
         "deciders": [title_of(study["decides"]) for study in studies],
         "cases": views,
         "curve_scale": f"{CURVE_SCALE:g}",
@@ -210,12 +214,8 @@ def _trained(group: Group) -> list[Any]:
     return [run for run in _runs(group) if run.metrics.get("run")]
 
 
-def _group_name(group: Group, *, several: bool) -> str:
-    return f"{group.split}, {group.features}" if several else group.split
-
-
-def _name(study: Mapping[str, Any], groups: Sequence[Group]) -> str:
-    return f"{study['split']}, {study['features']}" if len(groups) > 1 else str(study["split"])
+def _name(split: str, features: str, groups: Sequence[Group]) -> str:
+    return f"{split}, {features}" if len(groups) > 1 else split
 
 
 def _summary(group: Group, rows: Sequence[Row]) -> dict[str, Any] | None:
@@ -242,14 +242,13 @@ def _summary(group: Group, rows: Sequence[Row]) -> dict[str, Any] | None:
     }
 
 
-def _charts(group: Group, window: Any, *, several: bool) -> dict[str, Any]:
+def _charts(group: Group, window: Any) -> dict[str, Any]:
     words = np.array([len(sentence.split()) for sentence in group.queries["sentence"]], dtype=np.float64)
     histories: dict[str, list[tuple[int, pd.DataFrame, int | None]]] = {}
     for run in _trained(group):
         history = (run.seed, read_history(run.folder), read_run(run.folder / "run.json").get("chosen_epoch"))
         histories.setdefault(run.method, []).append(history)
     return {
-        "name": _group_name(group, several=several),
         "split": group.split,
         "features": group.features,
         "history": history_charts(histories),

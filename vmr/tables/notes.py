@@ -1,7 +1,7 @@
 """What should be known before the rows of a table are compared."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from vmr.evaluation.metrics import recall_name
 from vmr.tables.rows import SCORE_COLUMNS, Row
@@ -58,22 +58,15 @@ def table_notes(rows: Sequence[Row]) -> str:
     notes += [*_oracles(unfair), *_weak(unfair, baselines)]
     single = dict.fromkeys(row.method.removesuffix(" (ours)") for row in unfair if row.entry and row.entry.one_span)
     notes += [f"{name} answers with one span a query, so that its R@5 is its R@1." for name in single]
-    for split in dict.fromkeys(row.split for row in unfair):
-        seen = max(row.members[0].get("trained_on_videos", 0) for row in unfair if row.split == split)
-        if seen:
-            videos = next(row.members[0]["videos"] for row in unfair if row.split == split)
-            notes.append(
-                f"{seen:,} of the {videos:,} test videos of {split} were trained on too: the scores there are too good."
-            )
-    networks = [row for row in rows if row.kind == "trained"]
-    for split in dict.fromkeys(row.split for row in networks):
-        past = max(row.members[0].get("past_end", 0) for row in networks if row.split == split)
-        if past:
-            queries = next(row.members[0]["queries"] for row in networks if row.split == split)
-            notes.append(
-                f"{past:,} of the {queries:,} moments of {split} begin after their videos end: no answer finds them. "
-                "Are the times seconds?"
-            )
+    notes += [
+        f"{seen:,} of the {videos:,} test videos of {split} were trained on too: the scores there are too good."
+        for split, seen, videos in _counted(unfair, "trained_on_videos", "videos")
+    ]
+    notes += [
+        f"{past:,} of the {queries:,} moments of {split} begin after their videos end: no answer finds them. "
+        "Are the times seconds?"
+        for split, past, queries in _counted([row for row in rows if row.kind == "trained"], "past_end", "queries")
+    ]
     notes += [
         f"{row.method} ({row.features}, {row.split}) knows 400 actions and nothing of this data. Here it answers every "
         "query, also those that it would refuse as near no action."
@@ -112,6 +105,14 @@ def table_notes(rows: Sequence[Row]) -> str:
         )
     notes += [f"{row.method} ({row.source}): {row.note}." for row in published if row.note and row not in random]
     return "## Notes\n\n" + "\n".join(f"- {note}" for note in notes) if notes else ""
+
+
+def _counted(rows: Sequence[Row], part: str, whole: str) -> Iterator[tuple[str, int, int]]:
+    """Each split in whose records `part` is not 0: the split, the largest `part`, and its `whole`."""
+    for split in dict.fromkeys(row.split for row in rows):
+        records = [row.members[0] for row in rows if row.split == split]
+        if largest := max(record.get(part, 0) for record in records):
+            yield split, largest, records[0][whole]
 
 
 def _oracles(trained: Sequence[Row]) -> list[str]:

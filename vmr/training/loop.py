@@ -115,9 +115,10 @@ def fit(
     if selection is not None and settings.exchanged is not None:
         selection = exchange_input(selection, settings.exchanged, seed=EVALUATION_SEED, besides=train)
     trainable = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
-    state = _load(folder, fingerprint)
+    state = load_state(folder / STATE_FILE, fingerprint=fingerprint)
     progress = Progress(**state["progress"]) if state else Progress()
     if state:
+        log.info("going on after epoch %d", progress.epoch)
         model.load_state_dict(state["model"])
     lengths = _epochs_of(settings)
     with (
@@ -289,7 +290,7 @@ def _save(
         "fingerprint": fingerprint,
         "model": _weights(model),
         "optimizer": optimizer.state_dict(),
-        "progress": {**vars(progress)},
+        "progress": vars(progress),
     }
     save_state(folder / STATE_FILE, state)
     _write_history(progress, folder)
@@ -298,13 +299,6 @@ def _save(
 def _write_history(progress: Progress, folder: Path) -> None:
     with atomic_path(folder / HISTORY_FILE) as temporary:
         pd.DataFrame(progress.history).to_csv(temporary, index=False)
-
-
-def _load(folder: Path, fingerprint: str) -> dict[str, Any] | None:
-    state = load_state(folder / STATE_FILE, fingerprint=fingerprint)
-    if state is not None:
-        log.info("going on after epoch %d", state["progress"]["epoch"])
-    return state
 
 
 def _writer(folder: Path, finished: int) -> "SummaryWriter":

@@ -110,15 +110,7 @@ class FrameStore(HeldFile):
         """
         video = self._video(video_id)
         with reading(self.path, f"what it says of {video_id}"):
-            facts = video.attrs
-            return FrameInfo(
-                num_frames=int(facts["num_frames"]),
-                width=int(facts["width"]),
-                height=int(facts["height"]),
-                fps=float(facts["fps"]),
-                duration_sec=float(facts["duration_sec"]),
-                start_sec=float(facts["start_sec"]),
-            )
+            return FrameInfo(**{name: kind(video.attrs[name]) for name, kind in FrameInfo.__annotations__.items()})
 
     def read(
         self, video_id: str, *, start: int = 0, stop: int | None = None, chunk: int = 64

@@ -178,27 +178,25 @@ class _Job:
         return scan.num_frames, pipeline.finish()
 
     def result(self, num_frames: int, *, decoder: str, note: str) -> DecodedVideo:
-        end = self.timeline.end_sec
-        declared = max(self.picture.duration_sec, self.timeline.container_end_sec)
+        notes, end, probed_sec = [note] if note else [], self.timeline.end_sec, self.picture.duration_sec
+        declared = max(probed_sec, self.timeline.container_end_sec)
         if end < declared - _MISSING_END_SEC:
-            note = "; ".join(filter(None, [note, f"the picture ends at {end:.2f} of {declared:.2f} s"]))
+            notes.append(f"the picture ends at {end:.2f} of {declared:.2f} s")
         kept_sec = min(end, num_frames / self.fps)
-        longer = kept_sec > self.picture.duration_sec + _LATER_END_SEC
+        longer = kept_sec > probed_sec + _LATER_END_SEC
         if longer:
-            said = f"the picture lasts {kept_sec:.2f} s, though the file declares {self.picture.duration_sec:.2f} s"
-            note = "; ".join(filter(None, [note, said]))
+            notes.append(f"the picture lasts {kept_sec:.2f} s, though the file declares {probed_sec:.2f} s")
         if self.timeline.pixel_aspect != 1:
             way = "stretched" if _aspect_is_meant(self.timeline) else "taken for square ones"
-            said = f"pixels {self.timeline.pixel_aspect:.3g} times as wide as high are {way}"
-            note = "; ".join(filter(None, [note, said]))
+            notes.append(f"pixels {self.timeline.pixel_aspect:.3g} times as wide as high are {way}")
         return DecodedVideo(
             num_frames=num_frames,
             width=self.size[0],
             height=self.size[1],
             duration_sec=kept_sec,
-            video_sec=round(kept_sec, 6) if longer else self.picture.duration_sec,
+            video_sec=round(kept_sec, 6) if longer else probed_sec,
             decoder=decoder,
-            note=note,
+            note="; ".join(notes),
         )
 
 
