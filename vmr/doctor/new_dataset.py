@@ -93,6 +93,11 @@ def add_dataset(
     _write(config, before, name, section | ({"overrides": QUICK} if quick else {}))
     lines = [*_told_of_sentences(sentences, parsed), *_told_of_videos(videos, sorted(wanted), found)]
     lines += _told_of_lengths(found, parsed)
+    if validation := [split for split in tested if split.lower().startswith(("val", "dev"))]:
+        lines.append(
+            f"{', '.join(validation)}: a block of the table. Epochs are chosen on a share of the training videos "
+            "(training.validation_fraction)."
+        )
     trained = len(parsed["train"].queries)
     if trained < _FEW_SENTENCES and not quick:
         lines.append(f"{trained:,} sentences are few for the paper's network; --quick writes the demo's smaller one.")

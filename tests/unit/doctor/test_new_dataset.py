@@ -61,6 +61,15 @@ def test_quick_settings_are_the_demos(folder):
     assert mine.features["i3d"] == demo.features["i3d"].model_copy(update={"crop": None})  # real things are small
 
 
+def test_a_validation_split_is_said_to_be_tested_on(folder):
+    splits = ["train"] * 10 + ["test"] * 6 + ["val"] * 4
+    head, *rows = (folder / "words.csv").read_text().splitlines()
+    rows = [f"{row},{split}\n" for row, split in zip(rows, splits, strict=True)]
+    (folder / "words.csv").write_text(f"{head},split\n" + "".join(rows))
+    assert "val: a block of the table. Epochs are chosen on a share of the training videos" in add().output
+    assert set(read_config(folder / "config.yaml").datasets["mine"].test_splits) == {"test", "val"}
+
+
 def test_what_does_not_fit_is_said(folder):
     append(
         folder, "kitchen1,1,2,one.\nkitchn05,1,2,one.\nkitchen02,x,2,two.\nkitchen03,5,4,three.\nelsewhere,1,2,four.\n"
