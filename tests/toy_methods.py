@@ -1,6 +1,6 @@
 """Methods of the tests: one with proposals, two stages, word ids and a section; and one that learns from pairs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import torch
@@ -90,15 +90,12 @@ TOY = Method(
     ),
     look=Look("#000000", "#ffffff", dash="1 1", mark="diamond"),
 )
-WEAK = Method(
+WEAK = replace(
+    TOY,
     name="weak_toy",
     title="Weak toy",
-    paper="nobody",
-    year=2026,
-    source="idea",
     about="runs of parts from pairs",
-    network="toy_methods:Toy",
-    settings=ToySettings,
+    stages=(Stage(),),
     arguments={"weak": True},
     supervision="pairs",
     negatives=2,

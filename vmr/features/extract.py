@@ -3,6 +3,7 @@
 import logging
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -168,13 +169,7 @@ def _extract_all(
                 _keep(shard, fingerprints, item.video_id, "bad", str(error))
                 log.warning("%s: no features: %s", item.video_id, error)
             else:
-                row = {"video_id": item.video_id, "status": "ok", "reason": ""}
-                shard.add(
-                    item.video_id,
-                    fingerprint=fingerprints[item.video_id],
-                    row=row,
-                    write=lambda file, video=video: write_video(file, video),  # type: ignore[misc]
-                )
+                _keep(shard, fingerprints, item.video_id, "ok", "", write=partial(write_video, video=video))
             encoder, parts, kept = None, [], kept + 1
             progress.update()
             if extractor.device.type == "cpu" and kept % _VIDEOS_BETWEEN_TRIMS == 0:
@@ -200,9 +195,11 @@ def video_features(features: Tensor, piece: Piece, *, padding: Padding) -> Video
     return VideoFeatures(features.cpu().numpy(), start, end)
 
 
-def _keep(shard: PartialShard, fingerprints: dict[str, str], video_id: str, status: str, reason: str) -> None:
+def _keep(
+    shard: PartialShard, fingerprints: dict[str, str], video_id: str, status: str, reason: str, **write: Any
+) -> None:
     row = {"video_id": video_id, "status": status, "reason": reason}
-    shard.add(video_id, fingerprint=fingerprints[video_id], row=row)
+    shard.add(video_id, fingerprint=fingerprints[video_id], row=row, **write)
 
 
 def _write_statuses(rows: list[dict[str, Any]], path: Path) -> pd.DataFrame:

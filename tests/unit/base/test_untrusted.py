@@ -187,42 +187,45 @@ def test_mean_clips_that_are_none(tmp_path, value):
         load_crop_mean(path)
 
 
-def pca_link(file, secret):
-    file["mean"] = h5py.ExternalLink(str(secret), "x")
+# Each puts something that is no array of the file's own under a name of an HDF5 file.
 
 
-def pca_group_link(file, secret):
+def link(file, name, secret):
+    file[name] = h5py.ExternalLink(str(secret), "x")
+
+
+def external_storage(file, name, secret):
+    """HDF5 can lay a dataset over the bytes of any file."""
+    file.create_dataset(name, shape=(4,), dtype=np.uint8, external=[(str(secret), 0, 4)])
+
+
+def times(file, name, secret):
+    """Of a type that NumPy has not."""
+    h5py.h5d.create(file.id, name.encode(), h5py.h5t.UNIX_D32LE, h5py.h5s.create_simple((4,)))
+
+
+def pca_group_link(file, name, secret):
     file["pca"] = h5py.ExternalLink(str(secret), "/")
 
 
-def pca_external_storage(file, secret):
-    file.create_dataset("mean", shape=(4,), dtype=np.uint8, external=[(str(secret), 0, 4)])
+def pca_claim(file, name, secret):
+    file.create_dataset(name, shape=(10**15,), dtype=np.float64, chunks=(10**6,))
 
 
-def pca_claim(file, secret):
-    file.create_dataset("mean", shape=(10**15,), dtype=np.float64, chunks=(10**6,))
+def pca_no_array(file, name, secret):
+    file.create_group(name)
 
 
-def pca_no_array(file, secret):
-    file.create_group("mean")
-
-
-def pca_no_group(file, secret):
+def pca_no_group(file, name, secret):
     file["pca"] = np.ones(4)
 
 
-def pca_bytes(file, secret):
-    file["mean"] = np.array([b"a"] * 4)
-
-
-def pca_times(file, secret):
-    """Of a type that NumPy has not."""
-    h5py.h5d.create(file.id, b"mean", h5py.h5t.UNIX_D32LE, h5py.h5s.create_simple((4,)))
+def pca_bytes(file, name, secret):
+    file[name] = np.array([b"a"] * 4)
 
 
 @pytest.mark.parametrize(
-    "make",
-    [pca_link, pca_group_link, pca_external_storage, pca_claim, pca_no_array, pca_no_group, pca_bytes, pca_times],
+    "make", [link, pca_group_link, external_storage, pca_claim, pca_no_array, pca_no_group, pca_bytes, times]
 )
 def test_pcas_that_lead_elsewhere_or_are_none(tmp_path, make):
     with h5py.File(tmp_path / "secret.h5", "w") as file:
@@ -230,7 +233,7 @@ def test_pcas_that_lead_elsewhere_or_are_none(tmp_path, make):
         file["components"] = np.ones((2, 4))
     with h5py.File(tmp_path / "pca.h5", "w") as file:
         file["components"] = np.ones((2, 4))
-        make(file, tmp_path / "secret.h5")
+        make(file, "mean", tmp_path / "secret.h5")
     with pytest.raises(FeatureError, match=r"pca\.h5: (not a readable PCA|expected numbers in mean)"):
         read_pca(tmp_path / "pca.h5")
 
@@ -276,33 +279,24 @@ def test_imported_files_with_code(tmp_path, evil, refused, suffix):
     assert f"a.{suffix}: cannot be read as an array" in refused(tmp_path / "in")
 
 
-def link(file, secret):
-    file["a"] = h5py.ExternalLink(str(secret), "x")
-
-
-def link_inside(file, secret):
-    file["a"] = h5py.SoftLink("/elsewhere")
+def link_inside(file, name, secret):
+    file[name] = h5py.SoftLink("/elsewhere")
     file["elsewhere"] = h5py.ExternalLink(str(secret), "x")
 
 
-def link_in_group(file, secret):
-    file.create_group("a")["c3d_features"] = h5py.ExternalLink(str(secret), "x")
+def link_in_group(file, name, secret):
+    file.create_group(name)["c3d_features"] = h5py.ExternalLink(str(secret), "x")
 
 
-def external_storage(file, secret):
-    """HDF5 can lay a dataset over the bytes of any file."""
-    file.create_dataset("a", shape=(4, 4), dtype=np.float32, external=[(str(secret), 0, 64)])
-
-
-def virtual(file, secret):
+def virtual(file, name, secret):
     layout = h5py.VirtualLayout(shape=(4, 4), dtype=np.float32)
     layout[:] = h5py.VirtualSource(str(secret), "x", shape=(4, 4))
-    file.create_virtual_dataset("a", layout)
+    file.create_virtual_dataset(name, layout)
 
 
 def test_imported_hdf5_of_a_type_that_numpy_has_not(tmp_path, refused):
     with h5py.File(tmp_path / "in.h5", "w") as file:
-        h5py.h5d.create(file.id, b"a", h5py.h5t.UNIX_D32LE, h5py.h5s.create_simple((4, 4)))
+        times(file, "a", None)
     assert "a: cannot be read: " in refused(tmp_path / "in.h5")
 
 
@@ -311,7 +305,7 @@ def test_imported_hdf5_that_leads_to_other_files(tmp_path, refused, make):
     with h5py.File(tmp_path / "secret.h5", "w") as file:
         file["x"] = np.ones((4, 4), np.float32)
     with h5py.File(tmp_path / "in.h5", "w") as file:
-        make(file, tmp_path / "secret.h5")
+        make(file, "a", tmp_path / "secret.h5")
     reason = refused(tmp_path / "in.h5")
     assert "is a link; copy into the file" in reason or "expected a dataset in the file itself" in reason
 
