@@ -1,5 +1,6 @@
 import gc
 import threading
+import time
 from typing import ClassVar
 
 import h5py
@@ -441,6 +442,8 @@ def test_a_starved_network_is_told_of(module, manifest, monkeypatch, caplog, rea
 
     def after(seconds, function):
         def late(*arguments, **options):
+            if seconds > 10:
+                time.sleep(0.1)  # until the network, in another thread, waits: what it waits by this clock counts
             now[0] += seconds
             return function(*arguments, **options)
 
