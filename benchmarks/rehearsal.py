@@ -48,7 +48,7 @@ from vmr.storage.provenance import library_versions
 ROOT = Path(__file__).parents[1]
 TARGETS = ("results/charades_table.csv", "results/charades_report.html", "results/charades_costs.csv")
 ACTIVITYNET = ("results/activitynet_table.csv", "results/activitynet_costs.csv")
-C3D_SHARDS = [f"work/charades/features/c3d/shard_{number}.h5" for number in range(3)]
+C3D_SHARDS = {f"work/charades/features/c3d/shard_{n}.h5": f"logs/charades/extract/c3d_{n}.log" for n in range(3)}
 OVERLAY = Path(__file__).with_suffix(".yaml")
 POLL_SEC = 2.0
 
@@ -155,12 +155,10 @@ def with_c3d(work: Path) -> dict[str, Any]:
     weights_of = ["--config", f"features={{c3d: {{weights: {weights}}}}}"]
     run = watched(work, [*weights_of, "--", *C3D_SHARDS], name="c3d")
     steps = core = 0.0
-    for shard in C3D_SHARDS:
+    for shard, log in C3D_SHARDS.items():
         with FeatureStore(work / shard) as store:
             steps += sum(map(store.steps, store.video_ids))
-        core += cores_used(
-            (work / f"logs/charades/extract/c3d_{Path(shard).stem.removeprefix('shard_')}.log").read_text()
-        )
+        core += cores_used((work / log).read_text())
     return run | {"steps": int(steps), "cpu_seconds_a_step": round(core / steps, 3)}
 
 

@@ -90,9 +90,8 @@ class Estimate:
 
     def unmeasured(self, jobs: Iterable[Job]) -> list[str]:
         """The extractors whose speed here follows from their arithmetic."""
-        extractions = [job for job in jobs if job.rule == "extract"]
-        names = {job.wildcards["extractor"] for job in extractions if job.wildcards["extractor"] in _OPERATIONS}
-        return sorted(names - ({"c3d"} if not any(map(self._on_card, extractions)) else set()))
+        extractions = ((job.wildcards["extractor"], job) for job in jobs if job.rule == "extract")
+        return sorted({one for one, job in extractions if one in _OPERATIONS and (one != "c3d" or self._on_card(job))})
 
     def from_earlier(self, rules: Iterable[str]) -> list[str]:
         """The datasets whose earlier jobs told how long those of some rules take."""
@@ -165,9 +164,10 @@ class Estimate:
         steps = hours * FRAMES_AN_HOUR / section.stride
         operations = _OPERATIONS.get(extractor)
         if operations is not None:
-            core, rate = steps * _ALONE * operations / 222, CARD_STEPS * 222 / operations
+            core = steps * _ALONE * operations / 222
             if extractor == "c3d":
-                core = C3D * hours * 16 / section.stride - READ * hours
+                core = (C3D * 16 / section.stride - READ) * hours
+            rate = CARD_STEPS * 222 / operations
         else:
             area = ((section.crop or 224) / 224) ** 2
             passed = hours + _ENDS * videos / FRAMES_AN_HOUR
