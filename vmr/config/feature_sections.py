@@ -161,26 +161,26 @@ class FeatureSettings(_OfExtractors):
     def _defaults(cls, values: Any) -> Any:
         if not isinstance(values, Mapping):
             return values
-        given = {name: own or {} for name, own in values.items() if name in EXTRACTORS}
-        partial = {name: own for name, own in given.items() if isinstance(own, Mapping)}
-        return {**values, **{name: {**EXTRACTORS[name].defaults, **own} for name, own in partial.items()}}
+        return {
+            name: {**EXTRACTORS[name].defaults, **(own or {})}
+            if name in EXTRACTORS and isinstance(own, Mapping | None)
+            else own
+            for name, own in values.items()
+        }
 
     @model_validator(mode="after")
     def _continuous_is_i3d(self) -> FeatureSettings:
-        for name, extractor in self.extractors.items():
+        for name in EXTRACTORS:
+            extractor = self[name]
             if extractor.mode == "continuous" and name != "i3d":
                 raise ValueError(f"{name}.mode: only i3d has the mode `continuous`")
             if extractor.crop is not None and name != "i3d":
                 raise ValueError(f"{name}.crop: only i3d takes another one than its own")
         return self
 
-    @property
-    def extractors(self) -> dict[ExtractorName, ExtractorSettings]:
-        """Their sections."""
-        return {name: getattr(self, name) for name in EXTRACTORS}
-
     def __getitem__(self, name: ExtractorName) -> ExtractorSettings:
-        return self.extractors[name]
+        section: ExtractorSettings = getattr(self, name)
+        return section
 
 
 class PlantingSettings(Section):
