@@ -152,6 +152,7 @@ def with_c3d(work: Path) -> dict[str, Any]:
     weights.parent.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
     save_file({name: tensor.contiguous() for name, tensor in C3d().state_dict().items()}, weights)
+    shutil.rmtree((work / next(iter(C3D_SHARDS))).parent, ignore_errors=True)  # what is there would take no time
     weights_of = ["--config", f"features={{c3d: {{weights: {weights}}}}}"]
     run = watched(work, [*weights_of, "--", *C3D_SHARDS], name="c3d")
     steps = core = 0.0
