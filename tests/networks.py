@@ -92,7 +92,7 @@ def targets_of(batch: Batch, labels: Tensor, share: Tensor | None = None, *, met
 
 
 def overfitted(method: str, **own: object) -> tuple[MomentNetwork, Batch, PairTargets]:
-    """A network that has seen four samples 150 times or more; two have the same video, so only the words tell them apart."""
+    """A network that has seen four samples at least 150 times; two share a video, so only the words tell them apart."""
     torch.manual_seed(0)
     sizes = {**SIZES, "hidden": 32, "query_hidden": 16, "dropout": 0.0, "lstm_dropout": 0.0}
     network = build_network(method=method, **sizes, **own)
