@@ -37,7 +37,11 @@ class _Borrowed:
         return 1, 0
 
 
-def hand_over_frames(plan: dict[str, Any], put: Callable[[npt.NDArray[Any]], None]) -> str:
+class DoubtError(Exception):
+    """The frames cannot be trusted, and why."""
+
+
+def hand_over_frames(plan: dict[str, Any], put: Callable[[npt.NDArray[Any]], None]) -> int:
     """Decode sequentially to the very last frame and hand over each chosen one as often as the plan says.
 
     Decoding to the end, though the last frames may not be needed, shows whether any frame is missing: a gap in the
@@ -49,28 +53,36 @@ def hand_over_frames(plan: dict[str, Any], put: Callable[[npt.NDArray[Any]], Non
         put: takes an RGB frame, (H, W, 3).
 
     Returns:
-        Why the frames cannot be trusted, or an empty string.
+        How many frames at the end are the same, 1 where the last one differs from the one before. For frames that it
+        lost anywhere, decord repeats the last one; only another decoder tells a still picture from that.
+
+    Raises:
+        DoubtError: the frames cannot be trusted.
     """
     decord.logging.set_level(decord.logging.FATAL)
     size = {"width": plan["width"], "height": plan["height"]} if plan["resize"] else {}
     reader = decord.VideoReader(plan["path"], ctx=decord.cpu(0), num_threads=plan["threads"], **size)
     times = np.asarray(plan["times_sec"], dtype=np.float64)
     if len(reader) != len(times):
-        return f"it counts {len(reader)} frames, the packets {len(times)}"
+        raise DoubtError(f"it counts {len(reader)} frames, the packets {len(times)}")
     stamps = np.sort(reader.get_frame_timestamp(range(len(times)))[:, 0].astype(np.float64))
     if np.abs((stamps - stamps[0]) - (times - times[0])).max() > _TOLERANCE_SEC:
-        return "it reads other time stamps than the packets have"
-    frame = None
+        raise DoubtError("it reads other time stamps than the packets have")
+    frame, same = None, 0
     for index, repeats in enumerate(plan["repeats"]):
         frame, previous = np.from_dlpack(_Borrowed(reader.next())), frame
         if frame.shape != (plan["height"], plan["width"], 3):
-            return f"it gives {frame.shape[1]}x{frame.shape[0]}, not {plan['width']}x{plan['height']}, at {index}"
+            found = f"{frame.shape[1]}x{frame.shape[0]}"
+            raise DoubtError(f"it gives {found}, not {plan['width']}x{plan['height']}, at {index}")
+        same = same + 1 if previous is not None and _equal(frame, previous) else 1
         for _ in range(repeats):
             put(frame)
-    if frame is not None and previous is not None and np.array_equal(frame, previous):
-        # For frames that it lost anywhere decord repeats the last one. So does a still picture, but seldom exactly.
-        return "the last frames are the same: some may be lost"
-    return ""
+    return same
+
+
+def _equal(frame: npt.NDArray[Any], previous: npt.NDArray[Any]) -> bool:
+    # A few rows tell most frames apart in a tenth of the time.
+    return np.array_equal(frame[::16], previous[::16]) and np.array_equal(frame, previous)
 
 
 def _pipe_writer(target: int) -> Callable[[npt.NDArray[Any]], None]:
@@ -94,17 +106,17 @@ def _decode(plan_file: int, log: int, target: int) -> None:
         # Both hold even when the one who asked is gone: SIGALRM kills a thread that hangs inside the decoder too.
         signal.alarm(int(min(plan["alarm_sec"], _LONGEST_ALARM_SEC)) + 1)
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
-        reason = hand_over_frames(plan, _pipe_writer(target))
+        code, last_word = 0, str(hand_over_frames(plan, _pipe_writer(target)))
     except BrokenPipeError:
-        reason = ""  # the reader has gone and says why itself
-    except (decord.DECORDError, StopIteration) as error:
+        code, last_word = 0, ""  # the reader has gone and says why itself
+    except (DoubtError, decord.DECORDError, StopIteration) as error:
         lines = [line for line in str(error).strip().splitlines() if line.strip()]
-        reason = lines[0] if lines else "the frames end early"
+        code, last_word = 1, lines[0] if lines else "the frames end early"
     except BaseException as error:
-        reason = f"{type(error).__name__}: {error}"
-    os.write(2, f"\n{reason}\n".encode())
+        code, last_word = 1, f"{type(error).__name__}: {error}"
+    os.write(2, f"\n{last_word}\n".encode())
     # No clean-up: the destructors of a decoder in disorder can hang.
-    os._exit(1 if reason else 0)
+    os._exit(code)
 
 
 def main() -> None:

@@ -188,20 +188,20 @@ class Pipeline:
             raise VideoError(f"decoding took longer than {self._timeout_sec:.0f} s")
         return os.readv(self._output, [buffer])
 
-    def finish(self) -> bytes:
-        """Wait for the processes, which have closed their output; what the last one said.
+    def finish(self) -> tuple[bytes, bytes]:
+        """Wait for the processes, which have closed their output: the last line of decord's log, and ffmpeg's log.
 
         Raises:
             VideoError: one failed.
         """
-        said = b""
+        last_word = said = b""
         if self._server is not None:
             code = self._server.exit_code(timeout_sec=max(self._left_sec, 0.0) + _DEATH_SEC)
             if code is None:
                 raise VideoError("decord does not end")
             self._server = None
-            said = _content(self._logs[0])
-            _refuse(code, "decord", said.rstrip().rpartition(b"\n")[2])  # its reason comes last
+            last_word = _content(self._logs[0]).rstrip().rpartition(b"\n")[2]
+            _refuse(code, "decord", last_word)
         if self._process is not None:
             try:
                 code = self._process.wait(timeout=_DEATH_SEC)
@@ -209,7 +209,7 @@ class Pipeline:
                 raise VideoError("ffmpeg does not end") from error
             said = _content(self._logs[-1])
             _refuse(code, "ffmpeg", said)
-        return said
+        return last_word, said
 
     def _new_log(self) -> IO[bytes]:
         log = self._stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 (the stack closes it)

@@ -1,5 +1,6 @@
 """Frames of one video at a fixed rate, by time stamp, into the compact stream: decord first, ffmpeg when in doubt."""
 
+import itertools
 import math
 import re
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from vmr.video.stream import RESIZING, StreamScan, command_line, encoded_output,
 from vmr.video.timeline import Timeline, read_timeline, steps_in
 
 _FRAME_LINE = re.compile(rb"\] n: *\d+ pts: *\S+ pts_time:(\S+)")
+_CHECKSUM = re.compile(rb"\] n: *\d+ .*? checksum:(\S+)")
 # Beyond this the packets contradict the container, as when a clock is reset in the middle of a recording.
 _MAX_STRETCH = 1.5
 _MISSING_END_SEC = 0.25  # lengths are rounded up by a frame or so, and sound lasts a little longer
@@ -166,7 +168,16 @@ class _Job:
     def encode(self, frames: Any, *, num_frames: int) -> Any:
         return encoded_output(frames, width=self.size[0], height=self.size[1], num_frames=num_frames, fps=self.fps)
 
-    def keep(self, pipeline: Pipeline) -> tuple[int, bytes]:
+    def source(self, *, checksum: bool) -> Any:
+        """Node of ffmpeg's frames, each of which is a line of its log, with a checksum of the picture or without."""
+        # Without reinit_filter=0, a picture that changes its size would make the `fps` filter count from zero again.
+        options = {"threads": 1, "reinit_filter": 0, **SAFE_INPUT}
+        if not self.timeline.mirrored:
+            options["noautorotate"] = None  # it would turn by the display matrix, but not by the older tag
+        node = input_node(f"file:{self.picture.path.absolute()}", **options)
+        return node[str(self.timeline.stream_index)].filter("showinfo", checksum=int(checksum))
+
+    def keep(self, pipeline: Pipeline) -> tuple[int, tuple[bytes, bytes]]:
         """Write what the encoder gives; number of frames, and what was said."""
         scan, steps = StreamScan(), self.timeline.num_steps(self.fps)
         buffer = memoryview(bytearray(_READ_BYTES))
@@ -246,10 +257,25 @@ def _decode_with_decord(job: _Job, decord: DecordServer, *, timeout_sec: float) 
     with Pipeline(timeout_sec=timeout_sec) as pipeline:
         pipeline.add_decord(decord, plan)
         pipeline.add_command(command_line(encode, "error"))
-        kept, _ = job.keep(pipeline)
+        kept, (same, _) = job.keep(pipeline)
     if kept != steps:
         raise VideoError(f"decord's frames gave {kept} of {steps} steps")
+    # A frame that decord lost adds one to the same frames at the end.
+    if same != b"1" and int(same or 0) != _still_frames(job, timeout_sec=timeout_sec):
+        raise VideoError("the last frames are the same: some may be lost")
     return kept
+
+
+def _still_frames(job: _Job, *, timeout_sec: float) -> int:
+    """How many frames at the end are the same for ffmpeg; nothing is encoded for this."""
+    with Pipeline(timeout_sec=timeout_sec) as pipeline:
+        frames = job.source(checksum=True).output("pipe:1", format="null")
+        pipeline.add_command(command_line(frames, "info"))
+        while pipeline.readinto(memoryview(bytearray(1))):
+            pass
+        _, log = pipeline.finish()
+    checksums = _CHECKSUM.findall(log)
+    return len(list(itertools.takewhile(checksums[-1:].__contains__, reversed(checksums))))
 
 
 def _decode_with_ffmpeg(job: _Job, *, timeout_sec: float) -> tuple[int, str]:
@@ -261,13 +287,7 @@ def _decode_with_ffmpeg(job: _Job, *, timeout_sec: float) -> tuple[int, str]:
         begin_us, frame_us = timeline.times_sec[0] * 1e6, timeline.frame_sec * 1e6
         counted = f"if(lt(N,{timeline.counted_frames}),{begin_us:.0f}+N*{frame_us!r},{counted})"
     shifted = f"{counted}-({timeline.late_sec(job.fps, job.choice) * 1e6:.0f})"
-    # Without reinit_filter=0, a picture that changes its size would make the `fps` filter count from zero again.
-    options = {"threads": 1, "reinit_filter": 0, **SAFE_INPUT}
-    if not timeline.mirrored:
-        options["noautorotate"] = None  # it would turn by the display matrix, but not by the older tag
-    frames = input_node(f"file:{job.picture.path.absolute()}", **options)
-    frames = frames[str(timeline.stream_index)].filter("showinfo", checksum=0)
-    frames = frames.filter("settb", "1/1000000").filter("setpts", shifted)
+    frames = job.source(checksum=False).filter("settb", "1/1000000").filter("setpts", shifted)
     # The filter ends with the shifted time of the last frame's end, or with its beginning where nothing says an end.
     lasting = timeline.last_duration_sec + (1 / job.fps if job.choice == "nearest" else 0)
     if lasting > 1 / job.fps:
@@ -284,7 +304,7 @@ def _decode_with_ffmpeg(job: _Job, *, timeout_sec: float) -> tuple[int, str]:
     encode = job.encode(frames, num_frames=steps)
     with Pipeline(timeout_sec=timeout_sec) as pipeline:
         pipeline.add_command(command_line(encode.global_args("-copyts"), "info"))
-        kept, log = job.keep(pipeline)
+        kept, (_, log) = job.keep(pipeline)
     times = [float(found) for found in _FRAME_LINE.findall(log) if found != b"NOPTS"]
     if timeline.counted_frames == len(timeline.times_sec):
         times = [number * timeline.frame_sec for number, _ in enumerate(_FRAME_LINE.findall(log))]
