@@ -6,11 +6,12 @@ import os
 import re
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from vmr.errors import ShardError
+from vmr.storage.locks import NoLocksError, try_lock
 
 
 @contextmanager
@@ -19,12 +20,13 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
 
     Readers see the old file or the complete new one. The temporary file has the same folder, since a rename cannot
     cross file systems, and the same suffix, since some writers choose the format by it. Missing folders are made.
+    What killed processes left of the same file is deleted; living ones have a lock.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.stem[:80]}.", suffix=path.suffix, dir=path.parent)
-    os.close(descriptor)
-    temporary = Path(name)
+    prefix = f".{path.stem[:80]}.vmr-"
+    _delete_left(path, prefix)
+    temporary, lock = _locked_temporary(path, prefix)
     try:
         yield temporary
         # mkstemp makes private files; results are readable as the umask says.
@@ -34,6 +36,33 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+        if lock is not None:
+            os.close(lock)
+
+
+def _delete_left(path: Path, prefix: str) -> None:
+    for left in path.parent.iterdir():
+        if left.name.startswith(prefix) and left.suffix == path.suffix:
+            with suppress(OSError):  # another one has deleted it, or there are no locks that tell
+                lock = try_lock(left)
+                if lock is not None:
+                    left.unlink()
+                    os.close(lock)
+
+
+def _locked_temporary(path: Path, prefix: str) -> tuple[Path, int | None]:
+    """A new file, and a descriptor that locks it; None where the file system has no locks."""
+    while True:
+        descriptor, name = tempfile.mkstemp(prefix=prefix, suffix=path.suffix, dir=path.parent)
+        os.close(descriptor)
+        try:
+            lock = try_lock(Path(name))
+        except NoLocksError:
+            return Path(name), None
+        except FileNotFoundError:  # taken for a leftover before it was locked
+            continue
+        if lock is not None:
+            return Path(name), lock
 
 
 @contextmanager

@@ -1,4 +1,5 @@
 import json
+import os
 import stat
 
 import pytest
@@ -15,6 +16,20 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
         temporary.write_text("half")
         raise RuntimeError("in the middle")
     assert target.read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["table.csv"]
+
+
+def test_what_a_killed_process_left_goes_with_the_next_write_and_a_living_ones_stays(tmp_path):
+    target = tmp_path / "table.csv"
+    if (child := os.fork()) == 0:
+        with atomic_path(target) as temporary:
+            temporary.write_text("half")
+            os._exit(0)  # as by SIGKILL: nothing is cleared up
+    os.waitpid(child, 0)
+    assert len(list(tmp_path.iterdir())) == 1
+    with atomic_path(target) as first, atomic_path(target) as second:
+        assert sorted(tmp_path.iterdir()) == sorted([first, second])
+        second.write_text("second")
     assert [path.name for path in tmp_path.iterdir()] == ["table.csv"]
 
 
