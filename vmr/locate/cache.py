@@ -3,13 +3,11 @@
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import platformdirs
 import safetensors
 import safetensors.numpy
 
@@ -20,12 +18,6 @@ from vmr.storage.files import atomic_path, sha256_file, sha256_json, write_json
 log = logging.getLogger(__name__)
 
 _SHA256 = "sha256"
-
-
-def default_cache() -> Path:
-    """The folder `VMR_CACHE`, or the user's cache folder."""
-    named = os.environ.get("VMR_CACHE")
-    return Path(named) if named else platformdirs.user_cache_path("vmr", appauthor=False)
 
 
 class FeatureCache:

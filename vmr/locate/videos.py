@@ -10,8 +10,9 @@ from typing import TypeVar
 from vmr.errors import VideoError
 from vmr.features.store import FeatureStore, VideoFeatures
 from vmr.locate.answers import Answer
-from vmr.locate.cache import FeatureCache, default_cache
+from vmr.locate.cache import FeatureCache
 from vmr.locate.extraction import Making, Progress, VideoFeaturizer, recipe
+from vmr.storage.files import default_cache
 
 T = TypeVar("T")
 

@@ -13,11 +13,10 @@ from vmr.config.sections import VideoSettings
 from vmr.errors import FeatureError, QueryError
 from vmr.features.store import FeatureStore, VideoFeatures
 from vmr.locate.answers import Answer, Curve, Matched, Moment
-from vmr.locate.cache import default_cache
 from vmr.locate.extraction import Making
 from vmr.locate.videos import VideoAnswers
 from vmr.queries.sentence_encoder import SentenceEncoder
-from vmr.storage.files import sha256_file
+from vmr.storage.files import default_cache, sha256_file
 from vmr.zero_shot.actions import NEAR, ActionMatcher, Named, action_names
 from vmr.zero_shot.moments import PEAK, ActionClassifier, stretches
 

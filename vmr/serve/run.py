@@ -11,13 +11,13 @@ from urllib.parse import quote
 import uvicorn
 
 from vmr.errors import ConfigError
-from vmr.locate.cache import default_cache
 from vmr.locate.opening import open_answers
 from vmr.locate.settings import LocatorSettings
 from vmr.serve.app import Page, build_app
 from vmr.serve.connections import bounded, make_room
 from vmr.serve.guard import access_for, full, is_loopback
 from vmr.serve.limits import Limits, Listening
+from vmr.storage.files import default_cache
 
 log = logging.getLogger(__name__)
 

@@ -10,8 +10,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import platformdirs
+
 from vmr.errors import ShardError
 from vmr.storage.locks import NoLocksError, try_lock
+
+
+def default_cache() -> Path:
+    """The folder `VMR_CACHE`, or the user's cache folder."""
+    named = os.environ.get("VMR_CACHE")
+    return Path(named) if named else platformdirs.user_cache_path("vmr", appauthor=False)
 
 
 @contextmanager

@@ -25,6 +25,7 @@ def later():
 @pytest.fixture
 def package(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_PACKAGE_ROOT", tmp_path)
+    monkeypatch.setenv("VMR_CACHE", str(tmp_path / "cache"))
     (tmp_path / "stage.py").write_text(STAGE)
     (tmp_path / "part").mkdir()
     (tmp_path / "part" / "__init__.py").write_text("from vmr.part.inner import helper\n")
@@ -33,11 +34,11 @@ def package(tmp_path, monkeypatch):
         (tmp_path / f"{name}.py").write_text("x = 1\n")
 
     def digest(**options):
-        module._analyse.cache_clear()
+        module._analyses.cache_clear()
         return code_digest(["vmr.stage"], **options)
 
     yield tmp_path, digest
-    module._analyse.cache_clear()
+    module._analyses.cache_clear()
 
 
 def test_modules_left_out_change_nothing(package):
@@ -45,6 +46,30 @@ def test_modules_left_out_change_nothing(package):
     before = digest(without=["vmr.part.inner"])
     (folder / "part" / "inner.py").write_text("def helper():\n    return 2\n")
     assert digest(without=["vmr.part.inner"]) == before
+
+
+def test_what_an_earlier_process_analysed_is_taken_until_it_changes(package, monkeypatch):
+    folder, digest = package
+    before = digest()
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "_analyse", lambda content: pytest.fail("analysed again"))
+        assert digest() == before
+    (folder / "lazy.py").write_text("x = 3\n")
+    assert digest() != before
+    (folder / "lazy.py").write_text("x = 1\n")
+    assert digest() == before
+
+
+@pytest.mark.parametrize("kept", ["", '{"half": ["', "[]"])
+def test_a_cache_that_cannot_be_read_or_written_costs_time_only(package, kept):
+    folder, digest = package
+    before = digest()
+    cache = folder / "cache" / "code.json"
+    cache.write_text(kept)
+    assert digest() == before
+    cache.unlink()
+    cache.mkdir()
+    assert digest() == before
 
 
 def test_a_wrong_name_is_an_error():
