@@ -1,7 +1,9 @@
 """Clips whose frames carry their own number, as a bar code of eight blocks, so that no text has to be read."""
 
+import functools
 import json
 import subprocess
+import tempfile
 from fractions import Fraction
 from pathlib import Path
 
@@ -41,13 +43,20 @@ def ffmpeg(*arguments: object, data: bytes | None = None) -> bytes:
 
 def render(path: Path, *options: object, fps: str = "24", frames: int | None = None) -> Path:
     """Two seconds of numbered frames at a constant rate, encoded with the given options of ffmpeg."""
+    path.write_bytes(_rendered(path.suffix, tuple(map(str, options)), fps, frames))
+    return path
+
+
+@functools.cache
+def _rendered(suffix: str, options: tuple[str, ...], fps: str, frames: int | None) -> bytes:
     numerator, _, denominator = fps.partition("/")
     count = frames or round(2 * int(numerator) / int(denominator or 1))
     raw = b"".join(bar_code(number).tobytes() for number in range(count))
     source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{WIDTH}x{HEIGHT}", "-framerate", fps, "-i", "-"]
-    encode = ["-pix_fmt", "yuv420p", "-threads", "1", *options, path]
-    ffmpeg(*source, *encode, data=raw)
-    return path
+    with tempfile.TemporaryDirectory() as folder:  # many formats are completed at their beginning
+        path = Path(folder, f"clip{suffix}")
+        ffmpeg(*source, "-pix_fmt", "yuv420p", "-threads", "1", *options, path, data=raw)
+        return path.read_bytes()
 
 
 def decode(

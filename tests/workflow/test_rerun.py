@@ -401,7 +401,7 @@ def after_edits(finished, tmp_path_factory):
         path, old, new, _ = CODE[edit]
         checkout = tmp_path_factory.mktemp("checkout")
         for name in ("vmr", "workflow"):
-            shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(ROOT / name, checkout / name)
         shutil.copy(ROOT / "Snakefile", checkout)
         text = (checkout / path).read_text()
         assert old in text

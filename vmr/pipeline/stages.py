@@ -1,5 +1,6 @@
 """The stages of the pipeline and the modules that each runs: the one table behind every digest of code."""
 
+import functools
 from dataclasses import dataclass
 
 from vmr.config.extractors import EXTRACTORS
@@ -20,6 +21,7 @@ class Stage:
     without: tuple[str, ...] = CONFIG  # imported modules that cannot change the result
     files: tuple[str, ...] = ()  # folders of the package with files that are read and are no code
 
+    @functools.cache  # noqa: B019 - the stages of the table live as long as the process
     def digest(self) -> str:
         """Digest of the stage's code, see `vmr.storage.code_digest.code_digest`."""
         return code_digest(self.modules, without=(*_WITHOUT, *self.without), files=self.files)
