@@ -7,16 +7,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
-from vmr.annotations.units import RATES
 from vmr.errors import EvaluationError
 from vmr.evaluation.average_precision import AP_METRICS, average_precisions
 from vmr.evaluation.bootstrap import RESAMPLES, confidence_by_video, sum_by_video
 from vmr.evaluation.ground_truth import load_ground_truth
 from vmr.evaluation.metrics import METRICS, TRUTHS, query_scores, score_sets, truth_spans
+from vmr.evaluation.plausible import refuse_other_count, refuse_other_unit
 from vmr.evaluation.predictions import KINDS, faults_of, parse_predictions, refuse_bad_lines
-from vmr.model.spans import temporal_iou
 from vmr.storage.code_digest import code_digest
 from vmr.storage.files import sha256_file, write_json
 from vmr.storage.provenance import library_versions
@@ -24,9 +22,6 @@ from vmr.storage.provenance import library_versions
 _LOG = logging.getLogger(__name__)
 _CODE = ("vmr.evaluation.standalone",)
 _SHOWN = 20  # faults of a kind that are logged one by one
-# So many answers, all so many times longer or shorter than the truth, are in another unit.
-_FEWEST, _APART = 2, 8.0
-_GOOD_IOU = 0.2  # mean IoU of answers that are meant for the moments; those of another unit have far less
 _METRICS = (*METRICS, *AP_METRICS)
 
 
@@ -73,6 +68,9 @@ def evaluate_file(
     for problem in [*truth.malformed[:_SHOWN], *truth.bad_durations[:_SHOWN]]:
         _LOG.warning("%s: left out: %s", problem.where, problem.reason)
     queries = truth.queries
+    refuse_other_count(
+        truth.finder.queries, scored=set(queries["query_id"]), answered=given.answers, predictions=predictions
+    )
     ranked = [given.answers.get(query_id) for query_id in queries["query_id"]]
     answered_mask = np.array([own is not None for own in ranked])
     by_score = [given.by_score.get(query_id, own) for query_id, own in zip(queries["query_id"], ranked, strict=True)]
@@ -86,7 +84,7 @@ def evaluate_file(
             if same
             else np.concatenate([query_scores(ranked, truth=spans), average_precisions(by_score, truth=spans)], axis=1)
         )
-    _refuse_other_unit(queries, ranked, predictions)
+    refuse_other_unit(queries, ranked, predictions)
     videos = sum_by_video(values, video_ids=queries["video_id"].tolist(), covered_mask=answered_mask)
     unknown = int(queries["duration_sec"].isna().sum())
     result: dict[str, Any] = {
@@ -111,40 +109,6 @@ def evaluate_file(
     if output is not None:
         write_json(output, result)
     return _text(result)
-
-
-def _refuse_other_unit(
-    queries: pd.DataFrame, ranked: Sequence[npt.NDArray[np.float64] | None], predictions: Path
-) -> None:
-    """Refuse times of another unit, which would all be scored as wrong."""
-    pairs = [
-        (span, own[0], float(own[:, 1].max()))
-        for span, own in zip(queries[["start_sec", "end_sec"]].to_numpy(np.float64), ranked, strict=True)
-        if own is not None and len(own) and span[1] > 0 and own[:, 1].max() > 0
-    ]
-    if len(pairs) < _FEWEST:
-        return
-    truth, first, given = (np.array(own) for own in zip(*pairs, strict=True))
-    ratios = truth[:, 1] / given
-    middle = float(np.median(truth[:, 1]))
-    if (given <= 1.0).all() and middle > _APART and len(np.unique(first, axis=0)) > 1:
-        raise EvaluationError(
-            f"{predictions}: all answers end within the first second, half of the moments after {middle:.1f} s. Are "
-            "the answers shares of the video? Seconds are scored."
-        )
-    if ratios.min() > _APART or ratios.max() < 1 / _APART:
-        larger, smaller = ("moments", "answers") if ratios[0] > 1 else ("answers", "moments")
-        raise EvaluationError(
-            f"{predictions}: the {larger} end {np.median(np.maximum(ratios, 1 / ratios)):,.0f} times as late as the "
-            f"{smaller}, every one. Are the {larger} in frame numbers or milliseconds? Seconds are scored."
-        )
-    fits = {factor: float(temporal_iou(first / factor, truth).mean()) for factor in (1.0, *RATES, 1000.0)}
-    best = max(fits, key=fits.__getitem__)
-    if fits[best] > max(_GOOD_IOU, _APART * fits[1.0]):
-        raise EvaluationError(
-            f"{predictions}: the answers miss the moments as they are, and fit them divided by {best:g} (mean IoU "
-            f"{fits[best]:.2f}). Are they in {'milliseconds' if best == 1000 else 'frame numbers'}? Seconds are scored."
-        )
 
 
 def _text(result: dict[str, Any]) -> str:
