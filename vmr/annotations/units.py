@@ -10,12 +10,16 @@ _MOST = 0.5
 _FITS = 0.95
 # Longer moments than this are no moments of a video, where all times are whole numbers.
 _TOO_LONG_SEC = 1000.0
-RATES = (23.976, 24.0, 25.0, 29.4, 29.97, 30.0, 50.0, 59.94, 60.0)
+RATES = (10.0, 12.0, 12.5, 15.0, 23.976, 24.0, 25.0, 29.4, 29.97, 30.0, 50.0, 59.94, 60.0)
 _OTHER_VIDEOS = "these may not be the videos that were annotated"
 _SLACK = 1.02  # of a duration: players round
 _ROUNDED_SEC = 0.011  # times and their difference, each rounded to hundredths
-# So many moments, all within the first second of videos that last so long, have times from 0 to 1.
+# So many moments within the first second of videos that last so long, and none later in others, have times from 0 to
+# 1; so many within the first hundred seconds of such videos have times from 0 to 100.
 _FEWEST_SHARES, _LONG_SEC = 3, 10.0
+_FEWEST_PERCENT, _LONG_PERCENT_SEC = 30, 150.0
+_ALL = 0.98  # but for slips
+_PERCENT_END = 95.0  # some moments last until the end of their video, or nearly so
 
 
 def odd_times(moments: pd.DataFrame, durations: Mapping[str, float], *, what: str = "moments") -> str:
@@ -35,10 +39,18 @@ def odd_times(moments: pd.DataFrame, durations: Mapping[str, float], *, what: st
     start, end = (moments[f"{name}_sec"].to_numpy(np.float64)[known] for name in ("start", "end"))
     length = length[known]
     beyond = start >= length
-    if len(length) >= _FEWEST_SHARES and (end <= 1.0).all() and (length >= _LONG_SEC).all():
+    shares_mask, percent_mask = end <= 1.0, end <= 100.0
+    for unit, within, inside_mask, long_mask, fewest in (
+        ("shares", "second", shares_mask, length >= _LONG_SEC, _FEWEST_SHARES),
+        ("percent", "100 s", percent_mask, length >= _LONG_PERCENT_SEC, _FEWEST_PERCENT),
+    ):
+        if long_mask.sum() < fewest or inside_mask.mean() < _ALL or (unit == "percent" and end.max() < _PERCENT_END):
+            continue
+        number = "all" if inside_mask.all() else f"{int(inside_mask.sum()):,} of"
+        one = int(long_mask.argmax())
         return (
-            f"all {len(length):,} {what} end within the first second of their video (such as {start[0]:g} to "
-            f"{end[0]:g} s of {length[0]:.2f} s); the times look like shares of the video"
+            f"{number} {len(length):,} {what} end within the first {within} of their video (such as {start[one]:g} to "
+            f"{end[one]:g} s of {length[one]:.2f} s); the times look like {unit} of the video"
         )
     if not len(beyond) or beyond.mean() <= _MOST:
         return ""
@@ -91,6 +103,8 @@ def _likely(start: np.ndarray, end: np.ndarray, length: np.ndarray) -> str:
     whole = bool((start == np.round(start)).all() and (end == np.round(end)).all())
     if fit(60.0) and bool((start % 60 == 0).all() and (end % 60 == 0).all()):
         return "the times look like m:ss that a spreadsheet made h:mm of"
+    if (end <= 100 * _SLACK).all() and end.max() >= _PERCENT_END and length.max() > 1.5 * length.min():
+        return "the times look like percent of the video"
     rates = [rate for rate in RATES if fit(rate)]
     if whole and rates:
         # The last frame of a video is often an end: the rate at which the ends come nearest to the durations.

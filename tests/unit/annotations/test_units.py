@@ -22,10 +22,16 @@ def table(factor):
 
 @pytest.mark.parametrize(
     ("factor", "unit"),
-    [(1000, "milliseconds"), (24, "at about 24 frames"), (30, "at about 30 frames"), (60, "m:ss that a spreadsheet")],
+    [
+        (1000, "milliseconds"),
+        (24, "at about 24 frames"),
+        (30, "at about 30 frames"),
+        (12, "at about 12 frames"),
+        (60, "m:ss that a spreadsheet"),
+    ],
 )
 def test_the_likely_unit_is_named(factor, unit):
-    assert "all 6 moments begin after their video ends" in (reason := wrong_unit(table(factor), LENGTHS))
+    assert "6 moments begin after their video ends" in (reason := wrong_unit(table(factor), LENGTHS))
     assert unit in reason
 
 
@@ -38,7 +44,22 @@ def test_shares_of_the_video_are_told():
     rows = table(0.015).query("video_id != 'a'")
     assert "all 4 moments end within the first second" in (reason := wrong_unit(rows, LENGTHS))
     assert reason.endswith("the times look like shares of the video")
-    assert wrong_unit(rows, {"b": 4.0, "c": 61.0}) == ""
+    assert wrong_unit(rows, {"b": 4.0, "c": 6.0}) == ""
+
+
+def test_short_videos_and_a_slip_do_not_hide_shares():
+    spans = [("a", 0.1, 0.9), *(("c", 0.01 * n, 0.3 + 0.01 * n) for n in range(60)), ("c", 0.5, 1.02)]
+    rows = pd.DataFrame(spans, columns=["video_id", "start_sec", "end_sec"])
+    assert "61 of 62 moments end within the first second" in wrong_unit(rows, LENGTHS)
+
+
+@pytest.mark.parametrize("longer", [1, 6])  # percent of videos below and above a hundred seconds
+def test_percent_of_the_video_are_told(longer):
+    lengths = {name: seconds * longer for name, seconds in LENGTHS.items()}
+    rows = pd.concat([table(1)] * 20, ignore_index=True)
+    rows[["start_sec", "end_sec"]] *= (100 / rows["video_id"].map(LENGTHS)).to_numpy()[:, None]
+    assert wrong_unit(rows, lengths).endswith("look like percent of the video")
+    assert wrong_unit(rows.query("end_sec < 95"), {name: 900.0 for name in lengths}) == ""
 
 
 def parse(tmp_path, **options):
@@ -88,7 +109,7 @@ def test_nothing_is_scored_as_zero_for_its_unit(tmp_path, durations):
 
 @pytest.mark.parametrize(
     ("factor", "message"),
-    [(1000, "divided by 1000 .*in milliseconds"), (25, "in frame numbers"), (1 / 61, "shares of the video")],
+    [(1000, "divided by 1000 .*times milliseconds"), (25, "times frame numbers"), (1 / 61, "shares of the video")],
 )
 def test_answers_in_another_unit_are_refused_though_one_is_early(tmp_path, factor, message):
     spans = [(s * factor, e * factor) for _, s, e in SPANS[:-1]] + [(0.0, min(60.0, 61 * factor))]
