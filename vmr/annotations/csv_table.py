@@ -19,6 +19,7 @@ REQUIRED = ("video", "start", "end", "sentence")
 DELIMITERS = (",", ";", "\t", "|")
 _HALF = 2  # names of the required columns that no other line is likely to hold
 _MOST_ABOVE = 20  # lines of titles and remarks above a header
+_MOST_VALUES = 9  # that are kept of a column which is not used: of splits there are fewer
 _THOUSANDS = re.compile(r"[1-9]\d{0,2},\d{3}", re.ASCII)
 _SEPARATOR = re.compile(r"sep=(.)\r?\n", re.IGNORECASE)
 
@@ -44,6 +45,7 @@ class Table:
     path: Path
     columns: Mapping[str, Column]  # known columns of its header
     rows: list[Row] = field(default_factory=list)  # in the order of the file, without blank ones
+    unused: Mapping[str, frozenset[str]] = field(default_factory=dict)  # the first values of columns of other names
 
     def time(self, row: Row, name: str) -> float:
         """Seconds of a cell, see `parse_time`.
@@ -90,6 +92,8 @@ def read_table(path: Path) -> Table:
     chosen = choose(names)
     _check_header(f"{path}:{line}", names, chosen, hint=_other_format(text))
     place = {name: names.index(written) for name, (written, _) in chosen.items()}
+    used = {written for written, _ in chosen.values()}
+    unused: dict[str, set[str]] = {name: set() for name in names if name.strip() and name not in used}
     rows = []
     for line, cells, fault in records:
         while len(cells) > len(names) and not cells[-1].strip():
@@ -101,14 +105,17 @@ def read_table(path: Path) -> Table:
             )
         values = {} if fault else {name: cells[index].strip() for name, index in place.items()}
         rows.append(Row(line, values, fault))
+        for name, own in unused.items() if values else ():
+            if len(own) < _MOST_VALUES:
+                own.add(cells[names.index(name)].strip())
     if delimiter == ",":
         _refuse_thousands(path, rows)
     if not rows:
         raise AnnotationError(f"{path}: has a header but no rows; one for each sentence was expected.")
-    used = {written for written, _ in chosen.values()}
-    if unused := [name for name in names if name.strip() and name not in used]:
+    if unused:
         logger.info("%s: columns that are not used: %s", path, ", ".join(unused))
-    return Table(path, {name: found for name, (_, found) in chosen.items()}, rows)
+    meant = {name: found for name, (_, found) in chosen.items()}
+    return Table(path, meant, rows, {name: frozenset(own) for name, own in unused.items()})
 
 
 def read_text(path: Path) -> str:

@@ -17,6 +17,7 @@ logger = logging.getLogger(__name__)
 
 # Share of the videos that a CSV for two splits, without a column that says which, leaves to the test split.
 TEST_SHARE = 0.2
+_TESTED = ("test", "val", "dev", "eval")  # so begin names of splits that are not trained on
 
 
 def parse_sentences_csv(
@@ -54,6 +55,7 @@ def splits_of_csv(path: Path | str) -> list[str]:
 def _divide(table: Table, splits: list[str], train_split: str) -> dict[str, list[Row]]:
     if "split" in table.columns:
         return _by_column(table, splits)
+    _refuse_other_name(table)
     if len(splits) == 1:
         return {splits[0]: table.rows}
     if len(splits) != 2 or train_split not in splits:
@@ -82,6 +84,17 @@ def _divide(table: Table, splits: list[str], train_split: str) -> dict[str, list
     for row in table.rows:
         parts[test_split if stem_of(row.video_id) in tested else train_split].append(row)
     return parts
+
+
+def _refuse_other_name(table: Table) -> None:
+    """Refuse a column of another name that says what is trained on, instead of dividing the videos otherwise."""
+    for name, values in table.unused.items():
+        folded = {value.casefold() for value in values}
+        if len(values) > 1 and folded & {"train", "training"} and any(v.startswith(_TESTED) for v in folded):
+            raise AnnotationError(
+                f"{table.path}: the column {name} holds {', '.join(sorted(values))}. Call it `split`, and what is "
+                "trained on `train`; or remove it to have a fifth of the videos tested."
+            )
 
 
 def _by_column(table: Table, splits: list[str]) -> dict[str, list[Row]]:
@@ -130,7 +143,10 @@ def _parse(table: Table, rows: list[Row]) -> ParsedFile:
         where = f"{table.path}:{row.line}"
         found = _query(table, row, where)
         if isinstance(found, Query) and found.key in keys:
-            found = f"the query_id {found.key!r} was there before; the first one counts"
+            found = (
+                f"the query_id {found.key!r} was there before; the first one counts. Give each row an id of its own, "
+                "or rename the column"
+            )
         if isinstance(found, str):
             parsed.malformed.append(Problem(where, found))
             continue

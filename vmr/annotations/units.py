@@ -14,6 +14,8 @@ RATES = (10.0, 12.0, 12.5, 15.0, 23.976, 24.0, 25.0, 29.4, 29.97, 30.0, 50.0, 59
 _OTHER_VIDEOS = "these may not be the videos that were annotated"
 _SLACK = 1.02  # of a duration: players round
 _ROUNDED_SEC = 0.011  # times and their difference, each rounded to hundredths
+_ROUNDED = ((1.0, 0.5), (0.1, 0.05))  # lengths in whole seconds or tenths, and how far they may be off by that
+_MOST_LENGTHS = 0.9
 # So many moments within the first second of videos that last so long, and none later in others, have times from 0 to
 # 1; so many within the first hundred seconds of such videos have times from 0 to 100.
 _FEWEST_SHARES, _LONG_SEC = 3, 10.0
@@ -88,10 +90,18 @@ def are_lengths(times: Iterable[tuple[float, float, float]]) -> bool:
 
     >>> are_lengths([(0.5, 1.5, 1.0), (2.0, 5.0, 3.0)]), are_lengths([(0.0, 9.0, 9.0)])
     (True, False)
+    >>> are_lengths([(1.3, 5.7, 4), (2.0, 9.6, 8)]), are_lengths([(0.4, 9.4, 9), (1.5, 9.0, 9)])
+    (True, False)
     """
-    listed = list(times)
-    fits = [abs(end - start - seconds) <= _ROUNDED_SEC for start, end, seconds in listed]
-    return all(fits) and any(start > _ROUNDED_SEC for start, _, _ in listed)
+    # A moment that begins later than its length is rounded is shorter than its video, so that it tells which it is.
+    fits = []
+    for start, end, seconds in times:
+        off = abs(end - start - seconds)
+        rounded = next((most for unit, most in _ROUNDED if abs(seconds / unit - round(seconds / unit)) < 1e-6), 0.0)
+        most = _ROUNDED_SEC + (rounded if off > _ROUNDED_SEC else 0.0)
+        if off > most or start > most:
+            fits.append(off <= most)
+    return bool(fits) and sum(fits) >= _MOST_LENGTHS * len(fits)
 
 
 def _likely(start: np.ndarray, end: np.ndarray, length: np.ndarray) -> str:

@@ -59,7 +59,12 @@ def check_annotations(
             [split for split, content in report["splits"].items() if not content["queries"]],
             "Nothing can be trained on or scored there. Correct the rows, or the splits under `annotations`.",
         ),
-        found("annotations: start at or after the end", empty, "They are left out.", level="note"),
+        found(
+            "annotations: start at or after the end",
+            empty,
+            "They are left out. Where they are many: are the two times exchanged, or is the second one a length?",
+            of=sum(split["lines"] for split in splits),
+        ),
         found(
             "annotations: past the end",
             _spans(moments[far], durations),

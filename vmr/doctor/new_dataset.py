@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from vmr.annotations.csv_table import read_table
 from vmr.annotations.moments import moments_table
 from vmr.annotations.parsed import ParsedFile, settle_video_ids
 from vmr.annotations.sentences_csv import parse_sentences_csv, splits_of_csv
@@ -77,6 +78,10 @@ def add_dataset(
         )
     parsed = parse_sentences_csv(sentences, splits=splits)
     settle_video_ids(parsed.values())
+    if not any(part.queries for part in parsed.values()):
+        raise AnnotationError(
+            f"{sentences}: no usable row is left, every moment starts at or after its end. Are the columns exchanged?"
+        )
     wanted = {query.video_id for part in parsed.values() for query in [*part.queries, *part.degenerate]}
     found = find_videos(videos, wanted)
     if not found:
@@ -91,7 +96,9 @@ def add_dataset(
         "shards": max(2, min(64, -(-len(wanted) // _VIDEOS_A_SHARD))),
     }
     _write(config, before, name, section | ({"overrides": QUICK} if quick else {}))
-    lines = [*_told_of_sentences(sentences, parsed), *_told_of_videos(videos, sorted(wanted), found)]
+    unused = ", ".join(read_table(sentences).unused)
+    lines = [*_told_of_sentences(sentences, parsed), *([f"  columns that are not used: {unused}"] if unused else [])]
+    lines += [*_told_of_videos(videos, sorted(wanted), found)]
     lines += _told_of_lengths(found, parsed)
     if validation := [split for split in tested if split.lower().startswith(("val", "dev"))]:
         lines.append(

@@ -155,6 +155,15 @@ def test_a_file_that_is_no_such_csv_is_refused(parse, content, message):
         parse(content)
 
 
+@pytest.mark.parametrize("digits", [0, 1, 2])
+def test_rounded_lengths_of_moments_are_no_durations_of_videos(parse, digits):
+    times = [(n + 0.37, n + 0.37 + 2.23 + n / 7) for n in range(12)]
+    rows = [f"{round(end - start, digits)},a,{start},{end},One.\n" for start, end in times]
+    text = "duration," + HEADER + "".join(rows) + "3,a,5,4,A slip.\n"
+    parsed = parse(text)["train"]
+    assert parsed.durations == {} and not parsed.malformed
+
+
 def test_the_column_split_divides(parse, caplog):
     text = "split," + HEADER + "Train,a,1,2,One.\ntest,b,1,2,Two.\n,c,1,2,Three.\nval,d,1,2,Four.\ntest,b,4,3,Five.\n"
     parts = parse(text, splits=["train", "test"])
@@ -187,6 +196,11 @@ def test_without_the_column_a_fifth_of_the_videos_is_tested(parse, caplog):
         (HEADER + GOOD, ["train", "test"], "1 video cannot be divided"),
         (HEADER + GOOD, ["train", "val", "test"], "add a column `split`"),
         (HEADER + GOOD, ["val", "test"], "Only train and one other"),
+        (
+            "set," + HEADER + "train,a,1,2,One.\nTest,b,1,2,Two.\n",
+            ["train", "test"],
+            "the column set holds Test, train. Call it `split`",
+        ),
     ],
 )
 def test_what_cannot_be_divided_is_said(parse, text, splits, message):

@@ -70,6 +70,12 @@ def test_a_validation_split_is_said_to_be_tested_on(folder):
     assert set(read_config(folder / "config.yaml").datasets["mine"].test_splits) == {"test", "val"}
 
 
+def test_columns_that_are_not_used_are_named(folder):
+    text = (folder / "words.csv").read_text().replace("\n", ",yes\n").replace("sentence,yes", "sentence,checked by")
+    (folder / "words.csv").write_text(text)
+    assert "columns that are not used: checked by" in add().output
+
+
 def test_what_does_not_fit_is_said(folder):
     append(
         folder, "kitchen1,1,2,one.\nkitchn05,1,2,one.\nkitchen02,x,2,two.\nkitchen03,5,4,three.\nelsewhere,1,2,four.\n"
@@ -116,6 +122,13 @@ def test_splits_of_the_csv_are_taken(folder, written, splits):
             lambda folder: (folder / "words.csv").write_text("split,video,start,end,sentence\nall,a,1,2,one.\n"),
             "mine",
             "the column split holds all; `train` and at least one other were expected",
+        ),
+        (
+            lambda folder: (folder / "words.csv").write_text(
+                "video,end,start,sentence\nkitchen00,1,2,one.\nb,4,5,two.\n"
+            ),
+            "mine",
+            "every moment starts at or after its end. Are the columns exchanged?",
         ),
     ],
 )
