@@ -1,15 +1,16 @@
 """Checks of features: missing videos, odd values, lengths, and one video under two names."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Bool, Float
 from tqdm import tqdm
 
-from vmr.doctor.findings import Finding, found, skipped
+from vmr.doctor.findings import EXAMPLES, Finding, found, skipped
 from vmr.errors import FeatureError
 from vmr.features.foreign_sources import FeatureSource
 from vmr.features.importers import TRANSPOSED, are_transposed, may_be_transposed, of_another_length
@@ -17,6 +18,8 @@ from vmr.features.importers import TRANSPOSED, are_transposed, may_be_transposed
 # Equal rows in a row that are worth a note. Two to four come of features that were drawn out by repetition, and a title
 # stands for a second or two, six steps of a third of a second; one window in addition has to be still for the first.
 _FROZEN_ROWS = 8
+# So many videos, of durations so far apart, tell whether numbers of steps follow durations, and at which rate.
+_FEWEST_PACED, _SPREAD, _FOLLOWS, _SAME_PACE = 10, 1.5, 0.5, 0.02
 _FITS = 0.05  # a count of steps fits a duration and rate when it is off by less
 
 
@@ -35,6 +38,7 @@ class HeldFeatures:
     fps: float | None = None
     stride: float | None = None  # frames between two steps
     window: float | None = None  # frames that a step sees, where only whole windows were used; else None
+    durations: Mapping[str, float] = field(default_factory=dict)  # seconds that the numbers of steps are held against
 
 
 @dataclass
@@ -50,6 +54,7 @@ class _Found:
     numbers: dict[str, int] = field(default_factory=dict)  # length of the vectors of each video
     same: list[str] = field(default_factory=list)
     shapes: list[tuple[int, ...]] = field(default_factory=list)
+    steps: list[tuple[float, int]] = field(default_factory=list)  # with the duration of the video, where it is known
 
 
 def check_features(
@@ -77,8 +82,14 @@ def check_features(
                 result.unusable.append(f"{video_id}: {error}")
                 continue
             if features is None:
-                result.missing.append(video_id)
+                near = (
+                    read.missing(video_id) if isinstance(read, FeatureSource) and len(result.missing) < EXAMPLES else ""
+                )
+                _, asks, name = near.partition(" (is it ")
+                result.missing.append(f"{video_id}{asks}{name}")
                 continue
+            if (seconds := held.durations.get(video_id, 0.0)) > 0:
+                result.steps.append((seconds, len(features)))
             result.numbers[video_id] = features.shape[1]
             result.shapes.append(features.shape)
             _check_values(features, video_id, result)
@@ -126,6 +137,12 @@ def check_features(
             "stride, so that steps are spread over the duration.",
             of=result.rates_compared,
         ),
+        found(
+            prefix + "steps against durations",
+            odd_steps(result.steps, held),
+            "Are the features those of these videos, and made at that rate?",
+            level="note" if held.fps else "wrong",
+        ),
         found(prefix + "NaN or infinity", result.not_finite, "Make the features of these videos again."),
         found(
             prefix + "transposed arrays",
@@ -161,6 +178,32 @@ def check_features(
             of=there,
         ),
     ]
+
+
+def odd_steps(steps: Sequence[tuple[float, int]], held: HeldFeatures) -> list[str]:
+    """What all numbers of steps together say, which each alone does not: that they do not follow the durations, as
+    those of other videos do, or follow them at another rate than is stated.
+
+    Args:
+        steps: duration in seconds and number of steps of each video.
+    """
+    pairs = np.array(steps, dtype=np.float64).reshape(-1, 2)
+    counts = pairs[:, 1]
+    if held.fps is None and len(pairs):  # numbers that were cut or filled up tell nothing
+        pairs = pairs[(counts > counts.min()) & (counts < counts.max())]
+    if len(pairs) < _FEWEST_PACED or np.quantile(pairs[:, 0], 0.9) < _SPREAD * np.quantile(pairs[:, 0], 0.1):
+        return []
+    seconds, counts = pairs.T
+    if held.fps is None or held.stride is None:
+        ranks = pd.DataFrame(pairs).rank().to_numpy()
+        alike = float(np.corrcoef(ranks.T)[0, 1]) if len(set(counts)) > 1 else 0.0
+        return [f"longer videos do not have more steps (rank correlation {alike:.2f})"] if alike < _FOLLOWS else []
+    seen = ((counts - 1) * held.stride + (held.window or held.stride)) / held.fps
+    slope, offset = np.polyfit(seconds, seen, 1)
+    is_line = float(np.abs(slope * seconds + offset - seen).max()) <= 1.5 * held.stride / held.fps
+    if is_line and abs(slope - 1) > _SAME_PACE:
+        return [f"they fit {held.fps * slope:.4g} frames a second, not {held.fps:g}"]
+    return []
 
 
 def _check_values(features: Float[np.ndarray, "N D"], video_id: str, result: _Found) -> None:

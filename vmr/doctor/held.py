@@ -44,6 +44,7 @@ def imported(held: ImportSettings, durations: Mapping[str, float]) -> HeldFeatur
         fps=held.fps,
         stride=held.stride,
         window=held.window,
+        durations=durations,
     )
 
 

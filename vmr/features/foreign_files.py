@@ -195,7 +195,8 @@ def two_dimensional(array: object) -> tuple[Float[np.ndarray, "N D"], str]:
         array = np.asarray(np.mean(array, axis=crops, dtype=np.float64), dtype=kind)
     if array.ndim != 2 or not array.size:
         raise FeatureError(f"expected features of shape (steps, numbers), found {array.shape}")
-    return (array if array.dtype == np.float16 else array.astype(np.float32)), note
+    with np.errstate(over="ignore"):  # what becomes infinite is told with the video
+        return (array if array.dtype == np.float16 else array.astype(np.float32)), note
 
 
 def first_line(error: Exception) -> str:

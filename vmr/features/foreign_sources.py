@@ -231,6 +231,10 @@ class _Dictionary(FeatureSource):
             raise FeatureError(
                 f"{path}: one array for all videos; expected one for each, by id. Save a dictionary of them."
             )
+        if not held:
+            raise FeatureError(
+                f"{path}: no arrays in it; expected one for each video, by id. Dictionaries in those are not read."
+            )
         self._arrays = held
         self._names = HeldNames({key: name for name in held if (key := own.key(name)) is not None})
 

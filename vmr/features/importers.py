@@ -30,6 +30,7 @@ from vmr.video.manifest import known_durations
 log = logging.getLogger(__name__)
 
 _REASONS_SHOWN = 5
+_MANY_MISSING = 0.1  # of the videos: names that are written otherwise, perhaps
 # How the seconds of steps were found, by whether fps and window are known.
 _TIMES = {
     (False, False): "spread evenly over the duration",
@@ -185,6 +186,10 @@ def _check(report: pd.DataFrame, source: Path, max_failed_share: float, told: Ca
     if len(bad) == found or len(bad) / found > max_failed_share:
         advice = " Check fps, stride and window." if "its duration is" in shown else ""
         raise FeatureError(f"{source}: {len(bad)} of {found} videos found are unusable. First: {shown}.{advice}")
+    missing = report[report["status"] == "missing"]
+    if len(missing) > _MANY_MISSING * len(report):
+        one, reason = missing[["video_id", "reason"]].iloc[0]
+        log.warning("%s: %d of %d videos are not in it, such as %s: %s", source, len(missing), len(report), one, reason)
     if len(bad):
         log.warning("%s: %d of %d videos found are unusable. First: %s", source, len(bad), found, shown)
 

@@ -2,7 +2,7 @@
 
 import copy
 import shutil
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import h5py
@@ -14,7 +14,7 @@ from written import write_features
 
 from vmr.cli import app
 from vmr.config import load_config
-from vmr.doctor.check_features import HeldFeatures, check_features
+from vmr.doctor.check_features import HeldFeatures, check_features, odd_steps
 from vmr.doctor.examine import examine
 from vmr.errors import AnnotationError
 from vmr.video.manifest import MANIFEST_COLUMNS, write_manifest
@@ -392,3 +392,37 @@ def test_a_folder_without_the_videos_is_told_by_what_it_holds(dataset):
         path.rename(path.with_name(f"{path.stem}_rgb.npy"))
     finding = dataset.findings()["features (imported): missing"]
     assert finding.level == "wrong" and '`pattern: "' in finding.advice and '{id}_rgb.npy"`' in finding.advice
+
+
+def test_a_name_that_differs_in_case_is_asked_for(dataset):
+    dataset.write_held()
+    path = sorted((dataset.folder / "held").iterdir())[0]
+    path.rename(path.with_name(f"{path.stem.upper()}_.npy"))
+    video_id = path.stem.removeprefix("v_")
+    assert f"{video_id} (is it {path.stem.upper()}_?)" in dataset.findings()["features (imported): missing"].examples
+
+
+# Thirty videos of 20 to 78 s, three steps a second; then those of the next video but six, or at another rate.
+SECONDS = [20.0 + 2.0 * n for n in range(30)]
+
+
+@pytest.mark.parametrize(
+    ("steps", "fps", "said"),
+    [
+        ([3 * own for own in SECONDS], None, []),
+        ([min(3 * own, 120) for own in SECONDS], None, []),  # cut
+        ([64.0] * 30, None, []),  # of one number
+        ([3 * SECONDS[n * 7 % 30] for n in range(30)], None, ["longer videos do not have more steps"]),
+        ([min(3 * SECONDS[n * 7 % 30], 190) for n in range(30)], None, ["longer videos do not have more steps"]),
+        ([3 * own for own in SECONDS], 24.0, []),
+        ([3 * own - 7 for own in SECONDS], 24.0, []),  # whole windows of 64 frames
+        ([3 * own for own in SECONDS], 25.0, ["they fit 24 frames a second, not 25"]),
+        ([round(23.976 / 8 * own) for own in SECONDS], 24.0, []),
+    ],
+)
+def test_steps_that_do_not_follow_the_durations(steps, fps, said):
+    held = HeldFeatures(
+        "x", open=nullcontext, check_length=lambda *_: None, advice="", fps=fps, stride=8.0 if fps else None
+    )
+    found = odd_steps(list(zip(SECONDS, map(int, steps), strict=True)), held)
+    assert len(found) == len(said) and all(own.startswith(text) for own, text in zip(found, said, strict=True))

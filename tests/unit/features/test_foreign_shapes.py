@@ -173,6 +173,10 @@ def test_one_file_of_numpy_torch_or_safetensors_has_an_array_a_video(folder, suf
     else:
         (torch.save if suffix == ".pt" else save_file)(tensors, path)
     same(imported(folder, path.name, "hdf5")[0])
+    if suffix == ".pt":
+        torch.save({name: {"rgb": tensor} for name, tensor in tensors.items()}, path)
+        with pytest.raises(FeatureError, match=r"no arrays in it.*Dictionaries in those are not read"):
+            imported(folder, path.name, "hdf5")
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(FeatureError, match=rf"all\{suffix}: cannot be read"):
         imported(folder, path.name, "hdf5")
@@ -270,11 +274,12 @@ def test_arrays_of_python_objects_are_refused(folder):
         imported(folder)
 
 
-def test_names_that_differ_in_case_are_offered(folder):
+def test_names_that_differ_in_case_are_offered(folder, caplog):
     for video_id in ("3msza", "AO8RW", "B1B2C"):
         save(folder / "in" / f"{video_id}.npy", ARRAYS[video_id.upper()])
     _, coverage = imported(folder)
     assert coverage.loc["3MSZA", "reason"] == "not in in (is it 3msza?)"
+    assert "1 of 3 videos are not in it, such as 3MSZA: not in in (is it 3msza?)" in caplog.text
 
 
 def test_a_pattern_without_the_id_is_refused():
