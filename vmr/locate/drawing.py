@@ -3,17 +3,22 @@
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from vmr.errors import VideoError
 from vmr.locate.answers import Answer, clock
 from vmr.storage.files import atomic_path
 from vmr.video.containers import SAFE_INPUT
-from vmr.video.ffprobe import choose_stream, probe, require_program
+from vmr.video.ffprobe import choose_stream, probe, require_program, seconds, timeline_origin
+from vmr.video.timeline import WITHOUT_INDEX
 
 # Okabe and Ito's colours, told apart by people with any kind of colour vision.
 _BLUE, _ORANGE, _GREEN, _GREY = "#0072B2", "#D55E00", "#009E73", "#8a8a8a"
 _CLIP_TIMEOUT_SEC = 600.0
 _PROBE_TIMEOUT_SEC = 60.0
+_MOST_FPS = 120  # of a clip; some files claim a thousand
+_LOOK_BACK_SEC = (10.0, 100.0)  # for a key frame; behind that, decoding starts at the beginning
+_BEFORE_KEY_SEC = 1.0  # a seek goes by the times of decoding, which are earlier
 _PICTURES, _CLIPS = (".png", ".svg", ".pdf"), (".mp4", ".mkv", ".mov")
 
 
@@ -67,24 +72,34 @@ def cut_clip(video: Path, start_sec: float, end_sec: float, path: Path) -> None:
     """Cut a moment out of a video, from the stream that features are made of; encoded again, to cut at exact frames.
     The suffix chooses the container (.mp4, .mkv, .mov).
 
+    The clip begins with the frame that is shown at `start_sec`, however long before it came. Its seconds are those of
+    the answers.
+
     Raises:
-        VideoError: ffmpeg is missing or fails.
+        VideoError: ffmpeg is missing or fails, or no picture of the moment can be decoded.
     """
     check_outputs(plot=None, clip=path)
     if path.exists() and path.samefile(video):
         raise VideoError(f"{path}: expected another file than the video itself, which the clip would replace.")
     require_program("ffprobe")
     try:
-        stream = choose_stream(probe(video, timeout_sec=_PROBE_TIMEOUT_SEC).get("streams", []))
+        described = probe(video, timeout_sec=_PROBE_TIMEOUT_SEC)
+        stream = choose_stream(described.get("streams", []))
+        if stream is None:
+            raise VideoError(f"has no video stream to cut {path} from.")
+        seek_sec, ahead_sec = _where_to_seek(video, described.get("format", {}), stream, start_sec)
     except VideoError as error:
         raise VideoError(f"{video}: {error}") from error
-    if stream is None:
-        raise VideoError(f"{video}: has no video stream to cut {path} from.")
+    shift = f"PTS-{ahead_sec:.6f}/TB"
+    pictures = f"setpts={shift},fps=fps='min(source_fps,{_MOST_FPS})':start_time=0,pad=ceil(iw/2)*2:ceil(ih/2)*2"
     with atomic_path(path) as temporary:
         command = ["ffmpeg", "-v", "error", "-nostdin", "-y"]
         command += [part for name, value in SAFE_INPUT.items() for part in (f"-{name}", value)]
-        command += ["-ss", f"{start_sec:.3f}", "-i", f"file:{video.absolute()}", "-t", f"{end_sec - start_sec:.3f}"]
-        command += ["-map", f"0:{stream['index']}", "-map", "0:a:0?", "-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2"]
+        # Not accurate: else the frame that is shown at the start is thrown away where it came before.
+        command += ["-ss", f"{seek_sec:.6f}", "-noaccurate_seek"] if seek_sec else []
+        command += ["-i", f"file:{video.absolute()}", "-t", f"{end_sec - start_sec:.3f}"]
+        command += ["-map", f"0:{stream['index']}", "-map", "0:a:0?"]
+        command += ["-filter:v", pictures, "-filter:a", f"asetpts={shift},atrim=start=0"]
         command += ["-c:v", "libx264", "-crf", "20", "-preset", "veryfast", "-pix_fmt", "yuv420p", "-c:a", "aac"]
         command += ["-movflags", "+faststart", f"file:{temporary.absolute()}"]
         try:
@@ -96,3 +111,40 @@ def cut_clip(video: Path, start_sec: float, end_sec: float, path: Path) -> None:
         if done.returncode:
             said = done.stderr.decode(errors="replace").strip().splitlines()
             raise VideoError(f"{video}: ffmpeg cannot cut {path} ({said[-1][:200] if said else 'no reason given'}).")
+        # ffmpeg calls it a success when it found no frame.
+        if choose_stream(probe(temporary, timeout_sec=_PROBE_TIMEOUT_SEC).get("streams", [])) is None:
+            raise VideoError(
+                f"{video}: no picture between {start_sec:.1f} and {end_sec:.1f} s can be decoded for {path}. The file "
+                "may be cut off or damaged there; convert it with ffmpeg and ask again."
+            )
+
+
+def _where_to_seek(
+    video: Path, container: dict[str, Any], stream: dict[str, Any], start_sec: float
+) -> tuple[float, float]:
+    """Where ffmpeg is to seek, 0 for not at all, and how many seconds behind that the moment begins.
+
+    ffmpeg counts both from the first time stamp of the file, which sound may have before the timeline begins.
+    """
+    begin = seconds(container.get("start_time"))
+    if begin is None:  # bare streams, in which ffmpeg cannot seek
+        return 0.0, start_sec
+    start_sec += timeline_origin(container, stream) - begin
+    if container.get("format_name") not in WITHOUT_INDEX:
+        return start_sec, 0.0
+    # There ffmpeg lands between key frames, and shows nothing before the next one.
+    for back_sec in _LOOK_BACK_SEC:
+        interval = f"{max(begin, begin + start_sec - back_sec):.3f}%{begin + start_sec:.3f}"
+        packets = probe(
+            video,
+            timeout_sec=_PROBE_TIMEOUT_SEC,
+            select_streams=str(stream["index"]),
+            show_entries="packet=pts_time,flags",
+            read_intervals=interval,
+        ).get("packets", [])
+        stamps = (seconds(packet.get("pts_time")) for packet in packets if "K" in packet.get("flags", ""))
+        keys = [stamp - begin for stamp in stamps if stamp is not None and stamp - begin <= start_sec]
+        if keys:
+            seek_sec = max(0.0, max(keys) - _BEFORE_KEY_SEC)
+            return seek_sec, start_sec - seek_sec
+    return 0.0, start_sec

@@ -28,7 +28,7 @@ from vmr.video.ffprobe import (
 _ROUNDED_TO_SEC = 1e-3
 # In these decord loses the first group of pictures and repeats the last frame instead, which moves every frame (seen
 # with 0.6.0 and any codec).
-_WITHOUT_INDEX = ("mpegts", "mpeg")
+WITHOUT_INDEX = ("mpegts", "mpeg")
 # Decoding times never run backwards in the order of the file, however frames are reordered for display; a damaged stamp
 # or two may by a few frames, but what goes back further is a clock that was reset, as in files joined byte by byte.
 _MAX_BACKWARDS_SEC = 0.5
@@ -166,7 +166,7 @@ def timeline_of_packets(
         raise VideoError("the video stream has no packets")
     _refuse_reset_clock(shown, tick_sec=tick_sec)
     doubts = [doubt]
-    if container in _WITHOUT_INDEX:
+    if container in WITHOUT_INDEX:
         doubts.append("its container has no index")
     if len(shown) < len(packets):
         doubts.append("an edit list hides some frames")

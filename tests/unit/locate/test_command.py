@@ -4,6 +4,7 @@ import json
 import subprocess
 
 import clips
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -135,6 +136,31 @@ def test_a_clip_shows_the_stream_that_players_and_features_do(tmp_path):
     command = ["ffmpeg", "-v", "error", "-i", str(tmp_path / "clip.mp4"), "-frames:v", "1", "-f", "rawvideo"]
     shown = subprocess.run([*command, "-pix_fmt", "rgb24", "-"], capture_output=True, check=True).stdout
     assert shown[0] < 50 and shown[2] > 200  # blue
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("long.ts", ["-g", "500", "-bf", "2"]),  # in mpegts ffmpeg seeks between key frames
+        ("late.ts", ["-g", "500", "-output_ts_offset", "3600"]),
+        ("bare.h264", []),  # has no times to seek by
+        ("still.mkv", ["-vf", "select=lt(n\\,30)+gt(n\\,100)", "-vsync", "vfr"]),  # as a recorded screen
+        ("film.mp4", ["-bf", "2"]),
+    ],
+)
+def test_a_clip_begins_with_the_frame_that_is_shown_then(tmp_path, name, options):
+    video = clips.render(tmp_path / name, "-c:v", "libx264", *options, frames=144)
+    cut_clip(video, 2.0, 3.0, tmp_path / "clip.mp4")
+    raw = clips.ffmpeg("-i", tmp_path / "clip.mp4", "-r", "24", "-f", "rawvideo", "-pix_fmt", "rgb24", "-")
+    numbers = clips.numbers_of(np.frombuffer(raw, np.uint8).reshape(-1, clips.HEIGHT, clips.WIDTH, 3))
+    assert numbers == [29] * 24 if name == "still.mkv" else numbers == [*range(48, 72)]
+
+
+def test_a_clip_without_a_picture_is_refused(tmp_path):
+    video = clips.render(tmp_path / "short.mp4", "-c:v", "libx264", "-an")
+    with pytest.raises(VideoError, match=r"short\.mp4: .*50\.0 and 51\.0 s"):
+        cut_clip(video, 50.0, 51.0, tmp_path / "clip.mp4")
+    assert not (tmp_path / "clip.mp4").exists()
 
 
 def test_sentences_without_a_video_are_no_videos(locate):
