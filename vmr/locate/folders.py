@@ -15,14 +15,21 @@ _ENDINGS = {end for ends in VIDEO.values() for end in ends} - _SOUND
 
 
 def videos_in(folder: Path) -> list[Path]:
-    """The videos of a folder and its subfolders, by name; hidden ones are left out.
+    """The videos of a folder and its subfolders, by name; hidden ones are left out. Links to folders are followed, each
+    folder once, so that links in a circle end.
 
     Raises:
         ConfigError: there are none.
     """
     found = []
-    for parent, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+    seen = {os.path.realpath(folder)}
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        below = {name: os.path.realpath(Path(parent, name)) for name in folders if not name.startswith(".")}
+        folders[:] = []
+        for name, real in below.items():
+            if real not in seen:
+                seen.add(real)
+                folders.append(name)
         found += [
             Path(parent, name) for name in names if Path(name).suffix.lower() in _ENDINGS and not name.startswith(".")
         ]

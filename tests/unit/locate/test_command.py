@@ -12,6 +12,7 @@ import vmr.locate.extraction as extraction
 from vmr.cli import app
 from vmr.errors import VideoError
 from vmr.locate.drawing import cut_clip
+from vmr.locate.folders import videos_in
 
 
 @pytest.fixture
@@ -161,6 +162,17 @@ def test_a_clip_without_a_picture_is_refused(tmp_path):
     with pytest.raises(VideoError, match=r"short\.mp4: .*50\.0 and 51\.0 s"):
         cut_clip(video, 50.0, 51.0, tmp_path / "clip.mp4")
     assert not (tmp_path / "clip.mp4").exists()
+
+
+def test_folders_behind_links_are_searched_once(tmp_path):
+    disk, folder = tmp_path / "disk", tmp_path / "films"
+    for path in (disk / "far.mp4", folder / "near.mp4"):
+        path.parent.mkdir()
+        path.touch()
+    (folder / "linked").symlink_to(disk)
+    (folder / "again").symlink_to(disk)
+    (disk / "circle").symlink_to(folder)
+    assert sorted(path.name for path in videos_in(folder)) == ["far.mp4", "near.mp4"]
 
 
 def test_sentences_without_a_video_are_no_videos(locate):
