@@ -2,8 +2,8 @@
 
     python benchmarks/i3d_variants.py [--frames 96 --rounds 5]
 
-Each takes the same piece of noise through the layers before the last pool, in bfloat16 and without gradients; they run
-in turns and medians are reported. The weights are random: they cost what real ones cost.
+Each takes the same piece of noise through the layers before the last pool, in bfloat16 (all but one) and without
+gradients; they run in turns and medians are reported. The weights are random: they cost what real ones cost.
 """
 
 import argparse
@@ -142,6 +142,8 @@ def main() -> None:
         }
         channels_first = copy.deepcopy(model).to(memory_format=torch.contiguous_format)
         ways["channels first"] = lambda x: channels_first.trunk(x.contiguous())
+        single, exact = copy.deepcopy(model).float(), x.float()
+        ways["in float32"] = lambda _: single.trunk(exact)
         expected = model.trunk(x)
     with torch.no_grad():
         ways["torch.compile, frozen"], compiling = compiled(copy.deepcopy(model), x)

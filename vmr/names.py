@@ -13,6 +13,9 @@ Precision = Literal["auto", "float32", "bfloat16"]
 Selection = Literal["validation", "test"]
 FrameChoice = Literal["nearest", "shown"]
 
+# Below this width of a network float32 is as fast on a CPU as bfloat16, since a step consists of many small operations.
+WIDE = 256
+
 # How kinds of features that are no features of videos begin; tables are labelled by it.
 SIMULATED = "simulated"
 

@@ -9,9 +9,6 @@ from vmr import names
 
 Precision = Literal["float32", "bfloat16"]
 
-# Below this width float32 is as fast on a CPU, since a step then consists of many small operations.
-_WORTHWHILE_WIDTH = 256
-
 
 def has_native_bfloat16(device: torch.device) -> bool:
     """Whether a device multiplies bfloat16 natively, and so faster than float32; many emulate it slowly."""
@@ -36,7 +33,7 @@ def resolve_precision(precision: names.Precision, device: torch.device, *, width
     """
     if precision != "auto":
         return precision
-    wide = device.type == "cuda" or width >= _WORTHWHILE_WIDTH
+    wide = device.type == "cuda" or width >= names.WIDE
     return "bfloat16" if wide and has_native_bfloat16(device) else "float32"
 
 

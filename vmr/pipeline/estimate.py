@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from vmr.names import WIDE, Precision
 from vmr.pipeline.corpus import Corpus
 from vmr.pipeline.costs import stage_costs
 from vmr.pipeline.plan import Plan
@@ -28,6 +29,9 @@ _QUERY, _STEPS, _WIDTH, _POWER = 2 * 2.09 / 100, 92, 512, 1.27
 _CARD_QUERY = 1.45 / 11_146  # training_card.json
 # Runs at full scale ended after 30 to 90 of 100 epochs, half of them by 55 (ablation.json, patience 10).
 _BEFORE_PATIENCE = 0.6
+# How much longer networks take in float32, where a processor does not multiply bfloat16 (i3d_variants.json,
+# training_step.json).
+FLOAT32_NETWORK, FLOAT32_TRAINING = 2.02, 1.78
 _PREDICTED = 2 / 107  # seconds of a core for a query, training_epoch.json
 # Seconds of a core for a gigabyte of features made elsewhere, rehearsal.json.
 _A_GB = {"import_features": 5.1, "check_features": 2.1}
@@ -61,12 +65,19 @@ class Estimate:
     Args:
         corpora: sizes of the datasets; jobs of others cost what an empty one would.
         costs: what jobs of earlier runs took, a table of `vmr.pipeline.costs` by dataset.
+        bfloat16: whether the cores multiply it, as those of the measurements do.
     """
 
     def __init__(
-        self, plan: Plan, corpora: Mapping[str, Corpus], *, cards: int, costs: Mapping[str, pd.DataFrame] | None = None
+        self,
+        plan: Plan,
+        corpora: Mapping[str, Corpus],
+        *,
+        cards: int,
+        costs: Mapping[str, pd.DataFrame] | None = None,
+        bfloat16: bool = True,
     ) -> None:
-        self.plan, self.corpora, self.cards, self.costs = plan, corpora, cards, costs or {}
+        self.plan, self.corpora, self.cards, self.costs, self.bfloat16 = plan, corpora, cards, costs or {}, bfloat16
         self.ratio = cache(self._ratio)
 
     def stages(self, jobs: Iterable[Job]) -> dict[str, Stage]:
@@ -175,6 +186,8 @@ class Estimate:
                 CONTINUOUS * passed if section.mode == "continuous" else WINDOWS * hours * 8 / section.stride
             )
             rate = CARD_STEPS / area
+        if self._in_float32(section.dtype):
+            core *= FLOAT32_NETWORK
         fed = _START + READ * hours
         return (fed, steps / rate) if on_card else (fed + core, 0.0)
 
@@ -182,7 +195,12 @@ class Estimate:
         training = self.plan.settings[name].training
         epochs = training.epochs * (_BEFORE_PATIENCE if training.patience < training.epochs else 1.0)
         seen = epochs * corpus.trained * (1 - training.validation_fraction) * self._size(name, kind, corpus)
-        return (_START, 20.0 + _CARD_QUERY * seen) if on_card else (_START + _QUERY * seen, 0.0)
+        wide = self.plan.settings[name].model.hidden >= WIDE
+        slower = FLOAT32_TRAINING if wide and self._in_float32(training.precision) else 1.0
+        return (_START, 20.0 + _CARD_QUERY * seen) if on_card else (_START + slower * _QUERY * seen, 0.0)
+
+    def _in_float32(self, precision: Precision) -> bool:
+        return precision == "float32" or (precision == "auto" and not self.bfloat16)
 
     def _size(self, name: str, kind: str, corpus: Corpus) -> float:
         """How much a query costs beside one of the measurement."""
@@ -191,6 +209,14 @@ class Estimate:
         stride = (held.stride or 8) if held else self.plan.settings[name].features[kind].stride
         each = corpus.hours * FRAMES_AN_HOUR / stride / corpus.videos if corpus.videos else 0.0
         return min(each, model.max_steps) / _STEPS * float((model.hidden / _WIDTH) ** _POWER)
+
+
+def multiplies_bfloat16() -> bool:
+    """Whether this processor does, as `vmr.machine.precision` asks torch; found without loading it."""
+    try:
+        return "avx512_bf16" in Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:  # no Linux, where torch finds none either
+        return False
 
 
 def disk_gb(plan: Plan, corpora: Mapping[str, Corpus], jobs: Iterable[Job]) -> dict[str, tuple[float, float]]:

@@ -13,7 +13,7 @@ import vmr
 from vmr.annotations.few import LEAST_SENTENCES
 from vmr.errors import ConfigError
 from vmr.pipeline.corpus import Corpus, corpus_of
-from vmr.pipeline.estimate import Estimate, disk_gb, earlier_costs
+from vmr.pipeline.estimate import Estimate, disk_gb, earlier_costs, multiplies_bfloat16
 from vmr.pipeline.plan import Plan
 from vmr.pipeline.runlog import Job, duration, read_run_log, why
 
@@ -40,7 +40,7 @@ def forecast(plan: Plan, jobs: Sequence[Job], *, cores: int | None, cards: int) 
     wanted = dict.fromkeys([*names, *map(plan.source, names), *fetching, *costs])
     found = {name: corpus_of(plan, name) for name in wanted}
     corpora = {name: corpus for name, corpus in found.items() if corpus is not None}
-    estimate = Estimate(plan, corpora, cards=cards, costs=costs)
+    estimate = Estimate(plan, corpora, cards=cards, costs=costs, bfloat16=cores is None or multiplies_bfloat16())
     lines = [f"{len(jobs):,} job{'s' * (len(jobs) > 1)}"]
     hours = {rule: own.hours(cores=cores or 1, cards=cards) for rule, own in estimate.stages(jobs).items()}
     lines += _stages(jobs, hours, cores=cores, cards=cards)
@@ -82,6 +82,8 @@ def _basis(jobs: Sequence[Job], estimate: Estimate, corpora: dict[str, Corpus], 
     said = f"earlier jobs of {', '.join(earlier)}, else " if earlier else ""
     lines = [f"hours by {said}figures of another machine (docs/clusters.md): expect half to twice as many"]
     planned = {job.wildcards.get("dataset") for job in jobs}
+    if not estimate.bfloat16 and any(job.rule in ("extract", "train") for job in jobs):
+        lines.append("this processor does not multiply bfloat16: networks are reckoned in float32")
     lines += [f"{name}: {corpus.assumed}" for name, corpus in corpora.items() if corpus.assumed and name in planned]
     if guessed := estimate.unmeasured(jobs):
         lines.append(f"{', '.join(guessed)} was not measured: by its arithmetic beside I3D's")

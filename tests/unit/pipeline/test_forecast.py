@@ -5,9 +5,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 import yaml
 
 from vmr.config import load_config
+from vmr.machine.precision import has_native_bfloat16
+from vmr.pipeline import estimate
 from vmr.pipeline.corpus import Corpus, corpus_of
 from vmr.pipeline.estimate import Estimate, Stage, disk_gb
 from vmr.pipeline.forecast import forecast
@@ -20,8 +23,9 @@ CHARADES = Corpus(6672, 56.7, 12404, 3720)
 
 @pytest.fixture
 def plan(tmp_path, monkeypatch):
-    """The plan of the shipped configuration in an empty folder."""
+    """The plan of the shipped configuration in an empty folder, whatever processor this is."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("vmr.pipeline.forecast.multiplies_bfloat16", lambda: True)
     return Plan(load_config(yaml.safe_load((ROOT / "config.yaml").read_text())), base=ROOT)
 
 
@@ -54,6 +58,28 @@ def test_extraction_takes_the_hours_of_video_times_those_of_the_cores(plan):
     stage = Estimate(plan, {"charades": CHARADES}, cards=1).stages(extractions())["extract"]
     assert stage.hours(cores=16, cards=1) == pytest.approx(56.7 * 10_800 / 315 / 3600)
     assert stage.hours(cores=1, cards=1) == pytest.approx((56.7 * 166 + 32 * 6) / 3600)
+
+
+def test_a_processor_without_bfloat16_takes_longer_for_wide_networks(plan, monkeypatch):
+    fast, slow = (Estimate(plan, {"charades": CHARADES}, cards=0, bfloat16=known) for known in (True, False))
+    assert slow.stages(extractions())["extract"].core_sec == pytest.approx(56.7 * (166 + 2.02 * 7583) + 32 * 6)
+    training, testing = (
+        job("train", method="ci_mha", seed="0"),
+        job("evaluate", method="ci_mha", seed="0", split="test"),
+    )
+    assert slow.job(training)[0] - 6 == pytest.approx(1.78 * (fast.job(training)[0] - 6))
+    assert slow.job(testing) == fast.job(testing)  # measured in float32
+    assert "float32" in forecast_on(plan, monkeypatch, bfloat16=False)
+    assert "float32" not in forecast_on(plan, monkeypatch, bfloat16=True)
+
+
+def forecast_on(plan, monkeypatch, *, bfloat16):
+    monkeypatch.setattr("vmr.pipeline.forecast.multiplies_bfloat16", lambda: bfloat16)
+    return forecast(plan, extractions(), cores=2, cards=0)
+
+
+def test_the_processor_is_what_torch_says_of_it():
+    assert estimate.multiplies_bfloat16() is has_native_bfloat16(torch.device("cpu"))
 
 
 def test_half_the_edge_is_a_quarter_of_the_network(plan):

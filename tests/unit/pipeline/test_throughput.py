@@ -1,6 +1,7 @@
 """The throughput model, by hand."""
 
 import importlib.util
+import json
 import sys
 from pathlib import Path
 
@@ -44,3 +45,13 @@ def test_forecasts_have_their_figures(throughput):
     assert own == tuple(map(round, found))
     assert pytest.approx(costs.raw_gb, abs=5e-4) == estimate.RAW_GB
     assert pytest.approx(costs.frames_gb, abs=5e-4) == estimate.FRAMES_GB
+    results = PATH.parent / "results"
+    ways = read_json(results / "i3d_variants.json")["ways"]
+    assert ways["in float32"]["share_of_ours"] == pytest.approx(estimate.FLOAT32_NETWORK, abs=5e-3)
+    steps = read_json(results / "training_step.json")["seconds"]["charades_typical_length"]
+    ratio = steps["float32"]["training_step_median_sec"] / steps["bfloat16"]["training_step_median_sec"]
+    assert ratio == pytest.approx(estimate.FLOAT32_TRAINING, abs=5e-3)
+
+
+def read_json(path):
+    return json.loads(path.read_text())
