@@ -3,7 +3,9 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,11 +13,12 @@ from vmr.errors import ConfigError, VideoError
 from vmr.locate.answers import Answer, Hit, Search
 from vmr.locate.drawing import cut_clip
 from vmr.locate.settings import Format
-from vmr.video.ffprobe import choose_stream, probe
+from vmr.video.ffprobe import choose_stream, probe, tag_of
 
 CSV_COLUMNS = ("video", "query", "rank", "start_sec", "end_sec", "score")
 _RATE = 25  # frames a second of an edit decision list where nobody knows the video's
 _PROBE_TIMEOUT_SEC = 60.0
+_TIME_CODE = re.compile(r"\d\d:\d\d:\d\d[:;.]\d\d+")
 
 
 def written(answers: Sequence[Answer | Search], form: Format, *, curve: bool) -> str:
@@ -66,29 +69,72 @@ def srt_text(hits: Iterable[Hit]) -> str:
 def edl_text(hits: Iterable[Hit]) -> str:
     """An edit decision list (CMX 3600): all moments one after the other, with the names of their files as comments.
 
-    Times of a source are counted in its own frames, at the next whole rate (29.97 as 30, no numbers dropped).
+    Times of a source are those of its own time code, which begins at zero where it has none.
     """
     lines, at = ["TITLE: vmr locate", "FCM: NON-DROP FRAME"], Fraction(0)
-    rates: dict[str, Fraction] = {}
+    clocks: dict[str, Clock] = {}
     for number, hit in enumerate(hits, start=1):
-        if hit.video not in rates:
-            rates[hit.video] = frame_rate(Path(hit.video))
-        start, end = Fraction(hit.moment.start_sec), Fraction(hit.moment.end_sec)
-        times = [_timecode(each, rates[hit.video]) for each in (start, end, at, at + end - start)]
+        if hit.video not in clocks:
+            clocks[hit.video] = clock_of(Path(hit.video))
+        clock, start, end = clocks[hit.video], Fraction(hit.moment.start_sec), Fraction(hit.moment.end_sec)
+        record = Clock(clock.rate)
+        times = [clock.at(start), clock.at(end), record.at(at), record.at(at + end - start)]
         lines.append(f"\n{number:03d}  AX       V     C        {' '.join(times)}")
         lines += [f"* FROM CLIP NAME: {Path(hit.video).name}", f"* COMMENT: {hit.query}"]
         at += end - start
     return "\n".join(lines) + "\n"
 
 
-def frame_rate(video: Path) -> Fraction:
-    """Frames a second of a video, as ffprobe tells them; 25 where it does not."""
+@dataclass(frozen=True)
+class Clock:
+    """How the frames of a video are numbered: its time code."""
+
+    rate: Fraction  # frames a second; they are counted at the next whole rate, 29.97 as 30
+    begin: str = "00:00:00:00"  # number of the first frame; ``;`` before its last part: drop-frame, see `_dropped`
+
+    def at(self, seconds: Fraction) -> str:
+        """Time code of the frame at some seconds from the beginning.
+
+        >>> Clock(Fraction(25)).at(Fraction(3661)), Clock(Fraction(30000, 1001)).at(Fraction(1, 2))
+        ('01:01:01:00', '00:00:00:15')
+        >>> Clock(Fraction(25), "10:00:00:00").at(Fraction(2))
+        '10:00:02:00'
+        """
+        counted = -(-self.rate.numerator // self.rate.denominator)
+        hours, minutes, full, frames = map(int, re.split("[:;.]", self.begin))
+        drops = ";" in self.begin
+        minutes += 60 * hours
+        number = (60 * minutes + full) * counted + frames + round(seconds * self.rate)
+        if drops:
+            number = _with_dropped(number - _dropped(minutes, counted), counted)
+        whole, frame = divmod(number, counted)
+        return f"{whole // 3600 % 24:02d}:{whole // 60 % 60:02d}:{whole % 60:02d}{';' if drops else ':'}{frame:02d}"
+
+
+def _dropped(minutes: int, counted: int) -> int:
+    """Numbers that drop-frame time code leaves out before a minute: the first two (of 60: four) of nine in ten."""
+    return counted // 15 * (minutes - minutes // 10)
+
+
+def _with_dropped(number: int, counted: int) -> int:
+    """The number of a frame once those that are left out are counted too (SMPTE 12M)."""
+    minutes = 0
+    while number + _dropped(minutes, counted) >= 60 * counted * (minutes + 1):
+        minutes += 1
+    return number + _dropped(minutes, counted)
+
+
+def clock_of(video: Path) -> Clock:
+    """Rate and time code of a video, as ffprobe tells them; 25 frames a second, and from zero, where it does not."""
     try:
-        stream = choose_stream(probe(video, timeout_sec=_PROBE_TIMEOUT_SEC).get("streams", []))
-        found = Fraction(str((stream or {}).get("avg_frame_rate")))
+        described = probe(video, timeout_sec=_PROBE_TIMEOUT_SEC)
+        stream = choose_stream(described.get("streams", [])) or {}
+        rate = Fraction(str(stream.get("avg_frame_rate")))
     except (VideoError, OSError, ValueError, ZeroDivisionError):
-        return Fraction(_RATE)
-    return found if found > 0 else Fraction(_RATE)
+        return Clock(Fraction(_RATE))
+    codes = [tag_of(each, "timecode") or "" for each in (stream, *described["streams"], described["format"])]
+    begin = next(filter(_TIME_CODE.fullmatch, codes), Clock.begin)
+    return Clock(rate if rate > 0 else Fraction(_RATE), begin)
 
 
 def cut_clips(hits: Iterable[Hit], folder: Path) -> list[Path]:
@@ -116,15 +162,3 @@ def _srt_time(seconds: float) -> str:
     minutes, rest = divmod(thousandths, 60_000)
     hours, minutes = divmod(minutes, 60)
     return f"{hours:02d}:{minutes:02d}:{rest // 1000:02d},{rest % 1000:03d}"
-
-
-def _timecode(seconds: Fraction, rate: Fraction) -> str:
-    """Frames counted at the next whole rate.
-
-    >>> _timecode(Fraction(3661), Fraction(25)), _timecode(Fraction(1, 2), Fraction(30000, 1001))
-    ('01:01:01:00', '00:00:00:15')
-    """
-    a_second = -(-rate.numerator // rate.denominator)
-    frames = round(seconds * rate)
-    whole, frame = divmod(frames, a_second)
-    return f"{whole // 3600:02d}:{whole // 60 % 60:02d}:{whole % 60:02d}:{frame:02d}"

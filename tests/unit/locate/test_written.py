@@ -2,12 +2,13 @@
 
 from fractions import Fraction
 
+import clips
 import pytest
 
 import vmr.locate.written as written_module
 from vmr.errors import ConfigError
 from vmr.locate.answers import Hit, Moment, Search, best_of
-from vmr.locate.written import cut_clips, written
+from vmr.locate.written import Clock, clock_of, cut_clips, written
 
 HITS = [
     Hit("films/a.mp4", "a dog, walked", 1, Moment(12.0, 26.04, 0.98)),
@@ -39,14 +40,33 @@ def test_subtitles_are_of_one_video_and_in_the_order_of_time():
 
 
 def test_an_edit_decision_list_counts_frames_of_each_video(monkeypatch):
-    rates = {"a.mp4": Fraction(25), "b.mp4": Fraction(30000, 1001)}
-    monkeypatch.setattr(written_module, "frame_rate", lambda path: rates[path.name])
+    clocks = {"a.mp4": Clock(Fraction(25)), "b.mp4": Clock(Fraction(30000, 1001))}
+    monkeypatch.setattr(written_module, "clock_of", lambda path: clocks[path.name])
     lines = written([search(HITS)], "edl", curve=False).splitlines()
     assert lines[:2] == ["TITLE: vmr locate", "FCM: NON-DROP FRAME"]
     assert lines[3] == "001  AX       V     C        00:00:12:00 00:00:26:01 00:00:00:00 00:00:14:01"
     # 3661.5 s at 29.97 a second are frame 109,735, counted at 30: 3657 s and 25 frames.
     assert lines[7].split()[4] == "01:00:57:25"
     assert lines[4:6] == ["* FROM CLIP NAME: a.mp4", "* COMMENT: a dog, walked"]
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "begin"),
+    [("a.mov", "01:02:03:04", "01:02:03:04"), ("b.mov", "09:59:59;28", "09:59:59;28"), ("c.mkv", None, "00:00:00:00")],
+)
+def test_a_time_code_of_the_file_is_where_its_frames_begin(tmp_path, name, given, begin):
+    code = ("-timecode", given) if given else ()
+    clips.ffmpeg("-f", "lavfi", "-i", "testsrc=size=64x64:rate=30000/1001:duration=1", *code, tmp_path / name)
+    assert clock_of(tmp_path / name) == Clock(Fraction(30000, 1001), begin)
+
+
+def test_drop_frame_time_code_follows_the_clock():
+    clock = Clock(Fraction(30000, 1001), "00:00:00;00")
+    # Minutes 1 to 9 begin with number 02, minute 10 with 00: frame 17,982 of 29.97 a second.
+    labels = [clock.at(Fraction(frame * 1001, 30000)) for frame in (1799, 1800, 3597, 3598, 17981, 17982)]
+    assert labels == ["00:00:59;29", "00:01:00;02", "00:01:59;29", "00:02:00;02", "00:09:59;29", "00:10:00;00"]
+    sixty = Clock(Fraction(60000, 1001), "00:00:00;00")
+    assert sixty.at(Fraction(3600 * 1001, 60000)) == "00:01:00;04"
 
 
 def test_clips_have_names_of_their_own(monkeypatch, tmp_path):
