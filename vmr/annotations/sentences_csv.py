@@ -41,12 +41,17 @@ def parse_sentences_csv(
 
 
 def splits_of_csv(path: Path | str) -> list[str]:
-    """What the column `split` of a CSV holds, in order of appearance; nothing where there is no such column.
+    """What the column `split` of a CSV holds, see `splits_of`."""
+    return splits_of(read_table(Path(path)))
+
+
+def splits_of(table: Table) -> list[str]:
+    """What the column `split` of a table holds, in order of appearance; nothing where there is no such column.
 
     Small and large letters are the same, as for the parser; the spelling that comes first counts.
     """
     spellings: dict[str, str] = {}
-    for row in read_table(Path(path)).rows:
+    for row in table.rows:
         if split := row.values.get("split"):
             spellings.setdefault(split.casefold(), split)
     return list(spellings.values())

@@ -21,6 +21,7 @@ _MOST_LENGTHS = 0.9
 _FEWEST_SHARES, _LONG_SEC = 3, 10.0
 _FEWEST_PERCENT, _LONG_PERCENT_SEC = 30, 150.0
 _ALL = 0.98  # but for slips
+_FEWEST_MS = 200.0  # a second: some moments end a fifth of their video or later
 _PERCENT_END = 95.0  # some moments last until the end of their video, or nearly so
 
 
@@ -108,7 +109,8 @@ def _likely(start: np.ndarray, end: np.ndarray, length: np.ndarray) -> str:
     def fit(factor: float) -> bool:
         return float((end <= factor * length * _SLACK).mean()) >= _FITS
 
-    if float(np.quantile(end / length, 0.98)) < RATES[0] / 2:
+    last = float(np.quantile(end / length, 0.98))
+    if last < RATES[0] / 2:
         return _OTHER_VIDEOS
     whole = bool((start == np.round(start)).all() and (end == np.round(end)).all())
     if fit(60.0) and bool((start % 60 == 0).all() and (end % 60 == 0).all()):
@@ -118,8 +120,9 @@ def _likely(start: np.ndarray, end: np.ndarray, length: np.ndarray) -> str:
     rates = [rate for rate in RATES if fit(rate)]
     if whole and rates:
         # The last frame of a video is often an end: the rate at which the ends come nearest to the durations.
-        nearest = min(rates, key=lambda rate: abs(float(np.quantile(end / length, 0.98)) - rate))
+        nearest = min(rates, key=lambda rate: abs(last - rate))
         return f"the times look like frame numbers, at about {nearest:g} frames a second"
-    if fit(1000.0):
+    # Times of a longer video, of which these are parts, are far smaller.
+    if fit(1000.0) and last > _FEWEST_MS:
         return "the times look like milliseconds"
     return _OTHER_VIDEOS

@@ -12,7 +12,7 @@ import yaml
 from vmr.annotations.csv_table import read_table
 from vmr.annotations.moments import moments_table
 from vmr.annotations.parsed import ParsedFile, settle_video_ids
-from vmr.annotations.sentences_csv import parse_sentences_csv, splits_of_csv
+from vmr.annotations.sentences_csv import parse_sentences_csv, splits_of
 from vmr.annotations.units import odd_times
 from vmr.config import load_config, read_mapping
 from vmr.config.whole import DATASET_NAME
@@ -69,7 +69,8 @@ def add_dataset(
         raise ConfigError(
             f"{config}: has a dataset `{name}` already. Choose another name, or change or remove that one."
         )
-    named = splits_of_csv(sentences) or ["train", "test"]
+    table = read_table(sentences)
+    named = splits_of(table) or ["train", "test"]
     splits = ["train" if split.casefold() == "train" else split for split in named]
     if "train" not in splits or len(splits) < 2:
         raise AnnotationError(
@@ -96,7 +97,7 @@ def add_dataset(
         "shards": max(2, min(64, -(-len(wanted) // _VIDEOS_A_SHARD))),
     }
     _write(config, before, name, section | ({"overrides": QUICK} if quick else {}))
-    unused = ", ".join(read_table(sentences).unused)
+    unused = ", ".join(table.unused)
     lines = [*_told_of_sentences(sentences, parsed), *([f"  columns that are not used: {unused}"] if unused else [])]
     lines += [*_told_of_videos(videos, sorted(wanted), found)]
     lines += _told_of_lengths(found, parsed)

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from vmr.annotations.parse import parse_annotations
-from vmr.annotations.units import wrong_unit
+from vmr.annotations.units import odd_times, wrong_unit
 from vmr.errors import AnnotationError, EvaluationError
 from vmr.evaluation.standalone import evaluate_file
 
@@ -38,6 +38,12 @@ def test_the_likely_unit_is_named(factor, unit):
 @pytest.mark.parametrize(("factor", "lengths"), [(1, LENGTHS), (1.5, LENGTHS), (1000, {})])
 def test_seconds_and_unknown_lengths_are_left_alone(factor, lengths):
     assert wrong_unit(table(factor), lengths) == ""
+
+
+def test_times_of_the_whole_video_of_which_these_are_parts_are_no_milliseconds():
+    rows = table(1)
+    rows[["start_sec", "end_sec"]] += 400.25
+    assert odd_times(rows, LENGTHS).endswith("may not be the videos that were annotated")
 
 
 def test_shares_of_the_video_are_told():
