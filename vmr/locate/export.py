@@ -49,6 +49,10 @@ def export_run(
     Raises:
         CheckpointError: the run is incomplete or of a blind method, or a file differs from that of training.
     """
+    if run.is_file():
+        raise CheckpointError(f"{run}: is a file. Name the folder of the run, such as {run.parent}.")
+    if output.is_dir():
+        raise CheckpointError(f"{output}: is a folder. Name the file to write, such as {output / 'model.safetensors'}.")
     checkpoint = run / CHECKPOINT_FILE
     if not checkpoint.exists() and (seeds := sorted(run.glob("seed_*"))):
         raise CheckpointError(f"{run}: is the folder of a method. Name the run of a seed, such as {seeds[0]}.")

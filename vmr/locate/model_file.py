@@ -69,6 +69,8 @@ def read_model(path: Path) -> ModelFile:
     Raises:
         CheckpointError: the file is missing, damaged, or of another format, such as the checkpoint of a run.
     """
+    if path.is_dir():
+        raise CheckpointError(f"{path}: is a folder. Make a model of a trained run with `vmr export`, and name it.")
     try:
         with safetensors.safe_open(path, framework="pt", device="cpu") as file:
             info: dict[str, Any] = json.loads((file.metadata() or {})["vmr"])
