@@ -227,7 +227,7 @@ def test_a_state_of_another_run_is_not_gone_on_with(
     killed_at(monkeypatch, "_save", 3, run)
     if what == "durations":  # Of the manifests, by which spans are clamped: a second of a video is left.
         monkeypatch.setattr(
-            "vmr.video.manifest.video_durations", lambda table, _: dict.fromkeys(table["video_id"], 1.0)
+            "vmr.video.manifest.video_durations", lambda table, _: dict.fromkeys(table["video_id"], 8.0)
         )
     if what == "threads":
         monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
