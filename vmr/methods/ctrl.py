@@ -25,15 +25,10 @@ _LOWEST_IOU, _MOST_OUTSIDE = 0.5, 0.15
 
 @dataclass(frozen=True)
 class CtrlPrediction(ProposalPrediction):
-    """Moved windows with their scores.
+    """Moved windows with their scores."""
 
-    Attributes:
-        windows: vector of each window, of length 1.
-        sentence: vector of the query, of length 1.
-    """
-
-    windows: Float[Tensor, "B M H"]
-    sentence: Float[Tensor, "B H"]
+    windows: Float[Tensor, "B M H"]  # vector of each window, of length 1
+    sentence: Float[Tensor, "B H"]  # vector of the query, of length 1
 
 
 class Ctrl(GridNetwork[CtrlPrediction]):

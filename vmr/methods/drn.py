@@ -29,17 +29,11 @@ _RANGES = ((-1.0, 6.0), (5.6, 11.0), (11.0, math.inf))
 
 @dataclass(frozen=True)
 class DrnPrediction(ProposalPrediction):
-    """A span of each place.
+    """A span of each place."""
 
-    Attributes:
-        match: logits of lying within the moment.
-        distances: from the place back to the start and on to the end, in parts of the video.
-        overlap: logits of the temporal IoU of the span with the moment.
-    """
-
-    match: Float[Tensor, "B M"]
-    distances: Float[Tensor, "B M 2"]
-    overlap: Float[Tensor, "B M"]
+    match: Float[Tensor, "B M"]  # logits of lying within the moment
+    distances: Float[Tensor, "B M 2"]  # from the place back to the start and on to the end, in parts of the video
+    overlap: Float[Tensor, "B M"]  # logits of the temporal IoU of the span with the moment
 
 
 class Drn(MomentNetwork[DrnPrediction]):

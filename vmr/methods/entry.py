@@ -33,85 +33,49 @@ class Stage:
     """A part of a training, with an optimizer and a patience of its own.
 
     It begins with the best weights of the stage before.
-
-    Attributes:
-        name: in the history.
-        share: of `training.epochs`, the most epochs that it lasts.
-        rate_factor: its learning rate is that of the method times this.
-        trained: beginnings of the names of the parameters that it trains.
-        evaluated: names of modules that stay in evaluation mode.
     """
 
-    name: str = "all"
-    share: float = 1.0
-    rate_factor: float = 1.0
-    trained: tuple[str, ...] = ("",)
-    evaluated: tuple[str, ...] = ()
+    name: str = "all"  # in the history
+    share: float = 1.0  # of `training.epochs`, the most epochs that it lasts
+    rate_factor: float = 1.0  # its learning rate is that of the method times this
+    trained: tuple[str, ...] = ("",)  # beginnings of the names of the parameters that it trains
+    evaluated: tuple[str, ...] = ()  # names of modules that stay in evaluation mode
 
 
 @dataclass(frozen=True)
 class Look:
-    """How pictures show a method; marks and dashes differ too, so that nobody needs the colours.
+    """How pictures show a method; marks and dashes differ too, so that nobody needs the colours."""
 
-    Attributes:
-        light: colour on light paper, as in CSS; of Okabe and Ito's palette.
-        dark: colour on dark paper.
-        dash: lengths of dashes and gaps; empty: a whole line.
-        mark: shape of points.
-    """
-
-    light: str
-    dark: str
-    dash: str = ""
-    mark: Mark = "circle"
+    light: str  # colour on light paper, as in CSS; of Okabe and Ito's palette
+    dark: str  # colour on dark paper
+    dash: str = ""  # lengths of dashes and gaps; empty: a whole line
+    mark: Mark = "circle"  # shape of points
 
 
 @dataclass(frozen=True)
 class Method:
-    """An entry of the catalogue.
+    """An entry of the catalogue."""
 
-    Attributes:
-        name: in the configuration, in paths and in records.
-        title: in tables and pictures.
-        paper: that describes it: authors and venue.
-        year: of the paper.
-        source: what it was written from.
-        about: what it is, in a few words.
-        network: MODULE:CLASS of its network. The module is imported when a network is built.
-        kind: how it comes to its spans.
-        look: in pictures.
-        settings: its own section of the configuration.
-        variant_of: the method whose section it takes (without the learning rate) where its own says nothing.
-        lacks: what that method has and this one lacks; the table tells the effect of it.
-        arguments: fixed arguments of the network's constructor.
-        stages: of its training; their shares add up to 1.
-        exchanged: the input that it gets from another sample, for blind methods.
-        supervision: what its training may look at.
-        negatives: queries about other videos that are drawn for each query of a batch.
-        offsets: whether it moves the candidates among which it chooses, so that it can exceed their oracle.
-        one_span: whether it answers with a single span, so that its R@5 is its R@1.
-        within_video: whether its scores were trained within a video, so that those of two videos do not compare.
-    """
-
-    name: str
-    title: str
-    paper: str
-    year: int
-    source: Source
-    about: str
-    network: str
-    look: Look
-    kind: Kind = "span regression and boundaries"
-    settings: type[MethodSettings] = MethodSettings
-    variant_of: str = ""
-    lacks: str = ""
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-    stages: tuple[Stage, ...] = (Stage(),)
-    exchanged: Exchanged | None = None
-    supervision: Supervision = "spans"
-    negatives: int = 0
-    offsets: bool = False
-    one_span: bool = False
+    name: str  # in the configuration, in paths and in records
+    title: str  # in tables and pictures
+    paper: str  # that describes it: authors and venue
+    year: int  # of the paper
+    source: Source  # what it was written from
+    about: str  # what it is, in a few words
+    network: str  # MODULE:CLASS of its network. The module is imported when a network is built.
+    look: Look  # in pictures
+    kind: Kind = "span regression and boundaries"  # how it comes to its spans
+    settings: type[MethodSettings] = MethodSettings  # its own section of the configuration
+    variant_of: str = ""  # the method whose section it takes (without the learning rate) where its own says nothing
+    lacks: str = ""  # what that method has and this one lacks; the table tells the effect of it
+    arguments: Mapping[str, Any] = field(default_factory=dict)  # fixed arguments of the network's constructor
+    stages: tuple[Stage, ...] = (Stage(),)  # of its training; their shares add up to 1
+    exchanged: Exchanged | None = None  # the input that it gets from another sample, for blind methods
+    supervision: Supervision = "spans"  # what its training may look at
+    negatives: int = 0  # queries about other videos that are drawn for each query of a batch
+    offsets: bool = False  # whether it moves the candidates among which it chooses, so that it can exceed their oracle
+    one_span: bool = False  # whether it answers with a single span, so that its R@5 is its R@1
+    # whether its scores were trained within a video, so that those of two videos do not compare
     within_video: bool = False
 
     @property

@@ -25,12 +25,9 @@ _POSITIVE_IOU = 0.5
 
 @dataclass(frozen=True)
 class ManPrediction(ProposalPrediction):
-    """Moved candidates with their scores.
+    """Moved candidates with their scores."""
 
-    Attributes:
-        offsets: shift of the centre in lengths of the candidate, and logarithm of the factor of its length.
-    """
-
+    # shift of the centre in lengths of the candidate, and logarithm of the factor of its length
     offsets: Float[Tensor, "B M 2"]
 
 

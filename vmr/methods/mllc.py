@@ -23,17 +23,11 @@ from vmr.model.spans import temporal_iou
 
 @dataclass(frozen=True)
 class MllcPrediction(ProposalPrediction):
-    """Moments with their scores, and what scores are made of.
+    """Moments with their scores, and what scores are made of."""
 
-    Attributes:
-        moments: rows of the moments of each query's video.
-        contexts: rows of the same spans as contexts.
-        sentence: row of the query.
-    """
-
-    moments: Float[Tensor, "B M H"]
-    contexts: Float[Tensor, "B M H"]
-    sentence: Float[Tensor, "B H"]
+    moments: Float[Tensor, "B M H"]  # rows of the moments of each query's video
+    contexts: Float[Tensor, "B M H"]  # rows of the same spans as contexts
+    sentence: Float[Tensor, "B H"]  # row of the query
 
 
 class Mllc(GridNetwork[MllcPrediction]):

@@ -30,25 +30,17 @@ _BETA = 1 / 9  # of the smooth L1, the authors' sigma of 3
 
 @dataclass(frozen=True)
 class MlviPrediction(ProposalPrediction):
-    """The best proposals with their scores, and what the losses need.
+    """The best proposals with their scores, and what the losses need."""
 
-    Attributes:
-        anchors: start and end of each as shares of the video, which they may leave.
-        anchor_mask: True at those that are no longer than the video.
-        match: logits of the anchors.
-        offsets: shift of the middle by the anchor's length, and logarithm of the length by the anchor's.
-        clips: vector of each proposal.
-        word_gates: what each word says to the gates of the LSTM that reads a proposal with a sentence.
-        word_counts: words of each query.
-    """
-
-    anchors: Float[Tensor, "B A 2"]
-    anchor_mask: Bool[Tensor, "B A"]
-    match: Float[Tensor, "B A"]
+    anchors: Float[Tensor, "B A 2"]  # start and end of each as shares of the video, which they may leave
+    anchor_mask: Bool[Tensor, "B A"]  # True at those that are no longer than the video
+    match: Float[Tensor, "B A"]  # logits of the anchors
+    # shift of the middle by the anchor's length, and logarithm of the length by the anchor's
     offsets: Float[Tensor, "B A 2"]
-    clips: Float[Tensor, "B K H"]
+    clips: Float[Tensor, "B K H"]  # vector of each proposal
+    # what each word says to the gates of the LSTM that reads a proposal with a sentence
     word_gates: Float[Tensor, "B L G"]
-    word_counts: Int[Tensor, "B"]
+    word_counts: Int[Tensor, "B"]  # words of each query
 
 
 class Mlvi(MomentNetwork[MlviPrediction]):

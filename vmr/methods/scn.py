@@ -28,17 +28,12 @@ _SMOOTHING = 0.1
 
 @dataclass(frozen=True)
 class ScnPrediction(ProposalPrediction):
-    """Proposals that end at each step, and how well the sentence follows from some of them.
+    """Proposals that end at each step, and how well the sentence follows from some of them."""
 
-    Attributes:
-        chosen_score: probabilities of the chosen proposals; None where only spans are asked for.
-        chosen_mask: True where there was a proposal to choose, and a known word to complete.
-        nll: mean negative log-likelihood of the words after each chosen proposal.
-    """
-
+    # probabilities of the chosen proposals; None where only spans are asked for
     chosen_score: Float[Tensor, "B K"] | None
-    chosen_mask: Bool[Tensor, "B K"] | None
-    nll: Float[Tensor, "B K"] | None
+    chosen_mask: Bool[Tensor, "B K"] | None  # True where there was a proposal to choose, and a known word to complete
+    nll: Float[Tensor, "B K"] | None  # mean negative log-likelihood of the words after each chosen proposal
 
 
 class Scn(MomentNetwork[ScnPrediction]):

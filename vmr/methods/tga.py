@@ -22,12 +22,9 @@ from vmr.model.prediction import ProposalPrediction
 
 @dataclass(frozen=True)
 class TgaPrediction(ProposalPrediction):
-    """Windows by the attention that the sentence pays them.
+    """Windows by the attention that the sentence pays them."""
 
-    Attributes:
-        pairs: cosine of each sentence with each video, that is summed by its own sentence's attention.
-    """
-
+    # cosine of each sentence with each video, that is summed by its own sentence's attention
     pairs: Float[Tensor, "B _"]
 
 

@@ -31,27 +31,17 @@ _LEAST = 0.05  # share of the video that a window keeps
 
 @dataclass(frozen=True)
 class TripPrediction(Prediction):
-    """Where each query's window went, in several rollouts in training.
+    """Where each query's window went, in several rollouts in training."""
 
-    Attributes:
-        windows: before each move and after the last, as shares of the video; they rest after the stop.
-        log_policy: logarithm of the probability of each move that was made.
-        log_stop: logarithm of the probability to stop at each window.
-        entropy: of the policy there.
-        value: what is expected of the rest of the rollout there.
-        moving_mask: True until the stop, which counts itself.
-        stop_mask: True at the stop.
-        looks: share of its looks that each step got, 0 after the last step.
-    """
-
+    # before each move and after the last, as shares of the video; they rest after the stop
     windows: Float[Tensor, "B K _ 2"]
-    log_policy: Float[Tensor, "B K S"]
-    log_stop: Float[Tensor, "B K S"]
-    entropy: Float[Tensor, "B K S"]
-    value: Float[Tensor, "B K S"]
-    moving_mask: Bool[Tensor, "B K S"]
-    stop_mask: Bool[Tensor, "B K S"]
-    looks: Float[Tensor, "B N"]
+    log_policy: Float[Tensor, "B K S"]  # logarithm of the probability of each move that was made
+    log_stop: Float[Tensor, "B K S"]  # logarithm of the probability to stop at each window
+    entropy: Float[Tensor, "B K S"]  # of the policy there
+    value: Float[Tensor, "B K S"]  # what is expected of the rest of the rollout there
+    moving_mask: Bool[Tensor, "B K S"]  # True until the stop, which counts itself
+    stop_mask: Bool[Tensor, "B K S"]  # True at the stop
+    looks: Float[Tensor, "B N"]  # share of its looks that each step got, 0 after the last step
 
     def ranked(self, start_sec: Tensor, end_sec: Tensor, *, top: int = 1, nms_threshold: float = 0.5) -> RankedSpans:
         """The last window of each query, see `vmr.model.decode.single_spans`; R@5 is then R@1."""

@@ -17,29 +17,20 @@ from vmr.model.masks import check_counts, valid_mask
 class Batch:
     """A padded batch. It holds nothing of the moments.
 
-    Attributes:
-        features: of each different video, on a card then of the first one again, up to B. They are finite; what they
-            hold after a video's last step does not matter.
-        video: which of them each query is about.
-        step_counts: steps of the video of each query, at least 1.
-        words: vectors of the words; zeros for unknown words and after the last word.
-        unknown_mask: True where a word is unknown.
-        word_counts: words of each query, at least 1.
-        tokens: numbers of the words in the vocabulary; 0 for unknown words and after the last word.
-        spans_only: leave out of the prediction what its `ranked` does not look at.
-
     Raises:
         ValueError: a video without steps, or a query without words.
     """
 
+    # of each different video, on a card then of the first one again, up to B. They are finite; what they hold after a
+    # video's last step does not matter.
     features: Float[Tensor, "U N D"]
-    video: Int[Tensor, "B"]
-    step_counts: Int[Tensor, "B"]
-    words: Float[Tensor, "B L E"]
-    unknown_mask: Bool[Tensor, "B L"]
-    word_counts: Int[Tensor, "B"]
-    tokens: Int[Tensor, "B L"]
-    spans_only: bool = False
+    video: Int[Tensor, "B"]  # which of them each query is about
+    step_counts: Int[Tensor, "B"]  # steps of the video of each query, at least 1
+    words: Float[Tensor, "B L E"]  # vectors of the words; zeros for unknown words and after the last word
+    unknown_mask: Bool[Tensor, "B L"]  # True where a word is unknown
+    word_counts: Int[Tensor, "B"]  # words of each query, at least 1
+    tokens: Int[Tensor, "B L"]  # numbers of the words in the vocabulary; 0 for unknown words and after the last word
+    spans_only: bool = False  # leave out of the prediction what its `ranked` does not look at
 
     def __post_init__(self) -> None:
         check_counts(self.step_counts, self.word_counts)
@@ -71,18 +62,12 @@ class Batch:
 
 @dataclass(frozen=True)
 class PairTargets:
-    """What training with pairs of video and sentence may look at: no moment is in it.
+    """What training with pairs of video and sentence may look at: no moment is in it."""
 
-    Attributes:
-        video: the same number for queries about the same video.
-        step_counts: steps of each video.
-        tokens: numbers of the words in the vocabulary; 0 for unknown words and after the last word.
-        negatives: for each query others of the batch, about other videos; its own number where there are none.
-    """
-
-    video: Int[Tensor, "B"]
-    step_counts: Int[Tensor, "B"]
-    tokens: Int[Tensor, "B L"]
+    video: Int[Tensor, "B"]  # the same number for queries about the same video
+    step_counts: Int[Tensor, "B"]  # steps of each video
+    tokens: Int[Tensor, "B L"]  # numbers of the words in the vocabulary; 0 for unknown words and after the last word
+    # for each query others of the batch, about other videos; its own number where there are none
     negatives: Int[Tensor, "B R"]
 
     @property
@@ -98,12 +83,8 @@ class PairTargets:
 
 @dataclass(frozen=True)
 class Targets(PairTargets):
-    """What training with moments may look at.
+    """What training with moments may look at."""
 
-    Attributes:
-        labels: first and last step of each moment.
-        share: start and end of each moment as shares of the time from the video's first step to its last.
-    """
-
-    labels: Int[Tensor, "B 2"]
+    labels: Int[Tensor, "B 2"]  # first and last step of each moment
+    # start and end of each moment as shares of the time from the video's first step to its last
     share: Float[Tensor, "B 2"]

@@ -19,19 +19,12 @@ _CANDIDATES = 1024
 
 @dataclass(frozen=True)
 class RankedSpans:
-    """The best spans of each query, best first.
+    """The best spans of each query, best first."""
 
-    Attributes:
-        steps: first and last step; None for spans that are not made of steps.
-        span_sec: start and end in seconds.
-        score: the larger the better; what it is, the function that ranks says.
-        valid_mask: False where a query has fewer than K spans left; such entries mean nothing.
-    """
-
-    steps: Int[Tensor, "B K 2"] | None
-    span_sec: Float[Tensor, "B K 2"]
-    score: Float[Tensor, "B K"]
-    valid_mask: Bool[Tensor, "B K"]
+    steps: Int[Tensor, "B K 2"] | None  # first and last step; None for spans that are not made of steps
+    span_sec: Float[Tensor, "B K 2"]  # start and end in seconds
+    score: Float[Tensor, "B K"]  # the larger the better; what it is, the function that ranks says
+    valid_mask: Bool[Tensor, "B K"]  # False where a query has fewer than K spans left; such entries mean nothing
 
 
 def rank_spans(

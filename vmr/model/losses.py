@@ -18,14 +18,10 @@ from vmr.model.prediction import BoundaryPrediction
 
 @dataclass(frozen=True)
 class Losses:
-    """The objective of a batch and its parts, each a number.
+    """The objective of a batch and its parts, each a number."""
 
-    Attributes:
-        total: what is minimised.
-        parts: its terms by name, before their weights; the first is the task itself, which validation watches.
-    """
-
-    total: Float[Tensor, ""]
+    total: Float[Tensor, ""]  # what is minimised
+    # its terms by name, before their weights; the first is the task itself, which validation watches
     parts: dict[str, Float[Tensor, ""]]
 
     @property

@@ -20,16 +20,12 @@ Own = TypeVar("Own", bound="ProposalPrediction")
 
 @dataclass(frozen=True)
 class Evidence:
-    """What of a prediction can be compared with that for another stretch of the same video.
+    """What of a prediction can be compared with that for another stretch of the same video."""
 
-    Attributes:
-        inside: probability of each step to lie inside the moment. The score of a span is multiplied by its mean over
-            the span. None: scores are comparable, or `log_weight` makes them so.
-        log_weight: logarithm of the weight of the whole stretch; None: 0.
-    """
-
+    # probability of each step to lie inside the moment. The score of a span is multiplied by its mean over the span.
+    # None: scores are comparable, or `log_weight` makes them so.
     inside: Float[Tensor, "B N"] | None = None
-    log_weight: Float[Tensor, "B"] | None = None
+    log_weight: Float[Tensor, "B"] | None = None  # logarithm of the weight of the whole stretch; None: 0
 
 
 class Prediction(ABC):
@@ -76,16 +72,11 @@ class Prediction(ABC):
 
 @dataclass(frozen=True)
 class BoundaryPrediction(Prediction):
-    """Distributions of the start and of the end over the steps.
+    """Distributions of the start and of the end over the steps."""
 
-    Attributes:
-        start: logits of the start, minus infinity after the last step: P_start is their softmax.
-        end: logits of the end, likewise.
-        inside: logits of lying inside the moment, 0 after the last step; None without such a task.
-    """
-
-    start: Float[Tensor, "B N"]
-    end: Float[Tensor, "B N"]
+    start: Float[Tensor, "B N"]  # logits of the start, minus infinity after the last step: P_start is their softmax
+    end: Float[Tensor, "B N"]  # logits of the end, likewise
+    # logits of lying inside the moment, 0 after the last step; None without such a task
     inside: Float[Tensor, "B N"] | None
 
     def ranked(self, start_sec: Tensor, end_sec: Tensor, *, top: int = 1, nms_threshold: float = 0.5) -> RankedSpans:
@@ -107,18 +98,13 @@ class BoundaryPrediction(Prediction):
 
 @dataclass(frozen=True)
 class SpanPrediction(Prediction):
-    """One span a query, as numbers instead of distributions (LGI).
+    """One span a query, as numbers instead of distributions (LGI)."""
 
-    Attributes:
-        span: start and end as shares of the time from the video's first step to its last; may lie outside of
-            [0, 1] and be in the wrong order.
-        attention: logits of the attention over the steps, minus infinity after the last.
-        phrases: weights of the words in each semantic phrase, 0 after the last word.
-    """
-
+    # start and end as shares of the time from the video's first step to its last; may lie outside of [0, 1] and be in
+    # the wrong order
     span: Float[Tensor, "B 2"]
-    attention: Float[Tensor, "B N"]
-    phrases: Float[Tensor, "B P L"]
+    attention: Float[Tensor, "B N"]  # logits of the attention over the steps, minus infinity after the last
+    phrases: Float[Tensor, "B P L"]  # weights of the words in each semantic phrase, 0 after the last word
 
     def ranked(self, start_sec: Tensor, end_sec: Tensor, *, top: int = 1, nms_threshold: float = 0.5) -> RankedSpans:
         """The one span of each query, see `vmr.model.decode.single_spans`; R@5 is then R@1."""
@@ -136,21 +122,14 @@ class SpanPrediction(Prediction):
 
 @dataclass(frozen=True)
 class ProposalPrediction(Prediction):
-    """Spans with scores. Scores are logits by preference; they count as comparable between stretches.
+    """Spans with scores. Scores are logits by preference; they count as comparable between stretches."""
 
-    Attributes:
-        share: start and end of each proposal as shares of the video's steps; what lies outside of [0, 1] is cut.
-        score: the larger the better; minus infinity counts as absent.
-        valid_mask: True at proposals that count.
-        step_counts: steps of each video.
-        steps: N, steps of the longest video of the batch.
-    """
-
+    # start and end of each proposal as shares of the video's steps; what lies outside of [0, 1] is cut
     share: Float[Tensor, "B M 2"]
-    score: Float[Tensor, "B M"]
-    valid_mask: Bool[Tensor, "B M"]
-    step_counts: Int[Tensor, "B"]
-    steps: int
+    score: Float[Tensor, "B M"]  # the larger the better; minus infinity counts as absent
+    valid_mask: Bool[Tensor, "B M"]  # True at proposals that count
+    step_counts: Int[Tensor, "B"]  # steps of each video
+    steps: int  # N, steps of the longest video of the batch
 
     @classmethod
     def of(
