@@ -64,73 +64,40 @@ def write_video(file: h5py.File, video: VideoFeatures) -> None:
     file.create_dataset(END, data=np.asarray(video.end_sec, dtype=np.float64))
 
 
-def open_features(path: Path | str) -> h5py.File:
-    """Open a feature file for reading, without a lock (locks fail on network file systems).
-
-    Raises:
-        FeatureError: the file is missing, cut or no feature file.
-        DamageError: it was altered so that this cannot be told.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FeatureError(f"{path}: no such feature file. Run the extraction (or import) that makes it.")
-    try:
-        file = h5py.File(path, "r", locking=False)
-    except OSError as error:
-        raise FeatureError(f"{path}: not a readable HDF5 file ({error}). {REPAIR}") from error
-    try:
-        with reading(path, "its list of videos"):
-            _refuse_another_kind(file, path)
-    except BaseException:
-        file.close()
-        raise
-    return file
-
-
-def _refuse_another_kind(file: h5py.File, path: Path) -> None:
-    """Frame stores and query stores have a provenance, too; a shard of which no video was decoded has no groups."""
-    told = "provenance" in file.attrs
-    if not told or (FEATURES not in file and "extractor" not in json.loads(file.attrs["provenance"])):
-        found = ", ".join(list(file)[:5]) or "nothing"
-        raise FeatureError(
-            f"{path}: expected groups {', '.join(GROUPS)} and the attribute provenance, naming an extractor; found "
-            f"{found}{', and the provenance of something else' if told else ''}. Features made elsewhere are taken in "
-            "by the import."
-        )
-
-
 class FeatureStore(HeldFile):
     """Features of a dataset or shard, read video by video.
 
-    The file is opened at the first access, so that a store can be handed to a worker process. Every access raises
-    `FeatureError` for a file that is missing or of another kind, and `DamageError` for an unreadable one.
+    Every access raises `FeatureError` for a file that is missing or of another kind, and `DamageError` for an
+    unreadable one.
 
     Args:
         path: a shard or a merged file; external links are followed relative to its own place.
     """
 
+    _error, _unreadable = FeatureError, "not a readable HDF5 file"
+    _absent = "no such feature file. Run the extraction (or import) that makes it."
+
     def __init__(self, path: Path | str) -> None:
-        self.path = Path(path)
-        self._file: h5py.File | None = None
+        super().__init__(path)
         self._members: dict[str, Any] = {}  # the groups of the file, opened once
         self._shards: dict[Path, h5py.File] = {}  # that its links lead to, as far as they are held
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "_file": None, "_members": {}, "_shards": {}}
+    def _refuse_another_kind(self, file: h5py.File) -> None:
+        """Frame stores and query stores have a provenance, too; a shard of which no video was decoded has no groups."""
+        told = "provenance" in file.attrs
+        if not told or (FEATURES not in file and "extractor" not in json.loads(file.attrs["provenance"])):
+            found = ", ".join(list(file)[:5]) or "nothing"
+            raise FeatureError(
+                f"{self.path}: expected groups {', '.join(GROUPS)} and the attribute provenance, naming an extractor; "
+                f"found {found}{', and the provenance of something else' if told else ''}. Features made elsewhere are "
+                "taken in by the import."
+            )
 
     def close(self) -> None:
         """Close the file; a later access opens it again."""
         self._members.clear()
         self._shards.clear()
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-
-    @property
-    def _open(self) -> h5py.File:
-        if self._file is None:
-            self._file = open_features(self.path)
-        return self._file
+        super().close()
 
     @property
     def _group(self) -> Any:

@@ -4,17 +4,18 @@ libhdf5 does not survive a failed write. It cannot close the file, prints traceb
 crashes (seen with h5py 3.16). So it writes through a file object that reports success and remembers the error.
 """
 
+import functools
 import io
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import h5py
 
-from vmr.errors import REPAIR, DamageError
+from vmr.errors import REPAIR, DamageError, VmrError
 from vmr.storage.checksums import UNREADABLE, contents_are_altered
 
 
@@ -50,18 +51,41 @@ def reading(path: Path | str, what: str) -> Iterator[None]:
 
 
 class HeldFile(ABC):
-    """A file of ours that is open for reading: what all kinds of them share."""
+    """A file of ours that is read: what all kinds of them share. It is opened at the first access, without a lock, so
+    that many processes may read it at once (and locks fail on network file systems).
+    """
 
-    path: Path
+    _error: ClassVar[type[VmrError]]  # for a file that is missing, cut or of another kind
+    _absent: ClassVar[str]  # what such an error says
+    _unreadable: ClassVar[str]
 
-    @property
-    @abstractmethod
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+
+    @functools.cached_property
     def _open(self) -> h5py.File:
-        """The file."""
+        try:
+            file = h5py.File(self.path, "r", locking=False)
+        except FileNotFoundError as error:
+            raise self._error(f"{self.path}: {self._absent}") from error
+        except OSError as error:
+            raise self._error(f"{self.path}: {self._unreadable} ({error}). {REPAIR}") from error
+        try:
+            with reading(self.path, "its list of videos"):
+                self._refuse_another_kind(file)
+        except BaseException:
+            file.close()
+            raise
+        return file
 
     @abstractmethod
+    def _refuse_another_kind(self, file: h5py.File) -> None:
+        """Raise where it is another kind of file."""
+
     def close(self) -> None:
-        """Close the file."""
+        """Close the file; a later access opens it again."""
+        if "_open" in vars(self):
+            vars(self).pop("_open").close()
 
     def __enter__(self) -> Self:
         return self

@@ -37,53 +37,37 @@ class FrameInfo:
 
 
 class FrameStore(HeldFile):
-    """A frame store, opened read-only and without locks, so that many processes may read it at once.
+    """A frame store, opened at once.
 
     Raises:
         ShardError: the file is missing or is no frame store.
         DamageError: it was altered so that this cannot be told.
     """
 
+    _error, _absent = ShardError, "no such frame store. Run decode_frames first."
+    _unreadable = "not a frame store"
+
     def __init__(self, path: Path | str) -> None:
-        self.path = Path(path)
+        super().__init__(path)
         self._checked: set[str] = set()  # videos whose checksums were right when they were first read
         self._checking = threading.Lock()
-        try:
-            self._file = h5py.File(self.path, "r", locking=False)
-        except FileNotFoundError as error:
-            raise ShardError(f"{self.path}: no such frame store. Run decode_frames first.") from error
-        except OSError as error:
-            raise ShardError(f"{self.path}: not a frame store ({error}). {REPAIR}") from error
-        try:
-            with reading(self.path, "its list of videos"):
-                self._refuse_another_kind()
-        except BaseException:
-            self._file.close()
-            raise
-
-    @property
-    def _open(self) -> h5py.File:
-        return self._file
+        _ = self._open
 
     def __contains__(self, video_id: object) -> bool:
         if not isinstance(video_id, str):
             return False
         with reading(self.path, "its list of videos"):
-            if _GROUP not in self._file:
+            if _GROUP not in self._open:
                 return False
-            members = self._file[_GROUP]  # must outlive its id
+            members = self._open[_GROUP]  # must outlive its id
             # Asks for the name alone: h5py's `in` follows it, and frames that were damaged would never have been there.
             return bool(members.id.links.exists(video_id.encode("utf-8", "surrogateescape")))
-
-    def close(self) -> None:
-        """Close the file; iterators that are still running end with an error."""
-        self._file.close()
 
     @property
     def video_ids(self) -> list[str]:
         """Ids of the videos that have frames, sorted."""
         with reading(self.path, "its list of videos"):
-            return sorted(self._file[_GROUP]) if _GROUP in self._file else []
+            return sorted(self._open[_GROUP]) if _GROUP in self._open else []
 
     def check(self, video_id: str) -> None:
         """Refuse a video whose frames or facts are others than were written. Its frames are read once for that.
@@ -185,16 +169,12 @@ class FrameStore(HeldFile):
         if video_id not in self:
             raise ShardError(f"{self.path}: the video {video_id} is not in this frame store.")
         with reading(self.path, f"the frames of {video_id}"):
-            return self._file[_GROUP][video_id]
+            return self._open[_GROUP][video_id]
 
-    def _refuse_another_kind(self) -> None:
+    def _refuse_another_kind(self, file: h5py.File) -> None:
         """Every file of ours has a provenance; that of features names an extractor."""
-        found = set(self._file)
-        if (
-            "provenance" not in self._file.attrs
-            or found - _AT_THE_TOP
-            or "extractor" in json.loads(self._file.attrs["provenance"])
-        ):
+        found = set(file)
+        if "provenance" not in file.attrs or found - _AT_THE_TOP or "extractor" in json.loads(file.attrs["provenance"]):
             raise ShardError(
                 f"{self.path}: an HDF5 file, but not a frame store: expected {_GROUP} and a provenance of decoding, "
                 f"found {', '.join(sorted(found)[:5]) or 'nothing'}. Name a file that decode_frames made, or run it "

@@ -1,5 +1,3 @@
-import pickle
-
 import h5py
 import numpy as np
 import pytest
@@ -25,11 +23,10 @@ def test_reading_back(tmp_path):
     np.testing.assert_allclose(video.end_sec, [1 / 3, 2 / 3, 1, 4 / 3])
 
 
-def test_a_store_opens_late_and_travels_to_workers(tmp_path):
+def test_a_store_opens_late(tmp_path):
     store = FeatureStore(tmp_path / "later.h5")
     write_store(tmp_path / "later.h5", {"a": 1})
     assert store.get("a").features.shape == (1, 3)
-    assert pickle.loads(pickle.dumps(store)).video_ids == ["a"]
     store.close()
     assert store.video_ids == ["a"]
 
