@@ -11,6 +11,8 @@ from vmr.features.store import FeatureStore
 from vmr.video.frames import FrameStore
 from vmr.video.manifest import read_manifest
 
+pytestmark = pytest.mark.xdist_group("corpus")  # one worker makes the shard
+
 
 def arguments(folder, stage, **options):
     fixed = {

@@ -64,7 +64,9 @@ def test_every_rate_with_time_stamps_rounded_to_milliseconds(decord, render_clip
     assert_shown_to_a_millisecond(read_numbers(decode(decord, render_clip("clip.mkv", *X264, fps=fps))[1]), fps)
 
 
-@pytest.mark.parametrize("earlier", ["mkv", "flv"])
+@pytest.mark.parametrize(
+    ("decoder", "earlier"), [("first", "mkv"), ("first", "flv"), ("ffmpeg", "mkv")], indirect=["decoder"]
+)
 @pytest.mark.parametrize("fps", RATES)
 def test_milliseconds_of_an_earlier_container(decord, render_clip, run_ffmpeg, read_numbers, decoder, fps, earlier):
     """An MP4 made of a Matroska or Flash file without encoding has its rounded stamps, in ticks that are finer."""
@@ -149,7 +151,11 @@ def test_a_gap_in_the_time_stamps(decord, render_clip, read_numbers, decoder):
     assert read_numbers(frames) == shown(times, range(40), 56)
 
 
-@pytest.mark.parametrize("container", ["mp4", "mkv", "ts"])
+@pytest.mark.parametrize(
+    ("decoder", "container"),
+    [("first", "mp4"), ("first", "mkv"), ("first", "ts"), ("ffmpeg", "mp4")],  # of ts ffmpeg is the first
+    indirect=["decoder"],
+)
 @pytest.mark.parametrize("fps", ["15", "24", "25", "30000/1001", "30", "48", "50", "60", "variable"])
 def test_the_nearest_frame_is_that_of_ffmpegs_filter(
     decord, render_clip, run_ffmpeg, read_numbers, decoder, fps, container
