@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from vmr.errors import AssetError
 from vmr.storage.files import sha256_file, write_text
-from vmr.storage.locks import Turn
+from vmr.storage.locks import turn
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ def download(
     record = destination.with_name(destination.name + ".sha256")
     expected = _Expectation(sha256 or _recorded(record), size_bytes)
     destination.parent.mkdir(parents=True, exist_ok=True)
-    with Turn(destination):
+    with turn(destination):
         if destination.exists():
             found = _check(destination, expected, remove=False)
         else:

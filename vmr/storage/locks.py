@@ -4,8 +4,9 @@ import fcntl
 import logging
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
 
 logger = logging.getLogger(__name__)
 
@@ -54,40 +55,30 @@ def _open(path: Path, *, create: bool) -> int:
         return os.open(path, flags | os.O_RDWR | os.O_CREAT, 0o644)
 
 
-class Turn:
-    """The turn of this process at a file in an existing folder; another process that wants it waits until this one has
-    closed it or ended.
+@contextmanager
+def turn(path: Path) -> Iterator[None]:
+    """Take the turn of this process at a file in an existing folder; another process that wants it waits until this one
+    has done or ended.
 
     The lock is a file ``.{name}.lock`` in the same folder. Without locks on the file system there is only a warning.
 
     Raises:
         OSError: the folder cannot be written.
     """
-
-    def __init__(self, path: Path) -> None:
-        self._lock = path.with_name(f".{path.name}.lock")
-        self._held = None
-        waiting = False
-        try:
-            while (descriptor := try_lock(self._lock, create=True)) is None:
-                if not waiting:
-                    logger.info("%s: another process works on it; waiting until it has ended", path)
-                waiting = True
-                time.sleep(_LOOK_AGAIN_SEC)
-            self._held = os.fdopen(descriptor, "rb")  # a file object: closed with this one
-        except NoLocksError as error:
-            logger.warning("%s: no locks on this file system (%s); start nothing twice at a time", path, error)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Let others have their turn. A second call does nothing."""
-        if self._held is not None:
+    lock = path.with_name(f".{path.name}.lock")
+    descriptor, waiting = None, False
+    try:
+        while (descriptor := try_lock(lock, create=True)) is None:
+            if not waiting:
+                logger.info("%s: another process works on it; waiting until it has ended", path)
+            waiting = True
+            time.sleep(_LOOK_AGAIN_SEC)
+    except NoLocksError as error:
+        logger.warning("%s: no locks on this file system (%s); start nothing twice at a time", path, error)
+    try:
+        yield
+    finally:
+        if descriptor is not None:
             # While the lock is held: whoever waits for it sees that the file is gone, and makes a new one.
-            self._lock.unlink(missing_ok=True)
-            self._held.close()
-            self._held = None
+            lock.unlink(missing_ok=True)
+            os.close(descriptor)

@@ -9,6 +9,7 @@ link ``{final name}.kept`` lets the job find what it had finished, and takes no 
 done.
 """
 
+import functools
 import hashlib
 import json
 import logging
@@ -27,7 +28,7 @@ import numpy as np
 from vmr.storage.checksums import UNREADABLE, altered, seal, seal_file
 from vmr.storage.files import atomic_path, sha256_json, write_text, writing
 from vmr.storage.hdf5 import new_hdf5
-from vmr.storage.locks import Turn
+from vmr.storage.locks import turn
 
 logger = logging.getLogger(__name__)
 
@@ -76,20 +77,17 @@ class PartialShard:
         self._kept = self.path.with_name(self.path.name + ".kept")
         self._key = sha256_json(settings)
         self._adding = threading.Lock()
-        with writing(self.path):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._turn = Turn(self.path)
         key_file = self.folder / "settings.sha256"
-        with ExitStack() as undo, writing(self.path):
-            undo.callback(self.close)
+        with writing(self.path), ExitStack() as undo:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            undo.enter_context(turn(self.path))
             if self.folder.exists() and (not key_file.exists() or key_file.read_text() != self._key):
                 shutil.rmtree(self.folder)
             self.folder.mkdir(parents=True, exist_ok=True)
             for leftover in self.folder.glob(".*"):  # what a killed run was writing
                 leftover.unlink()
             write_text(key_file, self._key)
-            undo.pop_all()
-        self._found: _Earlier | None = None
+            self._turn = undo.pop_all()
 
     def __enter__(self) -> Self:
         return self
@@ -113,7 +111,7 @@ class PartialShard:
         Raises:
             ShardError: the folder cannot be written.
         """
-        earlier = self._found = self._find_earlier()
+        earlier = self._earlier
         if earlier.finished_for != self._digest(fingerprints):
             return None
         if earlier.path != self.path:
@@ -229,15 +227,9 @@ class PartialShard:
         shutil.rmtree(self.folder, ignore_errors=True)
         self.close()
 
-    @property
+    @functools.cached_property
     def _earlier(self) -> _Earlier:
-        """The first result of `_find_earlier`, which reads a whole file of up to gigabytes."""
-        if self._found is None:
-            self._found = self._find_earlier()
-        return self._found
-
-    def _find_earlier(self) -> _Earlier:
-        """The unaltered final file of an earlier run with these settings; else one without videos."""
+        """The unaltered final file (up to gigabytes) of an earlier run with these settings; else one without videos."""
         for path in (self.path, self._kept):
             with suppress(*UNREADABLE), h5py.File(path, "r", locking=False) as file:
                 if file.attrs.get(_SETTINGS) == self._key and not altered(file):

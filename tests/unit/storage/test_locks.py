@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from vmr.storage.locks import Turn, try_lock
+from vmr.storage.locks import try_lock, turn
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become two other users")
@@ -34,10 +34,9 @@ def test_users_take_turns_at_a_free_lock_of_each_other():
         assert as_user(4002, lock) == 0
 
 
-def test_a_turn_leaves_no_file_and_can_be_ended_twice(tmp_path):
-    with Turn(tmp_path / "file") as turn:
+def test_a_turn_leaves_no_file(tmp_path):
+    with turn(tmp_path / "file"):
         assert [path.name for path in tmp_path.iterdir()] == [".file.lock"]
-        turn.close()
     assert not list(tmp_path.iterdir())
-    with pytest.raises(OSError, match="No such file"):
-        Turn(tmp_path / "absent" / "file")
+    with pytest.raises(OSError, match="No such file"), turn(tmp_path / "absent" / "file"):
+        pass

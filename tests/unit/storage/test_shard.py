@@ -67,11 +67,17 @@ def test_altered_parts_and_an_altered_final_file_do_not_count(tmp_path):
     put(shard, "a", 1.0)
     assert shard.finished({"a": "1"}) is None
     shard.finish(["a"], attributes={}, fingerprints={"a": "1"})
-    assert shard.finished({"a": "1"}) == [{"video_id": "a", "status": "ok"}]
-    assert shard.finished({"a": "2"}) is None and shard.finished({"a": "1", "b": "1"}) is None
+    shard.close()
+
+    def finished(**fingerprints):
+        with PartialShard(tmp_path / "s.h5", settings={}) as again:
+            return again.finished(fingerprints)
+
+    assert finished(a="1") == [{"video_id": "a", "status": "ok"}]
+    assert finished(a="2") is None and finished(a="1", b="1") is None
     with h5py.File(tmp_path / "s.h5", "r+") as file:
         file["features/a"][0] = 2.0
-    assert shard.finished({"a": "1"}) is None
+    assert finished(a="1") is None
 
 
 def test_a_finished_shard_of_other_settings_does_not_count(tmp_path):
