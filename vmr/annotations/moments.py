@@ -1,6 +1,5 @@
 """The table of moments: one row a query, whatever format the annotations came in."""
 
-import csv
 import hashlib
 import json
 import math
@@ -12,13 +11,11 @@ import pandas as pd
 
 from vmr.annotations.parsed import Query, Window
 from vmr.errors import AnnotationError
-from vmr.storage.files import atomic_path, writing
-from vmr.storage.records import read_table
+from vmr.storage.records import read_table, write_table
 
 # A table in which a sentence has several windows has a column more, see `windows_of`.
 WINDOWS = "windows"
 MOMENT_COLUMNS = ["query_id", "video_id", "split", "start_sec", "end_sec", "duration_sec", "sentence"]
-_TEXT_COLUMNS = ["query_id", "video_id", "split", "sentence"]
 _NUMBER_COLUMNS = ["start_sec", "end_sec", "duration_sec"]
 
 _AGAIN = "Run parse_annotations, or name the file that it wrote."
@@ -33,11 +30,7 @@ def write_moments(moments: pd.DataFrame, path: Path | str) -> None:
     Raises:
         ShardError: the disk is full or the folder cannot be written.
     """
-    columns = [*MOMENT_COLUMNS, *([WINDOWS] if WINDOWS in moments else [])]
-    with writing(path), atomic_path(path) as temporary:
-        moments[columns].to_csv(
-            temporary, index=False, encoding="utf-8", lineterminator="\n", quoting=csv.QUOTE_MINIMAL
-        )
+    write_table(path, moments[[*MOMENT_COLUMNS, *([WINDOWS] if WINDOWS in moments else [])]])
 
 
 def read_moments(path: Path | str) -> pd.DataFrame:

@@ -26,8 +26,9 @@ from vmr.features.window_encoders import Encoder
 from vmr.machine.devices import claim_device
 from vmr.machine.memory import give_back_freed_memory, keep_freed_memory
 from vmr.names import Padding
-from vmr.storage.files import atomic_path, sha256_json, writing
+from vmr.storage.files import sha256_json
 from vmr.storage.provenance import library_versions, without_machine
+from vmr.storage.records import write_table
 from vmr.storage.shard import PartialShard
 from vmr.video.frames import FrameStore
 from vmr.video.manifest import read_manifest
@@ -204,8 +205,7 @@ def _keep(
 
 def _write_statuses(rows: list[dict[str, Any]], path: Path) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=STATUS_COLUMNS)
-    with writing(path), atomic_path(path) as temporary:
-        table.to_csv(temporary, index=False)
+    write_table(path, table)
     return table
 
 

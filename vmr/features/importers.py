@@ -25,6 +25,7 @@ from vmr.storage.checksums import UNREADABLE, seal_file
 from vmr.storage.files import atomic_path, sha256_file, writing
 from vmr.storage.hdf5 import new_hdf5
 from vmr.storage.provenance import library_versions
+from vmr.storage.records import write_table
 from vmr.video.manifest import known_durations
 
 log = logging.getLogger(__name__)
@@ -115,8 +116,7 @@ def import_features(
         report = pd.DataFrame(rows, columns=COVERAGE_COLUMNS)
         _check(report, source, settings.max_failed_share, read.told)
         # Before the features get their name, whose presence then says that all is done.
-        with writing(coverage), atomic_path(coverage) as table_file:
-            report.to_csv(table_file, index=False)
+        write_table(coverage, report)
         file.attrs["provenance"] = json.dumps(
             {
                 "extractor": settings.kind,

@@ -24,7 +24,7 @@ from vmr.storage.checksums import seal_file
 from vmr.storage.files import atomic_path, sha256_file, writing
 from vmr.storage.hdf5 import new_hdf5
 from vmr.storage.provenance import library_versions, only_machine, without_machine
-from vmr.storage.records import read_table
+from vmr.storage.records import read_table, write_table
 
 if TYPE_CHECKING:
     import torch
@@ -98,8 +98,7 @@ def merge_features(
         "versions": library_versions(["vmr", "numpy", "h5py", *(["torch"] if pca is not None else [])]),
     }
     # Before the features, whose presence then says that all is done.
-    with writing(coverage), atomic_path(coverage) as temporary:
-        rows.to_csv(temporary, index=False)
+    write_table(coverage, rows)
     with writing(output), atomic_path(output) as temporary, new_hdf5(temporary) as file:
         file.attrs["provenance"] = json.dumps(provenance, sort_keys=True)
         for group in GROUPS:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from vmr.errors import VmrError
-from vmr.storage.files import atomic_path
+from vmr.storage.files import atomic_path, writing
 from vmr.storage.json_text import load_json
 
 
@@ -34,6 +34,16 @@ def read_table(
             f"{found}. {again}"
         )
     return table
+
+
+def write_table(path: Path | str, table: pd.DataFrame) -> None:
+    """Write a table atomically as CSV.
+
+    Raises:
+        ShardError: the disk is full or the folder cannot be written.
+    """
+    with writing(path), atomic_path(path) as temporary:
+        table.to_csv(temporary, index=False, encoding="utf-8", lineterminator="\n")
 
 
 def write_rows(path: Path | str, header: Sequence[str], rows: Iterable[Iterable[Any]]) -> None:

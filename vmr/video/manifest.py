@@ -12,8 +12,7 @@ import pandas as pd
 from vmr.annotations.moments import video_durations
 from vmr.errors import VideoError
 from vmr.names import VIDEO_EXTENSIONS
-from vmr.storage.files import atomic_path, writing
-from vmr.storage.records import read_table
+from vmr.storage.records import read_table, write_table
 from vmr.video.listing import files_below
 from vmr.video_ids import VideoNames, extension_of, plain_name, stem_of
 
@@ -52,9 +51,7 @@ def write_manifest(rows: Iterable[dict[str, Any]], path: Path | str, *, columns:
     Raises:
         ShardError: the disk is full or the folder cannot be written.
     """
-    table = pd.DataFrame(list(rows), columns=list(columns), dtype=object)
-    with writing(path), atomic_path(path) as temporary:
-        table.to_csv(temporary, index=False, encoding="utf-8", lineterminator="\n")
+    write_table(path, pd.DataFrame(list(rows), columns=list(columns), dtype=object))
 
 
 def read_manifest(paths: Iterable[Path | str]) -> pd.DataFrame:
