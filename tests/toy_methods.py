@@ -78,8 +78,7 @@ class ToySettings(MethodSettings):
 TOY = Method(
     name="toy",
     title="Toy",
-    paper="nobody",
-    year=2026,
+    paper="nobody 2026",
     source="idea",
     about="runs of parts",
     network="toy_methods:Toy",

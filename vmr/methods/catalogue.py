@@ -24,7 +24,6 @@ _GREY = ("#767b84", "#969ca6")
 _DROPPING = ("query_encoder", "video_encoder")
 _MLVI_PROPOSALS = (*_DROPPING, "gate", "convolutions", "anchor")
 _DRN_SPANS = (*_DROPPING, "commands", "pyramid", "match", "span_tower", "distances", "level_scale")
-_CI_MHA, _CI_MHA_PAPER = "vmr.methods.ci_mha:CiMha", "Yu et al., SIGIR"
 
 
 class CiMhaSettings(MethodSettings):
@@ -193,18 +192,24 @@ def _by_block(entries: Sequence[Method]) -> dict[str, Method]:
     return {method.name: method for method in ordered}
 
 
+_WHOLE = Method(
+    name="ci_mha",
+    title="CI-MHA",
+    paper="Yu et al., SIGIR 2021",
+    source="paper",
+    about="cross-interaction multi-head attention, the whole of the paper",
+    network="vmr.methods.ci_mha:CiMha",
+    settings=CiMhaSettings,
+    look=Look("#0072b2", "#4aa8e8"),
+)
 # Neighbours by their years, then the paper's own rows.
 METHODS = _by_block(
     (
-        Method(
+        replace(
+            _WHOLE,
             name="ci_mha_video_blind",
             title="Video-blind CI-MHA",
-            paper=_CI_MHA_PAPER,
-            year=2021,
-            source="paper",
             about="CI-MHA with the features of another sample: what the query alone gives away",
-            network=_CI_MHA,
-            settings=CiMhaSettings,
             variant_of="ci_mha",
             lacks="video",
             exchanged="video",
@@ -213,8 +218,7 @@ METHODS = _by_block(
         Method(
             name="ctrl",
             title="CTRL (ours)",
-            paper="Gao et al., ICCV",
-            year=2017,
+            paper="Gao et al., ICCV 2017",
             source="code",
             about="sliding windows matched with the sentence, with offsets of their boundaries",
             network="vmr.methods.ctrl:Ctrl",
@@ -226,8 +230,7 @@ METHODS = _by_block(
         Method(
             name="mllc",
             title="MLLC (ours)",
-            paper="Hendricks et al., EMNLP",
-            year=2018,
+            paper="Hendricks et al., EMNLP 2018",
             source="code",
             about="moments scored with the context that suits them best",
             network="vmr.methods.mllc:Mllc",
@@ -239,8 +242,7 @@ METHODS = _by_block(
         Method(
             name="excl",
             title="ExCL (ours)",
-            paper="Ghosh et al., NAACL",
-            year=2019,
+            paper="Ghosh et al., NAACL 2019",
             source="paper",
             about="bi-LSTMs over video and sentence, and one over both for the span",
             network="vmr.methods.excl:Excl",
@@ -249,8 +251,7 @@ METHODS = _by_block(
         Method(
             name="mlvi",
             title="MLVI (ours)",
-            paper="Xu et al., AAAI",
-            year=2019,
+            paper="Xu et al., AAAI 2019",
             source="code",
             about="anchors that the sentence guides, then retrieval of proposals that learns to caption",
             network="vmr.methods.mlvi:Mlvi",
@@ -267,8 +268,7 @@ METHODS = _by_block(
         Method(
             name="man",
             title="MAN (ours)",
-            paper="Zhang et al., CVPR",
-            year=2019,
+            paper="Zhang et al., CVPR 2019",
             source="idea",
             about="a pyramid of candidates that the sentence filters, and a graph between them",
             network="vmr.methods.man:Man",
@@ -280,8 +280,7 @@ METHODS = _by_block(
         Method(
             name="tan_2d",
             title="2D-TAN (ours)",
-            paper="Zhang et al., AAAI",
-            year=2020,
+            paper="Zhang et al., AAAI 2020",
             source="code",
             about="a map of candidates by start and end, and convolutions over it",
             network="vmr.methods.tan_2d:Tan2d",
@@ -292,8 +291,7 @@ METHODS = _by_block(
         Method(
             name="tripnet",
             title="TripNet (ours)",
-            paper="Hahn et al., BMVC",
-            year=2020,
+            paper="Hahn et al., BMVC 2020",
             source="idea",
             about="a window that a policy moves over the video until it stops, learnt from rewards",
             network="vmr.methods.tripnet:TripNet",
@@ -305,8 +303,7 @@ METHODS = _by_block(
         Method(
             name="vslnet",
             title="VSLNet (ours)",
-            paper="Zhang et al., ACL",
-            year=2020,
+            paper="Zhang et al., ACL 2020",
             source="paper and code",
             about="question answering with the video as its text, and highlighting",
             network="vmr.methods.vslnet:VslNet",
@@ -316,8 +313,7 @@ METHODS = _by_block(
         Method(
             name="lgi",
             title="LGI (ours)",
-            paper="Mun et al., CVPR",
-            year=2020,
+            paper="Mun et al., CVPR 2020",
             source="paper and code",
             about="phrases of the query met with the video locally, then globally",
             network="vmr.methods.lgi:Lgi",
@@ -328,8 +324,7 @@ METHODS = _by_block(
         Method(
             name="drn",
             title="DRN (ours)",
-            paper="Zeng et al., CVPR",
-            year=2020,
+            paper="Zeng et al., CVPR 2020",
             source="code",
             about="spans regressed at every place of a pyramid over the video",
             network="vmr.methods.drn:Drn",
@@ -345,8 +340,7 @@ METHODS = _by_block(
         Method(
             name="tga",
             title="TGA (ours)",
-            paper="Mithun et al., CVPR",
-            year=2019,
+            paper="Mithun et al., CVPR 2019",
             source="code",
             about="windows that the sentence attends to, learnt from pairs without spans",
             network="vmr.methods.tga:Tga",
@@ -357,8 +351,7 @@ METHODS = _by_block(
         Method(
             name="logan",
             title="LoGAN (ours)",
-            paper="Tan et al., WACV",
-            year=2021,
+            paper="Tan et al., WACV 2021",
             source="idea",
             about="frames that meet the words and each other in a graph, learnt from pairs without spans",
             network="vmr.methods.logan:Logan",
@@ -370,8 +363,7 @@ METHODS = _by_block(
         Method(
             name="scn",
             title="SCN (ours)",
-            paper="Lin et al., AAAI",
-            year=2020,
+            paper="Lin et al., AAAI 2020",
             source="code",
             about="proposals from which a sentence with gaps can be completed, learnt from pairs without spans",
             network="vmr.methods.scn:Scn",
@@ -380,45 +372,27 @@ METHODS = _by_block(
             within_video=True,
             look=Look("#9a8f00", "#d6cb45", dash="3 2 1 2", mark="up"),
         ),
-        Method(
+        replace(
+            _WHOLE,
             name="mha",
             title="MHA",
-            paper=_CI_MHA_PAPER,
-            year=2021,
-            source="paper",
             about="CI-MHA with attention one way only",
-            network=_CI_MHA,
-            settings=CiMhaSettings,
             variant_of="ci_mha",
             lacks="cross interaction",
             arguments={"both_ways": False},
             look=Look("#009e73", "#2cc99b", dash="2 3", mark="square"),
         ),
-        Method(
+        replace(
+            _WHOLE,
             name="ci_mha_wo_ms",
             title="CI-MHA w/o MS",
-            paper=_CI_MHA_PAPER,
-            year=2021,
-            source="paper",
             about="CI-MHA without the segmentation task",
-            network=_CI_MHA,
-            settings=CiMhaSettings,
             variant_of="ci_mha",
             lacks="segmentation task",
             arguments={"segments": False},
             look=Look("#d98e00", "#f0a92b", dash="7 3", mark="up"),
         ),
-        Method(
-            name="ci_mha",
-            title="CI-MHA",
-            paper=_CI_MHA_PAPER,
-            year=2021,
-            source="paper",
-            about="cross-interaction multi-head attention, the whole of the paper",
-            network=_CI_MHA,
-            settings=CiMhaSettings,
-            look=Look("#0072b2", "#4aa8e8"),
-        ),
+        _WHOLE,
     )
 )
 
@@ -426,8 +400,7 @@ METHODS = _by_block(
 ZERO_SHOT = Method(
     name="kinetics_zero_shot",
     title="Kinetics zero-shot",
-    paper="Carreira and Zisserman, CVPR",
-    year=2017,
+    paper="Carreira and Zisserman, CVPR 2017",
     source="paper",
     about="the actions of Kinetics that a sentence names, where I3D's own classifier sees them; no training",
     network="",
@@ -526,7 +499,7 @@ def method_digest(name: str) -> str:
     """Digest of what a method is trained by: the code of its network, and its entry less what is only shown."""
     method = METHODS[name]
     shown = {
-        *("title", "paper", "year", "source", "about", "look", "kind", "settings", "variant_of", "lacks", "offsets"),
+        *("title", "paper", "source", "about", "look", "kind", "settings", "variant_of", "lacks", "offsets"),
         *("one_span", "within_video"),
     }
     facts = [getattr(method, field.name) for field in fields(Method) if field.name not in shown]
@@ -546,5 +519,5 @@ def methods_table() -> str:
         system, ours, _ = own.title.partition(" (ours)")
         title = f"[{own.title}](#{system.lower()})" if ours else own.title
         if own.exchanged != "query":
-            lines.append([f"`{name}`", title, f"{own.paper} {own.year}", own.source, own.block, own.about])
+            lines.append([f"`{name}`", title, own.paper, own.source, own.block, own.about])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)

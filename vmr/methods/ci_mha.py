@@ -3,14 +3,11 @@
 Shapes: B queries of a batch, U different videos of them, N steps, L words, D features, E word vector.
 """
 
-import math
-
 from vmr.model.batch import Batch, Targets
 from vmr.model.encoders import FeedForward, PositionalEncoding, QueryEncoder, SelfInteraction, VideoEncoder
 from vmr.model.fusion import CrossInteraction
 from vmr.model.heads import BoundaryHead, SegmentationHead
 from vmr.model.losses import Losses, moment_loss
-from vmr.model.masks import at_least_single
 from vmr.model.network import MomentNetwork
 from vmr.model.prediction import BoundaryPrediction
 from vmr.names import Alignment
@@ -73,14 +70,8 @@ class CiMha(MomentNetwork[BoundaryPrediction]):
             q_hat, v_hat, word_mask=word_mask, step_mask=step_mask, word_counts=batch.word_counts, video=batch.video
         )  # Eqs. 7 to 9
         start, end = self.boundaries(fused, batch.step_counts)  # Eqs. 10 to 13
-        inside = None
-        if self.segmentation is not None and not batch.spans_only:
-            inside = at_least_single(self.segmentation(fused)).masked_fill(~step_mask, 0.0)  # Eq. 15
-        return BoundaryPrediction(
-            start=at_least_single(start).masked_fill(~step_mask, -math.inf),
-            end=at_least_single(end).masked_fill(~step_mask, -math.inf),
-            inside=inside,
-        )
+        inside = self.segmentation(fused) if self.segmentation and not batch.spans_only else None  # Eq. 15
+        return BoundaryPrediction.of(start, end, step_mask, inside=inside)
 
     def losses(self, prediction: BoundaryPrediction, targets: Targets) -> Losses:
         """`boundary` and `segmentation`, see `vmr.model.losses.moment_loss`."""

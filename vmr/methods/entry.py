@@ -58,8 +58,7 @@ class Method:
 
     name: str  # in the configuration, in paths and in records
     title: str  # in tables and pictures
-    paper: str  # that describes it: authors and venue
-    year: int  # of the paper
+    paper: str  # that describes it: authors, venue and year
     source: Source  # what it was written from
     about: str  # what it is, in a few words
     network: str  # MODULE:CLASS of its network. The module is imported when a network is built.

@@ -6,8 +6,6 @@ perceptron each. Its conditioned variant is what CI-MHA's boundary head does.
 Shapes: B queries of a batch, U different videos of them, N steps, L words, D features, E word vector.
 """
 
-import math
-
 import torch
 
 from vmr.model.batch import Batch, Targets
@@ -15,7 +13,6 @@ from vmr.model.dropout import Dropout
 from vmr.model.encoders import BiLSTM, FeatureScale, QueryEncoder, last_states
 from vmr.model.heads import Mlp
 from vmr.model.losses import Losses, moment_loss
-from vmr.model.masks import at_least_single
 from vmr.model.network import MomentNetwork
 from vmr.model.prediction import BoundaryPrediction
 
@@ -60,7 +57,6 @@ class Excl(MomentNetwork[BoundaryPrediction]):
 
     def forward(self, batch: Batch) -> BoundaryPrediction:
         """Logits of start and end for every step."""
-        step_mask = batch.step_mask
         sentence = last_states(
             self.query_encoder(batch.words, batch.unknown_mask, batch.word_counts), batch.word_counts
         )
@@ -73,11 +69,8 @@ class Excl(MomentNetwork[BoundaryPrediction]):
         fused = torch.cat([states, repeated], dim=-1)
         tied = self.dropout(self.span_lstm(fused, batch.step_counts))
         both = torch.cat([tied, fused], dim=-1)
-        start, end = (
-            at_least_single(mlp(both).squeeze(-1)).masked_fill(~step_mask, -math.inf)
-            for mlp in (self.start_mlp, self.end_mlp)
-        )
-        return BoundaryPrediction(start=start, end=end, inside=None)
+        start, end = (mlp(both).squeeze(-1) for mlp in (self.start_mlp, self.end_mlp))
+        return BoundaryPrediction.of(start, end, batch.step_mask)
 
     def losses(self, prediction: BoundaryPrediction, targets: Targets) -> Losses:
         """`boundary`: the negative log-likelihood of the start plus that of the end."""

@@ -4,8 +4,6 @@ Shapes: B queries of a batch, U different videos of them, N steps, L words, T it
 vector, H width.
 """
 
-import math
-
 import torch
 from torch import nn
 
@@ -77,11 +75,7 @@ class VslNet(MomentNetwork[BoundaryPrediction]):
         end_states, _ = self.end_lstm(start_states)
         start = self.start_mlp(torch.cat([start_states, highlighted], dim=-1)).squeeze(-1)
         end = self.end_mlp(torch.cat([end_states, highlighted], dim=-1)).squeeze(-1)
-        return BoundaryPrediction(
-            start=at_least_single(start).masked_fill(~step_mask, -math.inf),
-            end=at_least_single(end).masked_fill(~step_mask, -math.inf),
-            inside=inside.masked_fill(~step_mask, 0.0),
-        )
+        return BoundaryPrediction.of(start, end, step_mask, inside=inside)
 
     def losses(self, prediction: BoundaryPrediction, targets: Targets) -> Losses:
         """`boundary` (start and end added, as the authors do) and `highlight` by `highlight_weight`."""

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vmr.model.batch import Batch
 from vmr.model.decode import RankedSpans, rank_proposals, rank_spans, single_spans
-from vmr.model.masks import valid_mask
+from vmr.model.masks import at_least_single, valid_mask
 
 Own = TypeVar("Own", bound="ProposalPrediction")
 
@@ -78,6 +78,12 @@ class BoundaryPrediction(Prediction):
     end: Float[Tensor, "B N"]  # logits of the end, likewise
     # logits of lying inside the moment, 0 after the last step; None without such a task
     inside: Float[Tensor, "B N"] | None
+
+    @classmethod
+    def of(cls, start: Tensor, end: Tensor, step_mask: Tensor, *, inside: Tensor | None = None) -> "BoundaryPrediction":
+        """The prediction of logits (B N) in any precision, whatever they are after the last step."""
+        start, end = (at_least_single(own).masked_fill(~step_mask, -torch.inf) for own in (start, end))
+        return cls(start, end, None if inside is None else at_least_single(inside).masked_fill(~step_mask, 0.0))
 
     def ranked(self, start_sec: Tensor, end_sec: Tensor, *, top: int = 1, nms_threshold: float = 0.5) -> RankedSpans:
         """The pairs of steps of highest probability, see `vmr.model.decode.rank_spans`."""
