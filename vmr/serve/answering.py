@@ -2,12 +2,12 @@
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
 from starlette.concurrency import run_in_threadpool
 
-from vmr.features.store import VideoFeatures
 from vmr.locate.answers import Answer, Curve
 from vmr.locate.videos import VideoAnswers
 from vmr.serve.library import Video
@@ -42,17 +42,14 @@ class Answering:
             features = await run_in_threadpool(self._locator.at_hand, video.path)
             if features is None:
                 return None
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._thread, self._answer, video, query, features, top, across)
+            answer = partial(self._locator.answer, query, features, video=video.id, top=top, across=across)
+            return await asyncio.get_running_loop().run_in_executor(self._thread, answer)
         finally:
             self._waiting -= 1
 
     def close(self) -> None:
         """Drop the waiting questions."""
         self._thread.shutdown(wait=True, cancel_futures=True)
-
-    def _answer(self, video: Video, query: str, features: VideoFeatures, top: int, across: bool) -> Answer:
-        return self._locator.answer(query, features, video=video.id, top=top, across=across)
 
 
 def plain(answer: Answer, video: Video) -> dict[str, Any]:
@@ -67,7 +64,6 @@ def thinned(curve: Curve, *, most: int) -> Curve:
         return curve
     begins = np.linspace(0, steps, most, endpoint=False).astype(int)
     ends = np.append(begins[1:], steps)
-
     return Curve(
         start_sec=curve.start_sec[begins],
         end_sec=curve.end_sec[ends - 1],

@@ -1,7 +1,6 @@
 """The application: the answer of each address."""
 
 import asyncio
-import logging
 import math
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -31,8 +30,6 @@ from vmr.serve.searches import Searches
 from vmr.serve.uploads import Uploads
 from vmr.storage.json_text import load_json
 
-log = logging.getLogger(__name__)
-
 _STATIC = Path(__file__).parent / "static"
 _LISTED = 200
 _BODY_BYTES = 1 << 16
@@ -52,14 +49,13 @@ class Page:
         self.folder = FolderVideos(folders)
         self.alone = why_alone(locator)
         self.probers = Probers()
-        self.preparation = Preparation(self._prepare, most=limits.waiting_videos)
+        self.preparation = Preparation(
+            lambda path, progress: locator.features(path, progress=progress), most=limits.waiting_videos
+        )
         self.answering = Answering(locator, most=limits.waiting_answers)
         self.searches = Searches(self.answering, self.preparation, most=limits.searches)
         self.cutting = Cutting(uploads, most=limits.waiting_clips)
         self.uploads = Uploads(uploads, limits, self.probers, forget=locator.forget, busy=self.preparation.busy)
-
-    def _prepare(self, path: Path, progress: Any) -> None:
-        self.locator.features(path, progress=progress)
 
     def close(self) -> None:
         """End threads and processes."""

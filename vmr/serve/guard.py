@@ -52,12 +52,10 @@ class Access:
 
 def access_for(host: str, *, port: int, token: str | None, names: Iterable[str] = ()) -> Access:
     """Access to a server that listens on a host's address."""
-    more = {name.lower() for name in names}
-    if is_loopback(host):
-        return Access(frozenset({"localhost", "127.0.0.1", "::1", host.lower(), *more}), False, token, f"vmr-{port}")
-    own = socket.gethostname().lower()
-    known = frozenset({"localhost", host.lower(), own, f"{own}.local", socket.getfqdn().lower(), *more})
-    return Access(known, True, token, f"vmr-{port}")
+    here, own = is_loopback(host), socket.gethostname()
+    known = ("127.0.0.1", "::1") if here else (own, f"{own}.local", socket.getfqdn())
+    hosts = frozenset(name.lower() for name in ("localhost", host, *known, *names))
+    return Access(hosts, not here, token, f"vmr-{port}")
 
 
 def is_loopback(host: str) -> bool:

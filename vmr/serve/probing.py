@@ -30,9 +30,7 @@ class Probers:
             RefusedError: too many files are looked at for too long.
         """
         if not self._free.acquire(timeout=2 * _TIMEOUT_SEC):
-            raise RefusedError(
-                503, "The server is busy looking at other files. Try again in a minute.", retry_sec=60
-            ) from None
+            raise RefusedError(503, "The server is busy looking at other files. Try again in a minute.", retry_sec=60)
         try:
             return probe_video(path, timeout_sec=_TIMEOUT_SEC)
         finally:
