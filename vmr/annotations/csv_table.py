@@ -4,12 +4,14 @@ import csv
 import io
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from vmr.annotations.columns import COLUMNS, Column, choose, column, parse_time
 from vmr.annotations.parsed import read_bytes
+from vmr.annotations.units import RATES
 from vmr.annotations.via import VIA_HEADER, via_rows
 from vmr.errors import AnnotationError
 
@@ -80,24 +82,29 @@ def read_table(path: Path) -> Table:
         logger.warning("%s: the %d lines above the header are not read", path, above)
         text, first_line = "".join(text.splitlines(keepends=True)[above:]), first_line + above
     delimiter = separator[1] if separator else _delimiter(text)
-    records = _records(text, delimiter, first_line)
+    chosen: dict[str, tuple[str, Column]] = {}  # none, as long as the header is not read
+    place: dict[str, int] = {}
+
+    def is_row(line: str) -> bool:
+        cells = _without_surplus(cells_of(line, delimiter), len(names))
+        return bool(place) and len(cells) == len(names) and all(_is_time(cells[place[own]]) for own in ("start", "end"))
+
+    records = _records(text, delimiter, first_line, is_row)
     line, names, fault = next(records, (1, [], ""))
     if fault:
         raise AnnotationError(
             f"{path}: a CSV with a header of the columns {', '.join(REQUIRED)} was expected; its first line cannot be "
             f"read ({fault}).{_other_format(text)}"
         )
-    while names and not names[-1].strip():  # empty cells where something once stood
-        names.pop()
+    names = _without_surplus(names, 0)
     chosen = choose(names)
     _check_header(f"{path}:{line}", names, chosen, hint=_other_format(text))
     place = {name: names.index(written) for name, (written, _) in chosen.items()}
-    used = {written for written, _ in chosen.values()}
-    unused: dict[str, set[str]] = {name: set() for name in names if name.strip() and name not in used}
+    others = {name: names.index(name) for name in names if name.strip() and names.index(name) not in place.values()}
+    unused: dict[str, set[str]] = {name: set() for name in others}
     rows = []
     for line, cells, fault in records:
-        while len(cells) > len(names) and not cells[-1].strip():
-            cells.pop()
+        cells = _without_surplus(cells, len(names))
         if not fault and len(cells) != len(names):
             fault = (
                 f"as many values as the header has ({len(names)}) were expected, found {len(cells)}; a sentence with "
@@ -107,7 +114,7 @@ def read_table(path: Path) -> Table:
         rows.append(Row(line, values, fault))
         for name, own in unused.items() if values else ():
             if len(own) < _MOST_VALUES:
-                own.add(cells[names.index(name)].strip())
+                own.add(cells[others[name]].strip())
     if delimiter == ",":
         _refuse_thousands(path, rows)
     if not rows:
@@ -199,28 +206,53 @@ def _other_format(text: str) -> str:
     return ""
 
 
-def _records(text: str, delimiter: str, first_line: int) -> Iterator[tuple[int, list[str], str]]:
-    """Line, cells and fault of each row; after a fault the next line is read as another row."""
-    reader = csv.reader(
-        io.StringIO(text, newline=""), delimiter=delimiter, quotechar=_quote(text), strict=True, skipinitialspace=True
-    )
-    begin = first_line
+def _without_surplus(cells: list[str], most: int) -> list[str]:
+    """Cells without the empty ones behind so many, where something once stood."""
+    count = len(cells)
+    while count > most and not cells[count - 1].strip():
+        count -= 1
+    return cells[:count]
+
+
+def _is_time(cell: str) -> bool:
+    try:
+        return parse_time(cell, fps=max(RATES)) >= 0
+    except ValueError:
+        return False
+
+
+def _records(
+    text: str, delimiter: str, first_line: int, is_row: Callable[[str], bool]
+) -> Iterator[tuple[int, list[str], str]]:
+    """Line, cells and fault of each row; after a fault the next line is read as another row.
+
+    Args:
+        is_row: whether a line is a whole row. A row that goes on over such a line lacks the end of a quote.
+    """
+    lines = list(io.StringIO(text, newline=""))
+    opened = partial(csv.reader, delimiter=delimiter, quotechar=_quote(text), strict=True, skipinitialspace=True)
+    after = start = 0  # lines that are read, and those of them that are read by another reader
+    reader = opened(lines)
     while True:
+        begin, cells, fault = after, [], ""
         try:
             cells = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
-            yield (
-                begin,
-                [],
-                f"not a row of a CSV ({error}). A sentence with commas or line breaks stands in quotes, and a quote "
-                'inside of those is written twice ("")',
+            fault = f"not a row of a CSV ({error})"
+        after = start + reader.line_num
+        if row := next((number for number in range(begin + 1, after) if is_row(lines[number])), 0):
+            cells, fault = [], f"a quote opens in it and is not closed before the row of line {first_line + row}"
+        if fault:
+            after = start = begin + 1
+            reader = opened(lines[number] for number in range(start, len(lines)))
+            fault += (
+                ". A sentence with commas or line breaks stands in quotes, and a quote inside of those is written "
+                'twice ("")'
             )
-        else:
-            if any(cell.strip() for cell in cells):
-                yield begin, cells, ""
-        begin = reader.line_num + first_line
+        if fault or any(cell.strip() for cell in cells):
+            yield first_line + begin, cells, fault
 
 
 def _check_header(where: str, names: Sequence[str], chosen: Mapping[str, tuple[str, Column]], *, hint: str) -> None:

@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from vmr.annotations.charades_sta import parse_charades_sta
-from vmr.annotations.csv_table import DELIMITERS, REQUIRED, cells_of, lines_above_header, names_columns
+from vmr.annotations.csv_table import DELIMITERS, REQUIRED, cells_of, lines_above_header, names_columns, read_table
 from vmr.annotations.eaf import parse_eaf
 from vmr.annotations.json_files import parse_json
 from vmr.annotations.moments import MOMENT_COLUMNS
 from vmr.annotations.parsed import ParsedFile, read_bytes, settle_video_ids
-from vmr.annotations.sentences_csv import parse_sentences_csv, splits_of_csv
+from vmr.annotations.sentences_csv import parse_table, splits_of
 from vmr.annotations.via import VIA_HEADER
 from vmr.errors import AnnotationError
 
@@ -60,8 +60,9 @@ def read_file(
     """
     kind = detect_format(path) if annotation_format == "auto" else annotation_format
     if kind == "csv":
-        wanted = list(splits) or splits_of_csv(path) or [name or path.stem]
-        return parse_sentences_csv(path, splits=wanted, train_split=train_split)
+        table = read_table(path)
+        wanted = list(splits) or splits_of(table) or [name or path.stem]
+        return parse_table(table, splits=wanted, train_split=train_split)
     if kind in ("json", "activitynet_captions"):
         return parse_json(path, splits=splits, name=name)
     if kind == "moments":

@@ -23,26 +23,26 @@ _TESTED = ("test", "val", "dev", "eval")  # so begin names of splits that are no
 def parse_sentences_csv(
     path: Path | str, *, splits: Sequence[str], train_split: str = "train"
 ) -> dict[str, ParsedFile]:
-    """Read one CSV, and divide it where it serves several splits.
+    """Read one CSV, see `parse_table`."""
+    return parse_table(read_table(Path(path)), splits=splits, train_split=train_split)
+
+
+def parse_table(table: Table, *, splits: Sequence[str], train_split: str = "train") -> dict[str, ParsedFile]:
+    """The sentences of a table, divided where it serves several splits.
 
     With a column `split`, a split gets the rows that name it. Without, a single split gets all rows; of two, the one
     that is not trained on gets a fifth of the videos, those with the smallest hashes of their ids. Queries are keyed
     by `query_id` where there is that column, else by line number from 1 (the header's).
 
     Raises:
-        AnnotationError: the file is missing, no CSV, lacks a column or a split, or has nothing usable.
+        AnnotationError: the table lacks a split, or has nothing usable.
     """
-    table = _without_lengths(read_table(Path(path)))
+    table = _without_lengths(table)
     parts = _divide(table, list(dict.fromkeys(splits)), train_split)
     parsed = {split: _parse(table, rows) for split, rows in parts.items()}
     for split, part in parsed.items():
         part.refuse_nothing(table.path, f"one usable row for the split {split}")
     return parsed
-
-
-def splits_of_csv(path: Path | str) -> list[str]:
-    """What the column `split` of a CSV holds, see `splits_of`."""
-    return splits_of(read_table(Path(path)))
 
 
 def splits_of(table: Table) -> list[str]:

@@ -12,7 +12,7 @@ import yaml
 from vmr.annotations.csv_table import read_table
 from vmr.annotations.moments import moments_table
 from vmr.annotations.parsed import ParsedFile, settle_video_ids
-from vmr.annotations.sentences_csv import parse_sentences_csv, splits_of
+from vmr.annotations.sentences_csv import parse_table, splits_of
 from vmr.annotations.units import odd_times
 from vmr.config import load_config, read_mapping
 from vmr.config.whole import DATASET_NAME
@@ -77,7 +77,7 @@ def add_dataset(
             f"{sentences}: the column split holds {', '.join(splits)}; `train` and at least one other were expected. "
             "Correct it, or remove the column to have a fifth of the videos tested."
         )
-    parsed = parse_sentences_csv(sentences, splits=splits)
+    parsed = parse_table(table, splits=splits)
     settle_video_ids(parsed.values())
     if not any(part.queries for part in parsed.values()):
         raise AnnotationError(

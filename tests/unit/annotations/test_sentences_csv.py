@@ -4,10 +4,11 @@ import logging
 
 import pytest
 
+from vmr.annotations.csv_table import read_table
 from vmr.annotations.moments import validation_videos
 from vmr.annotations.parse import parse_annotations
 from vmr.annotations.parsed import settle_video_ids
-from vmr.annotations.sentences_csv import TEST_SHARE, parse_sentences_csv, splits_of_csv
+from vmr.annotations.sentences_csv import TEST_SHARE, parse_sentences_csv, splits_of
 from vmr.errors import AnnotationError
 
 HEADER = "video,start,end,sentence\n"
@@ -118,6 +119,30 @@ def test_rows_that_cannot_be_meant_are_reported_with_file_and_line(parse, tmp_pa
     assert len(parsed.queries) == 2 and parsed.lines == 3
 
 
+@pytest.mark.parametrize("last", ['d,1,2,"Four, five."', 'd,1,2,a nail of 4"', 'd,1,2,he says "no"'])
+def test_an_open_quote_costs_its_row_and_none_of_those_that_follow(parse, tmp_path, last):
+    parsed = parse(HEADER + GOOD + f'b,1,2,"Two\nc,0:01,2,Three.,\n{last}\ne,1,2,Five.\n')["train"]
+    (problem,) = parsed.malformed
+    assert problem.where == f"{tmp_path / 'mine.csv'}:3" and "not closed before the row of line 4" in problem.reason
+    assert [(row.key, row.video_id) for row in parsed.queries] == [
+        ("2", "kitchen01"),
+        ("4", "c"),
+        ("5", "d"),
+        ("6", "e"),
+    ]
+    assert parsed.lines == 5
+
+
+def test_rows_with_open_quotes_are_counted_one_by_one(parse):
+    parsed = parse(HEADER + GOOD + 5 * 'b,1,2,"Two\n' + GOOD)["train"]
+    assert len(parsed.malformed) == 5 and parsed.lines == 7 and len(parsed.queries) == 2
+
+
+def test_a_sentence_over_several_lines_may_hold_commas(parse):
+    (query,) = parse(HEADER + 'a,1,2,"One, two, three, four.\nOf, these, many, words\n1, 2, 3"\n')["train"].queries
+    assert query.sentence == "One, two, three, four. Of, these, many, words 1, 2, 3"
+
+
 def test_undecodable_bytes_cost_one_sentence_where_the_rest_is_utf_8(parse):
     parsed = parse((HEADER + GOOD + 3 * "a,1,2,é\n").encode() + b"a,1,2,caf\xe9\n")["train"]
     parsed.queries = parsed.queries[:1]
@@ -143,7 +168,7 @@ def test_ids_that_name_no_video_cost_one_row(parse, video_id):
         (GOOD, r"mine\.csv:1: a header with the columns video, start, end, sentence was expected"),
         ("video,start,end\na,1,2\n", r"sentence not found in 'video, start, end'. `sentence` may also be called query"),
         ("video,start,start_sec,end,text\n", "start and start_sec both mean start"),
-        (HEADER + 'a,1,2,"open\nb,1,2,Two.\n', r"mine\.csv:2: not a row of a CSV .*quotes"),
+        (HEADER + 'a,1,2,"open\nb,1,2\n', r"mine\.csv:2: not a row of a CSV .*quotes"),
         (b"\x1f\x8b\x08", "cannot be unpacked as gzip"),
         (b"\xd0\xcf\x11\xe0\xa1", "workbook of Excel"),
         (HEADER + "a,x,2,One.\n", r"not one usable row for the split train; .*mine\.csv:2: the start 'x'"),
@@ -211,7 +236,8 @@ def test_what_cannot_be_divided_is_said(parse, text, splits, message):
 def test_splits_of_the_column(tmp_path):
     for name, text in (("with", "split," + HEADER + "b,x,1,2,s\na,x,1,2,s\nb,x,1,2,s\n"), ("without", HEADER + GOOD)):
         (tmp_path / name).write_text(text)
-    assert splits_of_csv(tmp_path / "with") == ["b", "a"] and splits_of_csv(tmp_path / "without") == []
+    assert splits_of(read_table(tmp_path / "with")) == ["b", "a"]
+    assert splits_of(read_table(tmp_path / "without")) == []
 
 
 def test_one_csv_becomes_the_table_of_moments(tmp_path):
