@@ -22,7 +22,7 @@ from vmr.features.fidelity import compared_videos, cosine_to_exact_window
 from vmr.features.pace import Pace
 from vmr.features.read_ahead import End, Failure, Piece, read_ahead
 from vmr.features.store import VideoFeatures, write_video
-from vmr.features.window_encoders import Encoder
+from vmr.features.window_encoders import StreamEncoder, WindowEncoder
 from vmr.machine.devices import claim_device
 from vmr.machine.memory import give_back_freed_memory, keep_freed_memory
 from vmr.names import Padding
@@ -132,7 +132,7 @@ def _extract_all(
     pace: Pace,
 ) -> None:
     """Encode the pieces that the reader hands over, and keep each video when its last piece is done."""
-    encoder: Encoder | None = None
+    encoder: WindowEncoder | StreamEncoder | None = None
     parts: list[Tensor] = []
     kept, began = 0, time.perf_counter()
     with (

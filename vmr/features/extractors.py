@@ -19,7 +19,7 @@ from vmr.features.clips import Frames, WindowPlan, padded_sequence, plan_windows
 from vmr.features.networks import Network, build_network
 from vmr.features.shared_windows import SharedWindows, can_share
 from vmr.features.streaming import StreamingFeatures
-from vmr.features.window_encoders import Encoder, Stream, StreamEncoder, WindowEncoder
+from vmr.features.window_encoders import StreamEncoder, WindowEncoder
 from vmr.machine.memory import batch_that_fits
 from vmr.machine.precision import choose_dtype
 
@@ -76,42 +76,28 @@ class Extractor:
         if self.mode == "continuous" or (self.shares_windows and plan.steps > 1):
             length = self.window + self.stride * self.batch_size
             return slabs(sequence, length=length, advance=length)
-        batch, apart = min(self.batch_size, plan.steps), min(self.stride, self.window)
+        batch = min(self.batch_size, plan.steps)
         seen = without_gaps(sequence, window=self.window, stride=self.stride)
-        return slabs(seen, length=(batch - 1) * apart + self.window, advance=batch * apart)
+        return slabs(seen, length=(batch - 1) * self.apart + self.window, advance=batch * self.apart)
 
     def cropped(self, frames: Frames) -> Frames:
         """Frames resized and cropped as the network wants them."""
         net = self._network
         return resize_and_crop(frames, short_side=net.short_side, size=net.size, crop=net.crop)
 
-    def encoder(self, plan: WindowPlan) -> Encoder:
+    def encoder(self, plan: WindowPlan) -> WindowEncoder | StreamEncoder:
         """A fresh encoder for the pieces of one video."""
         if isinstance(self._module, i3d.InceptionI3d):
             if self.mode == "continuous":
-                return self._stream_encoder(StreamingFeatures(self._module, window=self.window, stride=self.stride))
+                return StreamEncoder(self, StreamingFeatures(self._module, window=self.window, stride=self.stride))
             if self.shares_windows and plan.steps > 1:
-                return self._stream_encoder(SharedWindows(self._module, window=self.window, stride=self.stride))
-        return WindowEncoder(
-            self.run,
-            window=self.window,
-            apart=min(self.stride, self.window),
-            batch_size=self.batch_size,
-            shrink=self._use_batches_of,
-            name=self.name,
-        )
+                return StreamEncoder(self, SharedWindows(self._module, window=self.window, stride=self.stride))
+        return WindowEncoder(self)
 
-    def _stream_encoder(self, stream: Stream) -> Encoder:
-        return StreamEncoder(
-            stream,
-            prepare=self.normalised,
-            context=self.inference,
-            shrink=lambda: self._use_batches_of(max(self.batch_size // 2, 1)),
-            name=self.name,
-        )
-
-    def _use_batches_of(self, windows: int) -> None:
-        self.batch_size = windows
+    @property
+    def apart(self) -> int:
+        """Frames between the beginnings of two windows in a piece, at most a window."""
+        return min(self.stride, self.window)
 
     @property
     def shares_windows(self) -> bool:
