@@ -15,8 +15,9 @@ from vmr.errors import AssetError
 _PREFIXES = ("module.", "backbone.")
 _WRAPPERS = ("state_dict", "model_state", "model_state_dict", "model")
 
-# Plain PyTorch C3D, as its widely used ports name and shape it; fc8, the classes, may be absent.
-_C3D_CHANNELS = {
+# Plain PyTorch C3D, as its widely used ports name and shape it: channels that a convolution takes and gives, numbers of
+# a fully connected layer; fc8, the classes, may be absent.
+C3D_CHANNELS = {
     "conv1": (3, 64),
     "conv2": (64, 128),
     "conv3a": (128, 256),
@@ -109,7 +110,7 @@ def c3d_weights(tensors: Mapping[str, Tensor], *, path: Path | str) -> dict[str,
     """
     weights = {c3d_key(key): _float32(value) for key, value in tensors.items()}
     shapes: dict[str, tuple[int, ...]] = {}
-    for name, (inputs, outputs) in _C3D_CHANNELS.items():
+    for name, (inputs, outputs) in C3D_CHANNELS.items():
         shapes |= {f"{name}.weight": (outputs, inputs, 3, 3, 3), f"{name}.bias": (outputs,)}
     for name, (inputs, outputs) in _C3D_FEATURES.items():
         shapes |= {f"{name}.weight": (outputs, inputs), f"{name}.bias": (outputs,)}

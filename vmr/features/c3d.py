@@ -8,7 +8,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vmr.assets.torch_weights import c3d_key
+from vmr.assets.torch_weights import C3D_CHANNELS, c3d_key
 from vmr.errors import FeatureError
 from vmr.features import weights
 from vmr.features.foreign_files import ARRAY_ERRORS
@@ -23,23 +23,9 @@ RESIZED = (128, 171)
 # Caffe and OpenCV, under which the network was trained: blue, green, red.
 CHANNEL_MEAN_BGR = (104.0, 117.0, 128.0)
 
-# Figure 3: eight convolutions 3x3x3 and five pools. Pool 1 leaves time alone; pool 5 pads height and width by one
-# at both sides, as Caffe's rounding up did, so that fc6 sees 512 x 1 x 4 x 4.
-_LAYERS = (
-    ("conv1", 3, 64),
-    ("pool1", (1, 2, 2), (0, 0, 0)),
-    ("conv2", 64, 128),
-    ("pool2", (2, 2, 2), (0, 0, 0)),
-    ("conv3a", 128, 256),
-    ("conv3b", 256, 256),
-    ("pool3", (2, 2, 2), (0, 0, 0)),
-    ("conv4a", 256, 512),
-    ("conv4b", 512, 512),
-    ("pool4", (2, 2, 2), (0, 0, 0)),
-    ("conv5a", 512, 512),
-    ("conv5b", 512, 512),
-    ("pool5", (2, 2, 2), (0, 1, 1)),
-)
+# Figure 3: eight convolutions 3x3x3, and a pool behind each of these five. Pool 1 leaves time alone; pool 5 pads height
+# and width by one at both sides, as Caffe's rounding up did, so that fc6 sees 512 x 1 x 4 x 4.
+_POOLED = ("conv1", "conv2", "conv3b", "conv4b", "conv5b")
 
 
 class C3d(nn.Module):
@@ -47,11 +33,12 @@ class C3d(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        for name, first, second in _LAYERS:
-            if isinstance(first, int) and isinstance(second, int):
-                self.add_module(name, nn.Conv3d(first, second, kernel_size=3, padding=1))
-            else:
-                self.add_module(name, nn.MaxPool3d(kernel_size=first, stride=first, padding=second))
+        for name, (inputs, outputs) in C3D_CHANNELS.items():
+            self.add_module(name, nn.Conv3d(inputs, outputs, kernel_size=3, padding=1))
+            if name in _POOLED:
+                kernel = (1 if name == "conv1" else 2, 2, 2)
+                pool = nn.MaxPool3d(kernel, stride=kernel, padding=(0, 1, 1) if name == "conv5b" else 0)
+                self.add_module(f"pool{name[4]}", pool)
         self.fc6 = nn.Linear(8192, FEATURE_DIM)
 
     def stages(self) -> dict[str, nn.Module]:

@@ -50,20 +50,12 @@ def features_diff(first: Path, second: Path) -> pd.DataFrame:
     rows = []
     with FeatureStore(first) as a, FeatureStore(second) as b:
         for video_id in sorted(set(a.video_ids) | set(b.video_ids)):
-            ours = a.get(video_id) if video_id in a else None
-            theirs = b.get(video_id) if video_id in b else None
-            cosine = _cosines(ours, theirs)
-            rows.append(
-                {
-                    "video_id": video_id,
-                    "steps_a": len(ours.features) if ours else None,
-                    "steps_b": len(theirs.features) if theirs else None,
-                    "seconds_a": float(ours.end_sec[-1]) if ours else None,
-                    "seconds_b": float(theirs.end_sec[-1]) if theirs else None,
-                    "cosine_mean": float(cosine.mean()) if cosine is not None else None,
-                    "cosine_min": float(cosine.min()) if cosine is not None else None,
-                }
-            )
+            both = [store.get(video_id) if video_id in store else None for store in (a, b)]
+            steps = [len(video.features) if video else None for video in both]
+            seconds = [float(video.end_sec[-1]) if video else None for video in both]
+            cosine = _cosines(*both)
+            cosines = (None, None) if cosine is None else (float(cosine.mean()), float(cosine.min()))
+            rows.append((video_id, *steps, *seconds, *cosines))
     table = pd.DataFrame(rows, columns=DIFF_COLUMNS)
     return table.astype({"steps_a": "Int64", "steps_b": "Int64"})
 

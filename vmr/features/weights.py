@@ -58,12 +58,11 @@ def load_into(
     tensors, metadata = read_weights(path)
     state = {rename(key): tensor for key, tensor in tensors.items()}
     expected = module.state_dict()
-    ignored = unused or ("\0",)
     # Counters of batches seen in training do not enter the function.
-    needed = {key for key in expected if not key.endswith("num_batches_tracked") and not key.startswith(ignored)}
+    needed = {key for key in expected if not key.endswith("num_batches_tracked") and not key.startswith(unused)}
     missing = sorted(needed - set(state))
     wrong = sorted(key for key in needed & set(state) if state[key].shape != expected[key].shape)
-    foreign = sorted(key for key in set(state) - set(expected) if not key.startswith(ignored))
+    foreign = sorted(key for key in set(state) - set(expected) if not key.startswith(unused))
     if missing or wrong or foreign:
         found = [
             f"{len(keys)} {what} (first: {keys[0]})"
