@@ -27,7 +27,6 @@ _RUN_FACTS = (
     "trained", "chosen_epoch", "chosen_scores", "by_spans", "epochs_run", "reason", "settings", "counts", "coverage",
     "device", "precision", "seconds", "versions",
 )  # fmt: skip
-_CODE = ("vmr.evaluation.evaluate",)
 
 
 def evaluate_predictions(
@@ -99,7 +98,7 @@ def evaluate_predictions(
         "run": {name: run_facts[name] for name in _RUN_FACTS if name in run_facts} or None,
         "provenance": {
             "predictions_sha256": sha256_file(predictions),
-            "code": code_digest(_CODE),
+            "code": code_digest(["vmr.evaluation.evaluate"]),
             "versions": library_versions(["numpy", "pandas"]),
         },
     }

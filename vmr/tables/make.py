@@ -10,14 +10,7 @@ from vmr.methods.catalogue import place_of
 from vmr.storage.files import write_text
 from vmr.tables.latex import latex_table
 from vmr.tables.notes import plain_number
-from vmr.tables.rows import (
-    R5_COLUMNS,
-    SCORE_COLUMNS,
-    Row,
-    baseline_rows,
-    check_queries,
-    published_rows,
-)
+from vmr.tables.rows import R5_COLUMNS, SCORE_COLUMNS, Row, baseline_rows, check_queries, published_rows
 from vmr.tables.runs import trained_rows
 from vmr.tables.text import table_text
 
@@ -49,7 +42,7 @@ def make_table(
     further: Sequence[str] = (),
     title: str | None = None,
 ) -> None:
-    """Write the table.
+    """Write the table, see `gather_rows` for errors.
 
     The CSV has the columns `TABLE_COLUMNS`, percentages with two decimals, empty where unknown. Scores are over all
     queries, against raw ground truth where the column does not say clamped. The Markdown adds the ablation's effects,
@@ -63,9 +56,6 @@ def make_table(
         further: datasets whose splits are in the table too, such as out-of-distribution splits of the same videos.
         output_tex: LaTeX of the same rows to write, if wanted.
         title: what the Markdown calls it; by default its name.
-
-    Raises:
-        EvaluationError: a file cannot be used, or scores that should be averaged do not belong together.
     """
     rows = gather_rows(metrics=metrics, baselines=baselines, published=published, datasets=[dataset, *further])
     write_text(output_csv, table_csv(rows))
@@ -105,12 +95,8 @@ def gather_rows(
 
 def _ordered(rows: list[Row]) -> list[Row]:
     """Split by split, in the order they came; in each constant answers, then methods by block as in the catalogue."""
-    splits = list(dict.fromkeys(row.split for row in rows))
-
-    def rank(row: Row) -> tuple[int, bool, int]:
-        return splits.index(row.split), row.kind == "trained", place_of(str(row.members[0].get("method")))
-
-    return sorted(rows, key=rank)
+    ranked = sorted(rows, key=lambda row: (row.kind == "trained", place_of(str(row.members[0].get("method")))))
+    return [row for split in dict.fromkeys(row.split for row in rows) for row in ranked if row.split == split]
 
 
 def _cells(row: Row) -> list[str]:

@@ -1,6 +1,6 @@
 """Tables in Markdown."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -16,10 +16,8 @@ def markdown_table(header: Sequence[str], lines: Sequence[Sequence[Any]], *, num
     | x\|y |   1 |
     """
     cells = [[str(cell).replace("|", "\\|") for cell in line] for line in (header, *lines)]
-    widths = [max(3, *(len(line[column]) for line in cells)) for column in range(len(header))]
-    pad: list[Callable[[str, int], str]] = [
-        str.ljust if column < numbers_from else str.rjust for column in range(len(header))
-    ]
-    text = ["| " + " | ".join(pad[i](cell, widths[i]) for i, cell in enumerate(line)) + " |" for line in cells]
-    rule = ["-" * width if column < numbers_from else "-" * (width - 1) + ":" for column, width in enumerate(widths)]
-    return "\n".join([text[0], "| " + " | ".join(rule) + " |", *text[1:]])
+    widths = [max(3, *map(len, column)) for column in zip(*cells, strict=True)]
+    sides = ["<" if column < numbers_from else ">" for column in range(len(header))]
+    rule = ["-" * width if side == "<" else "-" * (width - 1) + ":" for width, side in zip(widths, sides, strict=True)]
+    padded = [[f"{cell:{side}{size}}" for cell, side, size in zip(line, sides, widths, strict=True)] for line in cells]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (padded[0], rule, *padded[1:]))

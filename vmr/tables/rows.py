@@ -27,19 +27,19 @@ _PUBLISHED_NEEDED = ["method", "features", "source", "split", *SCORE_COLUMNS, "n
 PUBLISHED_COLUMNS = [*_PUBLISHED_NEEDED[:-1], *R5_COLUMNS, "block", "note"]
 # The window that is best at IoU 0.5 and the one that is best on average; the others are told below the table.
 HEADLINE_CRITERIA = (recall_name(1, 0.5), "mIoU")
-_FROM_METRICS = {metric: column for column, metric in SCORE_COLUMNS.items()}
+COLUMN_OF = {metric: column for column, metric in SCORE_COLUMNS.items()}
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the table; scores in percent by name of `METRICS`, None where unknown."""
+    """One row of the table; scores in percent by name of `METRICS`, None or missing where unknown."""
 
     method: str
     features: str
     source: str
     split: str
     kind: str  # "published", "baseline" or "trained"
-    scores: dict[str, float | None]
+    sets: dict[str, dict[str, float | None]]  # means by "raw", "clamped", "raw_covered", ...
     std: dict[str, float | None] = field(default_factory=dict)
     seeds: int | None = None
     queries: int | None = None
@@ -49,13 +49,15 @@ class Row:
     headline: bool = True  # False: only told below the table
     criteria: tuple[str, ...] = ()  # what a constant window was chosen by
     window: str = ""
-    sets: dict[str, dict[str, float | None]] = field(
-        default_factory=dict
-    )  # means by "raw", "clamped", "raw_covered", ...
     videos: VideoSums | None = None  # sums by video, means over the seeds
     members: tuple[dict[str, Any], ...] = ()  # the metrics.json, or the baseline's file
     train_split: str = ""  # what a trained row was trained on, "" where unknown
     simulated: bool = False  # its features are no features of videos
+
+    @property
+    def scores(self) -> dict[str, float | None]:
+        """Those against the ground truth as annotated."""
+        return self.sets.get("raw", {})
 
     @property
     def block(self) -> str:
@@ -144,7 +146,7 @@ def published_rows(path: Path) -> list[Row]:
                 f"{path}: row {number}: expected nothing or one of {', '.join(BLOCKS)} as block, found "
                 f"{record['block']!r}."
             )
-        known = {
+        scores = {
             metric: _percentage(record[column], where=f"{path}: row {number}: {column}")
             for column, metric in (SCORE_COLUMNS | R5_COLUMNS).items()
             if column in columns
@@ -156,8 +158,7 @@ def published_rows(path: Path) -> list[Row]:
                 source=record["source"],
                 split=record["split"],
                 kind="published",
-                scores={metric: known[metric] for metric in SCORE_COLUMNS.values()},
-                sets={"raw": known},
+                sets={"raw": scores},
                 note=record["note"],
                 published_block=record.get("block", ""),
                 simulated=is_simulated(record),
@@ -193,7 +194,7 @@ def baseline_rows(paths: Sequence[Path]) -> list[Row]:
                 method, source = "Random", "computed here; expected value of two uniform points"
             else:
                 method = f"Best constant window {window}"
-                chosen = " and ".join(_FROM_METRICS[name] for name in criteria)
+                chosen = " and ".join(COLUMN_OF[name] for name in criteria)
                 source = f"computed here; chosen by {chosen} on {record['train_split']}"
             rows.append(
                 Row(
@@ -202,7 +203,6 @@ def baseline_rows(paths: Sequence[Path]) -> list[Row]:
                     source=source,
                     split=record["split"],
                     kind="baseline",
-                    scores=dict(entry["scores"]["raw"]),
                     queries=record["queries"],
                     headline=not window or any(name in criteria for name in HEADLINE_CRITERIA),
                     criteria=criteria,
@@ -222,7 +222,7 @@ def _is_baseline(entry: Any) -> bool:
     window, criteria = entry["window"], entry["criteria"]
     ends = [] if window is None else window
     numbers = isinstance(ends, list) and all(isinstance(end, int | float) for end in ends)
-    named = isinstance(criteria, list) and all(isinstance(name, str) and name in _FROM_METRICS for name in criteria)
+    named = isinstance(criteria, list) and all(isinstance(name, str) and name in COLUMN_OF for name in criteria)
     return numbers and named and (window is None or len(window) == 2)
 
 

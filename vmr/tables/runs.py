@@ -96,7 +96,7 @@ def _mean_row(group: list[dict[str, Any]]) -> Row:
     trained = first.get("trained", True)
     if not trained:
         # What networks answer as they were drawn is no score.
-        sets, std = {}, dict.fromkeys(METRICS)
+        sets, std = {"raw": dict.fromkeys(METRICS)}, dict.fromkeys(METRICS)
         reason = str((first.get("run") or {}).get("reason", ""))
         past_end = "begin after" in reason
         source.append(f"untrained: {reason if past_end else 'no training video has features'}")
@@ -106,7 +106,6 @@ def _mean_row(group: list[dict[str, Any]]) -> Row:
         source="; ".join(source),
         split=first["split"],
         kind="trained",
-        scores=sets["raw"] if trained else dict.fromkeys(METRICS),
         std=std,
         seeds=len(group) if trains else None,
         queries=first["queries"],

@@ -7,7 +7,7 @@ from vmr.evaluation.bootstrap import covered_scores, intervals, same_videos
 from vmr.tables.effects import effects_section
 from vmr.tables.markdown import markdown_table
 from vmr.tables.notes import SIMULATED_NOTE, no_result_note, plain_number, table_notes
-from vmr.tables.rows import R5_COLUMNS, SCORE_COLUMNS, Row, best_scores, is_best
+from vmr.tables.rows import COLUMN_OF, R5_COLUMNS, SCORE_COLUMNS, Row, best_scores, is_best
 
 _NAMES = list(SCORE_COLUMNS)
 _METRICS = list(SCORE_COLUMNS.values())
@@ -16,11 +16,7 @@ _R5_NAMES = list(R5_COLUMNS)
 
 
 def table_text(rows: Sequence[Row], *, dataset: str) -> str:
-    """Markdown of the table and the sections below it.
-
-    Returns:
-        The text, ending with a line break.
-    """
+    """Markdown of the table and the sections below it, with a line break at the end."""
     computed = [row for row in rows if row.kind != "published"]
     sections = [
         f"# Moment retrieval on {dataset}",
@@ -39,8 +35,7 @@ def table_text(rows: Sequence[Row], *, dataset: str) -> str:
 
 
 def _introduction(rows: Sequence[Row]) -> str:
-    seeds = {row.seeds for row in rows if row.kind == "trained"}
-    several = any(count is not None and count > 1 for count in seeds)
+    several = any(row.kind == "trained" and (row.seeds or 0) > 1 for row in rows)
     text = (
         "R1@m is the percentage of queries whose first span has a temporal IoU of at least m with the ground truth; "
         "mIoU is the mean IoU of the first spans. Computed scores are over all queries, against the ground truth as "
@@ -115,9 +110,7 @@ def _coverage(rows: Sequence[Row]) -> str:
 
 def _clamped(rows: Sequence[Row]) -> str:
     printed = [
-        row
-        for row in rows
-        if row.kind == "published" and any(row.sets["raw"].get(metric) is not None for metric in _R5)
+        row for row in rows if row.kind == "published" and any(row.scores.get(metric) is not None for metric in _R5)
     ]
     shown = [row for row in rows if row.headline and row.kind != "published"]
     if not shown:
@@ -182,9 +175,8 @@ def _windows(rows: Sequence[Row]) -> str:
     windows = [row for row in rows if row.kind == "baseline" and row.criteria]
     if not windows:
         return ""
-    titles = {metric: name for name, metric in SCORE_COLUMNS.items()}
     lines = [
-        [row.window, row.split, ", ".join(titles[name] for name in row.criteria), *_set(row, "raw", _METRICS)]
+        [row.window, row.split, ", ".join(COLUMN_OF[name] for name in row.criteria), *_set(row, "raw", _METRICS)]
         for row in windows
     ]
     train = " and ".join(
@@ -242,5 +234,4 @@ def _intervals(rows: Sequence[Row]) -> str:
 
 
 def _set(row: Row, name: str, metrics: Sequence[str]) -> list[str]:
-    scores = row.sets.get(name)
-    return ["" if scores is None else plain_number(scores[metric]) for metric in metrics]
+    return [plain_number(row.sets.get(name, {}).get(metric)) for metric in metrics]
