@@ -50,12 +50,12 @@ def extension_of(name: str) -> str:
 def stem_of(name: str) -> str:
     """The id that a name means where no other file of a dataset has the same stem.
 
-    >>> stem_of("videos/3MSZA.mp4"), stem_of("3MSZA")
-    ('3MSZA', '3MSZA')
+    >>> stem_of("videos/3MSZA.mp4"), stem_of("3MSZA"), stem_of("a film .mp4")
+    ('3MSZA', '3MSZA', 'a film')
     """
     plain = plain_name(name)
     extension = extension_of(plain)
-    return plain[: len(plain) - len(extension)] if extension else plain
+    return plain[: len(plain) - len(extension)].rstrip() if extension else plain
 
 
 def settle(written: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:

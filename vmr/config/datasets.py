@@ -13,6 +13,8 @@ from vmr.config.moved import moved
 from vmr.names import FORMATS_WITH_DURATIONS, SIMULATED, AnnotationFormat
 from vmr.settings.section import Section, Seed
 
+SPLIT_NAME = re.compile(r"[A-Za-z0-9_+-]+")
+
 
 class RenderSettings(Section):
     """A dataset that the workflow renders itself (the demo)."""
@@ -94,7 +96,7 @@ class DatasetSettings(Section):
     @classmethod
     def _names(cls, value: dict[str, list[str]]) -> dict[str, list[str]]:
         for name, entries in value.items():
-            if not re.fullmatch(r"[A-Za-z0-9_+-]+", name):
+            if not SPLIT_NAME.fullmatch(name):
                 raise ValueError(f"`{name}` is not a name for a split: letters, digits, _, + and - only")
             if not entries:
                 raise ValueError(f"`{name}` is empty")

@@ -3,7 +3,7 @@
 import re
 import stat
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from vmr.annotations.parsed import ParsedFile, settle_video_ids
 from vmr.annotations.sentences_csv import parse_table, splits_of
 from vmr.annotations.units import odd_times
 from vmr.config import load_config, read_mapping
+from vmr.config.datasets import SPLIT_NAME
 from vmr.config.whole import DATASET_NAME
 from vmr.doctor.check_annotations import PAST_END_SEC
 from vmr.errors import AnnotationError, ConfigError, VideoError
@@ -24,7 +25,7 @@ from vmr.video.ffprobe import require_program
 from vmr.video.listing import files_below
 from vmr.video.manifest import find_videos, why_missing
 from vmr.video.probe import probe_video
-from vmr.video_ids import extension_of
+from vmr.video_ids import extension_of, plain_name, stem_of
 
 # For some hundred sentences, on a processor without a GPU: as the rendered demo, which has more sentences and shapes
 # so large that a smaller square shows them as well.
@@ -77,7 +78,12 @@ def add_dataset(
             f"{sentences}: the column split holds {', '.join(splits)}; `train` and at least one other were expected. "
             "Correct it, or remove the column to have a fifth of the videos tested."
         )
+    if odd := next((split for split in splits if not SPLIT_NAME.fullmatch(split)), ""):
+        raise AnnotationError(
+            f"{sentences}: the column split holds {odd!r}; letters, digits, _, + and - were expected. Rename it."
+        )
     parsed = parse_table(table, splits=splits)
+    written = {plain_name(query.video_id) for part in parsed.values() for query in part.queries}
     settle_video_ids(parsed.values())
     if not any(part.queries for part in parsed.values()):
         raise AnnotationError(
@@ -99,7 +105,7 @@ def add_dataset(
     _write(config, before, name, section | ({"overrides": QUICK} if quick else {}))
     unused = ", ".join(table.unused)
     lines = [*_told_of_sentences(sentences, parsed), *([f"  columns that are not used: {unused}"] if unused else [])]
-    lines += [*_told_of_videos(videos, sorted(wanted), found)]
+    lines += [*_told_of_videos(videos, sorted(wanted), found, written=written)]
     lines += _told_of_lengths(found, parsed)
     if validation := [split for split in tested if split.lower().startswith(("val", "dev"))]:
         lines.append(
@@ -145,14 +151,22 @@ def _told_of_sentences(path: Path, parsed: Mapping[str, ParsedFile]) -> list[str
     return lines + _listed("  rows with a problem", problems)
 
 
-def _told_of_videos(folder: Path, wanted: Sequence[str], found: Mapping[str, Path]) -> list[str]:
+def _told_of_videos(
+    folder: Path, wanted: Sequence[str], found: Mapping[str, Path], *, written: Collection[str]
+) -> list[str]:
     files = _files(folder)
-    taken = {str(path) for path in found.values()}
-    spare = [path for path in files if path not in taken]
+    taken, named = {str(path) for path in found.values()}, set(wanted)
+    spare = [file for path, file in files.items() if path not in taken]
+    aside = []
+    for file in spare:
+        if own := found.get(stem_of(file)):
+            why = ", though a row names this file; remove or rename one of them" if plain_name(file) in written else ""
+            aside.append(f"{file} ({files[str(own)]} is taken{why})")
+    unnamed = [file for file in spare if not {stem_of(file), plain_name(file)} & named]
     reasons = why_missing(folder, [video_id for video_id in wanted if video_id not in found])
     missing = [f"{name}{reason}" for name, reason in reasons.items()]
     lines = [f"{folder}: {len(found):,} of {len(wanted):,} videos are there", *_listed("  missing", missing)]
-    return lines + _listed("  files that no row names", [files[path] for path in spare])
+    return lines + _listed("  left aside", aside) + _listed("  files that no row names", unnamed)
 
 
 def _told_of_lengths(found: Mapping[str, Path], parsed: Mapping[str, ParsedFile]) -> list[str]:

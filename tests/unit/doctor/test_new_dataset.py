@@ -91,6 +91,15 @@ def test_what_does_not_fit_is_said(folder):
     )
 
 
+def test_a_file_that_is_named_but_not_taken_is_said(folder):
+    append(folder, "tub.mkv,1,2,one.\nsink,1,2,one.\n")
+    for name in ("tub.mp4", "tub.mkv", "sink.mp4", "sink.wav"):
+        (folder / "my videos" / name).write_bytes(b"film")
+    output = add().output
+    assert "left aside: 2\n    sink.wav (sink.mp4 is taken)\n    tub.mkv (tub.mp4 is taken, though a row" in output
+    assert "no row names" not in output
+
+
 @pytest.mark.parametrize(
     ("written", "splits"),
     [(["train", "test", "val"], ["train", "test", "val"]), (["Train", "train", "TEST"], ["train", "TEST"])],
@@ -122,6 +131,13 @@ def test_splits_of_the_csv_are_taken(folder, written, splits):
             lambda folder: (folder / "words.csv").write_text("split,video,start,end,sentence\nall,a,1,2,one.\n"),
             "mine",
             "the column split holds all; `train` and at least one other were expected",
+        ),
+        (
+            lambda folder: (folder / "words.csv").write_text(
+                "split,video,start,end,sentence\ntrain,a,1,2,one.\ntest 1/2,b,1,2,one.\n"
+            ),
+            "mine",
+            "words.csv: the column split holds 'test 1/2'; letters, digits",
         ),
         (
             lambda folder: (folder / "words.csv").write_text(

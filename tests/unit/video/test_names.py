@@ -126,7 +126,9 @@ def test_a_shard_is_made_anew_when_one_of_two_files_of_a_stem_changes(tmp_path):
 
 
 def test_blanks_around_a_name_do_not_count(tmp_path):
-    assert set(find_videos(files(tmp_path / "v", " a b.mp4"), [" a b", "a b"])) == {" a b", "a b"}
+    folder = files(tmp_path / "v", " a b.mp4", "c .mp4")
+    ids, _ = settle([" a b", "a b", "c ", "c .mp4", "c"])
+    assert find_videos(folder, ids.values()) == {"a b": folder / " a b.mp4", "c": folder / "c .mp4"}
 
 
 def test_names_of_queries_by_id():
