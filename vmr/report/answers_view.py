@@ -29,9 +29,9 @@ def answers_view(group: Group) -> dict[str, Any]:
         {
             "sentence": str(sentence),
             "video_id": str(video_id),
-            "truth": _span(np.array([start, end])),
+            "truth": span_text((start, end)),
             "cells": [
-                {"span": _span(runs[0].span_sec[i]), "iou": float(ious[name][i])} for name, runs in group.runs.items()
+                {"span": span_text(own[0].span_sec[i]), "iou": float(ious[name][i])} for name, own in group.runs.items()
             ],
         }
         for i, (sentence, video_id, start, end) in enumerate(zip(*columns, strict=True))
@@ -55,5 +55,6 @@ def write_answers(groups: Sequence[Group], path: Path) -> None:
         pd.concat(tables).to_csv(temporary, index=False, float_format="%.3f", lineterminator="\n")
 
 
-def _span(span: np.ndarray) -> str:
-    return f"{span[0]:.1f}–{span[1]:.1f} s" if np.isfinite(span).all() else "no answer"
+def span_text(span: Sequence[float] | np.ndarray | None) -> str:
+    """Start and end for people."""
+    return "no answer" if span is None or not np.isfinite(span).all() else f"{span[0]:.1f}–{span[1]:.1f} s"

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vmr.methods.catalogue import place_of, title_of
+from vmr.report.answers_view import span_text
 from vmr.report.svg import escape, nice_ticks, number
 
 _HEIGHT = 60  # of a lane; its width is 1000 whatever the screen
@@ -29,7 +30,7 @@ def case_views(study: Mapping[str, Any], *, group: str, number_of_group: int) ->
                 "sentence": case["sentence"],
                 "kinds": case["kinds"],
                 "group": group,
-                "truth": _span_text(case["truth"]),
+                "truth": span_text(case["truth"]),
                 "truth_svg": _truth_lane(case["truth"], end),
                 "lanes": [
                     _lane(method, case["methods"][method], case["truth"], end)
@@ -52,10 +53,6 @@ def _end_sec(case: Mapping[str, Any], strip: Mapping[str, Any] | None) -> float:
     return float(max(*ends, 0.1))
 
 
-def _span_text(span: Sequence[float]) -> str:
-    return f"{span[0]:.1f}–{span[1]:.1f} s"
-
-
 def _x(seconds: float, end: float) -> float:
     return round(min(max(1000 * seconds / end, 0.0), 1000.0), 1)
 
@@ -64,7 +61,7 @@ def _truth_lane(truth: Sequence[float], end: float) -> str:
     left, right = _x(truth[0], end), _x(truth[1], end)
     return (
         f'<svg class="lane short" viewBox="0 0 1000 18" preserveAspectRatio="none" role="img" aria-label="Ground truth:'
-        f' {_span_text(truth)}"><rect class="bar m-truth" x="{left}" y="3" width="{max(right - left, 2):.1f}"'
+        f' {span_text(truth)}"><rect class="bar m-truth" x="{left}" y="3" width="{max(right - left, 2):.1f}"'
         f' height="12"/></svg>'
     )
 
@@ -86,7 +83,7 @@ def _lane(method: str, own: Mapping[str, Any], truth: Sequence[float], end: floa
         parts.append(
             f'<rect class="bar m-{method}" x="{a}" y="{_CURVE_BOTTOM + 4}" width="{max(b - a, 2):.1f}" height="9"/>'
         )
-    text = "no answer" if span is None else _span_text(span)
+    text = span_text(span)
     iou = "" if own["iou"] is None else f", IoU {own['iou']:.2f}"
     svg = (
         f'<svg class="lane s m-{method}" viewBox="0 0 1000 {_HEIGHT}" preserveAspectRatio="none" role="img"'

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from jaxtyping import Float
 
 from vmr.annotations.moments import read_moments
@@ -23,12 +24,13 @@ from vmr.methods.catalogue import place_of
 from vmr.model.spans import temporal_iou
 from vmr.names import Device
 from vmr.report.choice import choose_cases
-from vmr.report.curves import probability_curves
 from vmr.report.run_answers import first_spans
 from vmr.report.strips import film_strips
 from vmr.storage.code_digest import code_digest
 from vmr.storage.files import write_json
 from vmr.tables.rows import read_record
+from vmr.training.inference import predict_batch
+from vmr.training.predict import OpenRun, open_run
 
 log = logging.getLogger(__name__)
 
@@ -62,13 +64,14 @@ def study_cases(
     """
     table = read_moments(files.moments)
     chosen_from = select_queries(table, splits=list(splits), manifests=files.manifests, moments=files.moments)
+    records = [read_record(run / f"metrics_{split_name}.json", needed=("method", "seed")) for run in runs]
     answers, seeds = {}, {}
-    for run in _ordered(runs, split_name):
-        record = read_record(run / f"metrics_{split_name}.json", needed=("method", "seed"))
-        if record["method"] in answers:
-            raise EvaluationError(f"{run}: a second run of {record['method']}; give one of each method.")
-        answers[record["method"]] = read_predictions(run / f"predictions_{split_name}.jsonl", moments=table)
-        seeds[record["method"]] = (record["seed"], run)
+    for record in sorted(records, key=lambda record: place_of(record["method"])):
+        method, run = record["method"], Path(record["path"]).parent
+        if method in answers:
+            raise EvaluationError(f"{run}: a second run of {method}; give one of each method.")
+        answers[method] = read_predictions(run / f"predictions_{split_name}.jsonl", moments=table)
+        seeds[method] = (record["seed"], run)
     decides = list(answers)[-1]
     span_sec, iou = first_spans(answers[decides], chosen_from)
     kinds = choose_cases(
@@ -82,13 +85,15 @@ def study_cases(
     )
     rows = chosen_from.iloc[list(kinds)]
     curves = {
-        method: probability_curves(
-            checkpoint=run / "checkpoint.safetensors",
-            files=files,
-            splits=splits,
-            query_ids=set(rows["query_id"]),
-            device=device,
-            scratch=output.parent,
+        method: _probability_curves(
+            open_run(
+                checkpoint=run / "checkpoint.safetensors",
+                files=files,
+                splits=splits,
+                device=device,
+                scratch=output.parent,
+                query_ids=set(rows["query_id"]),
+            )
         )
         if len(rows)
         else {}
@@ -123,11 +128,24 @@ def study_cases(
     log.info("%s, %s: %d cases, pictures of %d videos", split_name, features_label, len(cases), len(strips))
 
 
-def _ordered(runs: Sequence[Path], split_name: str) -> list[Path]:
-    def rank(run: Path) -> int:
-        return place_of(read_record(run / f"metrics_{split_name}.json", needed=("method",))["method"])
+@torch.inference_mode()
+def _probability_curves(run: OpenRun) -> dict[str, dict[str, list[float]]]:
+    """By query id, of those with features, what a run thinks of every step: `start_sec`, `end_sec` and its curves.
 
-    return sorted(runs, key=rank)
+    As the evaluation has them by default: in single precision.
+    """
+    curves = {}
+    # One at a time: a few dozen queries, and no padding to cut off.
+    for row in run.rows:
+        batch = run.collator(run.samples, np.array([row]))
+        probabilities = predict_batch(run.model, batch, "float32").curves()
+        start_sec, end_sec = run.collator.videos.times(int(run.samples.video[row]))
+        curves[run.samples.query_ids[row]] = {
+            "start_sec": np.round(start_sec, 3).tolist(),
+            "end_sec": np.round(end_sec, 3).tolist(),
+            **{name: [round(float(p), 4) for p in own[0].cpu()] for name, own in probabilities.items()},
+        }
+    return curves
 
 
 def _misses(span_sec: Float[np.ndarray, "Q 2"], queries: pd.DataFrame) -> Float[np.ndarray, " Q"]:

@@ -62,18 +62,16 @@ class Window:
 
 def recall_chart(group: Group, window: Window | None) -> Chart:
     """Recall of the first span against the IoU that is asked for; mean over seeds."""
-    curves = {
-        method: np.mean([recall_curve(run.iou, _CURVE) for run in runs], axis=0) for method, runs in group.runs.items()
-    }
-    lines = [
-        Line(title_of(method), f"m-{method}", list(zip(_CURVE.tolist(), curve.tolist(), strict=True)))
-        for method, curve in curves.items()
+    curves = [
+        (title_of(method), f"m-{method}", np.mean([recall_curve(run.iou, _CURVE) for run in runs], axis=0))
+        for method, runs in group.runs.items()
     ]
-    names = {title_of(method): curve for method, curve in curves.items()}
-    if window is not None:
-        curve = recall_curve(window.iou(group.queries), _CURVE)
-        lines.insert(0, Line(window.name, "m-window", list(zip(_CURVE.tolist(), curve.tolist(), strict=True))))
-        names[window.name] = curve
+    reference = [(window.name, "m-window", recall_curve(window.iou(group.queries), _CURVE))] if window else []
+    lines = [
+        Line(name, key, list(zip(_CURVE.tolist(), curve.tolist(), strict=True)))
+        for name, key, curve in [*reference, *curves]
+    ]
+    names = {name: curve for name, _, curve in [*curves, *reference]}
     shown = range(9, 100, 10)  # every tenth
     rows = [[f"{_CURVE[i]:.1f}", *(f"{curve[i]:.1f}" for curve in names.values())] for i in shown]
     at_half = "; ".join(f"{name} {curve[49]:.1f}" for name, curve in names.items())

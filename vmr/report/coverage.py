@@ -1,7 +1,7 @@
 """Which videos have features, and why the others have none."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,20 +30,13 @@ def _one(name: str, path: Path) -> dict[str, Any]:
     again = "Merge the features again."
     table = read_table(path, what="coverage table", columns=_COLUMNS, again=again, error=EvaluationError)
     bad = table[table["status"] != "ok"]
-    # The id of the video in its own reason would make each reason another one.
-    general = [
-        re.sub(rf"(?<!\w){re.escape(str(video_id))}(?!\w)", "…", str(reason)) if video_id else str(reason)
-        for reason, video_id in zip(bad["reason"], bad["video_id"], strict=True)
-    ]
     found: dict[tuple[str, str], list[str]] = {}
-    for video_id, status, reason in zip(bad["video_id"], bad["status"], general, strict=True):
-        found.setdefault((str(status), reason), []).append(str(video_id))
-    failures = [_failure(status, reason, video_ids) for (status, reason), video_ids in found.items()]
-    failures.sort(key=lambda failure: -(len(failure["video_ids"]) + failure["more"]))
+    for video_id, status, reason in zip(bad["video_id"], bad["status"], bad["reason"], strict=True):
+        # The id of the video in its own reason would make each reason another one.
+        general = re.sub(rf"(?<!\w){re.escape(video_id)}(?!\w)", "…", reason) if video_id else reason
+        found.setdefault((status, general or "no reason was noted"), []).append(video_id)
+    failures = [
+        {"status": status, "reason": reason, "video_ids": tuple(sorted(ids)[:_LISTED]), "more": len(ids[_LISTED:])}
+        for (status, reason), ids in sorted(found.items(), key=lambda entry: -len(entry[1]))
+    ]
     return {"features": name, "videos": len(table), "covered": len(table) - len(bad), "failures": failures}
-
-
-def _failure(status: str, reason: str, video_ids: Sequence[str]) -> dict[str, Any]:
-    named = tuple(sorted(video_ids)[:_LISTED])
-    reason = reason or "no reason was noted"
-    return {"status": status, "reason": reason, "video_ids": named, "more": len(video_ids) - len(named)}

@@ -268,8 +268,5 @@ def _provenance(group: Group) -> dict[str, Any]:
         "name": f"{group.split}, {group.features}",
         "settings": settings_rows(first),
         "runs": run_rows(runs),
-        "features": flat(record.get("features") or {}),
-        "queries": flat(record.get("queries") or {}),
-        "versions": flat(record.get("versions") or {}),
-        "counts": flat(record.get("counts") or {}),
+        **{part: flat(record.get(part) or {}) for part in ("features", "queries", "versions", "counts")},
     }
