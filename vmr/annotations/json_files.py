@@ -37,7 +37,6 @@ _LAYOUTS = (
     "or an object), or videos with `timestamps` and `sentences` (ActivityNet Captions, VideoX, 2D-TAN) or with "
     "`annotations` (SnAG, YouCook2)"
 )
-_SHOWN = 3
 
 
 @dataclass

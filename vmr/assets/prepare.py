@@ -97,19 +97,16 @@ def fetch_asset(name: str, *, cache: Path | str) -> Path:
     return path
 
 
-def asset_status(cache: Path | str) -> dict[str, str]:
-    """By name: ``installed`` or not (embedded), ``downloaded``, ``partly downloaded`` or ``not downloaded``."""
-    return {name: _status(asset, Path(cache)) for name, asset in ASSETS.items()}
-
-
 def describe_assets(*, cache: Path | str) -> str:
     """A table of all assets for people: what, status, size, licence, where from."""
-    status = asset_status(cache)
     blocks = []
     for name, asset in ASSETS.items():
         origin = f"package {asset.requirement}" if asset.embedded else "\n    or ".join(asset.addresses)
         size = f"{asset.size_bytes / 1e6:,.1f} MB" if asset.size_bytes else "size not known"
-        facts = [status[name], *([] if asset.embedded else [size, f"sha256 {asset.sha256 or 'not known'}"])]
+        facts = [
+            asset_status(asset, Path(cache)),
+            *([] if asset.embedded else [size, f"sha256 {asset.sha256 or 'not known'}"]),
+        ]
         blocks.append(f"{name}\n    {asset.description}\n    {', '.join(facts)}\n    {origin}\n    {asset.licence}")
         if len(asset.members) > 1:
             blocks[-1] += f"\n    holds {', '.join(asset.members)}"
@@ -161,7 +158,8 @@ def _write_weights(
         temporary.write_bytes(content)
 
 
-def _status(asset: Asset, cache: Path) -> str:
+def asset_status(asset: Asset, cache: Path) -> str:
+    """``installed`` or not (embedded), ``downloaded``, ``partly downloaded`` or ``not downloaded``."""
     if asset.embedded:
         there = all(installed_path(asset, key) for key in asset.package_files)
         return "installed" if there else "not installed"

