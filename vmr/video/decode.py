@@ -238,10 +238,11 @@ def _refuse_too_many_failures(outcomes: list[dict[str, Any]], *, output: Path, m
 
 def _log_outcomes(rows: list[dict[str, Any]], output: Path) -> None:
     counts = Counter(word for row in rows for word in (row["status"], row["decoder"]))
-    frames = sum(row["decoded_frames"] for row in rows)
-    told = "%s: %d videos, %d decoded (%d by decord, %d by ffmpeg), %d frames, %d missing, %d bad"
-    decoded = (counts[word] for word in ("ok", "decord", "ffmpeg"))
-    logger.info(told, output, len(rows), *decoded, frames, counts["missing"], counts["bad"])
+    counts["frames"] = sum(row["decoded_frames"] for row in rows)
+    logger.info(
+        "%s: %d videos, %d decoded (%d by decord, %d by ffmpeg), %d frames, %d missing, %d bad",
+        *(output, len(rows), *(counts[word] for word in ("ok", "decord", "ffmpeg", "frames", "missing", "bad"))),
+    )
     for row in rows:
         if row["note"]:
             logger.info("%s: %s", row["video_id"], row["note"])

@@ -85,8 +85,8 @@ def probe_videos(
         _refuse_other_unit(table[table["video_id"].isin(wanted)], rows, moments)
     write_manifest(rows, output, columns=MANIFEST_COLUMNS)
     counts = Counter(row["status"] for row in rows)
-    told = (counts[status] for status in ("ok", "missing", "bad"))
-    logger.info("shard %d of %d: %d videos, %d ok, %d missing, %d bad", shard, shards, len(rows), *told)
+    numbers = (counts[status] for status in ("ok", "missing", "bad"))
+    logger.info("shard %d of %d: %d videos, %d ok, %d missing, %d bad", shard, shards, len(rows), *numbers)
     for row in rows:
         if row["status"] == "bad":
             logger.warning("%s: %s", row["path"], row["reason"])
