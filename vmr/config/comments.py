@@ -1,14 +1,14 @@
 """Comments of `config.yaml`, written from the descriptions of the settings."""
 
 import re
-from types import NoneType
-from typing import Annotated, Any, get_args, get_origin
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from vmr.config.sections import Settings
 from vmr.config.whole import Config
+from vmr.settings.checks import inner_type
 
 _ENTRY = re.compile(r"""(?P<indent> *)(?P<key>[\w+-]+):(?P<value>(?:"[^"]*"|'[^']*'|(?<!\s)\#|[^"'#])*)(?:\#.*)?""")
 
@@ -54,9 +54,9 @@ def _setting(path: list[str]) -> tuple[type[BaseModel], str, FieldInfo] | None:
                 return None
             name, field = fields[key]
             setting = _owner(node, name), name, field
-            node = Settings if name == "overrides" else _inner(field.annotation)
+            node = Settings if name == "overrides" else inner_type(field.annotation)
         elif get_origin(node) is dict:
-            node = _inner(get_args(node)[1])
+            node = inner_type(get_args(node)[1])
         else:
             return None
     return setting
@@ -66,10 +66,3 @@ def _owner(model: type[BaseModel], name: str) -> type[BaseModel]:
     """The section that a field was written in: its subsections share it."""
     owners = [base for base in model.__mro__ if name in getattr(base, "__annotations__", {})]
     return owners[-1] if owners else model
-
-
-def _inner(kind: Any) -> Any:
-    """A type without what surrounds it: `Annotated`, or that it may be None."""
-    while get_origin(kind) is Annotated or NoneType in get_args(kind):
-        kind = next(part for part in get_args(kind) if part is not NoneType)
-    return kind

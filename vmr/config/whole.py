@@ -140,12 +140,3 @@ class Config(Settings):
                 f"datasets.{name}.overrides.features.import.fps: features are simulated at {MOST_FPS} frames a second "
                 f"at most, found {held.fps:g}."
             )
-
-    def feature_kinds(self, name: str) -> list[str]:
-        """Names of the features that a dataset is trained on: its extractors, or the kind that it imports.
-
-        Raises:
-            ConfigError: as `for_dataset`.
-        """
-        imported = self.for_dataset(name).features.import_
-        return [imported.kind] if imported else list(self.datasets[name].extractors)

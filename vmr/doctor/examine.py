@@ -58,7 +58,7 @@ def examine(config: Config, name: str, *, work: Path = Path("work")) -> list[Fin
         findings += check_videos(moments, Path(dataset.videos))
     findings += check_manifest(manifest, annotated, fps=settings.video.fps) if dataset.videos else []
     rates = frame_rates(manifest)
-    for kind in config.feature_kinds(name):
+    for kind in [held.kind] if held else dataset.extractors:
         path = work / name / "features" / f"{kind}.h5"
         if held is not None:
             features = imported(held, durations)

@@ -123,12 +123,6 @@ def _log_use(device: torch.device, begin: float) -> None:
     log.info(CARD_USED, time.monotonic() - begin, memory)
 
 
-def release_cards() -> None:
-    """Free the cards that this process has claimed."""
-    while _held:
-        os.close(_held.popitem()[1])
-
-
 @contextmanager
 def repeatable(device: torch.device) -> Iterator[None]:
     """Compute deterministically on a card, where torch can; a CPU does so anyway."""

@@ -20,9 +20,7 @@ def has_native_bfloat16(device: torch.device) -> bool:
 
 def choose_dtype(dtype: names.Precision, device: torch.device) -> torch.dtype:
     """The precision that a name means: ``"auto"`` is bfloat16 where the hardware multiplies it natively."""
-    if dtype == "auto":
-        return torch.bfloat16 if has_native_bfloat16(device) else torch.float32
-    return torch.float32 if dtype == "float32" else torch.bfloat16
+    return torch.float32 if resolve_precision(dtype, device, width=names.WIDE) == "float32" else torch.bfloat16
 
 
 def resolve_precision(precision: names.Precision, device: torch.device, *, width: int) -> Precision:

@@ -103,6 +103,19 @@ class Plan:
         """The dataset that has the videos and features of a dataset: mostly itself."""
         return self.datasets[name].videos_of or name
 
+    def each(self, pattern: str, name: str, **fewer: Iterable[object]) -> list[str]:
+        """A pattern with each kind of features, method, seed, split and shard of a dataset, or fewer, that it names."""
+        training, dataset = self.settings[name].training, self.datasets[name]
+        values: dict[str, Iterable[object]] = {
+            "dataset": [name],
+            "extractor": self.kinds[name],
+            "method": training.methods,
+            "seed": training.seeds,
+            "split": dataset.test_splits,
+            "shard": range(dataset.shards),
+        }
+        return expand(pattern, **values | fewer)
+
     # Annotations and videos
 
     def annotation_options(self, wildcards: Any) -> str:

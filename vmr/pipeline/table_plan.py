@@ -11,7 +11,7 @@ from vmr.assets.registry import asset_or_path, is_path
 from vmr.errors import ConfigError
 from vmr.methods.catalogue import ZERO_SHOT
 from vmr.pipeline.options import of_all_shards
-from vmr.pipeline.plan import DECODED, RUN, Files, Plan, expand
+from vmr.pipeline.plan import DECODED, RUN, Files, Plan
 
 
 class TablePlan:
@@ -70,20 +70,9 @@ class TablePlan:
                 if file and is_path(file) and file not in plan.fetched and not Path(file).exists():
                     yield f"{setting}: {file}"
 
-    def _each(self, pattern: str, name: str) -> list[str]:
-        training = self.plan.settings[name].training
-        return expand(
-            pattern,
-            dataset=[name],
-            extractor=self.plan.kinds[name],
-            method=training.methods,
-            seed=training.seeds,
-            split=self.plan.datasets[name].test_splits,
-        )
-
     def of_datasets(self, pattern: str) -> Files:
         """Input function: a file of each dataset, kind of features, method, seed and split that the pattern names."""
-        return lambda wildcards: [file for name in self.datasets(wildcards) for file in self._each(pattern, name)]
+        return lambda wildcards: [file for name in self.datasets(wildcards) for file in self.plan.each(pattern, name)]
 
     def of_runs(self, file: str) -> Files:
         """Input function: a file of every run of a table's datasets."""
@@ -93,15 +82,13 @@ class TablePlan:
         """Input function: a file of the zero-shot answers to each split, where a table's features allow them."""
 
         def files(wildcards: Any) -> list[str]:
-            pattern = RUN.format(dataset="{dataset}", extractor="{extractor}", method=ZERO_SHOT.name, seed=0)
+            run = RUN.replace("{method}", ZERO_SHOT.name).replace("{seed}", "0")
             return [
                 path
                 for name in self.datasets(wildcards)
                 for kind in self.plan.kinds[name]
                 if self.plan.knows_actions(name, kind)
-                for path in expand(
-                    f"{pattern}/{file}", dataset=[name], extractor=[kind], split=self.plan.datasets[name].test_splits
-                )
+                for path in self.plan.each(f"{run}/{file}", name, extractor=[kind])
             ]
 
         return files
@@ -110,9 +97,9 @@ class TablePlan:
         """Input function: a file of the run with the first seed of every method."""
 
         def files(wildcards: Any) -> list[str]:
-            training = self.plan.settings_of(wildcards).training
-            job = {name: [getattr(wildcards, name)] for name in ("dataset", "extractor", "split")}
-            return expand(f"{RUN}/{file}", **job, method=training.methods, seed=[min(training.seeds)])
+            first = min(self.plan.settings_of(wildcards).training.seeds)
+            of_job = {"extractor": [wildcards.extractor], "split": [wildcards.split], "seed": [first]}
+            return self.plan.each(f"{RUN}/{file}", wildcards.dataset, **of_job)
 
         return files
 
@@ -149,7 +136,7 @@ class TablePlan:
     def coverage(self, wildcards: Any) -> list[str]:
         """What became of every video, for each kind of features of a table."""
         pattern = "work/{dataset}/features/{extractor}_coverage.csv"
-        return [file for name in self.sources(wildcards) for file in self._each(pattern, name)]
+        return [file for name in self.sources(wildcards) for file in self.plan.each(pattern, name)]
 
     def coverage_names(self, wildcards: Any) -> list[str]:
         """What a report calls the files of `coverage`."""
@@ -178,11 +165,11 @@ class TablePlan:
             "merge_features": plan.kinds[name],
             "import_features": plan.kinds[name],
             "check_features": plan.kinds[name],
-            "train": self._each("{extractor}_{method}_{seed}", name),
-            "evaluate": self._each("{extractor}_{method}_{seed}_{split}", name),
-            "zero_shot": self._each("{extractor}_{split}", name),
+            "train": self.plan.each("{extractor}_{method}_{seed}", name),
+            "evaluate": self.plan.each("{extractor}_{method}_{seed}_{split}", name),
+            "zero_shot": self.plan.each("{extractor}_{split}", name),
             "compute_baselines": list(dataset.test_splits),
-            "study_cases": self._each("{extractor}_{split}", name),
+            "study_cases": self.plan.each("{extractor}_{split}", name),
         }
         # What datasets share.
         features = plan.settings[name].features

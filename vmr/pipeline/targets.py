@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from vmr.pipeline.plan import Plan, expand
+from vmr.pipeline.plan import Plan
 
 
 def unknown_target(target: str, patterns: Iterable[str], names: Iterable[str], plan: Plan) -> str:
@@ -33,19 +33,5 @@ def possible_targets(patterns: Iterable[str], plan: Plan) -> list[str]:
     """The files of all patterns for the datasets, shards, methods and seeds of the configuration."""
     # Snakemake writes what a wildcard may be into its place: `{seed,\\d+}`.
     patterns = [re.sub(r"\{(\w+),[^{}]*\}", r"{\1}", pattern) for pattern in patterns]
-    found: dict[str, None] = {}
-    for name, dataset in plan.datasets.items():
-        training = plan.settings[name].training
-        wildcards: dict[str, Iterable[object]] = {
-            "dataset": [name],
-            "extractor": plan.kinds[name],
-            "method": training.methods,
-            "seed": training.seeds,
-            "split": dataset.test_splits,
-            "shard": range(dataset.shards),
-            "asset": [],
-            "file": [],
-        }
-        for pattern in patterns:
-            found |= dict.fromkeys(expand(pattern, **wildcards))
-    return list(found)
+    files = (plan.each(pattern, name, asset=[], file=[]) for name in plan.datasets for pattern in patterns)
+    return list(dict.fromkeys(file for own in files for file in own))

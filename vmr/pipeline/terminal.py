@@ -170,11 +170,6 @@ class StopAfterChecks(logging.Handler):
             os.kill(os.getpid(), signal.SIGTERM)  # Snakemake's own way to end in good order
 
 
-def stop_after_checks(hopeless: Callable[[set[str]], bool]) -> None:
-    """Have a run end once no table can come of it, see `StopAfterChecks`."""
-    logger.addHandler(StopAfterChecks(hopeless))
-
-
 def keep_telling(formatter: OneLine, folder: Path) -> threading.Event:
     """Tell again and again what the jobs at work are doing, until the event that is returned is set."""
     over = threading.Event()

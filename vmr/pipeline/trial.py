@@ -16,7 +16,7 @@ from vmr.methods.catalogue import place_of
 from vmr.pipeline.corpus import moments_of
 from vmr.pipeline.plan import Plan
 from vmr.settings.checks import overlaid
-from vmr.storage.files import atomic_path
+from vmr.storage.files import write_text
 from vmr.storage.records import write_rows
 from vmr.video.manifest import find_videos
 
@@ -84,9 +84,7 @@ def small_try(plan: Plan, name: str, *, videos: int, quick: Mapping[str, Any]) -
         "overrides": overlaid(overlaid(dataset.overrides, quick), one),
     }
     written = folder / "config.yaml"
-    with atomic_path(written) as temporary:
-        text = yaml.safe_dump({"datasets": {trial: section}}, sort_keys=False, allow_unicode=True)
-        temporary.write_text(text, encoding="utf-8")
+    write_text(written, yaml.safe_dump({"datasets": {trial: section}}, sort_keys=False, allow_unicode=True))
     return written
 
 

@@ -3,7 +3,8 @@
 import difflib
 from collections.abc import Mapping
 from copy import deepcopy
-from typing import Any, TypeVar
+from types import NoneType
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -11,6 +12,13 @@ from vmr.errors import ConfigError
 
 Model = TypeVar("Model", bound=BaseModel)
 _SHOWN = 12  # wrong entries
+
+
+def inner_type(kind: Any) -> Any:
+    """A type without what surrounds it: `Annotated`, or that it may be None."""
+    while get_origin(kind) is Annotated or NoneType in get_args(kind):
+        kind = next(part for part in get_args(kind) if part is not NoneType)
+    return kind
 
 
 def overlaid(base: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,14 +4,14 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from types import NoneType
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 from pydantic.fields import FieldInfo
 
 from vmr.settings.assignments import assignments
-from vmr.settings.checks import validated
+from vmr.settings.checks import inner_type, validated
 from vmr.settings.section import Section
 
 _BOUNDS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
@@ -107,7 +107,7 @@ def _parameter(
     if path_help is not None:
         kind = Path | None if optional else Path
         default = None if optional else inspect.Parameter.empty
-    elif get_origin(_without_none(field.annotation)) is dict:
+    elif get_origin(inner_type(field.annotation)) is dict:
         default = [f"{key}={value}" for key, value in (default or {}).items()]
     extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
     annotation = Annotated[kind, given_as(help=path_help or _help(field), envvar=extra.get("envvar"))]
@@ -125,23 +125,16 @@ def _help(field: FieldInfo) -> str:
     return " ".join([*filter(None, [field.description]), *([f"({', '.join(bounds)})"] if bounds else [])])
 
 
-def _without_none(kind: Any) -> Any:
-    members = [member for member in get_args(kind) if member is not NoneType]
-    return members[0] if get_origin(kind) in (Union, UnionType) and len(members) == 1 else kind
-
-
 def _option_type(kind: Any) -> Any:
     """A field's type without the checks inside it; a mapping is an option that is given once for each name."""
-    if get_origin(kind) is Annotated:
-        return _option_type(get_args(kind)[0])
-    inner = _without_none(kind)
-    if inner is not kind:
+    inner = inner_type(kind)
+    if NoneType in get_args(kind):
         return _option_type(inner) | None
-    if get_origin(kind) is dict:
+    if get_origin(inner) is dict:
         return list[str]
-    if get_origin(kind) is list:
-        return list[_option_type(get_args(kind)[0])]  # type: ignore[misc]
-    return kind
+    if get_origin(inner) is list:
+        return list[_option_type(get_args(inner)[0])]  # type: ignore[misc]
+    return inner
 
 
 def _plain_value(value: Any, field: FieldInfo, name: str) -> Any:
@@ -149,7 +142,7 @@ def _plain_value(value: Any, field: FieldInfo, name: str) -> Any:
     if isinstance(value, Path):
         # With a folder, so that no name of a file is taken for that of an asset.
         return str(value) if value.name != str(value) else f"./{value}"
-    if get_origin(_without_none(field.annotation)) is dict:
+    if get_origin(inner_type(field.annotation)) is dict:
         return assignments(value, f"--{name.replace('_', '-')}")
     return value
 

@@ -129,11 +129,8 @@ def train_run(
     sizes["max_steps"] = model.max_steps  # of the data too
     loop = LoopSettings(
         seed=seed,
-        epochs=training.epochs,
-        patience=training.patience,
-        batch_size=training.batch_size,
+        **training.model_dump(include={"epochs", "patience", "batch_size", "gradient_clip"}),
         learning_rate=own.learning_rate or training.learning_rate,
-        gradient_clip=training.gradient_clip,
         precision=numbers,
         exchanged=exchanged,
         supervision=entry.supervision,

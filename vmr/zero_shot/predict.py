@@ -11,7 +11,7 @@ from vmr.annotations.moments import read_moments
 from vmr.errors import EvaluationError, FeatureError
 from vmr.features.store import FeatureStore
 from vmr.queries.sentence_encoder import SentenceEncoder
-from vmr.storage.files import atomic_path, sha256_file
+from vmr.storage.files import sha256_file, write_text
 from vmr.zero_shot.actions import ActionMatcher, action_names, named
 from vmr.zero_shot.moments import ActionClassifier, stretches
 
@@ -63,7 +63,5 @@ def predict_actions(
                 ]
                 answer = {"query_id": query_id, "video_id": video_id, "split": split, "spans": spans}
                 lines[query_id] = json.dumps(answer, ensure_ascii=False)
-    with atomic_path(output) as temporary:
-        kept = (lines[query_id] for query_id in table["query_id"] if query_id in lines)
-        temporary.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+    write_text(output, "".join(f"{lines[query_id]}\n" for query_id in table["query_id"] if query_id in lines))
     log.info("%s: %d of %d queries answered", output, len(lines), len(table))

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 from snakemake.settings.types import DeploymentMethod
 
 # Jobs run `python -m vmr` of this checkout with the Python that runs Snakemake, whether or not its environment is
@@ -36,7 +37,7 @@ from vmr.pipeline.runlog import Job
 from vmr.pipeline.stages import STAGES
 from vmr.pipeline.table_plan import TablePlan
 from vmr.pipeline.targets import unknown_target
-from vmr.pipeline.terminal import keep_telling, one_line_a_job, stop_after_checks
+from vmr.pipeline.terminal import StopAfterChecks, keep_telling, one_line_a_job
 
 
 def cores_here():
@@ -151,7 +152,7 @@ def is_hopeless(failed):
 
 onstart:
     note_owner(Path.cwd(), is_local=workflow.local_exec)
-    stop_after_checks(is_hopeless)
+    logger.addHandler(StopAfterChecks(is_hopeless))
     if terminal:
         from vmr.pipeline.estimate import cards_here
         from vmr.pipeline.forecast import forecast

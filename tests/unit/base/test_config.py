@@ -146,8 +146,6 @@ def test_imported_features_take_the_place_of_extractors_and_videos(values):
     section["overrides"] = {"features": {"import": HELD | {"fps": 30, "stride": 16, "kind": "c3d_official"}}}
     config = load_config(values)
     assert config.for_dataset("activitynet").features.import_.fps == 30
-    assert config.feature_kinds("activitynet") == ["c3d_official"]
-    assert config.feature_kinds("charades") == ["i3d"]
     # The general settings have no import, and those of another dataset get none.
     assert config.features.import_ is None and config.for_dataset("charades").features.import_ is None
 
@@ -195,7 +193,6 @@ def test_the_small_simulation(values):
     small, full = config.for_dataset("charades_sim_small"), config.for_dataset("charades_sim")
     assert (small.model.max_steps, small.model.hidden, small.model.query_hidden) == (64, 128, 64)
     assert (full.model.max_steps, full.model.hidden) == (128, 512)
-    assert config.feature_kinds("charades_sim") == ["simulated"]
 
 
 def test_an_unknown_dataset_names_the_nearest(values):

@@ -11,7 +11,7 @@ import torch
 
 from vmr.errors import ConfigError
 from vmr.machine import devices
-from vmr.machine.devices import choose_device, claim_card, claim_device, release_cards
+from vmr.machine.devices import choose_device, claim_card, claim_device
 
 CARDS = {0: "GPU-a", 1: "GPU-b"}
 
@@ -41,6 +41,11 @@ class Claim:
         os.waitpid(self.process, 0)
         os.close(self._answer)
         self.process = None
+
+
+def release_cards():
+    while devices._held:
+        os.close(devices._held.popitem()[1])
 
 
 @pytest.fixture(autouse=True)

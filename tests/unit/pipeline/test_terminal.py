@@ -130,7 +130,7 @@ def test_jobs_at_work_are_told_until_the_end(shown, tmp_path, monkeypatch, capsy
 def test_a_run_ends_once_a_failed_check_leaves_no_table(shown, monkeypatch):
     ended = []
     monkeypatch.setattr(terminal.os, "kill", lambda pid, number: ended.append(number))
-    terminal.stop_after_checks(lambda failed: failed == {"a", "b"})
+    logger.addHandler(terminal.StopAfterChecks(lambda failed: failed == {"a", "b"}))
 
     def fail(rule, dataset):
         more = {"input": [], "log": [], "conda_env": None, "shellcmd": "", "aux": {}, "jobid": 1}
