@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from vmr.cli.groups import USE, Output, app, command_from_sections, hands_to, is_file, is_folder
-from vmr.errors import ConfigError, FeatureError, VideoError, without_controls
+from vmr.errors import ConfigError, FeatureError, QueryError, VideoError, without_controls
 
 if TYPE_CHECKING:
     from vmr.cli.sections import Format, LocatorSettings
@@ -54,7 +55,7 @@ def locate(
 ) -> None:
     """Find the moments of videos that sentences mean; of a folder one list over all its videos."""
     form = "json" if as_json else form
-    videos, queries, whole_folder = _videos_and_queries(things, any_name=opened.features is not None)
+    videos, asked, whole_folder = _videos_and_queries(things, any_name=opened.features is not None)
 
     from vmr.locate.answers import Answer
     from vmr.locate.drawing import check_outputs, cut_clip, plot_answers
@@ -62,7 +63,7 @@ def locate(
     from vmr.locate.opening import open_answers
     from vmr.locate.written import cut_clips, written
 
-    check_outputs(plot=plot, clip=clip)
+    check_outputs(plot=plot, clip=clip, clips=clips, videos=videos)
     locator = open_answers(opened)
     failures: list[Exception] = []
 
@@ -71,6 +72,15 @@ def locate(
         typer.secho(f"error: {without_controls(str(error))}", fg="red", err=True)
         failures.append(error)
 
+    queries = []
+    for query in asked:
+        try:
+            locator.check(query)
+            queries.append(query)
+        except QueryError as error:
+            failed(error)
+    if not queries:
+        raise typer.Exit(1)
     answers: list[Answer | Search] = []
     if whole_folder:
         with _bar() as bar:
@@ -95,20 +105,23 @@ def locate(
                 _tell(own)
     if form != "text":
         typer.echo(written(answers, form, curve=curve), nl=False)
+        if form != "json":  # which has a place for refusals
+            for answer in answers:
+                if answer.refused:
+                    typer.echo(f"{_title(answer)}\n  refused: {answer.refused}", err=True)
     elif whole_folder:
         for answer in answers:
             _tell(answer)
     whole = [answer for answer in answers if isinstance(answer, Answer)]
     if plot is not None and whole:
         plot_answers(whole, plot)
-    hits = [hit for answer in answers for hit in answer.rows()]
     if clip is not None:
-        best = [hit for hit in hits if hit.rank == 1]
-        for number, hit in enumerate(best, start=1):
+        for number, answer in enumerate(answers, start=1):
             named = clip if len(answers) == 1 else clip.with_stem(f"{clip.stem}-{number}")
-            cut_clip(Path(hit.video), hit.moment.start_sec, hit.moment.end_sec, named)
+            for best in itertools.islice(answer.rows(), 1):
+                cut_clip(Path(best.video), best.moment.start_sec, best.moment.end_sec, named)
     if clips is not None:
-        cut_clips(hits, clips)
+        cut_clips((hit for answer in answers for hit in answer.rows()), clips, queries=asked)
     if failures:
         raise typer.Exit(1)
 
@@ -118,7 +131,7 @@ def _tell(answer: Answer | Search) -> None:
     from vmr.locate.answers import Answer, clock, shown_score
 
     whole = isinstance(answer, Answer)
-    typer.echo(f"{answer.video}: {answer.query}" if isinstance(answer, Answer) else answer.query)
+    typer.echo(_title(answer))
     for hit in answer.rows():
         times = f"{clock(hit.moment.start_sec)} - {clock(hit.moment.end_sec)}   {shown_score(hit.moment.score)}"
         typer.echo(f"  {times}" if whole else f"  {times}   {hit.video}")
@@ -137,6 +150,13 @@ def _tell(answer: Answer | Search) -> None:
             typer.echo(f"  words without a meaning to this model: {', '.join(answer.unknown_words)}")
         if answer.left_out_words:
             typer.echo(f"  too long; left out: {' '.join(answer.left_out_words)}")
+
+
+def _title(answer: Answer | Search) -> str:
+    """The sentence in one line, after its video where it is an answer of one."""
+    from vmr.locate.answers import Answer, one_line
+
+    return one_line(f"{answer.video}: {answer.query}" if isinstance(answer, Answer) else answer.query)
 
 
 def _videos_and_queries(things: list[str], *, any_name: bool) -> tuple[list[Path], list[str], bool]:

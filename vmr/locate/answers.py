@@ -144,6 +144,15 @@ def shown_score(score: float) -> str:
     return f"{score:.2f}" if score >= 0.01 else "< 0.01"
 
 
+def one_line(text: str) -> str:
+    r"""A sentence or a name where an end of line has a meaning of its own.
+
+    >>> one_line("a man walks\n\nhis dog")
+    'a man walks his dog'
+    """
+    return " ".join(text.split())
+
+
 def clock(seconds: float) -> str:
     """Seconds as a player shows them, with tenths.
 

@@ -22,16 +22,26 @@ _BEFORE_KEY_SEC = 1.0  # a seek goes by the times of decoding, which are earlier
 _PICTURES, _CLIPS = (".png", ".svg", ".pdf"), (".mp4", ".mkv", ".mov")
 
 
-def check_outputs(*, plot: Path | None, clip: Path | None) -> None:
+def check_outputs(
+    *, plot: Path | None = None, clip: Path | None = None, clips: Path | None = None, videos: Sequence[Path] = ()
+) -> None:
     """Refuse names of outputs before a video is read, which may take long.
 
     Raises:
-        VideoError: the suffix of a picture or clip is unknown.
+        VideoError: the suffix of a picture or clip is unknown, a file was named as a folder or a folder as a file, or
+            one of the videos would be written over.
     """
     if plot is not None and plot.suffix.lower() not in _PICTURES:
         raise VideoError(f"{plot}: expected the name of a picture, which ends in {', '.join(_PICTURES)}.")
     if clip is not None and clip.suffix.lower() not in _CLIPS:
         raise VideoError(f"{clip}: expected the name of a clip, which ends in {', '.join(_CLIPS)}.")
+    for path in (plot, clip):
+        if path is not None and path.is_dir():
+            raise VideoError(f"{path}: expected a file to write, found a folder of this name. Name another file.")
+    if clips is not None and clips.exists() and not clips.is_dir():
+        raise VideoError(f"{clips}: expected a folder for the clips, found a file. Name another one.")
+    if clip is not None and clip.exists() and any(video.exists() and clip.samefile(video) for video in videos):
+        raise VideoError(f"{clip}: expected another file than the video itself, which the clip would replace.")
 
 
 def plot_answers(answers: Sequence[Answer], path: Path) -> None:
@@ -42,7 +52,7 @@ def plot_answers(answers: Sequence[Answer], path: Path) -> None:
     """
     from matplotlib.figure import Figure
 
-    check_outputs(plot=path, clip=None)
+    check_outputs(plot=path)
     figure = Figure(figsize=(9, 1.2 + 2.0 * len(answers)), layout="constrained")
     rows = figure.subplots(len(answers), 1, squeeze=False)[:, 0]
     for axes, answer in zip(rows, answers, strict=True):
@@ -78,9 +88,7 @@ def cut_clip(video: Path, start_sec: float, end_sec: float, path: Path) -> None:
     Raises:
         VideoError: ffmpeg is missing or fails, or no picture of the moment can be decoded.
     """
-    check_outputs(plot=None, clip=path)
-    if path.exists() and path.samefile(video):
-        raise VideoError(f"{path}: expected another file than the video itself, which the clip would replace.")
+    check_outputs(clip=path, videos=[video])
     require_program("ffprobe")
     try:
         described = probe(video, timeout_sec=_PROBE_TIMEOUT_SEC)

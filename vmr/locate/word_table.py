@@ -56,7 +56,7 @@ class Words(ABC):
             QueryError: the sentence has no words, or none that is known.
         """
         words = tokenize(text)
-        if not words:
+        if not any(map(str.isalnum, "".join(words))):
             raise QueryError(f"the query {text!r} has no words. Describe in a sentence what you look for.")
         left_out, words = words[self.max_words :], words[: self.max_words]
         vectors, unknown = self.look_up(words)

@@ -10,7 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from vmr.errors import ConfigError, VideoError
-from vmr.locate.answers import Answer, Hit, Search
+from vmr.locate.answers import Answer, Hit, Search, one_line
 from vmr.locate.drawing import cut_clip
 from vmr.locate.settings import Format
 from vmr.video.ffprobe import choose_stream, probe, tag_of
@@ -61,7 +61,8 @@ def srt_text(hits: Iterable[Hit]) -> str:
             "them one by one, or take csv, edl or json."
         )
     return "\n".join(
-        f"{number}\n{_srt_time(hit.moment.start_sec)} --> {_srt_time(hit.moment.end_sec)}\n{hit.query} ({hit.rank})\n"
+        f"{number}\n{_srt_time(hit.moment.start_sec)} --> {_srt_time(hit.moment.end_sec)}\n"
+        f"{one_line(hit.query)} ({hit.rank})\n"
         for number, hit in enumerate(hits, start=1)
     )
 
@@ -80,7 +81,7 @@ def edl_text(hits: Iterable[Hit]) -> str:
         record = Clock(clock.rate)
         times = [clock.at(start), clock.at(end), record.at(at), record.at(at + end - start)]
         lines.append(f"\n{number:03d}  AX       V     C        {' '.join(times)}")
-        lines += [f"* FROM CLIP NAME: {Path(hit.video).name}", f"* COMMENT: {hit.query}"]
+        lines += [f"* FROM CLIP NAME: {one_line(Path(hit.video).name)}", f"* COMMENT: {one_line(hit.query)}"]
         at += end - start
     return "\n".join(lines) + "\n"
 
@@ -137,24 +138,32 @@ def clock_of(video: Path) -> Clock:
     return Clock(rate if rate > 0 else Fraction(_RATE), begin)
 
 
-def cut_clips(hits: Iterable[Hit], folder: Path) -> list[Path]:
+def cut_clips(hits: Iterable[Hit], folder: Path, *, queries: Sequence[str]) -> list[Path]:
     """Every moment as a video, `film_1.mp4` the best one; of a further query `film_q2_1.mp4`.
 
+    Args:
+        queries: all that were asked, whose numbers the names have.
+
     Raises:
-        VideoError: ffmpeg is missing or fails.
+        VideoError: a file of such a name is there already, or ffmpeg is missing or fails.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    made: list[Path] = []
-    queries: dict[str, int] = {}
+    made: dict[Path, Hit] = {}
     for hit in hits:
-        number = queries.setdefault(hit.query, len(queries) + 1)
+        number = queries.index(hit.query) + 1
         query = f"_q{number}" if number > 1 else ""
         path = folder / f"{Path(hit.video).stem}{query}_{hit.rank}.mp4"
         while path in made:  # of a film with the same name in another folder
             path = path.with_stem(f"{path.stem}_")
+        made[path] = hit
+    there = [path for path in made if path.exists()]
+    if there:  # films of cameras have such names, too
+        raise VideoError(
+            f"{there[0]}: is there already, so that no clip was written. Name another folder, or move the file away."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    for path, hit in made.items():
         cut_clip(Path(hit.video), hit.moment.start_sec, hit.moment.end_sec, path)
-        made.append(path)
-    return made
+    return list(made)
 
 
 def _srt_time(seconds: float) -> str:

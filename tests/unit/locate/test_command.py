@@ -95,6 +95,9 @@ def test_a_picture_and_clips(made, locate, tmp_path):
             ["test006.mp4", "the wave appears", "--clip", "out.txt"],
             "out.txt: expected the name of a clip",
         ),
+        (["test006.mp4", "the wave appears", "--clips", __file__], "expected a folder for the clips, found a file"),
+        (["test006.mp4", "?!"], "the query '?!' has no words"),
+        (["test006.mp4", "?!", "xyzzy"], "no word of the query 'xyzzy' is known to this model"),
     ],
 )
 def test_what_cannot_be_answered_is_said(locate, things, message):
@@ -109,6 +112,12 @@ def test_a_bad_video_does_not_keep_the_others_from_being_asked(locate):
     assert result.stdout.startswith("test006.mp4: the wave appears\n  0:0")
 
 
+def test_a_bad_sentence_does_not_keep_the_others_from_being_asked(locate):
+    result = locate("test006.mp4", "xyzzy", "the wave appears")
+    assert result.exit_code == 1 and "xyzzy" in result.stderr
+    assert result.stdout.startswith("test006.mp4: the wave appears\n  0:0") and "xyzzy" not in result.stdout
+
+
 def test_playlists_are_not_followed_to_other_videos(made, tmp_path):
     _, folder = made
     (tmp_path / "other.mp4").write_bytes((folder / "test006.mp4").read_bytes())
@@ -116,6 +125,15 @@ def test_playlists_are_not_followed_to_other_videos(made, tmp_path):
     with pytest.raises(VideoError, match=r"list\.mp4: .*concat.* none that holds a video by itself"):
         cut_clip(tmp_path / "list.mp4", 0.0, 1.0, tmp_path / "clip.mp4")
     assert not (tmp_path / "clip.mp4").exists()
+
+
+def test_a_clip_does_not_replace_a_video_that_is_asked(made, locate, tmp_path):
+    films = [tmp_path / "one.mp4", tmp_path / "two.mp4"]
+    for film in films:
+        film.write_bytes(b"a film")
+    result = locate(*films, "the wave appears", "--clip", films[1])
+    assert result.exit_code == 1 and "another file than the video itself" in result.output
+    assert films[1].read_bytes() == b"a film"
 
 
 def test_a_clip_does_not_replace_its_video(made, tmp_path):

@@ -6,7 +6,7 @@ import clips
 import pytest
 
 import vmr.locate.written as written_module
-from vmr.errors import ConfigError
+from vmr.errors import ConfigError, VideoError
 from vmr.locate.answers import Hit, Moment, Search, best_of
 from vmr.locate.written import Clock, clock_of, cut_clips, written
 
@@ -69,13 +69,26 @@ def test_drop_frame_time_code_follows_the_clock():
     assert sixty.at(Fraction(3600 * 1001, 60000)) == "00:01:00;04"
 
 
+def test_a_sentence_stays_in_its_line():
+    hit = Hit("films/a.mp4", "a dog\n\nis walked", 1, Moment(0.0, 1.0, 0.5))
+    assert "a dog is walked (1)\n" in written([search([hit])], "srt", curve=False)
+    assert "* COMMENT: a dog is walked\n" in written([search([hit])], "edl", curve=False)
+
+
 def test_clips_have_names_of_their_own(monkeypatch, tmp_path):
     cut = []
     monkeypatch.setattr(written_module, "cut_clip", lambda video, start, end, path: cut.append((video.name, path.name)))
     same = Hit("other/a.mp4", "a dog, walked", 1, Moment(0.0, 1.0, 0.5))
-    second = Hit("films/a.mp4", "a cat", 1, Moment(0.0, 1.0, 0.5))
-    cut_clips([*HITS, same, second], tmp_path / "new")
-    assert [name for _, name in cut] == ["a_1.mp4", "b_2.mp4", "a_1_.mp4", "a_q2_1.mp4"]
+    third = Hit("films/a.mp4", "a cat", 1, Moment(0.0, 1.0, 0.5))
+    # Nothing was found for the second sentence.
+    asked = ["a dog, walked", "a cow", "a cat"]
+    cut_clips([*HITS, same, third], tmp_path / "new", queries=asked)
+    assert [name for _, name in cut] == ["a_1.mp4", "b_2.mp4", "a_1_.mp4", "a_q3_1.mp4"]
+    cut.clear()
+    (tmp_path / "new" / "b_2.mp4").write_bytes(b"a film of the user's")
+    with pytest.raises(VideoError, match=r"new/b_2\.mp4: is there already"):
+        cut_clips(HITS, tmp_path / "new", queries=asked)
+    assert cut == []
 
 
 def test_the_best_of_several_videos_and_the_surest_refusal(answers):

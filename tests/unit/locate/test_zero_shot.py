@@ -8,6 +8,7 @@ from encoders import NamingEncoder, write_classifier
 from typer.testing import CliRunner
 from written import write_features
 
+import vmr.locate.drawing as drawing
 import vmr.locate.zero_shot as zero_shot
 from vmr.cli import app
 from vmr.errors import FeatureError, QueryError
@@ -69,6 +70,18 @@ def test_without_a_model_the_command_answers_with_actions(made, monkeypatch):
     told = [json.loads(line) for line in CliRunner().invoke(app, [*asked, "--json"]).stdout.splitlines()]
     assert told[0]["matched"] == [{"action": "walking the dog", "similarity": 1.0, "probability": 1.0}]
     assert [one["confidence"] for one in told] == [1.0, 0.0] and told[1]["moments"] == []
+
+
+def test_a_refusal_is_told_where_the_format_has_no_place_and_clips_keep_the_numbers_of_answers(made, monkeypatch):
+    monkeypatch.setenv("VMR_CACHE", str(made))
+    monkeypatch.delenv("VMR_MODEL", raising=False)
+    cut = []
+    monkeypatch.setattr(drawing, "cut_clip", lambda video, start, end, path: cut.append((start, path.name)))
+    asked = ["locate", "v.mp4", "gone\nfishing", "walking the dog", "--features", str(made / "features.h5")]
+    result = CliRunner().invoke(app, [*asked, "--format", "srt", "--clip", "out.mp4"])
+    assert result.stderr.startswith("v.mp4: gone fishing\n  refused: nothing like it among")
+    assert result.stdout.startswith("1\n00:00:02,000 --> ") and "fishing" not in result.stdout
+    assert cut == [(2.0, "out-2.mp4")]
 
 
 def test_features_of_other_weights_are_refused(made):
