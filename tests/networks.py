@@ -1,5 +1,6 @@
 """Batches and targets that tests of networks share."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -91,8 +92,8 @@ def targets_of(batch: Batch, labels: Tensor, share: Tensor | None = None, *, met
     return Targets(**pairs, labels=labels, share=share)
 
 
-def overfitted(method: str, **own: object) -> tuple[MomentNetwork, Batch, PairTargets]:
-    """A network that has seen four samples at least 150 times; two share a video, so only the words tell them apart."""
+def overfitting(method: str, **own: object) -> Iterator[tuple[MomentNetwork, Batch, PairTargets]]:
+    """A network after 0, 25, ... 200 steps on four samples; two share a video, so only the words tell them apart."""
     torch.manual_seed(0)
     sizes = {**SIZES, "hidden": 32, "query_hidden": 16, "dropout": 0.0, "lstm_dropout": 0.0}
     network = build_network(method=method, **sizes, **own)
@@ -102,12 +103,14 @@ def overfitted(method: str, **own: object) -> tuple[MomentNetwork, Batch, PairTa
     optimizer = torch.optim.Adam(network.parameters(), lr=5e-3)
     # Ends that are regressed swing by a third of a step at this rate, on each processor elsewhere; smaller steps rest.
     resting = torch.optim.lr_scheduler.MultiStepLR(optimizer, [150], 0.1)
-    for _ in range(200 if METHODS[method].one_span else 150):
+    for step in range(201):
+        if step % 25 == 0:
+            yield network.eval(), batch, targets
+        network.train()
         optimizer.zero_grad()
         network.losses(network(batch), targets).total.backward()
         optimizer.step()
         resting.step()
-    return network.eval(), batch, targets
 
 
 def outputs(prediction: Prediction, row: int, steps: int) -> Tensor:

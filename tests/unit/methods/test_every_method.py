@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from networks import ONE_OF_EACH, SIZES, make_batch, make_network, outputs, overfitted, single, take, targets_of
+from networks import ONE_OF_EACH, SIZES, make_batch, make_network, outputs, overfitting, single, take, targets_of
 from torch import Tensor
 from toy_methods import TOYS
 
@@ -113,19 +113,32 @@ def test_gradients(method: str) -> None:
     def loss(features: Tensor, words: Tensor) -> Tensor:
         return network.losses(network(replace(batch, features=features, words=words)), targets).total
 
-    assert torch.autograd.gradcheck(loss, (batch.features.requires_grad_(), batch.words.requires_grad_()))
+    inputs = (batch.features.requires_grad_(), batch.words.requires_grad_())
+    assert torch.autograd.gradcheck(loss, inputs, fast_mode=True)
 
 
 @pytest.mark.parametrize(
     ("method", "own"), [(name, own) for name, own in NETWORKS if name not in TOYS and not METHODS[name].exchanged]
 )
 def test_overfits_four_samples(method: str, own: dict) -> None:
-    network, batch, targets = overfitted(method, **own)
-    edges = torch.arange(13.0).expand(4, -1)
-    best = network(batch).ranked(edges[:, :-1] * batch.step_mask, edges[:, 1:] * batch.step_mask).span_sec[:, 0]
-    if METHODS[method].supervision == "spans" and network.exact_gradient:
-        clips = getattr(METHODS[method].settings(), "clips", 20)  # a grid's ends are at most half a clip away
-        torch.testing.assert_close(best, (targets.labels + torch.tensor([0, 1])).float(), rtol=0, atol=6 / clips)
+    losses = []
+    for network, batch, targets in overfitting(method, **own):
+        if not network.exact_gradient:
+            pytest.skip("its own tests look at what it learns")
+        with torch.no_grad():
+            prediction = network(batch)
+            losses.append(float(network.losses(prediction, targets).total))
+        if METHODS[method].supervision == "pairs":
+            right = losses[-1] < 0.5 * losses[0]
+        else:
+            edges = torch.arange(13.0).expand(4, -1)
+            best = prediction.ranked(edges[:, :-1] * batch.step_mask, edges[:, 1:] * batch.step_mask).span_sec[:, 0]
+            clips = getattr(METHODS[method].settings(), "clips", 20)  # a grid's ends are at most half a clip away
+            right = torch.allclose(best, (targets.labels + torch.tensor([0, 1])).float(), rtol=0, atol=6 / clips)
+        assert not right or len(losses) > 1, "before any step"
+        if right:
+            return
+    pytest.fail(f"losses after every 25 steps: {losses}")
 
 
 @every_network

@@ -1,9 +1,11 @@
 """TripNet: moves and rewards by hand, greedy rollouts against a slow twin, draws, and that it learns."""
 
+from itertools import islice
+
 import numpy as np
 import pytest
 import torch
-from networks import arrays_of, inputs_of, make_batch, make_network, overfitted, targets_of
+from networks import arrays_of, inputs_of, make_batch, make_network, overfitting, targets_of
 from reference import tripnet_reference as reference
 from reference.proposals_reference import iou
 
@@ -108,7 +110,7 @@ def test_what_brought_more_than_expected_becomes_more_likely() -> None:
 
 @pytest.mark.parametrize("resizes", [False, True])
 def test_it_learns_the_best_windows_of_four_samples(resizes: bool) -> None:
-    network, batch, targets = overfitted("tripnet", resizes=resizes)
+    network, batch, targets = next(islice(overfitting("tripnet", resizes=resizes), 8, None))  # after 200 steps
     found = network(batch).windows[:, 0, -1].tolist()
     overlaps = [iou(tuple(own), tuple(share)) for own, share in zip(found, targets.share.tolist(), strict=True)]
     # A window of 0.27 cannot do better; where lengths change, moments of all lengths are found.
