@@ -5,6 +5,7 @@ extension stays part of ids only where one dataset names two files of one stem, 
 """
 
 import difflib
+import functools
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -110,16 +111,23 @@ class VideoNames:
         >>> VideoNames(["3MSZA"]).find("videos/3MSZA.mp4")
         '3MSZA'
         """
-        if written in self._ids:
-            return written
+        found = [written] if written in self._ids else self.find_all(written)
+        return found[0] if len(found) == 1 else None
+
+    def find_all(self, written: str) -> list[str]:
+        """All ids that may be meant.
+
+        >>> VideoNames(["a", "a.mp4", "b.mp4"]).find_all("a")
+        ['a', 'a.mp4']
+        """
         plain = plain_name(written)
         for key in (plain, stem_of(plain)):
             found = self._plain.get(key, [])
             if extension_of(plain):  # b.mkv is not b.mp4
                 found = [own for own in found if extension_of(own) in ("", extension_of(plain))]
-            if len(found) == 1:
-                return found[0]
-        return None
+            if found:
+                return found
+        return []
 
     def nearest(self, written: str) -> str:
         """End of a message: the id that may be meant; case, separators and leading zeros first.
@@ -127,10 +135,13 @@ class VideoNames:
         >>> VideoNames(["clip-007"]).nearest("Clip_7")
         ' (is it clip-007?)'
         """
-        alike = {_alike(own): own for own in self._ids}
         wanted = _alike(stem_of(written))
-        close = [wanted] if wanted in alike else difflib.get_close_matches(wanted, alike, n=1)
-        return f" (is it {alike[close[0]]}?)" if close else ""
+        close = [wanted] if wanted in self._alike else difflib.get_close_matches(wanted, self._alike, n=1)
+        return f" (is it {self._alike[close[0]]}?)" if close else ""
+
+    @functools.cached_property
+    def _alike(self) -> dict[str, str]:
+        return {_alike(own): own for own in self._ids}
 
 
 def _alike(name: str) -> str:

@@ -82,11 +82,9 @@ def check_features(
                 result.unusable.append(f"{video_id}: {error}")
                 continue
             if features is None:
-                near = (
-                    read.missing(video_id) if isinstance(read, FeatureSource) and len(result.missing) < EXAMPLES else ""
-                )
-                _, asks, name = near.partition(" (is it ")
-                result.missing.append(f"{video_id}{asks}{name}")
+                few = len(result.missing) < EXAMPLES
+                near = read.nearest(video_id) if isinstance(read, FeatureSource) and few else ""
+                result.missing.append(f"{video_id}{near}")
                 continue
             if (seconds := held.durations.get(video_id, 0.0)) > 0:
                 result.steps.append((seconds, len(features)))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from vmr.names import ImportLayout
-from vmr.video_ids import VideoNames, extension_of, plain_name
+from vmr.video_ids import VideoNames
 
 ID = "{id}"
 _SHOWN = 4  # patterns, names and kinds of files that a message lists
@@ -50,28 +50,37 @@ class Pattern:
 
 
 class HeldNames:
-    """Finds the name that stands for a video: by its id, with or without `v_`, however the id is written."""
+    """Finds the names that stand for a video: by its id, with or without `v_`, however the id is written."""
 
-    def __init__(self, names: dict[str, str]) -> None:
-        self.names = names
-        self._finder = VideoNames(names)
-        self._plain: dict[str, str] = {}
-        for key in names:
-            # Names of features may have a video's extension: ID.mp4.npy.
-            plain = plain_name(key)
-            self._plain.setdefault(plain.removesuffix(plain[len(plain) - len(extension_of(plain)) :] or " "), key)
+    def __init__(self, names: Iterable[tuple[str, str]], *, by_pattern: bool) -> None:
+        """Take what stands for the id in each name, and the name; by a pattern, one that is the id itself suffices."""
+        self._names: dict[str, list[str]] = {}
+        for key, name in names:
+            self._names.setdefault(key, []).append(name)
+        self._finder, self._by_pattern = VideoNames(self._names), by_pattern
 
-    def find(self, video_id: str) -> str | None:
-        """The name that holds a video, or None."""
+    def find(self, video_id: str) -> list[str]:
+        """The names that hold a video; several where nobody can know which one is meant."""
         for written in (video_id, f"v_{video_id}", video_id.removeprefix("v_")):
-            key = written if written in self.names else self._finder.find(written) or self._plain.get(written)
-            if key is not None:
-                return self.names[key]
-        return None
+            exact = self._by_pattern and written in self._names
+            if keys := [written] if exact else self._finder.find_all(written):
+                return [name for key in keys for name in self._names[key]]
+        return []
 
     def nearest(self, video_id: str) -> str:
         """End of a message: a name that differs in case or signs only, or little."""
         return self._finder.nearest(video_id)
+
+
+def name_one(names: Sequence[str], video_id: str) -> str:
+    """What to do about several names that hold a video: the end of a message.
+
+    >>> name_one(["train/v_3MSZA.npz", "test/v_3MSZA.npz"], "3MSZA")
+    '(train/v_3MSZA.npz, test/v_3MSZA.npz); name one, such as `pattern: "test/v_{id}.npz"`'
+    """
+    shortest = min((pattern for pattern, _ in patterns_of(names, [video_id])), key=len, default="")
+    such_as = f', such as `pattern: "{shortest}"`' if shortest else " by `pattern`"
+    return f"({', '.join(names)}); name one{such_as}"
 
 
 def patterns_of(names: Sequence[str], video_ids: Iterable[str]) -> list[tuple[str, int]]:

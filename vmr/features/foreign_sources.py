@@ -20,7 +20,7 @@ from vmr.features.foreign_files import (
     first_line,
     two_dimensional,
 )
-from vmr.features.foreign_names import ID, HeldNames, Pattern, joined_source, what_is_held
+from vmr.features.foreign_names import HeldNames, Pattern, joined_source, name_one, what_is_held
 from vmr.names import ImportLayout
 
 _LENGTHS_DIFFER = 0.05  # of joined sources, at most; or two steps
@@ -58,9 +58,9 @@ class FeatureSource:
         """What the source holds instead of these videos, as sentences."""
         raise NotImplementedError
 
-    def missing(self, video_id: str) -> str:
-        """Why a video has none, with the nearest name."""
-        return f"not in {self.path}{self._names.nearest(video_id)}"
+    def nearest(self, video_id: str) -> str:
+        """End of a message about a video that is not there: the name that may be meant."""
+        return self._names.nearest(video_id)
 
     def _shaped(self, array: object, video_id: str) -> Float[np.ndarray, "N D"]:
         shaped, note = two_dimensional(array)
@@ -113,7 +113,8 @@ class _Joined(FeatureSource):
         if len(lacking) == len(arrays):
             return None
         if lacking:
-            raise FeatureError(f"{lacking[0].missing(video_id)}, though other sources have it")
+            near = lacking[0].nearest(video_id)
+            raise FeatureError(f"not in {lacking[0].path}{near}, though other sources have it")
         found = [array.T if self._transposed else array for array in arrays if array is not None]
         notes = [source.notes[video_id] for source in self._sources if video_id in source.notes]
         steps = [len(array) for array in found]
@@ -134,9 +135,9 @@ class _Joined(FeatureSource):
         """What the first source holds."""
         return self._sources[0].told(video_ids)
 
-    def missing(self, video_id: str) -> str:
-        """Why the first source has none."""
-        return self._sources[0].missing(video_id)
+    def nearest(self, video_id: str) -> str:
+        """What the first source has that may be meant."""
+        return self._sources[0].nearest(video_id)
 
 
 class _Folder(FeatureSource):
@@ -151,19 +152,21 @@ class _Folder(FeatureSource):
         places = [path / own.folder]
         if not pattern and len(folders := [entry for entry in path.iterdir() if entry.is_dir()]) <= _FEW_GROUPS:
             places += sorted(folders)  # train/ID.npy beside test/ID.npy
-        self._held = [(place, HeldNames(_files_by_key(place, own if pattern else None))) for place in places]
+        named = [_files_by_key(place, own if pattern else None) for place in places]
+        self._held = [
+            (place, HeldNames(names, by_pattern=bool(pattern))) for place, names in zip(places, named, strict=True)
+        ]
         self._names = self._held[0][1]
 
     def _file(self, video_id: str) -> tuple[Path, str] | None:
-        places = [(place, name) for place, held in self._held if (name := held.find(video_id)) is not None]
-        if not places:
+        paths = [place / name for place, held in self._held for name in held.find(video_id)]
+        if not paths:
             return None
-        if len(places) > 1 and places[0][0] != self.path:
-            held = ", ".join((place / name).relative_to(self.path).as_posix() for place, name in places)
-            raise FeatureError(
-                f'several files hold it ({held}); name one, such as `pattern: "{places[0][0].name}/{ID}.npy"`'
-            )
-        path, inside = Path(*places[0]), self._inside
+        paths = [path for path in paths if path.parent == self._held[0][0]] or paths
+        if len(paths) > 1:
+            names = [path.relative_to(self.path).as_posix() for path in paths]
+            raise FeatureError(f"several files hold it {name_one(names, video_id)}")
+        path, inside = paths[0], self._inside
         while inside and path.is_dir():
             part, _, inside = inside.partition("/")
             path /= part
@@ -204,17 +207,17 @@ class _Folder(FeatureSource):
         return what_is_held(sorted(names), video_ids, read=lambda name: name.lower().endswith(SUFFIXES))
 
 
-def _files_by_key(folder: Path, pattern: Pattern | None) -> dict[str, str]:
-    """Names of the files of features in a folder, by what stands for the id in them."""
+def _files_by_key(folder: Path, pattern: Pattern | None) -> list[tuple[str, str]]:
+    """What stands for the id in the names of the files of features in a folder, and the names."""
     there = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
     if pattern:
-        return {key: name for name in there if (key := pattern.key(name)) is not None}
-    names: dict[str, str] = {}
-    for suffix in SUFFIXES:
-        for name in there:
-            if name.lower().endswith(suffix) and len(name) > len(suffix):
-                names.setdefault(name[: -len(suffix)], name)
-    return names
+        return [(key, name) for name in there if (key := pattern.key(name)) is not None]
+    return [
+        (name[: -len(suffix)], name)
+        for name in there
+        for suffix in SUFFIXES
+        if name.lower().endswith(suffix) and len(name) > len(suffix)
+    ]
 
 
 class _Dictionary(FeatureSource):
@@ -236,12 +239,15 @@ class _Dictionary(FeatureSource):
                 f"{path}: no arrays in it; expected one for each video, by id. Dictionaries in those are not read."
             )
         self._arrays = held
-        self._names = HeldNames({key: name for name in held if (key := own.key(name)) is not None})
+        keys = [(key, name) for name in held if (key := own.key(name)) is not None]
+        self._names = HeldNames(keys, by_pattern=bool(pattern))
 
     def __call__(self, video_id: str) -> Float[np.ndarray, "N D"] | None:
         """The array of a video."""
-        name = self._names.find(video_id)
-        return None if name is None else self._shaped(self._arrays[name], video_id)
+        names = self._names.find(video_id)
+        if len(names) > 1:
+            raise FeatureError(f"several arrays hold it {name_one(names, video_id)}")
+        return self._shaped(self._arrays[names[0]], video_id) if names else None
 
     def told(self, video_ids: Sequence[str]) -> str:
         """What names the file has."""
@@ -267,18 +273,19 @@ class _Hdf5(FeatureSource):
             groups = [groups[0][part]]
         if self._at_root and len(groups[0]) <= _FEW_GROUPS:
             groups += [groups[0][name] for name in groups[0] if _is_group(groups[0], name)]
-        keys = [{key: name for name in group if (key := self._pattern.key(name)) is not None} for group in groups]
-        return list(zip(groups, map(HeldNames, keys), strict=True))
+        keys = [[(key, name) for name in group if (key := self._pattern.key(name)) is not None] for group in groups]
+        return [(group, HeldNames(own, by_pattern=not self._at_root)) for group, own in zip(groups, keys, strict=True)]
 
     def __call__(self, video_id: str) -> Float[np.ndarray, "N D"] | None:
         """Read the dataset or the group of a video."""
         try:
-            places = [(group, name) for group, held in self._held if (name := held.find(video_id)) is not None]
+            places = [(group, name) for group, held in self._held for name in held.find(video_id)]
             if not places:
                 return None
-            if places[0][0] is not self._held[0][0] and len(places) > 1:
-                held = ", ".join(f"{group.name}/{name}".lstrip("/") for group, name in places)
-                raise FeatureError(f'several datasets hold it ({held}); name one, such as `pattern: "GROUP/{ID}"`')
+            places = [own for own in places if own[0] is self._held[0][0]] or places
+            if len(places) > 1:
+                names = [f"{group.name}/{name}".lstrip("/") for group, name in places]
+                raise FeatureError(f"several datasets hold it {name_one(names, video_id)}")
             return self._shaped(array_in_hdf5(*places[0], self._pattern.inside), video_id)
         except ARRAY_ERRORS as error:
             raise FeatureError(f"cannot be read: {first_line(error)}") from error
@@ -288,10 +295,9 @@ class _Hdf5(FeatureSource):
         names = [f"{group.name}/{name}".lstrip("/") for group, _ in self._held for name in group]
         return what_is_held(names[:_MOST_LISTED], video_ids, read=lambda _: True)
 
-    def missing(self, video_id: str) -> str:
-        """Why a video has none, with the nearest name."""
-        self._names = self._held[0][1]
-        return super().missing(video_id)
+    def nearest(self, video_id: str) -> str:
+        """What the first group has that may be meant."""
+        return self._held[0][1].nearest(video_id)
 
 
 def _is_group(group: h5py.Group, name: str) -> bool:

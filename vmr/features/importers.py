@@ -79,8 +79,9 @@ def import_features(
             try:
                 features = read(video_id)
                 if features is None:
+                    near = read.nearest(video_id)
                     rows.append(
-                        {"video_id": video_id, "status": "missing", "reason": read.missing(video_id), "steps": 0}
+                        {"video_id": video_id, "status": "missing", "reason": f"not in {source}{near}", "steps": 0}
                     )
                     continue
                 duration = durations.get(video_id, float("nan"))

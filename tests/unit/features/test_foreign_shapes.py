@@ -159,9 +159,37 @@ def test_files_in_folders_of_splits_are_found(folder):
     same(imported(folder)[0])
     save(folder / "in/test/3MSZA.npy", ARRAYS["3MSZA"])
     _, coverage = imported(folder)
-    assert "several files hold it (test/3MSZA.npy, train/3MSZA.npy); name one" in coverage.loc["3MSZA", "reason"]
+    told = 'several files hold it (test/3MSZA.npy, train/3MSZA.npy); name one, such as `pattern: "test/{id}.npy"`'
+    assert told in coverage.loc["3MSZA", "reason"]
     save(folder / "in/3MSZA.npy", 2 * ARRAYS["3MSZA"])  # what lies at the top counts
     same(imported(folder)[0], ARRAYS | {"3MSZA": 2 * ARRAYS["3MSZA"]})
+
+
+@pytest.mark.parametrize("other", ["3MSZA.mp4.npy", "3MSZA.npz"])
+def test_two_files_of_a_video_are_none_until_one_is_named(folder, other):
+    for video_id, array in ARRAYS.items():
+        save(folder / "in" / f"{video_id}.npy", array)
+    save(folder / "in" / other, {"rgb": ARRAYS["AO8RW"]} if other.endswith("z") else ARRAYS["AO8RW"])
+    arrays, coverage = imported(folder)
+    assert sorted(arrays) == ["AO8RW", "B1B2C"]
+    held = ", ".join(sorted(["3MSZA.npy", other]))
+    told = f'several files hold it ({held}); name one, such as `pattern: "{{id}}.npy"`'
+    assert coverage.loc["3MSZA", "reason"] == told
+    same(imported(folder, pattern="{id}.npy")[0])
+
+
+@pytest.mark.parametrize("layout", ["h5", "pt"])
+def test_two_arrays_of_a_video_in_one_file_are_none_until_one_is_named(folder, layout):
+    arrays = ARRAYS | {"3MSZA.mp4": ARRAYS["AO8RW"], "B1B2C.mp4": ARRAYS["B1B2C"], "B1B2C.mkv": ARRAYS["B1B2C"]}
+    if layout == "pt":
+        torch.save({name: tensor(array) for name, array in arrays.items()}, folder / "in.pt")
+    else:
+        with h5py.File(folder / "in.h5", "w") as file:
+            for name, array in arrays.items():
+                file[name] = array
+    with pytest.raises(FeatureError, match=r"2 of 3 videos found are unusable.*hold it \(3MSZA, 3MSZA.mp4\); name one"):
+        imported(folder, f"in.{layout}", "hdf5")
+    same(imported(folder, f"in.{layout}", "hdf5", pattern="{id}")[0])
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".pt", ".safetensors"])
