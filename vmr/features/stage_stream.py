@@ -4,7 +4,6 @@ Where an input is repeated, a stage computes the one output that sees nothing el
 """
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from jaxtyping import Float
@@ -74,13 +73,6 @@ def still_ends(video: Float[Tensor, "B C T H W"]) -> Segments:
     return [*parts, Still(video[:, :, -1:], back)] if back else parts
 
 
-class Stage(Protocol):
-    """A part of the network that is told how many elements of padding stand before and behind the frames."""
-
-    def __call__(self, x: Tensor, *, time: tuple[int, int]) -> Tensor:
-        """Outputs of the frames."""
-
-
 class StageGroup(nn.Module):
     """Stages in a row of which only the first reaches over time."""
 
@@ -95,9 +87,11 @@ class StageGroup(nn.Module):
 
 
 class StageStream:
-    """A stage of `InceptionI3d.stages`, or a group of them, fed piece by piece; every output is computed once."""
+    """A stage of `InceptionI3d.stages`, or a group of them, fed piece by piece; every output is computed once. It is
+    told how many elements of padding stand before and behind the frames.
+    """
 
-    def __init__(self, stage: Stage, *, reach: tuple[int, int, int]) -> None:
+    def __init__(self, stage: nn.Module, *, reach: tuple[int, int, int]) -> None:
         self.stage = stage
         self.stride, self.before, self.behind = reach
         self._held: Tensor | None = None
@@ -172,7 +166,7 @@ class StageStream:
         first, stop = self._emitted * self.stride - self.before, (ready - 1) * self.stride + self.behind + 1
         begin, end = max(first, 0), min(stop, total)
         seen = held[:, :, begin - self._offset : end - self._offset]
-        out = self.stage(seen, time=(begin - first, stop - end))
+        out: Tensor = self.stage(seen, time=(begin - first, stop - end))
         keep = max(ready * self.stride - self.before, 0)
         # A clone, since a view would keep the whole piece in memory.
         self._held = held[:, :, keep - self._offset :].clone()

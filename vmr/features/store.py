@@ -1,8 +1,6 @@
 """HDF5 files of features: one dataset a video, the seconds of its steps beside it, provenance in the file."""
 
 import json
-from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ from jaxtyping import Float32, Float64
 
 from vmr.errors import REPAIR, DamageError, FeatureError
 from vmr.storage.checksums import UNREADABLE, read_sealed
-from vmr.storage.hdf5 import HeldFile, reading
+from vmr.storage.hdf5 import HeldFile
 
 FEATURES, START, END = "features", "start_sec", "end_sec"
 GROUPS = (FEATURES, START, END)
@@ -74,12 +72,11 @@ class FeatureStore(HeldFile):
         path: a shard or a merged file; external links are followed relative to its own place.
     """
 
-    _error, _unreadable = FeatureError, "not a readable HDF5 file"
+    _of_videos, _error, _unreadable = FEATURES, FeatureError, "not a readable HDF5 file"
     _absent = "no such feature file. Run the extraction (or import) that makes it."
 
     def __init__(self, path: Path | str) -> None:
         super().__init__(path)
-        self._members: dict[str, Any] = {}  # the groups of the file, opened once
         self._shards: dict[Path, h5py.File] = {}  # that its links lead to, as far as they are held
 
     def _refuse_another_kind(self, file: h5py.File) -> None:
@@ -95,38 +92,14 @@ class FeatureStore(HeldFile):
 
     def close(self) -> None:
         """Close the file; a later access opens it again."""
-        self._members.clear()
         self._shards.clear()
         super().close()
-
-    @property
-    def _group(self) -> Any:
-        # A shard of which no video could be decoded has no groups.
-        with self._reading():
-            # Not `get`, for which a group that cannot be read is one that is not there.
-            return self._open[FEATURES] if self._open.id.links.exists(FEATURES.encode()) else ()
-
-    @property
-    def video_ids(self) -> list[str]:
-        """Ids of the videos that have features, sorted."""
-        with self._reading():
-            return sorted(self._group)
 
     @property
     def dim(self) -> int:
         """Length of a feature vector."""
         with self._reading("the length of its vectors, dim in its provenance,"):
             return int(self.provenance["dim"])
-
-    def __contains__(self, video_id: str) -> bool:
-        return self._has(FEATURES, video_id)
-
-    def __len__(self) -> int:
-        with self._reading():
-            return len(self._group)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.video_ids)
 
     def steps(self, video_id: str) -> int:
         """Number of steps of a video, without reading its features."""
@@ -175,9 +148,6 @@ class FeatureStore(HeldFile):
             features, start_sec, end_sec = (h5py.Dataset(self._dataset(group, video_id))[()] for group in GROUPS)
             return features, start_sec, end_sec
 
-    def _reading(self, what: str = "its list of videos") -> AbstractContextManager[None]:
-        return reading(self.path, what)
-
     def _sealed(self, group: str, video_id: str) -> tuple[Any, str]:
         """What a dataset holds, and its checksum."""
         dataset = self._dataset(group, video_id)
@@ -190,19 +160,10 @@ class FeatureStore(HeldFile):
             )
         return content, digest
 
-    def _has(self, group: str, video_id: str) -> bool:
-        # Asks for the link itself: h5py's `in` follows it, and a video of a lost shard would seem never extracted.
-        with self._reading():
-            if group not in self._members:
-                if not self._open.id.links.exists(group.encode()):
-                    return False
-                self._members[group] = self._open[group]
-            return bool(self._members[group].id.links.exists(video_id.encode("utf-8")))
-
     def _dataset(self, group: str, video_id: str) -> h5py.h5d.DatasetID:
         if not self._has(group, video_id):
-            raise FeatureError(f"{self.path}: no {group} for the video {video_id} among {len(self)} videos.")
-        members, name, shard = self._members[group].id, video_id.encode("utf-8"), self.path
+            raise FeatureError(f"{self.path}: no {group} for the video {video_id} among {len(self.video_ids)} videos.")
+        members, name, shard = self._groups[group].id, video_id.encode("utf-8"), self.path
         with self._reading(f"what it holds of {video_id}"):
             if members.links.get_info(name).type != h5py.h5l.TYPE_EXTERNAL:
                 return h5py.h5d.open(members, name)

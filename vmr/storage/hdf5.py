@@ -9,7 +9,7 @@ import io
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -58,9 +58,11 @@ class HeldFile(ABC):
     _error: ClassVar[type[VmrError]]  # for a file that is missing, cut or of another kind
     _absent: ClassVar[str]  # what such an error says
     _unreadable: ClassVar[str]
+    _of_videos: ClassVar[str]  # the group that has a member for each video
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
+        self._groups: dict[str, Any] = {}  # opened once
 
     @functools.cached_property
     def _open(self) -> h5py.File:
@@ -71,7 +73,7 @@ class HeldFile(ABC):
         except OSError as error:
             raise self._error(f"{self.path}: {self._unreadable} ({error}). {REPAIR}") from error
         try:
-            with reading(self.path, "its list of videos"):
+            with self._reading():
                 self._refuse_another_kind(file)
         except BaseException:
             file.close()
@@ -84,6 +86,7 @@ class HeldFile(ABC):
 
     def close(self) -> None:
         """Close the file; a later access opens it again."""
+        self._groups.clear()
         if "_open" in vars(self):
             vars(self).pop("_open").close()
 
@@ -93,10 +96,19 @@ class HeldFile(ABC):
     def __exit__(self, *exception: object) -> None:
         self.close()
 
+    def __contains__(self, video_id: object) -> bool:
+        return isinstance(video_id, str) and self._has(self._of_videos, video_id)
+
+    @property
+    def video_ids(self) -> list[str]:
+        """Ids of the videos that it holds, sorted."""
+        with self._reading():
+            return sorted(self._group(self._of_videos) or ())
+
     @property
     def provenance(self) -> dict[str, Any]:
         """Settings, code and versions that made the content."""
-        with reading(self.path, "its provenance"):
+        with self._reading("its provenance"):
             return dict(json.loads(self._open.attrs["provenance"]))
 
     def check_contents(self) -> None:
@@ -105,10 +117,27 @@ class HeldFile(ABC):
         Raises:
             DamageError: it does, or its list of videos cannot be read any more.
         """
-        with reading(self.path, "its list of videos"):
+        with self._reading():
             wrong = contents_are_altered(self._open)
         if wrong:
             raise DamageError(f"{self.path}: what it holds is not what was written there. {REPAIR}")
+
+    def _reading(self, what: str = "its list of videos") -> AbstractContextManager[None]:
+        return reading(self.path, what)
+
+    def _has(self, group: str, video_id: str) -> bool:
+        # Asks for the link itself: h5py's `in` follows it, and a video of a lost shard, or with damaged frames, would
+        # have never been there.
+        with self._reading():
+            members = self._group(group)
+            return members is not None and bool(members.id.links.exists(video_id.encode("utf-8", "surrogateescape")))
+
+    def _group(self, name: str) -> Any:
+        """A group of the file; None where it is not there, as in a shard of which no video could be decoded."""
+        # Not `get`, for which a group that cannot be read is one that is not there.
+        if name not in self._groups and self._open.id.links.exists(name.encode()):
+            self._groups[name] = self._open[name]
+        return self._groups.get(name)
 
 
 class _PatientFile(io.FileIO):

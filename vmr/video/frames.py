@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from vmr.errors import REPAIR, DamageError, ShardError
 from vmr.storage.checksums import UNREADABLE, node_is_altered
-from vmr.storage.hdf5 import HeldFile, reading
+from vmr.storage.hdf5 import HeldFile
 from vmr.video.stream import GOP_FRAMES, StreamScan, decoded_frames
 
 _GROUP = "videos"
@@ -44,30 +44,14 @@ class FrameStore(HeldFile):
         DamageError: it was altered so that this cannot be told.
     """
 
-    _error, _absent = ShardError, "no such frame store. Run decode_frames first."
-    _unreadable = "not a frame store"
+    _of_videos, _error, _unreadable = _GROUP, ShardError, "not a frame store"
+    _absent = "no such frame store. Run decode_frames first."
 
     def __init__(self, path: Path | str) -> None:
         super().__init__(path)
         self._checked: set[str] = set()  # videos whose checksums were right when they were first read
         self._checking = threading.Lock()
         _ = self._open
-
-    def __contains__(self, video_id: object) -> bool:
-        if not isinstance(video_id, str):
-            return False
-        with reading(self.path, "its list of videos"):
-            if _GROUP not in self._open:
-                return False
-            members = self._open[_GROUP]  # must outlive its id
-            # Asks for the name alone: h5py's `in` follows it, and frames that were damaged would never have been there.
-            return bool(members.id.links.exists(video_id.encode("utf-8", "surrogateescape")))
-
-    @property
-    def video_ids(self) -> list[str]:
-        """Ids of the videos that have frames, sorted."""
-        with reading(self.path, "its list of videos"):
-            return sorted(self._open[_GROUP]) if _GROUP in self._open else []
 
     def check(self, video_id: str) -> None:
         """Refuse a video whose frames or facts are others than were written. Its frames are read once for that.
@@ -93,7 +77,7 @@ class FrameStore(HeldFile):
             DamageError: they cannot be read any more. That they are others than were written, `check` tells.
         """
         video = self._video(video_id)
-        with reading(self.path, f"what it says of {video_id}"):
+        with self._reading(f"what it says of {video_id}"):
             return FrameInfo(**{name: kind(video.attrs[name]) for name, kind in FrameInfo.__annotations__.items()})
 
     def read(
@@ -125,7 +109,7 @@ class FrameStore(HeldFile):
     ) -> Iterator[npt.NDArray[np.uint8]]:
         if start >= stop:
             return
-        with reading(self.path, f"the frames of {video_id}"):
+        with self._reading(f"the frames of {video_id}"):
             groups = video["group_offsets"][:]
             group = min(start // GOP_FRAMES, len(groups) - 1)
             begin, skip = int(groups[group]), start - group * GOP_FRAMES
@@ -168,8 +152,8 @@ class FrameStore(HeldFile):
     def _video(self, video_id: str) -> h5py.Group:
         if video_id not in self:
             raise ShardError(f"{self.path}: the video {video_id} is not in this frame store.")
-        with reading(self.path, f"the frames of {video_id}"):
-            return self._open[_GROUP][video_id]
+        with self._reading(f"the frames of {video_id}"):
+            return self._group(_GROUP)[video_id]
 
     def _refuse_another_kind(self, file: h5py.File) -> None:
         """Every file of ours has a provenance; that of features names an extractor."""

@@ -260,7 +260,7 @@ def test_a_video_lacking_in_the_store_is_a_row(module, manifest, monkeypatch):
 
 def test_interrupted_and_resumed_gives_the_same_bytes(module, manifest, monkeypatch):
     with run(manifest) as store:
-        undisturbed = {video_id: store.get(video_id) for video_id in store}
+        undisturbed = {video_id: store.get(video_id) for video_id in store.video_ids}
     for name in ("features.h5", "features.h5.kept"):
         (manifest.parent / name).unlink()
     calls = module.calls

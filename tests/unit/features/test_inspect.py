@@ -72,7 +72,7 @@ def read_all(path):
     with FeatureStore(path) as store:
         store.check_contents()
         store.exact_cosines()
-        for video_id in store:
+        for video_id in store.video_ids:
             store.get(video_id), store.steps(video_id)
 
 good = Path(sys.argv[1])
