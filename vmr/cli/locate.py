@@ -60,11 +60,10 @@ def locate(
     from vmr.locate.answers import Answer
     from vmr.locate.drawing import check_outputs, cut_clip, plot_answers
     from vmr.locate.folders import search
-    from vmr.locate.opening import open_answers
     from vmr.locate.written import cut_clips, written
 
     check_outputs(plot=plot, clip=clip, clips=clips, videos=videos)
-    locator = open_answers(opened)
+    locator = opened.open()
     failures: list[Exception] = []
 
     def failed(error: Exception) -> None:

@@ -35,9 +35,7 @@ def refuse_other_count(
     splits that are scored if the rows were counted otherwise.
 
     Args:
-        known: all queries of the annotations.
-        scored: ids of those that are scored.
-        answered: ids of those that have an answer.
+        known: all queries of the annotations; `scored` and `answered` are ids of some.
 
     Raises:
         EvaluationError: it is so.

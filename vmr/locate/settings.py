@@ -1,12 +1,15 @@
 """What `locate` and `serve` are asked to open."""
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from vmr.names import Device
 from vmr.settings.section import Section
+
+if TYPE_CHECKING:
+    from vmr.locate.videos import VideoAnswers
 
 # Of answers: for people, or what other programs take.
 Format = Literal["text", "json", "csv", "srt", "edl"]
@@ -25,3 +28,19 @@ class LocatorSettings(Section):
         default=None, description="Folder of features made before.", json_schema_extra={"envvar": "VMR_CACHE"}
     )
     device: Device = Field(default="auto", description="Where the networks run.")
+
+    def open(self) -> "VideoAnswers":
+        """The model, or without one the actions of Kinetics, for which nothing was trained.
+
+        Raises:
+            CheckpointError, FeatureError: see `Locator`.
+            AssetError: no model was named, and the packages with the weights of Kinetics are not installed.
+        """
+        # Imported here, since loading torch takes seconds.
+        if self.model is None:
+            from vmr.locate.zero_shot import ActionLocator
+
+            return ActionLocator.load(cache=self.cache, device=self.device, features=self.features)
+        from vmr.locate.locator import Locator
+
+        return Locator.load(self.model, cache=self.cache, device=self.device, features=self.features)

@@ -29,16 +29,11 @@ class VideoAnswers(ABC):
 
     Raises:
         FeatureError: `making` is of imported features, and `store` is None.
-
-    Attributes:
-        title: of the method, as tables call it.
-        trained: False where a training did not take place, so that answers are chance.
-        examples: sentences that it can answer, for people who try it.
     """
 
-    title: str
-    trained: bool = True
-    examples: tuple[str, ...] = ()
+    title: str  # of the method, as tables call it
+    trained: bool = True  # False where a training did not take place, so that answers are chance
+    examples: tuple[str, ...] = ()  # sentences that it can answer, for people who try it
 
     def __init__(
         self, making: Making, *, cache: Path | str | None, device: str, store: FeatureStore | None = None

@@ -64,11 +64,7 @@ def claim_device(name: str) -> torch.device:
     ``VMR_SHARE_GPU`` is set. Several cards given by Slurm are claimed like those of a workstation, since jobs of one
     session share them. The chosen card becomes torch's current one.
 
-    Args:
-        name: see `choose_device`; ``"cuda"`` and ``"auto"`` choose among all visible cards.
-
-    Raises:
-        ConfigError: see `choose_device`.
+    Names and errors are those of `choose_device`; ``"cuda"`` and ``"auto"`` choose among all visible cards.
     """
     device = choose_device(name)
     if device.type != "cuda":

@@ -57,20 +57,14 @@ class PhraseFusion(nn.Module):
         self.output = nn.ModuleList(nn.Linear(dim, dim) for _ in range(phrases))
 
     def forward(
-        self,
-        steps: Float[Tensor, "U N H"],
-        phrases: Float[Tensor, "B P Q"],
-        video: Int[Tensor, "B"] | None = None,
+        self, steps: Float[Tensor, "U N H"], phrases: Float[Tensor, "B P Q"], video: Int[Tensor, "B"]
     ) -> Float[Tensor, "B P N H"]:
         """One row of steps for each phrase."""
-        fused = []
-        for number, (of_steps, of_phrases, output) in enumerate(
-            zip(self.of_steps, self.of_phrases, self.output, strict=True)
-        ):
-            own = of_steps(steps)
-            if video is not None:
-                own = own.index_select(0, video)
-            fused.append(output(own * of_phrases(phrases[:, number])[:, None]))
+        layers = zip(self.of_steps, self.of_phrases, self.output, phrases.unbind(1), strict=True)
+        fused = [
+            output(of_steps(steps).index_select(0, video) * of_phrases(phrase)[:, None])
+            for of_steps, of_phrases, output, phrase in layers
+        ]
         return torch.stack(fused, dim=1)
 
 

@@ -67,12 +67,7 @@ class MultiHeadAttention(nn.Module):
         return results, weights.mean(dim=1)
 
     def _attended(
-        self,
-        query: Float[Tensor, "Bq Q D"],
-        memory: Float[Tensor, "Bm K D"],
-        memory_mask: Bool[Tensor, "B *asked K"],
-        query_item: Int[Tensor, "B"] | None,
-        memory_item: Int[Tensor, "B"] | None,
+        self, query: Tensor, memory: Tensor, memory_mask: Tensor, query_item: Tensor | None, memory_item: Tensor | None
     ) -> tuple[Float[Tensor, "B Q D"], Float[Tensor, "B H Q K"]]:
         queries, keys_values = self.query(query), self.key_value(memory)
         if query_item is not None:

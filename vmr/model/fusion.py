@@ -76,8 +76,12 @@ class CrossInteraction(nn.Module):
             steps: v^ of Eq. 5, of each different video.
             video: which of the videos each query is about; by default one of each.
         """
-        by_step, cross_weights = self._steps_to_words(steps, words, word_mask, video)
-        parts = [] if by_step is None else [by_step]
+        by_step = cross_weights = None
+        if self.steps_to_words is not None and self.alignment == "cross":
+            by_step, cross_weights = self.steps_to_words.with_weights(steps, words, word_mask, query_item=video)
+        elif self.steps_to_words is not None:
+            by_step = self.steps_to_words(steps, words, word_mask, query_item=video)
+        parts = [by_step] if self.both_ways or self.alignment == "swap" else []
         if self.words_to_steps is not None:
             if self.alignment == "pad":
                 # Eq. 7 with the words padded to N rows; words beyond the N-th have no row. All rows of zeros get the
@@ -96,22 +100,6 @@ class CrossInteraction(nn.Module):
             # First in every reading: the two halves may stand in any order.
             parts.insert(0, carried)
         return torch.cat([self.dropout(part) for part in parts], dim=-1)  # Eq. 9
-
-    def _steps_to_words(
-        self,
-        steps: Float[Tensor, "U N D"],
-        words: Float[Tensor, "B L D"],
-        word_mask: Bool[Tensor, "B L"],
-        video: Int[Tensor, "B"] | None,
-    ) -> tuple[Float[Tensor, "B N D"] | None, Float[Tensor, "B N L"] | None]:
-        """Results and weights of the attention in which steps ask, each only where it is needed."""
-        if self.steps_to_words is None:
-            return None, None
-        if self.alignment != "cross":
-            return self.steps_to_words(steps, words, word_mask, query_item=video), None
-        if not self.both_ways:
-            return None, self.steps_to_words.with_weights(steps, words, word_mask, query_item=video)[1]
-        return self.steps_to_words.with_weights(steps, words, word_mask, query_item=video)
 
 
 def carry_back(weights: Float[Tensor, "B L N"], word_mask: Bool[Tensor, "B L"]) -> Float[Tensor, "B N L"]:

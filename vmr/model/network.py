@@ -32,16 +32,12 @@ class MomentNetwork(nn.Module, ABC, Generic[P]):
         query_hidden: length of the states of each direction of the sentence's LSTM.
         dropout: of the standardised features.
         lstm_dropout: after the sentence's LSTM.
-
-    Attributes:
-        video_encoder: the first layer on the features, which standardises them.
-        recordable: False where a step of training cannot be recorded on a card, since its work depends on the data.
-        exact_gradient: False where the gradient is that of chances, estimated by draws (policy gradients), and so not
-            the derivative of the loss.
     """
 
-    video_encoder: FeatureScale
+    video_encoder: FeatureScale  # the first layer on the features, which standardises them
+    # False where a step of training cannot be recorded on a card, since its work depends on the data
     recordable: ClassVar[bool] = True
+    # False where the gradient is that of chances, estimated by draws (policy gradients), not the derivative of the loss
     exact_gradient: ClassVar[bool] = True
 
     def fit_features(self, videos: Iterable[Float[Tensor, "_ D"]]) -> None:
@@ -87,13 +83,9 @@ class MomentNetwork(nn.Module, ABC, Generic[P]):
 
 
 class GridNetwork(MomentNetwork[P]):
-    """A network that chooses among the same candidates in every video.
+    """A network that chooses among the same candidates in every video."""
 
-    Attributes:
-        shares: start and end of each as shares of the video, a buffer.
-    """
-
-    shares: Tensor
+    shares: Tensor  # start and end of each as shares of the video, a buffer
 
     def candidates(
         self, step_counts: Int[Tensor, "B"], steps: int

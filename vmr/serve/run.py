@@ -11,7 +11,6 @@ from urllib.parse import quote
 import uvicorn
 
 from vmr.errors import ConfigError
-from vmr.locate.opening import open_answers
 from vmr.locate.settings import LocatorSettings
 from vmr.serve.app import Page, build_app
 from vmr.serve.connections import bounded, make_room
@@ -40,7 +39,7 @@ def serve(
 
     Raises:
         ConfigError: the address cannot be used, the token is too short, or a folder does not exist.
-        CheckpointError, FeatureError: see `open_answers`.
+        CheckpointError, FeatureError: see `LocatorSettings.open`.
     """
     host, token = listening.host, listening.token
     if token is None and not is_loopback(host):
@@ -50,7 +49,7 @@ def serve(
     most, queue = make_room(limits.connections)
     bound = listen(host, listening.port)
     try:
-        locator = open_answers(opened)
+        locator = opened.open()
         folder = (opened.cache or default_cache()) / "uploads"
         page = Page(locator, folders=videos, uploads=folder, limits=limits)
         found = bound.getsockname()[1]
