@@ -159,6 +159,9 @@ def _describe(stream: dict[str, Any], container: dict[str, Any]) -> dict[str, An
         fps = rate(stream.get("r_frame_rate"))
     duration = stream_end(stream, origin_sec=origin)
     declared = seconds(stream.get("nb_frames"))
+    if container.get("format_name") == "avi" and declared and fps > 0:
+        # Of a file that was cut off, ffprobe says how long what is left lasts; its header says how many frames it had.
+        duration = max(duration or 0.0, declared / fps)
     return {
         # A length that no packet reaches is no better than none: what the packets say is asked then.
         "duration_sec": duration if duration is not None and 0 < duration <= MAX_HOURS * 3600 else None,

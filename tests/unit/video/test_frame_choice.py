@@ -324,7 +324,8 @@ def test_a_rotation_that_is_no_quarter_turn_is_none(decord, render_clip, read_nu
 
 
 @pytest.mark.parametrize(
-    ("name", "options"), [("mp4", X264), ("mkv", X264), ("ts", X264), ("open.mp4", OPEN_X264), ("open.mkv", OPEN_X265)]
+    ("name", "options"),
+    [("mp4", X264), ("mkv", X264), ("ts", X264), ("open.mp4", OPEN_X264), ("open.mkv", OPEN_X265), ("avi", MPEG4)],
 )
 def test_a_truncated_tail(decord, render_clip, read_numbers, decoder, name, options):
     path = render_clip(f"clip.{name}", *options, "-movflags", "+faststart")
