@@ -3,7 +3,6 @@
 import csv
 import io
 import re
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from vmr.annotations.parsed import ParsedFile, Problem, Query, clean_sentence, read_bytes
@@ -11,14 +10,6 @@ from vmr.errors import AnnotationError
 
 # float() alone would also take "1_000" and digits of other scripts.
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.ASCII | re.IGNORECASE)
-
-
-@dataclass
-class Durations:
-    """Durations of videos read from CSV files."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-    problems: list[Problem] = field(default_factory=list)
 
 
 def parse_charades_sta(path: Path | str) -> ParsedFile:
@@ -46,14 +37,14 @@ def parse_charades_sta(path: Path | str) -> ParsedFile:
     return parsed
 
 
-def read_durations(paths: list[Path]) -> Durations:
+def read_durations(paths: list[Path]) -> ParsedFile:
     """Read durations from CSV files with columns `id` and `length` (seconds), such as Charades_v1_train.csv; other
-    columns are ignored. Seconds by video id, the first given counts; and rows that are malformed or contradict it.
+    columns are ignored, and there are no queries. The first duration of a video counts.
 
     Raises:
         AnnotationError: a file is missing, or lacks the columns.
     """
-    durations = Durations()
+    parsed = ParsedFile()
     for path in paths:
         text = read_bytes(Path(path)).decode("utf-8", errors="surrogateescape")
         reader = csv.DictReader(io.StringIO(text, newline=""))
@@ -65,10 +56,10 @@ def read_durations(paths: list[Path]) -> Durations:
                     f"found {', '.join(columns)[:200]!r}. Correct the path or the header."
                 )
             for row in reader:
-                _take_duration(durations, row, where=f"{path}:{reader.line_num}")
+                _take_duration(parsed, row, where=f"{path}:{reader.line_num}")
         except csv.Error as error:
             raise AnnotationError(f"{path}:{reader.line_num}: not a CSV ({error}). Correct the file.") from error
-    return durations
+    return parsed
 
 
 def _parse_line(raw: bytes, *, key: str, where: str) -> Query | str:
@@ -90,13 +81,12 @@ def _parse_line(raw: bytes, *, key: str, where: str) -> Query | str:
     return Query(key, where, video_id, float(start), float(end), clean_sentence(sentence))
 
 
-def _take_duration(durations: Durations, row: dict[str, str | None], *, where: str) -> None:
+def _take_duration(parsed: ParsedFile, row: dict[str, str | None], *, where: str) -> None:
     video_id, length = (row["id"] or "").strip(), (row["length"] or "").strip()
     seconds = float(length) if _NUMBER.fullmatch(length) else float("nan")
     if not video_id:
-        durations.problems.append(Problem(where, "the id is empty"))
+        parsed.malformed.append(Problem(where, "the id is empty"))
     elif not 0 < seconds < float("inf"):
-        durations.problems.append(Problem(where, f"the length {length!r} of {video_id} is not a number of seconds"))
-    elif durations.seconds.setdefault(video_id, seconds) != seconds:
-        kept = durations.seconds[video_id]
-        durations.problems.append(Problem(where, f"{video_id} lasts {seconds} s here but {kept} s before; {kept} kept"))
+        parsed.malformed.append(Problem(where, f"the length {length!r} of {video_id} is not a number of seconds"))
+    else:
+        parsed.take_duration(video_id, seconds, where=where)

@@ -130,7 +130,7 @@ def _collect_durations(
 ) -> tuple[dict[str, float], list[Problem]]:
     listed = read_durations([Path(file) for file in files])
     seconds: dict[str, float] = {}
-    problems = list(listed.problems)
+    problems = list(listed.malformed)
     for split, split_files in parsed.items():
         for file in split_files:
             for video_id, duration in file.durations.items():
@@ -139,7 +139,7 @@ def _collect_durations(
                     reason = f"lasts {duration} s here but {kept} s before; {kept} kept"
                     problems.append(Problem(f"{split}: {video_id}", reason))
     names = VideoNames({query.video_id for own in parsed.values() for file in own for query in file.queries})
-    for name, duration in listed.seconds.items():
+    for name, duration in listed.durations.items():
         seconds.setdefault(names.find(name) or name, duration)
     return seconds, problems
 

@@ -92,6 +92,11 @@ class ParsedFile:
         else:
             self.queries.append(query)
 
+    def take_duration(self, video_id: str, seconds: float, *, where: str) -> None:
+        """Take the duration of a video; where it contradicts an earlier one, it is a problem."""
+        if (kept := self.durations.setdefault(video_id, seconds)) != seconds:
+            self.malformed.append(Problem(where, f"{video_id} lasts {seconds} s here but {kept} s before; {kept} kept"))
+
     def refuse_nothing(self, path: Path, expected: str) -> None:
         """Refuse a file of which nothing can be used, with the faults found, one line a kind.
 

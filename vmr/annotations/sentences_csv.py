@@ -180,7 +180,6 @@ def _query(table: Table, row: Row, where: str) -> Query | str:
 
 
 def _take_duration(parsed: ParsedFile, row: Row, text: str, *, where: str, table: Table) -> None:
-    video_id = row.video_id
     try:
         seconds = table.time(row, "duration")
     except ValueError as error:
@@ -188,6 +187,5 @@ def _take_duration(parsed: ParsedFile, row: Row, text: str, *, where: str, table
         return
     if not 0 < seconds < float("inf"):
         parsed.malformed.append(Problem(where, f"the duration {text!r} is not above 0; taken as unknown"))
-    elif parsed.durations.setdefault(video_id, seconds) != seconds:
-        kept = parsed.durations[video_id]
-        parsed.malformed.append(Problem(where, f"{video_id} lasts {seconds} s here but {kept} s before; {kept} kept"))
+    else:
+        parsed.take_duration(row.video_id, seconds, where=where)

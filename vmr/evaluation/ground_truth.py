@@ -93,7 +93,7 @@ def load_ground_truth(
     _check_unique(table, files)
     # One duration a video, as when annotations are parsed: the first that they give, else the list's.
     names = VideoNames(table["video_id"].unique())
-    listed_sec = {names.find(name) or name: seconds for name, seconds in listed.seconds.items()}
+    listed_sec = {names.find(name) or name: seconds for name, seconds in listed.durations.items()}
     durations_sec = listed_sec | video_durations(table)
     table["duration_sec"] = table["video_id"].map(durations_sec).astype(float)
     finder = QueryFinder(known)
@@ -101,7 +101,7 @@ def load_ground_truth(
     if reason := wrong_unit(queries, durations_sec):
         raise EvaluationError(f"{files}: {reason}. Convert the times to seconds.")
     scored = clamp_spans(queries, durations_sec)
-    return GroundTruth(scored, finder, facts, malformed, listed.problems)
+    return GroundTruth(scored, finder, facts, malformed, listed.malformed)
 
 
 def _split_and_path(entry: str) -> tuple[str, Path]:

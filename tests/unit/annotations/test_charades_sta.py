@@ -86,17 +86,17 @@ def test_missing_file_and_folder_are_clear_errors(tmp_path):
 def test_durations_need_only_two_columns(tmp_path):
     path = tmp_path / "durations.csv"
     path.write_text('note,length,id\n"a, b",31.0,3MSZA\n,9.5,007\n')
-    durations = read_durations([path])
-    assert durations.seconds == {"3MSZA": 31.0, "007": 9.5} and not durations.problems
+    read = read_durations([path])
+    assert read.durations == {"3MSZA": 31.0, "007": 9.5} and not read.malformed
 
 
 def test_bad_and_contradicting_durations_are_reported(tmp_path):
     path = tmp_path / "durations.csv"
     path.write_text("id,length\na,31.0\na,32.0\nb,\nc,-1\nd,nan\n,5\ne\na,31.0\nf,7\n")
-    durations = read_durations([path])
-    assert durations.seconds == {"a": 31.0, "f": 7.0}
-    assert [problem.where for problem in durations.problems] == [f"{path}:{line}" for line in (3, 4, 5, 6, 7, 8)]
-    assert "31.0 kept" in durations.problems[0].reason
+    read = read_durations([path])
+    assert read.durations == {"a": 31.0, "f": 7.0}
+    assert [problem.where for problem in read.malformed] == [f"{path}:{line}" for line in (3, 4, 5, 6, 7, 8)]
+    assert "31.0 kept" in read.malformed[0].reason
 
 
 def test_durations_without_the_columns_are_refused(tmp_path):
