@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from vmr.annotations.units import odd_times
-from vmr.doctor.findings import Finding, found, skipped
+from vmr.doctor.findings import Finding, found
 
 # Charades-STA itself has 2,367 spans that end after their video, by at most 1.54 s: players round.
 PAST_END_SEC = 1.6
@@ -39,14 +39,14 @@ def check_annotations(
     unknown = moments.loc[length.isna() & ~moments["video_id"].isin(unusable), "video_id"].unique()
     trained = set(moments.loc[moments["split"] == train_split, "video_id"])
     tested = set(moments.loc[moments["split"].isin(list(test_splits)), "video_id"])
+    unprobed = "no video has been probed" if to_be_probed else ""
     units = [f"{split}: {reason}" for split, rows in moments.groupby("split") if (reason := odd_times(rows, durations))]
     return [
-        skipped("annotations: unit of the times", "no video has been probed")
-        if to_be_probed and not durations
-        else found(
+        found(
             "annotations: unit of the times",
             units,
             "Give seconds, or name the unit in the header of the column. Parsing and training stop on another unit.",
+            skip="" if durations else unprobed,
         ),
         found(
             "annotations: malformed lines",
@@ -88,13 +88,12 @@ def check_annotations(
             sorted(trained & tested) if train_split not in test_splits else [],
             "Scores on a video that was trained on say nothing. Take it out of one split.",
         ),
-        skipped("annotations: unknown duration", "no video has been probed")
-        if to_be_probed
-        else found(
+        found(
             "annotations: unknown duration",
             sorted(map(str, unknown)),
             "Name CSV files of durations, or a folder of videos and run its probe_videos jobs.",
             level="note",
+            skip=unprobed,
         ),
     ]
 

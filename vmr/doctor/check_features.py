@@ -10,7 +10,7 @@ import pandas as pd
 from jaxtyping import Bool, Float
 from tqdm import tqdm
 
-from vmr.doctor.findings import EXAMPLES, Finding, found, skipped
+from vmr.doctor.findings import EXAMPLES, Finding, found
 from vmr.errors import FeatureError
 from vmr.features.foreign_sources import FeatureSource
 from vmr.features.importers import TRANSPOSED, are_transposed, may_be_transposed, of_another_length
@@ -100,6 +100,9 @@ def check_features(
     prefix, there = f"features ({held.name}): ", len(wanted) - len(result.missing)
     untrained = set(trained).issubset(result.missing)
     whose = ", and none to train on has features" if untrained else ""
+    unrated = "" if result.rates_compared else "no video that has features has been probed"
+    if held.fps is None or held.stride is None:
+        unrated = "no rate is stated to compare with that of the videos"
     return [
         found(
             prefix + "missing",
@@ -113,27 +116,20 @@ def check_features(
             "Expected an array of numbers, (steps, numbers). Make them again.",
             of=there,
         ),
-        skipped(prefix + "length against duration", "no video has been probed")
-        if to_be_probed
-        else found(
+        found(
             prefix + "length against duration",
             result.length,
             "Are stride and frame rate right, and is it the same video? Such videos are left out.",
             of=there,
+            skip="no video has been probed" if to_be_probed else "",
         ),
-        skipped(
-            prefix + "frame rate",
-            "no rate is stated to compare with that of the videos"
-            if held.fps is None or held.stride is None
-            else "no video that has features has been probed",
-        )
-        if not result.rates_compared
-        else found(
+        found(
             prefix + "frame rate",
             result.rate,
             "The steps fit the video's own rate: extract from frames at a constant rate, or import without fps and "
             "stride, so that steps are spread over the duration.",
             of=result.rates_compared,
+            skip=unrated,
         ),
         found(
             prefix + "steps against durations",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from vmr.doctor.findings import Finding, found, skipped
+from vmr.doctor.findings import Finding, found
 from vmr.queries.embed import known_words
 from vmr.queries.tokenize import tokenize
 
@@ -34,13 +34,12 @@ def check_queries(moments: pd.DataFrame, vectors: Path, *, train_split: str, max
     few = [f"{trained:,} in {train_split}"] if trained < FEWEST_SENTENCES else []
     return [
         found("queries: without a word", empty, "Remove them, or write a sentence.", of=len(named)),
-        skipped("queries: without a known word", f"{vectors} is not there yet")
-        if known is None
-        else found(
+        found(
             "queries: without a known word",
             unknown,
             "All of them look the same to a network. Are they English? Other vectors: `queries.vectors`.",
             of=len(named),
+            skip=f"{vectors} is not there yet" if known is None else "",
         ),
         found("queries: longer than is read", long, f"Words after the first {max_words} are cut.", level="note"),
         found(

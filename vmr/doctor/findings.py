@@ -25,11 +25,13 @@ class Finding:
 
 
 def found(
-    check: str, examples: Sequence[str], advice: str, *, level: Level = "wrong", of: int | None = None
+    check: str, examples: Sequence[str], advice: str, *, level: Level = "wrong", of: int | None = None, skip: str = ""
 ) -> Finding:
     """A finding about `examples`, which list all cases; ok when the list is empty, a note where they are at most a
-    tenth of `of`.
+    tenth of `of`, skipped where `skip` says why there is nothing to look at.
     """
+    if skip:
+        return skipped(check, skip)
     if not examples:
         return Finding(check, "ok")
     if level == "wrong" and of is not None and len(examples) <= _FEW * of:
