@@ -87,12 +87,10 @@ def _opened(archive: Path, output: Path | str) -> Iterator[zipfile.ZipFile]:
             yield file
     except FileNotFoundError as error:
         raise AssetError(f"{archive}: no such archive.") from error
-    except _DAMAGED as error:
+    except (*_DAMAGED, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # that of a damaged bzip2 stream has no number
+            raise AssetError(f"{archive}: cannot be unpacked to {output} ({error}).") from error
         raise AssetError(f"{archive}: damaged ({error}). Remove it and download it again.") from error
-    except OSError as error:
-        if error.errno is None:  # errors of the system have a number, that of a damaged bzip2 stream has none
-            raise AssetError(f"{archive}: damaged ({error}). Remove it and download it again.") from error
-        raise AssetError(f"{archive}: cannot be unpacked to {output} ({error}).") from error
 
 
 def _refuse_hostile(archive: Path, names: list[str]) -> None:

@@ -17,7 +17,7 @@ from typing import IO, Any
 from tqdm import tqdm
 
 from vmr.errors import AssetError
-from vmr.storage.files import sha256_file, write_text
+from vmr.storage.files import sha256_file, write_text, writing
 from vmr.storage.locks import turn
 
 logger = logging.getLogger(__name__)
@@ -69,6 +69,7 @@ def download(
 
     Raises:
         AssetError: no address gave the file, or the content is not the expected one (it is removed).
+        ShardError: the disk is full.
     """
     destination = Path(destination)
     record = destination.with_name(destination.name + ".sha256")
@@ -181,34 +182,19 @@ def _extent(response: Any, have: int) -> tuple[int, int | None]:
 
 def _copy(response: IO[bytes], part: Path, *, start: int, total: int | None) -> None:
     try:
+        name = part.name.removesuffix(".part")
         with (
             part.open("ab" if start else "wb") as file,
-            tqdm(
-                desc=part.name.removesuffix(".part"),
-                total=total,
-                initial=start,
-                unit="B",
-                unit_scale=True,
-                disable=None,
-            ) as progress,
+            tqdm.wrapattr(file, "write", total, desc=name, initial=start, disable=None) as target,
         ):
             for chunk in iter(lambda: response.read(_CHUNK_BYTES), b""):
-                _store(file, chunk, part)
-                progress.update(len(chunk))
+                with writing(part):
+                    target.write(chunk)
+                    file.flush()
     except http.client.IncompleteRead as error:
         raise _CutError(f"the connection broke after {_size(part):,} bytes") from error
     if total is not None and _size(part) < total:
         raise _CutError(f"the connection broke after {_size(part):,} of {total:,} bytes")
-
-
-def _store(file: IO[bytes], chunk: bytes, part: Path) -> None:
-    try:
-        file.write(chunk)
-        file.flush()
-    except OSError as error:
-        raise AssetError(
-            f"{part}: cannot be written ({error}). Free some space and start again: the download continues."
-        ) from error
 
 
 def _check(path: Path, expected: _Expectation, *, remove: bool) -> str:

@@ -83,6 +83,7 @@ def fetch_asset(name: str, *, cache: Path | str) -> Path:
 
     Raises:
         AssetError: it cannot be obtained, or is not the expected file.
+        ShardError: the disk is full.
     """
     asset = get_asset(name)
     path = Path(cache) / asset.file_name
