@@ -1,6 +1,7 @@
 """Sources of features that were made elsewhere, opened by the settings of an import and read video by video."""
 
 import functools
+import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -38,8 +39,9 @@ class FeatureSource:
 
     _names: HeldNames  # by which its videos are found, in the first place where they may lie
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, pattern: str | None = None) -> None:
+        self.path, self._by_pattern = path, bool(pattern)
+        self._pattern = Pattern.of(pattern) if pattern else Pattern()
         self.notes: dict[str, str] = {}
 
     def __call__(self, video_id: str) -> Float[np.ndarray, "N D"] | None:
@@ -107,7 +109,6 @@ class _Joined(FeatureSource):
         self._sources, self._transposed = sources, transposed
 
     def __call__(self, video_id: str) -> Float[np.ndarray, "N D"] | None:
-        """Read a video out of all sources; the shortest one sets the number of steps."""
         arrays = [source(video_id) for source in self._sources]
         lacking = [source for source, array in zip(self._sources, arrays, strict=True) if array is None]
         if len(lacking) == len(arrays):
@@ -128,15 +129,12 @@ class _Joined(FeatureSource):
         return found[0] if len(found) == 1 else np.concatenate([array[: min(steps)] for array in found], axis=1)
 
     def files_of(self, video_id: str) -> list[Path]:
-        """Files of all sources that are folders."""
         return [path for source in self._sources for path in source.files_of(video_id)]
 
     def told(self, video_ids: Sequence[str]) -> str:
-        """What the first source holds."""
         return self._sources[0].told(video_ids)
 
     def nearest(self, video_id: str) -> str:
-        """What the first source has that may be meant."""
         return self._sources[0].nearest(video_id)
 
 
@@ -144,17 +142,15 @@ class _Folder(FeatureSource):
     """A file per video."""
 
     def __init__(self, path: Path, pattern: str | None) -> None:
-        super().__init__(path)
+        super().__init__(path, pattern)
         if not path.is_dir():
             raise FeatureError(f"{path}: no such folder of feature files.")
-        own = Pattern.of(pattern) if pattern else Pattern()
-        self._inside = own.inside
-        places = [path / own.folder]
+        places = [path / self._pattern.folder]
         if not pattern and len(folders := [entry for entry in path.iterdir() if entry.is_dir()]) <= _FEW_GROUPS:
             places += sorted(folders)  # train/ID.npy beside test/ID.npy
-        named = [_files_by_key(place, own if pattern else None) for place in places]
+        named = [_files_by_key(place, self._pattern if pattern else None) for place in places]
         self._held = [
-            (place, HeldNames(names, by_pattern=bool(pattern))) for place, names in zip(places, named, strict=True)
+            (place, HeldNames(names, by_pattern=self._by_pattern)) for place, names in zip(places, named, strict=True)
         ]
         self._names = self._held[0][1]
 
@@ -166,14 +162,13 @@ class _Folder(FeatureSource):
         if len(paths) > 1:
             names = [path.relative_to(self.path).as_posix() for path in paths]
             raise FeatureError(f"several files hold it {name_one(names, video_id)}")
-        path, inside = paths[0], self._inside
+        path, inside = paths[0], self._pattern.inside
         while inside and path.is_dir():
             part, _, inside = inside.partition("/")
             path /= part
         return (path, inside) if path.is_file() else None
 
     def __call__(self, video_id: str) -> Float[np.ndarray, "N D"] | None:
-        """Read the file of a video."""
         found = self._file(video_id)
         if found is None:
             return None
@@ -186,25 +181,15 @@ class _Folder(FeatureSource):
             raise FeatureError(f"{path.name}: {error}") from error
 
     def files_of(self, video_id: str) -> list[Path]:
-        """The file of a video.
-
-        Raises:
-            FeatureError: it is not there.
-        """
         found = self._file(video_id)
         if found is None:
             raise FeatureError(f"{self.path}: the file of {video_id} went away during the import. Start again.")
         return [found[0]]
 
     def told(self, video_ids: Sequence[str]) -> str:
-        """What files the folder and those in it hold."""
-        names = []
-        for number, path in enumerate(self.path.rglob("*")):
-            if number >= _MOST_LISTED:
-                break
-            if path.is_file():
-                names.append(path.relative_to(self.path).as_posix())
-        return what_is_held(sorted(names), video_ids, read=lambda name: name.lower().endswith(SUFFIXES))
+        listed = itertools.islice(self.path.rglob("*"), _MOST_LISTED)
+        names = sorted(path.relative_to(self.path).as_posix() for path in listed if path.is_file())
+        return what_is_held(names, video_ids, read=lambda name: name.lower().endswith(SUFFIXES))
 
 
 def _files_by_key(folder: Path, pattern: Pattern | None) -> list[tuple[str, str]]:
@@ -224,8 +209,7 @@ class _Dictionary(FeatureSource):
     """An array per video in one file of NumPy, torch or safetensors, which is held in memory."""
 
     def __init__(self, path: Path, pattern: str | None) -> None:
-        super().__init__(path)
-        own = Pattern.of(pattern) if pattern else Pattern()
+        super().__init__(path, pattern)
         try:
             held = content_of(path)
         except ARRAY_ERRORS as error:
@@ -239,18 +223,16 @@ class _Dictionary(FeatureSource):
                 f"{path}: no arrays in it; expected one for each video, by id. Dictionaries in those are not read."
             )
         self._arrays = held
-        keys = [(key, name) for name in held if (key := own.key(name)) is not None]
-        self._names = HeldNames(keys, by_pattern=bool(pattern))
+        keys = [(key, name) for name in held if (key := self._pattern.key(name)) is not None]
+        self._names = HeldNames(keys, by_pattern=self._by_pattern)
 
     def __call__(self, video_id: str) -> Float[np.ndarray, "N D"] | None:
-        """The array of a video."""
         names = self._names.find(video_id)
         if len(names) > 1:
             raise FeatureError(f"several arrays hold it {name_one(names, video_id)}")
         return self._shaped(self._arrays[names[0]], video_id) if names else None
 
     def told(self, video_ids: Sequence[str]) -> str:
-        """What names the file has."""
         return what_is_held(list(self._arrays)[:_MOST_LISTED], video_ids, read=lambda _: True)
 
 
@@ -258,9 +240,8 @@ class _Hdf5(FeatureSource):
     """A dataset or group per video, at the root of the file or in the one group there that has it."""
 
     def __init__(self, path: Path, pattern: str | None, file: h5py.File) -> None:
-        super().__init__(path)
-        self._file, self._pattern = file, Pattern.of(pattern) if pattern else Pattern()
-        self._at_root = not pattern
+        super().__init__(path, pattern)
+        self._file = file
 
     @functools.cached_property
     def _held(self) -> list[tuple[h5py.Group, HeldNames]]:
@@ -271,13 +252,12 @@ class _Hdf5(FeatureSource):
                 held = ", ".join(list(groups[0])[:5]) or "nothing"
                 raise FeatureError(f"no group {part} in it; it holds {held}")
             groups = [groups[0][part]]
-        if self._at_root and len(groups[0]) <= _FEW_GROUPS:
+        if not self._by_pattern and len(groups[0]) <= _FEW_GROUPS:
             groups += [groups[0][name] for name in groups[0] if _is_group(groups[0], name)]
         keys = [[(key, name) for name in group if (key := self._pattern.key(name)) is not None] for group in groups]
-        return [(group, HeldNames(own, by_pattern=not self._at_root)) for group, own in zip(groups, keys, strict=True)]
+        return [(group, HeldNames(own, by_pattern=self._by_pattern)) for group, own in zip(groups, keys, strict=True)]
 
     def __call__(self, video_id: str) -> Float[np.ndarray, "N D"] | None:
-        """Read the dataset or the group of a video."""
         try:
             places = [(group, name) for group, held in self._held for name in held.find(video_id)]
             if not places:
@@ -291,12 +271,10 @@ class _Hdf5(FeatureSource):
             raise FeatureError(f"cannot be read: {first_line(error)}") from error
 
     def told(self, video_ids: Sequence[str]) -> str:
-        """What datasets and groups the file holds."""
         names = [f"{group.name}/{name}".lstrip("/") for group, _ in self._held for name in group]
         return what_is_held(names[:_MOST_LISTED], video_ids, read=lambda _: True)
 
     def nearest(self, video_id: str) -> str:
-        """What the first group has that may be meant."""
         return self._held[0][1].nearest(video_id)
 
 
