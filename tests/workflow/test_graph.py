@@ -14,6 +14,7 @@ PROFILES = Path(__file__).parents[2] / "workflow" / "profiles"
 # Once for a dataset; five methods with five seeds.
 ONCE = ["parse_annotations", "merge_features", "check_annotations", "check_features", "embed_queries", "make_table"]
 OF_BOTH = dict.fromkeys(ONCE, 1) | {"train": 25}
+MINE = {"title": "Mine", "videos": "mine/videos", "test_splits": {"test": "test"}}
 
 
 def test_charades_goes_from_videos_to_the_table(planned, charades_annotations):
@@ -133,12 +134,9 @@ def test_a_dataset_of_ones_own_needs_a_section_and_nothing_else(planned, workdir
     (workdir / "mine").mkdir()
     (workdir / "mine" / "train.json").write_text("{}")
     (workdir / "mine" / "test.json").write_text("{}")
-    section = {
-        "title": "Mine",
+    section = MINE | {
         "annotation_format": "activitynet_captions",
         "annotations": {"train": "mine/train.json", "test": "mine/test.json"},
-        "videos": "mine/videos",
-        "test_splits": {"test": "test"},
         "extractors": ["i3d", "c3d"],
         "shards": 3,
         "overrides": {"training": {"seeds": [7], "methods": list(METHODS)}},
@@ -152,14 +150,8 @@ def test_a_dataset_of_ones_own_needs_a_section_and_nothing_else(planned, workdir
 def test_one_csv_serves_both_splits(snakemake, workdir):
     (workdir / "mine").mkdir()
     (workdir / "mine" / "my words.csv").write_text("video,start,end,sentence\na,1,2,One.\nb,1,2,Two.\n")
-    section = {
-        "title": "Mine",
-        "annotation_format": "csv",
-        "annotations": {"learn": "mine/my words.csv", "test": "mine/my words.csv"},
-        "train_split": "learn",
-        "videos": "mine/videos",
-        "test_splits": {"test": "test"},
-    }
+    annotations = {"learn": "mine/my words.csv", "test": "mine/my words.csv"}
+    section = MINE | {"annotation_format": "csv", "annotations": annotations, "train_split": "learn"}
     target = "work/mine/annotations/moments.csv"
     snakemake("--cores", "1", "--", target, overrides={"datasets": {"mine": section}})
     lines = (workdir / target).read_text().splitlines()[1:]
@@ -246,13 +238,7 @@ def test_no_number_of_cores_need_be_named(snakemake, pretending, workdir, charad
 def test_a_result_whose_files_are_gone_is_refused(snakemake, workdir, charades_annotations):
     (workdir / "results").mkdir()
     (workdir / "results" / "mine_table.csv").touch()
-    mine = {
-        "title": "Mine",
-        "annotation_format": "charades_sta",
-        "annotations": {"train": "train.txt", "test": "train.txt"},
-        "videos": "videos",
-        "test_splits": {"test": "test"},
-    }
+    mine = MINE | {"annotation_format": "charades_sta", "annotations": {"train": "train.txt", "test": "train.txt"}}
     run = snakemake("results/mine_table.csv", overrides={"datasets": {"mine": mine}}, check=False, plain=True)
     assert run.returncode == 1
     assert "files that results were made from are not there: datasets.mine.annotations: train.txt" in run.stderr

@@ -34,7 +34,7 @@ def checkpoint(data, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "checkpoint.safetensors"
 
 
-def test_a_checkpoint_carries_what_it_needs(checkpoint: Path) -> None:
+def test_a_checkpoint_carries_what_it_needs(checkpoint):
     model, info = load_checkpoint(checkpoint)
     assert not model.training
     assert info["sizes"]["alignment"] == "pad"
@@ -45,7 +45,7 @@ def test_a_checkpoint_carries_what_it_needs(checkpoint: Path) -> None:
     assert info["features"] == {"extractor": "synthetic", "dim": 32}
 
 
-def test_a_checkpoint_tells_the_words_it_was_trained_on(data, checkpoint: Path) -> None:
+def test_a_checkpoint_tells_the_words_it_was_trained_on(data, checkpoint):
     table = read_moments(data.moments)
     train = table[table["split"] == "train"]
     seen = train[~train["video_id"].isin(validation_videos(train["video_id"]))]
@@ -54,7 +54,7 @@ def test_a_checkpoint_tells_the_words_it_was_trained_on(data, checkpoint: Path) 
     assert known and load_checkpoint(checkpoint)[1]["vocabulary"] == sorted(known)
 
 
-def test_damaged_and_foreign_checkpoints_are_refused(checkpoint: Path, tmp_path: Path) -> None:
+def test_damaged_and_foreign_checkpoints_are_refused(checkpoint, tmp_path):
     with pytest.raises(CheckpointError, match="no such checkpoint"):
         load_checkpoint(tmp_path / "absent.safetensors")
     for content in (b"", b"nonsense", checkpoint.read_bytes()[:-10]):
@@ -63,7 +63,7 @@ def test_damaged_and_foreign_checkpoints_are_refused(checkpoint: Path, tmp_path:
             load_checkpoint(tmp_path / "bad.safetensors")
 
 
-def test_features_of_another_kind_are_refused(checkpoint: Path) -> None:
+def test_features_of_another_kind_are_refused(checkpoint):
     _, info = load_checkpoint(checkpoint)
     check_features(checkpoint, info, {"extractor": "synthetic", "versions": {"torch": "another"}}, dim=32)
     with pytest.raises(CheckpointError, match="dim: 32 there, 64 here"):
@@ -72,7 +72,7 @@ def test_features_of_another_kind_are_refused(checkpoint: Path) -> None:
         check_features(checkpoint, info, {"extractor": "c3d"}, dim=32)
 
 
-def test_the_kind_of_features_looks_at_digests_not_at_places() -> None:
+def test_the_kind_of_features_looks_at_digests_not_at_places():
     there = feature_kind({"extractor": "i3d", "weights": {"sha256": "a", "file": "x", "origin": "here"}}, dim=1024)
     here = feature_kind({"extractor": "i3d", "weights": {"sha256": "a", "file": "y", "origin": "there"}}, dim=1024)
     other = feature_kind({"extractor": "i3d", "weights": {"sha256": "b", "file": "x", "origin": "here"}}, dim=1024)
@@ -95,7 +95,7 @@ def test_the_kind_of_features_looks_at_digests_not_at_places() -> None:
         ),
     ],
 )
-def test_what_tells_kinds_of_features_apart(tmp_path: Path, there: dict, here: dict) -> None:
+def test_what_tells_kinds_of_features_apart(tmp_path, there, here):
     info = {"feature_kind": feature_kind({"extractor": "x", **there}, dim=8)}
     check_features(tmp_path, info, {"extractor": "x", **there}, dim=8)
     with pytest.raises(CheckpointError, match=f"{next(iter(here))}: .* there, .* here"):
@@ -105,7 +105,7 @@ def test_what_tells_kinds_of_features_apart(tmp_path: Path, there: dict, here: d
     check_features(tmp_path, {"feature_kind": old}, {"extractor": "x", **here}, dim=8)
 
 
-def test_frames_chosen_otherwise_are_another_kind_and_unnamed_ones_were_shown(tmp_path: Path) -> None:
+def test_frames_chosen_otherwise_are_another_kind_and_unnamed_ones_were_shown(tmp_path):
     ours = {"extractor": "i3d", "frames": {"short_side": 256}}
     sentence = "the last frame presented at or before i / fps after the beginning of the file's timeline"
     old = {"feature_kind": {"dim": 8, **ours}}  # of a checkpoint from before
@@ -118,7 +118,7 @@ def test_frames_chosen_otherwise_are_another_kind_and_unnamed_ones_were_shown(tm
     check_features(tmp_path, {"feature_kind": {"dim": 8, "extractor": "mine"}}, {"extractor": "mine"}, dim=8)
 
 
-def test_features_of_another_kind_are_not_predicted_on(data, checkpoint: Path, tmp_path: Path) -> None:
+def test_features_of_another_kind_are_not_predicted_on(data, checkpoint, tmp_path):
     with FeatureStore(data.features) as store:
         videos = {
             name: (video.features, video.start_sec, video.end_sec)
@@ -130,7 +130,7 @@ def test_features_of_another_kind_are_not_predicted_on(data, checkpoint: Path, t
         answers_of(checkpoint.parent, **inputs)
 
 
-def test_half_precision_predicts_nearly_the_same(data, checkpoint: Path) -> None:
+def test_half_precision_predicts_nearly_the_same(data, checkpoint):
     best = {}
     for precision in ("float32", "bfloat16"):
         lines = answers_of(checkpoint.parent, **data.inputs(), precision=precision)
@@ -140,7 +140,7 @@ def test_half_precision_predicts_nearly_the_same(data, checkpoint: Path) -> None
     assert best["bfloat16"] == pytest.approx(best["float32"], rel=0.1)
 
 
-def test_predictions_do_not_depend_on_batches(data, checkpoint: Path) -> None:
+def test_predictions_do_not_depend_on_batches(data, checkpoint):
     alone, some, all_at_once = (answers_of(checkpoint.parent, **data.inputs(), batch_size=size) for size in (1, 7, 200))
     assert len(alone) == 18
     assert [line["query_id"] for line in alone] == [line["query_id"] for line in all_at_once]
@@ -156,18 +156,18 @@ def test_predictions_do_not_depend_on_batches(data, checkpoint: Path) -> None:
         assert all(0 <= start < end for start, end, _ in line["spans"])
 
 
-def test_splits_without_queries_are_refused(data, checkpoint: Path) -> None:
+def test_splits_without_queries_are_refused(data, checkpoint):
     with pytest.raises(EvaluationError, match="val_7"):
         answers_of(checkpoint.parent, **data.inputs(), splits=["val_7"])
 
 
-def test_other_word_vectors_are_refused(data, checkpoint: Path, tmp_path: Path) -> None:
+def test_other_word_vectors_are_refused(data, checkpoint, tmp_path):
     other = write_synthetic(tmp_path, train_videos=2, test_videos=1, seed=5)
     with pytest.raises(CheckpointError, match="word vectors"):
         answers_of(checkpoint.parent, **data.inputs(queries=other.queries))
 
 
-def test_queries_that_are_cut_or_divided_otherwise_are_refused(data, checkpoint: Path, tmp_path: Path) -> None:
+def test_queries_that_are_cut_or_divided_otherwise_are_refused(data, checkpoint, tmp_path):
     queries = tmp_path / "queries.h5"
     embed_queries(moments=data.moments, vectors=data.vectors, output=queries, report=tmp_path / "q.json", max_words=1)
     with pytest.raises(CheckpointError, match="max_words 25, these have 1"):
@@ -177,7 +177,7 @@ def test_queries_that_are_cut_or_divided_otherwise_are_refused(data, checkpoint:
         check_queries(checkpoint, info, {**info["queries"], "tokenizer": "spaces"})
 
 
-def test_states_are_read_without_running_code(tmp_path: Path) -> None:
+def test_states_are_read_without_running_code(tmp_path):
     path = tmp_path / "last.pt"
     assert load_state(path, fingerprint="a") is None
     save_state(path, {"fingerprint": "a", "x": torch.ones(2), "history": [{"loss": 1.0}]})
@@ -199,7 +199,7 @@ THEN = [
 
 
 @pytest.mark.parametrize("method", THEN)
-def test_a_checkpoint_from_before_methods_had_settings_of_their_own_loads(tmp_path: Path, method: str) -> None:
+def test_a_checkpoint_from_before_methods_had_settings_of_their_own_loads(tmp_path, method):
     # All had the same sizes, those that they did not take too; VSLNet's and LGI's own were not said.
     sizes = {"method": method, "video_dim": 6, "word_dim": 5, **OLD, "alignment": "pad", "segmentation_weight": 0.5}
     torch.manual_seed(0)

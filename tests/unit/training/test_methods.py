@@ -44,7 +44,7 @@ def run_method(data, folder: Path, method: str, **changes: object) -> list[dict]
 
 
 @pytest.mark.parametrize("method", LOSSES)
-def test_from_training_to_scores(data, tmp_path: Path, method: str) -> None:
+def test_from_training_to_scores(data, tmp_path, method):
     answers = run_method(data, tmp_path, method)
     assert len(answers) == 18
     for answer in answers:
@@ -68,9 +68,7 @@ def test_from_training_to_scores(data, tmp_path: Path, method: str) -> None:
 
 
 @pytest.mark.parametrize("method", ONE_OF_EACH)
-def test_the_same_seed_gives_the_same_bits_and_so_does_a_killed_run(
-    data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
-) -> None:
+def test_the_same_seed_gives_the_same_bits_and_so_does_a_killed_run(data, tmp_path, monkeypatch, method):
     # Half precision where it is not the default.
     precision = "bfloat16" if method == "vslnet" else "float32"
     answers = run_method(data, tmp_path / "whole", method, epochs=3, precision=precision)
@@ -96,7 +94,7 @@ def batches_of(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
     return seen
 
 
-def test_no_batch_holds_its_own_query(data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_batch_holds_its_own_query(data, tmp_path, monkeypatch):
     store, seen = QueryStore(data.queries), batches_of(monkeypatch)
     run_method(data, tmp_path, "ci_mha_query_blind")
     by_epoch = {}
@@ -122,7 +120,7 @@ def test_no_batch_holds_its_own_query(data, tmp_path: Path, monkeypatch: pytest.
     assert np.mean(changed) > 0.5
 
 
-def test_no_batch_holds_its_own_video(data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_batch_holds_its_own_video(data, tmp_path, monkeypatch):
     seen = batches_of(monkeypatch)
     run_method(data, tmp_path, "ci_mha_video_blind")
     assert len({id(samples) for samples, *_ in seen}) == 4  # Two epochs, validation (of one video), and the test.
@@ -135,9 +133,7 @@ def test_no_batch_holds_its_own_video(data, tmp_path: Path, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("what", ["query", "video"])
-def test_a_blind_answer_does_not_depend_on_what_is_not_seen(
-    data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
-) -> None:
+def test_a_blind_answer_does_not_depend_on_what_is_not_seen(data, tmp_path, monkeypatch, what):
     method = f"ci_mha_{what}_blind"
     answers = run_method(data, tmp_path / "run", method)
     twice = answers_of(tmp_path / "run", **data.inputs())
@@ -173,9 +169,7 @@ def blind_answers(data, folder: Path, what: str, **changed) -> tuple[list[dict],
 
 
 @pytest.mark.parametrize("what", ["query", "video"])
-def test_a_single_query_is_exchanged_for_one_to_train_on(
-    data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
-) -> None:
+def test_a_single_query_is_exchanged_for_one_to_train_on(data, tmp_path, monkeypatch, what):
     table = read_moments(data.moments)
     lonely = tmp_path / "moments.csv"
     write_moments(pd.concat([table[table["split"] == "train"], table[table["split"] == "test"].iloc[:1]]), lonely)
@@ -196,7 +190,7 @@ def test_a_single_query_is_exchanged_for_one_to_train_on(
 
 
 @pytest.mark.parametrize("what", ["query", "video"])
-def test_with_few_videos_blind_methods_end_in_rows_like_the_others(tmp_path: Path, what: str) -> None:
+def test_with_few_videos_blind_methods_end_in_rows_like_the_others(tmp_path, what):
     # One video with one query of each split: nothing to exchange when training, and one of each when testing.
     data = write_synthetic(tmp_path, train_videos=3, test_videos=2, covered={"train001", "test003"})
     table = read_moments(data.moments).drop_duplicates("video_id")
@@ -211,7 +205,7 @@ def test_with_few_videos_blind_methods_end_in_rows_like_the_others(tmp_path: Pat
     assert run["trained"] is False and answers == []
 
 
-def test_one_validation_query_is_exchanged_for_one_to_train_on(tmp_path: Path) -> None:
+def test_one_validation_query_is_exchanged_for_one_to_train_on(tmp_path):
     data = write_synthetic(tmp_path, train_videos=4, test_videos=2)
     write_moments(read_moments(data.moments).drop_duplicates("video_id"), data.moments)
     answers, run = blind_answers(data, tmp_path / "run", "query")
@@ -220,7 +214,7 @@ def test_one_validation_query_is_exchanged_for_one_to_train_on(tmp_path: Path) -
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("method", "least"), [("excl", 0.75), ("vslnet", 0.75), ("lgi", 0.75)])
-def test_neighbours_learn_planted_moments(tmp_path: Path, method: str, least: float) -> None:
+def test_neighbours_learn_planted_moments(tmp_path, method, least):
     data = write_synthetic(tmp_path, train_videos=40, test_videos=10)
     sizes = {"hidden": 64, "query_hidden": 32, "heads": 4, "batch_size": 32, "epochs": 25, "learning_rate": 2e-3}
     answers = run_method(data, tmp_path / "run", method, precision="float32", **sizes)

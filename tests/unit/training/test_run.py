@@ -35,7 +35,7 @@ def watched_epochs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return epochs
 
 
-def test_what_a_run_writes(data, tmp_path: Path) -> None:
+def test_what_a_run_writes(data, tmp_path):
     train_run(**data.inputs(), output_dir=tmp_path, seed=3, **SMALL)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "checkpoint.safetensors", "history.csv", "run.json", "tensorboard",
@@ -56,7 +56,7 @@ def test_what_a_run_writes(data, tmp_path: Path) -> None:
     assert list((tmp_path / "tensorboard").iterdir())
 
 
-def test_a_card_is_claimed(data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_card_is_claimed(data, tmp_path, monkeypatch):
     asked: list[str] = []
     monkeypatch.setattr("vmr.training.run.claim_device", lambda name: asked.append(name) or torch.device("cpu"))
     train_run(**data.inputs(), output_dir=tmp_path, **(SMALL | {"epochs": 1, "device": "auto"}))
@@ -64,7 +64,7 @@ def test_a_card_is_claimed(data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_the_same_seed_gives_the_same_bits(data, tmp_path: Path, precision: str) -> None:
+def test_the_same_seed_gives_the_same_bits(data, tmp_path, precision):
     before = torch.random.get_rng_state()
     for name in ("a", "b"):
         torch.rand(7)  # What happened in the process before must not matter.
@@ -82,9 +82,7 @@ def test_the_same_seed_gives_the_same_bits(data, tmp_path: Path, precision: str)
 
 @pytest.mark.parametrize("killed_in", ["training", "saving"])
 @pytest.mark.parametrize("epoch", [2, 4])
-def test_a_killed_run_ends_in_the_same_weights(
-    data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_in: str, epoch: int
-) -> None:
+def test_a_killed_run_ends_in_the_same_weights(data, tmp_path, monkeypatch, killed_in, epoch):
     settings = {**SMALL, "epochs": 5}
     train_run(**data.inputs(), output_dir=tmp_path / "whole", **settings)
     name = "_train_epoch" if killed_in == "training" else "_save"
@@ -102,7 +100,7 @@ def test_a_killed_run_ends_in_the_same_weights(
     assert record(tmp_path / "whole")["chosen_epoch"] == record(tmp_path / "killed")["chosen_epoch"]
 
 
-def test_patience_counts_epochs_without_any_gain(data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_patience_counts_epochs_without_any_gain(data, tmp_path, monkeypatch):
     scores = iter([(3.0, 33.0), (2.5, 33.0), (2.6, 34.0), (2.7, 33.0), (2.8, 33.0), (2.9, 90.0)])
 
     def scored(*args, **kwargs):
@@ -115,9 +113,7 @@ def test_patience_counts_epochs_without_any_gain(data, tmp_path: Path, monkeypat
     assert record(tmp_path)["chosen_epoch"] == 3
 
 
-def test_a_loss_that_is_not_a_number_names_step_and_queries(
-    data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_loss_that_is_not_a_number_names_step_and_queries(data, tmp_path, monkeypatch):
     original = CiMha.losses
 
     def poisoned(self, prediction, targets):
@@ -129,9 +125,7 @@ def test_a_loss_that_is_not_a_number_names_step_and_queries(
         train_run(**data.inputs(), output_dir=tmp_path, **SMALL)
 
 
-def test_a_validation_loss_that_is_not_a_number_names_its_queries(
-    data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_validation_loss_that_is_not_a_number_names_its_queries(data, tmp_path, monkeypatch):
     original = CiMha.losses
 
     def poisoned(self, prediction, targets):
@@ -153,9 +147,7 @@ def test_a_validation_loss_that_is_not_a_number_names_its_queries(
 
 
 @pytest.mark.parametrize("step", [1, 6, 0])  # 0: the last
-def test_a_gradient_that_is_not_finite_stops_and_nothing_of_it_is_saved(
-    data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
-) -> None:
+def test_a_gradient_that_is_not_finite_stops_and_nothing_of_it_is_saved(data, tmp_path, monkeypatch, step):
     settings = {**SMALL, "batch_size": 4}
     train_run(**data.inputs(), output_dir=tmp_path / "whole", **settings)
     original, training_batches = CiMha.losses, loop.training_batches
@@ -172,13 +164,13 @@ def test_a_gradient_that_is_not_finite_stops_and_nothing_of_it_is_saved(
             return Losses(total=losses.total + (0 * self.positions.embedding.sum()).sqrt(), parts=losses.parts)
         return losses
 
+    def watched(*args, **kwargs):
+        orders.append(training_batches(*args, **kwargs))
+        return orders[-1]
+
     with monkeypatch.context() as patched:
         patched.setattr(CiMha, "losses", poisoned)
-        patched.setattr(
-            loop,
-            "training_batches",
-            lambda *args, **kwargs: orders.append(training_batches(*args, **kwargs)) or orders[-1],
-        )
+        patched.setattr(loop, "training_batches", watched)
         with pytest.raises(TrainingError, match="gradient is not a number") as caught:
             train_run(**data.inputs(), output_dir=tmp_path / "run", **settings)
     assert f"gradient is not a number at step {wanted()} of epoch 2" in str(caught.value)
@@ -195,9 +187,7 @@ def test_a_gradient_that_is_not_finite_stops_and_nothing_of_it_is_saved(
     assert_same(weights(tmp_path / "whole"), weights(tmp_path / "run"))
 
 
-def test_a_killed_run_of_other_settings_between_leaves_nothing_behind(
-    data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_killed_run_of_other_settings_between_leaves_nothing_behind(data, tmp_path, monkeypatch):
     # The first epoch is the best of all: what is kept of it must be this run's.
     original, seen = loop.validation_scores, []
 
@@ -218,9 +208,7 @@ def test_a_killed_run_of_other_settings_between_leaves_nothing_behind(
 
 
 @pytest.mark.parametrize("what", ["nothing", "settings", "durations", "threads"])
-def test_a_state_of_another_run_is_not_gone_on_with(
-    data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
-) -> None:
+def test_a_state_of_another_run_is_not_gone_on_with(data, tmp_path, monkeypatch, what):
     def run(**changed) -> None:
         train_run(**data.inputs(), output_dir=tmp_path, **{**SMALL, **changed})
 
@@ -237,9 +225,7 @@ def test_a_state_of_another_run_is_not_gone_on_with(
 
 
 @pytest.mark.parametrize("damage", [b"", b"no archive", b"PK\x03\x04 cut", "list", "middle"])
-def test_a_damaged_state_is_thrown_away(
-    data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, damage
-) -> None:
+def test_a_damaged_state_is_thrown_away(data, tmp_path, monkeypatch, caplog, damage):
     killed_at(monkeypatch, "_save", 3, lambda: train_run(**data.inputs(), output_dir=tmp_path, **SMALL))
     state = tmp_path / "last.pt"
     if damage == "list":
@@ -257,9 +243,7 @@ def test_a_damaged_state_is_thrown_away(
 
 
 @pytest.mark.parametrize("file", ["last.pt", "checkpoint.safetensors", "run.json", "history.csv"])
-def test_a_full_disk_is_one_clear_error_and_the_run_goes_on_where_it_was(
-    data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str
-) -> None:
+def test_a_full_disk_is_one_clear_error_and_the_run_goes_on_where_it_was(data, tmp_path, monkeypatch, file):
     replace = Path.replace
 
     def full(path: Path, target: Path) -> Path:
@@ -281,7 +265,7 @@ def test_a_full_disk_is_one_clear_error_and_the_run_goes_on_where_it_was(
     assert_same(weights(tmp_path / "whole"), weights(tmp_path / "run"))
 
 
-def test_a_file_where_the_folder_should_be_is_named(data, tmp_path: Path) -> None:
+def test_a_file_where_the_folder_should_be_is_named(data, tmp_path):
     (tmp_path / "run").touch()
     with pytest.raises(ShardError, match="run: cannot be written"):
         train_run(**data.inputs(), output_dir=tmp_path / "run", **SMALL)
@@ -296,9 +280,7 @@ def held_out(data) -> set[str]:
     return videos
 
 
-def test_the_checkpoint_has_the_weights_of_the_best_epoch(
-    data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held_out: set[str]
-) -> None:
+def test_the_checkpoint_has_the_weights_of_the_best_epoch(data, tmp_path, monkeypatch, held_out):
     original, losses = loop.validation_scores, []
 
     def second_is_best(*args, **kwargs):
@@ -321,7 +303,7 @@ def test_the_checkpoint_has_the_weights_of_the_best_epoch(
     assert run["chosen_scores"]["R@1,IoU=0.5"] == pytest.approx(100 * (iou >= 0.5).mean())
 
 
-def test_features_are_standardised_by_the_training_videos_alone(data, tmp_path: Path, held_out: set[str]) -> None:
+def test_features_are_standardised_by_the_training_videos_alone(data, tmp_path, held_out):
     train_run(**data.inputs(), output_dir=tmp_path, validation_fraction=0.4, **{**SMALL, "epochs": 1})
     with FeatureStore(data.features) as store:
         steps = [store.get(name).features for name in store.video_ids if name[:5] == "train" and name not in held_out]
@@ -335,14 +317,14 @@ def test_features_are_standardised_by_the_training_videos_alone(data, tmp_path: 
         {"alignment": "cross"}, {"segmentation_weight": 2.0}, {"method": "mha"},
     ],
 )  # fmt: skip
-def test_settings_have_an_effect(data, tmp_path: Path, changed: dict) -> None:
+def test_settings_have_an_effect(data, tmp_path, changed):
     for name, more in (("plain", {}), ("changed", changed)):
         train_run(**data.inputs(), output_dir=tmp_path / name, **{**SMALL, "epochs": 1, **more})
     plain, other = weights(tmp_path / "plain"), weights(tmp_path / "changed")
     assert not torch.equal(plain["video_encoder.projection.weight"], other["video_encoder.projection.weight"])
 
 
-def test_every_epoch_has_an_order_and_draws_of_its_own(data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_epoch_has_an_order_and_draws_of_its_own(data, tmp_path, monkeypatch):
     orders, seeds, original, seeding = [], [], loop.training_batches, torch.manual_seed
 
     def watched(*args, **kwargs):
@@ -358,7 +340,7 @@ def test_every_epoch_has_an_order_and_draws_of_its_own(data, tmp_path: Path, mon
     assert len(set(seeds)) == 2 * (1 + SMALL["epochs"])  # The first is of the initial weights.
 
 
-def test_the_fingerprint_tells_features_and_code(data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_fingerprint_tells_features_and_code(data, tmp_path, monkeypatch):
     def fingerprint(name: str, features: Path = data.features, queries: Path = data.queries) -> str:
         inputs = data.inputs(features=features, queries=queries)
         train_run(**inputs, output_dir=tmp_path / name, **{**SMALL, "epochs": 1})
@@ -380,9 +362,7 @@ def test_the_fingerprint_tells_features_and_code(data, tmp_path: Path, monkeypat
 
 
 @pytest.mark.parametrize("method", ["ci_mha", "lgi"])
-def test_an_answer_that_is_no_number_names_its_query(
-    data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
-) -> None:
+def test_an_answer_that_is_no_number_names_its_query(data, tmp_path, monkeypatch, method):
     train_run(**data.inputs(), output_dir=tmp_path, **{**SMALL, "epochs": 1, "method": method})
     original = Collator.__call__
 
@@ -397,7 +377,7 @@ def test_an_answer_that_is_no_number_names_its_query(
     assert not (tmp_path / "p.jsonl").exists()
 
 
-def test_moments_past_the_ends_stop_a_run_or_are_its_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_moments_past_the_ends_stop_a_run_or_are_its_reason(tmp_path, monkeypatch):
     data = write_synthetic(tmp_path, train_videos=4, test_videos=2)
     moments = pd.read_csv(data.moments)
     moments[["start_sec", "end_sec"]] += 1.0  # none begins with its video
@@ -411,7 +391,7 @@ def test_moments_past_the_ends_stop_a_run_or_are_its_reason(tmp_path: Path, monk
     assert not run["trained"] and re.search(said, run["reason"])
 
 
-def test_test_videos_alone_give_an_untrained_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_test_videos_alone_give_an_untrained_run(tmp_path, caplog):
     data = write_synthetic(tmp_path, train_videos=4, test_videos=2, covered={"test004"})
     train_run(**data.inputs(), output_dir=tmp_path / "run", **SMALL)
     run = record(tmp_path / "run")
@@ -426,7 +406,7 @@ def test_test_videos_alone_give_an_untrained_run(tmp_path: Path, caplog: pytest.
 
 
 @pytest.mark.parametrize(("covered", "held_out"), [({"train002"}, 0), ({"train002", "train003"}, 1)])
-def test_a_single_training_video_leaves_no_validation(tmp_path: Path, covered: set[str], held_out: int) -> None:
+def test_a_single_training_video_leaves_no_validation(tmp_path, covered, held_out):
     data = write_synthetic(tmp_path, train_videos=9, test_videos=1, covered=covered)
     train_run(**data.inputs(), output_dir=tmp_path / "run", **SMALL)
     run = record(tmp_path / "run")
@@ -435,7 +415,7 @@ def test_a_single_training_video_leaves_no_validation(tmp_path: Path, covered: s
     assert held_out or (run["chosen_epoch"], run["counts"]["selection_queries"]) == (3, 0)
 
 
-def test_no_features_at_all_is_an_error(tmp_path: Path) -> None:
+def test_no_features_at_all_is_an_error(tmp_path):
     data = write_synthetic(tmp_path, train_videos=2, test_videos=1, covered=set())
     with pytest.raises(TrainingError, match="no video has features"):
         train_run(**data.inputs(), output_dir=tmp_path / "run", **SMALL)
@@ -443,7 +423,7 @@ def test_no_features_at_all_is_an_error(tmp_path: Path) -> None:
         train_run(**data.inputs(), output_dir=tmp_path / "run", train_split="nonsense", **SMALL)
 
 
-def test_selection_on_test_is_labelled_and_holds_nothing_out(data, tmp_path: Path) -> None:
+def test_selection_on_test_is_labelled_and_holds_nothing_out(data, tmp_path):
     train_run(**data.inputs(), output_dir=tmp_path, selection="test", test_splits=["test"], **SMALL)
     run = record(tmp_path)
     assert run["selection"] == "test"
@@ -453,12 +433,12 @@ def test_selection_on_test_is_labelled_and_holds_nothing_out(data, tmp_path: Pat
 
 
 @pytest.mark.parametrize("splits", [[], ["nonsense"]])
-def test_selection_on_test_without_test_queries_is_refused(data, tmp_path: Path, splits: list[str]) -> None:
+def test_selection_on_test_without_test_queries_is_refused(data, tmp_path, splits):
     with pytest.raises(TrainingError, match=f"{splits[0] if splits else 'none is named'}.*--test-splits"):
         train_run(**data.inputs(), output_dir=tmp_path, selection="test", test_splits=splits, **SMALL)
 
 
-def test_moments_outside_the_video_are_dropped_and_counted(tmp_path: Path) -> None:
+def test_moments_outside_the_video_are_dropped_and_counted(tmp_path):
     data = write_synthetic(tmp_path, train_videos=4, test_videos=1)
     table = read_moments(data.moments)
     table.loc[0, ["start_sec", "end_sec"]] = [100.0, 101.0]
@@ -470,7 +450,7 @@ def test_moments_outside_the_video_are_dropped_and_counted(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     "wrong", [{"method": "magic"}, {"alignment": "up"}, {"selection": "luck"}, {"precision": "int8"}, {"device": "tpu"}]
 )
-def test_unknown_choices_are_refused(data, tmp_path: Path, wrong: dict) -> None:
+def test_unknown_choices_are_refused(data, tmp_path, wrong):
     with pytest.raises((ConfigError, ValueError), match=next(iter(wrong.values()))):
         train_run(**data.inputs(), output_dir=tmp_path, **{**SMALL, **wrong})
 
@@ -491,9 +471,7 @@ def test_unknown_choices_are_refused(data, tmp_path: Path, wrong: dict) -> None:
         ("set", "alignmnt=pad", "alignmnt: there is no such setting; did you mean `alignment`"),
     ],
 )  # fmt: skip
-def test_the_command_refuses_numbers_that_cannot_be(
-    data, tmp_path: Path, option: str, value: object, said: str
-) -> None:
+def test_the_command_refuses_numbers_that_cannot_be(data, tmp_path, option, value, said):
     files = {"moments": data.moments, "features": data.features, "queries": data.queries, "output-dir": tmp_path / "r"}
     arguments = [f"--{name}={given}" for name, given in {**files, option: value}.items()]
     result = CliRunner().invoke(app, ["train", *arguments])
@@ -502,7 +480,7 @@ def test_the_command_refuses_numbers_that_cannot_be(
     assert not (tmp_path / "r").exists()
 
 
-def test_the_command_trains_as_it_was_told(data, tmp_path: Path) -> None:
+def test_the_command_trains_as_it_was_told(data, tmp_path):
     files = {"moments": data.moments, "features": data.features, "queries": data.queries, "output-dir": tmp_path}
     # Each another number than its default.
     told = {
@@ -521,7 +499,7 @@ def test_the_command_trains_as_it_was_told(data, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_ci_mha_learns_planted_moments(tmp_path: Path) -> None:
+def test_ci_mha_learns_planted_moments(tmp_path):
     data = write_synthetic(tmp_path, train_videos=40, test_videos=10)
     sizes = {"hidden": 64, "query_hidden": 32, "heads": 4, "batch_size": 32, "epochs": 40, "learning_rate": 1e-3}
     train_run(**data.inputs(), output_dir=tmp_path / "run", precision="float32", device="cpu", **sizes)
