@@ -113,15 +113,17 @@ class DatasetSettings(Section):
         return value
 
     @model_validator(mode="after")
-    def _rendered_into_a_folder(self) -> Self:
+    def _fits_together(self) -> Self:
         if self.render and self.videos is None:
             raise ValueError("videos: a rendered dataset needs the folder to render into")
+        if self.simulate:
+            self._check_simulation(self.simulate)
+        for name in [self.train_split, *self.tested]:
+            if name not in self.annotations:
+                raise ValueError(f"no annotations for the split `{name}`; there are: {', '.join(self.annotations)}")
         return self
 
-    @model_validator(mode="after")
-    def _simulated_is_labelled(self) -> Self:
-        if self.simulate is None:
-            return self
+    def _check_simulation(self, simulate: SimulateSettings) -> None:
         if self.published:
             raise ValueError("published: figures of real features do not belong beside simulated ones; leave it out")
         if self.annotation_format != "charades_sta" or len(self.durations) != 1:
@@ -129,12 +131,11 @@ class DatasetSettings(Section):
         if SIMULATED not in self.title:
             raise ValueError(f"title: tables of simulated features must say so; `{SIMULATED}` is not in {self.title!r}")
         several = [split for split, files in self.annotations.items() if len(files) != 1]
-        unknown = [split for split in self.simulate.videos if split not in self.annotations]
+        unknown = [split for split in simulate.videos if split not in self.annotations]
         if several or unknown:
             raise ValueError(
                 f"simulate writes one file for each split of annotations; wrong: {', '.join(several + unknown)}"
             )
-        return self
 
     @property
     def has_durations(self) -> bool:
@@ -150,10 +151,3 @@ class DatasetSettings(Section):
     def annotation_files(self) -> list[str]:
         """The annotation files of all splits."""
         return [file for files in self.annotations.values() for file in files]
-
-    @model_validator(mode="after")
-    def _splits_exist(self) -> Self:
-        for name in [self.train_split, *self.tested]:
-            if name not in self.annotations:
-                raise ValueError(f"no annotations for the split `{name}`; there are: {', '.join(self.annotations)}")
-        return self

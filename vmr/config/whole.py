@@ -51,7 +51,7 @@ class Config(Settings):
         return {**values, "datasets": filled}
 
     @model_validator(mode="after")
-    def _further_datasets_exist(self) -> Self:
+    def _fits_together(self) -> Self:
         for name, dataset in self.datasets.items():
             for other in dataset.further:
                 if other not in self.datasets:
@@ -63,10 +63,6 @@ class Config(Settings):
                 raise ValueError(
                     f"datasets.{name}.further: the table would have two splits of one name; rename in test_splits"
                 )
-        return self
-
-    @model_validator(mode="after")
-    def _imports_belong_to_datasets(self) -> Self:
         if self.features.import_ is not None:
             raise ValueError("features.import holds for one dataset: write it into `overrides: {features: ...}` there")
         return self

@@ -71,12 +71,10 @@ def evaluate_predictions(
     write_video_scores(video_scores, [videos])
     run_facts = read_run(run) if run else {}
     told = _agreeing(labels or {}, run_facts, run)
+    train_split = (run_facts.get("settings") or {}).get("train_split")
+    training = set(table["video_id"][table["split"] == train_split])
     metrics: dict[str, Any] = {
-        "dataset": None,
-        "method": None,
-        "features": None,
-        "alignment": None,
-        "seed": None,
+        **dict.fromkeys(("dataset", "method", "features", "alignment", "seed")),
         "selection": "validation",
         **told,
         "simulated": is_simulated({**told, "simulated": told_by(run_facts.get("features"))}),
@@ -88,10 +86,10 @@ def evaluate_predictions(
         "coverage": 100.0 * float(covered_mask.mean()),
         "videos": int(queries["video_id"].nunique()),
         "covered_videos": len(covered_videos),
-        "trained_on_videos": _trained_on(queries, table, run_facts),
+        "trained_on_videos": len(training & set(queries["video_id"])),  # an honest score has none
         "past_end": int((queries["start_sec"] >= queries["duration_sec"]).sum()),
         "trained": bool(run_facts.get("trained", True)),
-        "train_split": (run_facts.get("settings") or {}).get("train_split"),
+        "train_split": train_split,
         "scores": score_sets(values, covered_mask=covered_mask) | _oracle(queries, candidates or {}),
         "confidence": confidence_by_video(videos, seed=0),
         "video_scores": os.path.relpath(video_scores, output.parent),
@@ -144,13 +142,6 @@ def select_queries(table: pd.DataFrame, *, splits: list[str], manifests: list[Pa
     durations = known_durations(queries, manifests)
     queries = clamp_spans(queries, durations)
     return queries.assign(duration_sec=queries["video_id"].map(durations).astype(np.float64))
-
-
-def _trained_on(queries: pd.DataFrame, table: pd.DataFrame, run_facts: Mapping[str, Any]) -> int:
-    """Number of the scored videos that are in the run's training split too: an honest score has none."""
-    train_split = (run_facts.get("settings") or {}).get("train_split")
-    training = set(table["video_id"][table["split"] == train_split])
-    return len(training & set(queries["video_id"]))
 
 
 def read_run(path: Path) -> dict[str, Any]:

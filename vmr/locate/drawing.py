@@ -14,6 +14,10 @@ from vmr.video.timeline import WITHOUT_INDEX
 
 # Okabe and Ito's colours, told apart by people with any kind of colour vision.
 _BLUE, _ORANGE, _GREEN, _GREY = "#0072B2", "#D55E00", "#009E73", "#8a8a8a"
+_LOOKS: dict[str, dict[str, Any]] = {
+    "inside": {"fill": True, "color": _BLUE, "alpha": 0.3},
+    "end": {"color": _ORANGE, "linewidth": 1.6, "linestyle": (0, (4, 2))},
+}
 _CLIP_TIMEOUT_SEC = 600.0
 _PROBE_TIMEOUT_SEC = 60.0
 _MOST_FPS = 120  # of a clip; some files claim a thousand
@@ -59,12 +63,7 @@ def plot_answers(answers: Sequence[Answer], path: Path) -> None:
         curve = answer.curve
         edges = [*curve.start_sec, curve.end_sec[-1]]
         for name, values in curve.shares.items():
-            if name == "inside":
-                axes.stairs(values, edges, fill=True, color=_BLUE, alpha=0.3, label=name)
-            elif name == "end":
-                axes.stairs(values, edges, color=_ORANGE, linewidth=1.6, linestyle=(0, (4, 2)), label=name)
-            else:
-                axes.stairs(values, edges, color=_GREEN, linewidth=1.6, label=name)
+            axes.stairs(values, edges, label=name, **_LOOKS.get(name, {"color": _GREEN, "linewidth": 1.6}))
         for rank, moment in enumerate(answer.moments, start=1):
             height = 1.04 + 0.09 * rank
             axes.plot([moment.start_sec, moment.end_sec], [height] * 2, color="black" if rank == 1 else _GREY, lw=4)

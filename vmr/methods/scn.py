@@ -113,9 +113,8 @@ class Scn(MomentNetwork[ScnPrediction]):
 
     def losses(self, prediction: ScnPrediction, targets: PairTargets) -> Losses:
         """`words`: the negative log-likelihood of the words, mean over chosen proposals; `rank`: of the scores."""
-        assert prediction.nll is not None and prediction.chosen_score is not None
         mask = prediction.chosen_mask
-        assert mask is not None
+        assert prediction.nll is not None and prediction.chosen_score is not None and mask is not None
         some = mask.any(dim=1)
         words = (prediction.nll * mask).sum(dim=1) / mask.sum(dim=1).clamp_min(1)
         rewards = rank_rewards(prediction.nll.detach().masked_fill(~mask, math.inf))

@@ -5,6 +5,7 @@ Shapes: B batch, N steps, K ranked spans.
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -52,19 +53,18 @@ def rank_spans(
     joint = log_start[:, :, None] + log_end[:, None, :]
     later = torch.ones(size, size, dtype=torch.bool, device=joint.device).triu()
     scores = joint.masked_fill_(~later, -math.inf).flatten(1)
+    spread_out = partial(_spread_out, top=top, nms_threshold=nms_threshold)
     if top == 1 or scores.shape[1] <= _CANDIDATES:
-        return _spread_out(scores, None, start_sec, end_sec, top=top, nms_threshold=nms_threshold)
+        return spread_out(scores, None, start_sec, end_sec)
     best, pairs = scores.topk(_CANDIDATES, dim=1)
     # By their place first, so that equal scores stay in the order of all pairs.
     pairs, order = pairs.sort(dim=1)
-    found = _spread_out(best.gather(1, order), pairs, start_sec, end_sec, top=top, nms_threshold=nms_threshold)
+    found = spread_out(best.gather(1, order), pairs, start_sec, end_sec)
     # Another pair may come before, or be equal to, a chosen one that is no better than the worst candidate.
     worst = best[:, -1]
     unsure = (found.score[:, -1] <= worst.exp()) & (worst > -math.inf)
     if unsure.any():
-        again = _spread_out(
-            scores[unsure], None, start_sec[unsure], end_sec[unsure], top=top, nms_threshold=nms_threshold
-        )
+        again = spread_out(scores[unsure], None, start_sec[unsure], end_sec[unsure])
         for name, value in vars(again).items():
             getattr(found, name)[unsure] = value
     return found
