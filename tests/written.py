@@ -1,4 +1,4 @@
-"""Small files of features and of moments, as stages write them."""
+"""Small files of features and of moments, as stages write them, and those that stages make of others."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,11 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from vmr.annotations.moments import MOMENT_COLUMNS, write_moments
+from vmr.annotations.moments import MOMENT_COLUMNS, read_moments, write_moments
+from vmr.annotations.parse import parse_annotations
+from vmr.config.feature_sections import ImportSettings
+from vmr.features.importers import import_features
+from vmr.features.store import FeatureStore
 
 
 def write_features(path: Path, videos: dict[str, np.ndarray | tuple], **provenance: object) -> None:
@@ -44,3 +48,26 @@ def write_sentences(path: Path, sentences: dict[str, str]) -> None:
     """Write a table of sentences by the ids of their queries, `split:number`, all about one second of one video."""
     rows = [(key, "v", key.split(":")[0], 0.0, 1.0, 2.0, sentence) for key, sentence in sentences.items()]
     write_moments(pd.DataFrame(rows, columns=MOMENT_COLUMNS), path)
+
+
+def parsed(folder: Path, annotations: dict, *, durations=(), annotation_format="charades_sta", **options) -> tuple:
+    """The table of moments and the report of annotation files; both are left in the folder."""
+    files = {"output": folder / "moments.csv", "report": folder / "report.json"}
+    told = {"annotation_format": annotation_format, "annotations": annotations, "durations": list(durations)}
+    parse_annotations(**told, **files, **options)
+    return read_moments(files["output"]), json.loads(files["report"].read_text())
+
+
+def imported(folder: Path, source: str | Path, layout: str, **settings: object) -> tuple[FeatureStore, pd.DataFrame]:
+    """Features made elsewhere, for the moments of a folder, and their coverage by video; both are left there."""
+    told = {"fps": 24.0, "stride": 8.0, "source": str(source), "layout": layout}
+    import_features(
+        ImportSettings(**told | settings),
+        output=folder / "out.h5",
+        coverage=folder / "coverage.csv",
+        moments=folder / "moments.csv",
+        manifests=[],
+        code_digest="of importing",
+    )
+    coverage = pd.read_csv(folder / "coverage.csv", keep_default_na=False).set_index("video_id")
+    return FeatureStore(folder / "out.h5"), coverage

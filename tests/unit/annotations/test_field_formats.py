@@ -4,9 +4,9 @@ import gzip
 import json
 
 import pytest
+from written import parsed
 
-from vmr.annotations.moments import WINDOWS, clamp_spans, read_moments, windows_of
-from vmr.annotations.parse import parse_annotations
+from vmr.annotations.moments import WINDOWS, clamp_spans, windows_of
 from vmr.annotations.read import detect_format, read_annotations
 from vmr.errors import AnnotationError
 from vmr.evaluation.standalone import evaluate_file
@@ -24,38 +24,14 @@ TACOS = {"timestamps": [[252, 452], [0, 30]], "sentences": ["One.", "Two."], "fp
 SNAG = {"fps": 24.0, "num_frames": 720, "num_clips": 90, "annotations": [{"segment": [1, 9], "sentence": "One."}]}
 DIDEMO = {"annotation_id": 7, "times": [[1, 1], [1, 2], [1, 1], [4, 5]], "video": "x@N02_1.mov", "num_segments": 6,
           "description": "One.", "reference_description": "one", "dl_link": "-"}  # fmt: skip
-NLQ = {
-    "version": "v1",
-    "videos": [
-        {
-            "video_uid": "w",
-            "split": "val",
-            "clips": [
-                {
-                    "clip_uid": "c1",
-                    "video_start_sec": 300.02,
-                    "clip_start_sec": 0,
-                    "clip_end_sec": 480.0,
-                    "annotations": [
-                        {
-                            "annotation_uid": "a-1",
-                            "language_queries": [
-                                {
-                                    "clip_start_sec": 43.9,
-                                    "clip_end_sec": 51.5,
-                                    "video_start_sec": 343.9,
-                                    "query": "Where is it?",
-                                },
-                                {"clip_start_sec": 5.0, "clip_end_sec": 5.0, "query": "Who came?"},
-                                {"clip_start_sec": 1.0},
-                            ],
-                        }
-                    ],
-                }
-            ],
-        }
-    ],
-}
+NLQ_QUERIES = [
+    {"clip_start_sec": 43.9, "clip_end_sec": 51.5, "video_start_sec": 343.9, "query": "Where is it?"},
+    {"clip_start_sec": 5.0, "clip_end_sec": 5.0, "query": "Who came?"},
+    {"clip_start_sec": 1.0},
+]
+NLQ_CLIP = {"clip_uid": "c1", "video_start_sec": 300.02, "clip_start_sec": 0, "clip_end_sec": 480.0,
+            "annotations": [{"annotation_uid": "a-1", "language_queries": NLQ_QUERIES}]}  # fmt: skip
+NLQ = {"version": "v1", "videos": [{"video_uid": "w", "split": "val", "clips": [NLQ_CLIP]}]}
 EAF = """<?xml version="1.0"?><ANNOTATION_DOCUMENT><HEADER TIME_UNITS="milliseconds"><MEDIA_DESCRIPTOR
 MEDIA_URL="file:///C:/my%20films/clip%201.mp4" MIME_TYPE="video/mp4"/></HEADER><TIME_ORDER>
 <TIME_SLOT TIME_SLOT_ID="t1" TIME_VALUE="500"/>
@@ -207,11 +183,7 @@ def test_a_file_of_several_splits_is_divided(tmp_path):
 
 def test_several_windows_train_on_the_longest_and_are_all_kept(tmp_path):
     (tmp_path / "a.jsonl").write_text(lines(*QVH))
-    parse_annotations(
-        annotation_format="json", annotations={"val": [tmp_path / "a.jsonl"]}, durations=[],
-        output=tmp_path / "moments.csv", report=tmp_path / "report.json",
-    )  # fmt: skip
-    moments = read_moments(tmp_path / "moments.csv")
+    moments, _ = parsed(tmp_path, {"val": [tmp_path / "a.jsonl"]}, annotation_format="json")
     assert moments[["start_sec", "end_sec"]].to_numpy().tolist() == [[0, 36], [20, 24]]
     assert windows_of(moments) == {"val:2579": [(40, 54), (0, 36)], "val:1251": [(20, 24)]}
     clamped = clamp_spans(moments, {"NUsG9BgSes0_210.0_360.0": 50.0})

@@ -2,24 +2,10 @@ import json
 import logging
 
 import pytest
+from written import parsed as parse
 
-from vmr.annotations.moments import read_moments
 from vmr.annotations.parse import parse_annotations
 from vmr.errors import AnnotationError, ShardError
-
-
-def parse(folder, *, annotation_format="charades_sta", annotations, durations=(), expected=None):
-    output, report = folder / "moments.csv", folder / "report.json"
-    parse_annotations(
-        annotation_format=annotation_format,
-        annotations=annotations,
-        durations=list(durations),
-        output=output,
-        report=report,
-        expected=expected,
-    )
-    return read_moments(output), json.loads(report.read_text())
-
 
 # The counts of ../shared/data/README.md. Lines and videos count the 4 degenerate lines in, as the README does.
 CHARADES_COUNTS = {
@@ -81,7 +67,7 @@ def test_activitynet_captions_has_its_known_counts(shared_data, tmp_path):
 
 def test_own_videos_without_durations(tmp_path):
     (tmp_path / "train.txt").write_text("a 1 2##one.\nb 3 4##two.\n")
-    moments, report = parse(tmp_path, annotations={"train": [tmp_path / "train.txt"]})
+    moments, report = parse(tmp_path, {"train": [tmp_path / "train.txt"]})
     assert moments["duration_sec"].isna().all()
     assert report["videos_without_duration"] == ["a", "b"]
 
@@ -89,7 +75,7 @@ def test_own_videos_without_durations(tmp_path):
 def test_several_files_of_a_split_keep_unique_ids(tmp_path):
     for name in ("one", "two"):
         (tmp_path / f"{name}.txt").write_text("a 1 2##same.\n")
-    moments, report = parse(tmp_path, annotations={"train": [tmp_path / "one.txt", tmp_path / "two.txt"]})
+    moments, report = parse(tmp_path, {"train": [tmp_path / "one.txt", tmp_path / "two.txt"]})
     assert moments["query_id"].tolist() == ["train:1", "train.2:1"]
     assert report["splits"]["train"]["lines"] == 2
 
@@ -97,9 +83,7 @@ def test_several_files_of_a_split_keep_unique_ids(tmp_path):
 def test_spans_past_the_end_are_counted_and_left_raw(tmp_path):
     (tmp_path / "train.txt").write_text("a 1 10.5##past.\na 11 12##beyond.\na 1 10##exactly.\n")
     (tmp_path / "durations.csv").write_text("id,length\na,10\n")
-    moments, report = parse(
-        tmp_path, annotations={"train": [tmp_path / "train.txt"]}, durations=[tmp_path / "durations.csv"]
-    )
+    moments, report = parse(tmp_path, {"train": [tmp_path / "train.txt"]}, durations=[tmp_path / "durations.csv"])
     past = report["splits"]["train"]["past_end"]
     assert (past["count"], past["max_sec"]) == (2, 2.0)
     assert past["empty_when_clamped"] == [f"{tmp_path / 'train.txt'}:2"]
@@ -122,9 +106,7 @@ def test_durations_that_contradict_each_other_are_reported(tmp_path):
 def test_other_counts_than_the_known_ones_are_a_warning(tmp_path, caplog):
     (tmp_path / "train.txt").write_text("a 1 2##one.\n")
     with caplog.at_level(logging.WARNING):
-        _, report = parse(
-            tmp_path, annotations={"train": [tmp_path / "train.txt"]}, expected={"train": {"lines": 2, "queries": 1}}
-        )
+        _, report = parse(tmp_path, {"train": [tmp_path / "train.txt"]}, expected={"train": {"lines": 2, "queries": 1}})
     assert report["comparison"]["train"]["lines"] == {"expected": 2, "found": 1, "equal": False}
     assert [record.getMessage() for record in caplog.records] == [
         "train: lines is 1, but 2 is known; another edition of the file?"
@@ -150,7 +132,7 @@ def test_options_that_cannot_be_meant_are_refused(tmp_path, options, message):
 def test_only_degenerate_spans_leave_nothing(tmp_path):
     (tmp_path / "train.txt").write_text("a 2 1##one.\n")
     with pytest.raises(AnnotationError, match="no usable query"):
-        parse(tmp_path, annotations={"train": [tmp_path / "train.txt"]})
+        parse(tmp_path, {"train": [tmp_path / "train.txt"]})
     assert not (tmp_path / "moments.csv").exists()
 
 
@@ -197,7 +179,7 @@ def test_a_csv_that_is_named_in_two_ways_is_divided_as_one(tmp_path):
 def test_an_id_that_is_no_text_costs_one_duration(tmp_path):
     (tmp_path / "a.txt").write_text("A 0 1##one.\n")
     (tmp_path / "lengths.csv").write_bytes(b"id,length\ncaf\xe9,long\nA ,2\n")
-    moments, report = parse(tmp_path, annotations={"train": [tmp_path / "a.txt"]}, durations=[tmp_path / "lengths.csv"])
+    moments, report = parse(tmp_path, {"train": [tmp_path / "a.txt"]}, durations=[tmp_path / "lengths.csv"])
     assert moments["duration_sec"].tolist() == [2.0]
     assert "caf\\udce9" in report["duration_problems"][0]["reason"]
 

@@ -5,8 +5,8 @@ import logging
 
 import pandas as pd
 import pytest
+from written import parsed
 
-from vmr.annotations.parse import parse_annotations
 from vmr.annotations.units import odd_times, wrong_unit
 from vmr.errors import AnnotationError, EvaluationError
 from vmr.evaluation.standalone import evaluate_file
@@ -75,8 +75,7 @@ def parse(tmp_path, **options):
     (tmp_path / "lengths.csv").write_text(
         "id,length\n" + "".join(f"{v}.mp4,{s * factor}\n" for v, s in LENGTHS.items())
     )
-    files = {"output": tmp_path / "moments.csv", "report": tmp_path / "report.json"}
-    parse_annotations(annotation_format="csv", annotations={"train": [tmp_path / "a.csv"]}, **files, **options)
+    parsed(tmp_path, {"train": [tmp_path / "a.csv"]}, annotation_format="csv", **options)
 
 
 def test_parsing_stops_unless_told_otherwise(tmp_path, caplog):

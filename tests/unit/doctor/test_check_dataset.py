@@ -2,9 +2,8 @@
 
 import numpy as np
 import pytest
-from written import write_features
+from written import parsed, write_features
 
-from vmr.annotations.parse import parse_annotations
 from vmr.config.sections import QuerySettings, VideoSettings
 from vmr.doctor.check_dataset import check_dataset
 from vmr.errors import DatasetError
@@ -20,13 +19,8 @@ def check(tmp_path):
         first, _, start = tested.partition(" ")
         (tmp_path / "test.txt").write_text(f"{first} {start or 2} 5##it snows.\n")
         (tmp_path / "durations.csv").write_text("id,length\na,10\nb,10\nc,10\n")
-        parse_annotations(
-            annotation_format="charades_sta",
-            annotations={split: [tmp_path / f"{split}.txt"] for split in ("train", "test")},
-            durations=[tmp_path / "durations.csv"],
-            output=tmp_path / "moments.csv",
-            report=tmp_path / "report.json",
-        )
+        files = {split: [tmp_path / f"{split}.txt"] for split in ("train", "test")}
+        parsed(tmp_path, files, durations=[tmp_path / "durations.csv"])
         features = {video_id: np.random.default_rng(ord(video_id)).normal(size=(30, 6)) for video_id in there}
         if spoil:
             features[spoil][3] = np.nan

@@ -2,16 +2,13 @@
 
 import h5py
 import numpy as np
-import pandas as pd
 import pytest
 import torch
+import written
 from safetensors.torch import save_file
-from written import write_first_seconds
 
 from vmr.config.feature_sections import ImportSettings
 from vmr.errors import ConfigError, FeatureError
-from vmr.features.importers import import_features
-from vmr.features.store import FeatureStore
 from vmr.settings.checks import validated
 
 DURATIONS = {"3MSZA": 30.0, "AO8RW": 33.0, "B1B2C": 12.0}
@@ -25,7 +22,7 @@ ARRAYS = {
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    write_first_seconds(tmp_path / "moments.csv", t=DURATIONS)
+    written.write_first_seconds(tmp_path / "moments.csv", t=DURATIONS)
     (tmp_path / "in").mkdir()
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -33,17 +30,9 @@ def folder(tmp_path, monkeypatch):
 
 def imported(folder, source="in", layout="npy_folder", **changed):
     """Arrays by video, and the coverage."""
-    import_features(
-        ImportSettings(**{"source": source, "layout": layout, "fps": 24.0, "stride": 8.0} | changed),
-        output=folder / "out.h5",
-        coverage=folder / "coverage.csv",
-        moments=folder / "moments.csv",
-        manifests=[],
-        code_digest="x",
-    )
-    with FeatureStore(folder / "out.h5") as store:
-        arrays = {video_id: store.get(video_id).features for video_id in store.video_ids}
-    return arrays, pd.read_csv(folder / "coverage.csv", keep_default_na=False).set_index("video_id")
+    store, coverage = written.imported(folder, source, layout, **changed)
+    with store:
+        return {video_id: store.get(video_id).features for video_id in store.video_ids}, coverage
 
 
 def same(arrays, expected=ARRAYS):
@@ -138,7 +127,7 @@ def test_files_of_video_features_are_told_with_the_pattern_to_write(folder):
 @pytest.mark.parametrize(
     ("files", "said"),
     [
-        ([], r"It is empty\."),
+        ([], r"none of the 3 videos of the annotations is in it.* It is empty\."),
         (["3MSZA.pkl", "AO8RW.pkl"], r"\{id\}\.pkl \(2\), which are not read"),
         (["i3d/3MSZA_i3d.npy"], r"`pattern: \"i3d/\{id\}_i3d\.npy\"`"),
         ([f"3MSZA.avi_{n}_{n + 60}.npy" for n in (1, 61, 121)], r"several files a video: \{id\}\.avi_\*.*one array"),
@@ -317,7 +306,9 @@ def test_a_pattern_without_the_id_is_refused():
 
 def test_equally_many_rows_in_all_videos_are_no_steps(folder):
     # Of ten minutes and more 1,024 steps could be meant, one video by itself.
-    write_first_seconds(folder / "moments.csv", t={name: 10 * seconds + 600 for name, seconds in DURATIONS.items()})
+    written.write_first_seconds(
+        folder / "moments.csv", t={name: 10 * seconds + 600 for name, seconds in DURATIONS.items()}
+    )
     for video_id, steps in STEPS.items():
         save(folder / "in" / f"{video_id}.npy", np.ones((1024, steps), np.float32))
     with pytest.raises(FeatureError, match=r"in: the arrays are transposed.*`transposed: true`"):

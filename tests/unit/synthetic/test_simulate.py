@@ -5,14 +5,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
+from written import imported, parsed
 
 from vmr.annotations.moments import MOMENT_COLUMNS, read_moments, write_moments
-from vmr.annotations.parse import parse_annotations
 from vmr.cli import app
-from vmr.config.feature_sections import ImportSettings, Recipe
+from vmr.config.feature_sections import Recipe
 from vmr.errors import AnnotationError
-from vmr.features.importers import import_features
-from vmr.features.store import FeatureStore
 from vmr.synthetic.simulate import choose_videos, simulate_features
 
 SMALL = Recipe(dim=16, rank=8)
@@ -59,27 +57,15 @@ def test_a_part_has_the_same_features_as_the_whole(moments, tmp_path):
 def test_the_import_takes_all_of_it_and_says_that_it_is_simulated(moments, tmp_path):
     features, _ = run(moments, tmp_path / "part", videos={"train": 5, "test": 2})
     folder = tmp_path / "part"
-    parse_annotations(
-        annotation_format="charades_sta",
-        annotations={split: [folder / f"{split}.txt"] for split in ("train", "test")},
-        durations=[folder / "durations.csv"],
-        output=folder / "moments.csv",
-        report=folder / "report.json",
-    )
-    table, real = read_moments(folder / "moments.csv"), read_moments(moments)
+    files = {split: [folder / f"{split}.txt"] for split in ("train", "test")}
+    table, _ = parsed(folder, files, durations=[folder / "durations.csv"])
+    real = read_moments(moments)
     assert table["split"].value_counts().to_dict() == {"train": 10, "test": 4}
     columns = ["video_id", "split", "start_sec", "end_sec", "duration_sec", "sentence"]
     assert set(table[columns].itertuples(index=False)) <= set(real[columns].itertuples(index=False))
-    import_features(
-        ImportSettings(source=str(folder / "features.h5"), layout="hdf5", fps=24, stride=8, kind="simulated"),
-        output=folder / "imported.h5",
-        coverage=folder / "coverage.csv",
-        moments=folder / "moments.csv",
-        manifests=[],
-        code_digest="",
-    )
-    assert set(pd.read_csv(folder / "coverage.csv")["status"]) == {"ok"}
-    with FeatureStore(folder / "imported.h5") as store:
+    store, coverage = imported(folder, folder / "features.h5", "hdf5", kind="simulated")
+    assert set(coverage["status"]) == {"ok"}
+    with store:
         assert set(store.video_ids) == set(features) == set(table["video_id"])
         assert store.provenance["extractor"] == "simulated"
         assert store.provenance["source_provenance"]["simulated"] is True
@@ -101,14 +87,8 @@ def test_what_cannot_be_simulated_is_an_error(moments, tmp_path):
 
 def test_the_part_of_charades_sta(shared_data, tmp_path):
     folder = shared_data / "charades_sta"
-    parse_annotations(
-        annotation_format="charades_sta",
-        annotations={split: [folder / f"charades_sta_{split}.txt"] for split in ("train", "test")},
-        durations=[folder / f"Charades_v1_{split}.csv" for split in ("train", "test")],
-        output=tmp_path / "moments.csv",
-        report=tmp_path / "report.json",
-    )
-    table = read_moments(tmp_path / "moments.csv")
+    files = {split: [folder / f"charades_sta_{split}.txt"] for split in ("train", "test")}
+    table, _ = parsed(tmp_path, files, durations=[folder / f"Charades_v1_{split}.csv" for split in ("train", "test")])
     chosen = {
         split: choose_videos(table, split=split, number=number, source=tmp_path)
         for split, number in (("train", 1200), ("test", 400))
