@@ -213,13 +213,13 @@ def test_one_validation_query_is_exchanged_for_one_to_train_on(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("method", "least"), [("excl", 0.75), ("vslnet", 0.75), ("lgi", 0.75)])
-def test_neighbours_learn_planted_moments(tmp_path, method, least):
+@pytest.mark.parametrize(("method", "epochs"), [("excl", 25), ("vslnet", 15), ("lgi", 15)])
+def test_neighbours_learn_planted_moments(tmp_path, method, epochs):
     data = write_synthetic(tmp_path, train_videos=40, test_videos=10)
-    sizes = {"hidden": 64, "query_hidden": 32, "heads": 4, "batch_size": 32, "epochs": 25, "learning_rate": 2e-3}
+    sizes = {"hidden": 64, "query_hidden": 32, "heads": 4, "batch_size": 32, "epochs": epochs, "learning_rate": 2e-3}
     answers = run_method(data, tmp_path / "run", method, precision="float32", **sizes)
     table = read_moments(data.moments).set_index("query_id")
     truth = table.loc[[answer["query_id"] for answer in answers], ["start_sec", "end_sec"]].to_numpy(dtype=float)
     found = temporal_iou(np.array([answer["spans"][0][:2] for answer in answers]), truth)
     # Three moments a video: naming any of them at random is right a third of the time.
-    assert np.mean(found >= 0.5) > least
+    assert np.mean(found >= 0.5) > 0.75
