@@ -31,8 +31,8 @@ from vmr.features.store import END, FEATURES, START, FeatureStore
 from vmr.storage.checksums import seal_file
 from vmr.storage.files import write_json
 from vmr.storage.provenance import library_versions
-from vmr.storage.shard import shard_of
 from vmr.storage.verify import verify_files
+from vmr.video_ids import shard_of
 
 SHARDS = (1, 100, 1000)
 STEPS, DIM = 90, 1024  # half a minute at stride 8, as I3D gives it

@@ -6,6 +6,7 @@ extension stays part of ids only where one dataset names two files of one stem, 
 
 import difflib
 import functools
+import hashlib
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -57,6 +58,17 @@ def stem_of(name: str) -> str:
     plain = plain_name(name)
     extension = extension_of(plain)
     return plain[: len(plain) - len(extension)].rstrip() if extension else plain
+
+
+def shard_of(video_id: str, shards: int) -> int:
+    """Number of the shard, from 0 to `shards` - 1, that a video belongs to.
+
+    A hash of the id, not its rank: an added video touches its own shard only.
+
+    >>> shard_of("3MSZA", 1)
+    0
+    """
+    return int.from_bytes(hashlib.sha256(video_id.encode("utf-8", "surrogateescape")).digest()[:8], "big") % shards
 
 
 def settle(written: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:

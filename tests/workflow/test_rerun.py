@@ -24,7 +24,7 @@ from vmr.config.sections import Settings
 from vmr.config.whole import Config
 from vmr.storage.files import write_json
 from vmr.storage.provenance import library_versions
-from vmr.storage.shard import shard_of
+from vmr.video_ids import shard_of
 
 # One worker makes the folder that all of these tests look at.
 pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("rerun")]

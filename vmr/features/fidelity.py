@@ -5,8 +5,8 @@ import torch
 
 from vmr.features.extractors import Extractor
 from vmr.features.store import VideoFeatures
-from vmr.storage.shard import shard_of
 from vmr.video.frames import FrameStore
+from vmr.video_ids import shard_of
 
 # One video in so many is compared, chosen by its id, so that the choice is the same however often a shard is resumed.
 _SAMPLED_ONE_IN = 8

@@ -37,17 +37,6 @@ logger = logging.getLogger(__name__)
 _SETTINGS, _FINISHED, _ROWS = "made_with", "finished_for", "rows"
 
 
-def shard_of(video_id: str, shards: int) -> int:
-    """Number of the shard, from 0 to `shards` - 1, that a video belongs to.
-
-    A hash of the id, not its rank: an added video touches its own shard only.
-
-    >>> shard_of("3MSZA", 1)
-    0
-    """
-    return int.from_bytes(hashlib.sha256(video_id.encode("utf-8", "surrogateescape")).digest()[:8], "big") % shards
-
-
 @dataclass(frozen=True)
 class _Earlier:
     """A final file: row and fingerprint of each video, and what it was finished for (None where videos failed)."""

@@ -10,8 +10,7 @@ from pathlib import Path
 from vmr.errors import VideoError
 from vmr.names import VIDEO_EXTENSIONS
 from vmr.storage.files import write_text
-from vmr.storage.shard import shard_of
-from vmr.video_ids import extension_of, stem_of
+from vmr.video_ids import extension_of, shard_of, stem_of
 
 # Folders below that of the videos are looked into: `train/kitchen/a.mp4` has two; links can make loops of them.
 _DEPTH = 4

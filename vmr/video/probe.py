@@ -15,7 +15,6 @@ from vmr.annotations.moments import read_moments, video_durations
 from vmr.annotations.units import wrong_unit
 from vmr.config.sections import VideoSettings
 from vmr.errors import AnnotationError, ConfigError, VideoError
-from vmr.storage.shard import shard_of
 from vmr.video.ffprobe import (
     SURPRISES,
     choose_stream,
@@ -29,6 +28,7 @@ from vmr.video.ffprobe import (
 )
 from vmr.video.manifest import MANIFEST_COLUMNS, find_videos, why_missing, write_manifest
 from vmr.video.timeline import MAX_HOURS, read_timeline, stream_end
+from vmr.video_ids import shard_of
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,8 @@ import pytest
 
 from vmr.errors import ShardError
 from vmr.storage.checksums import altered
-from vmr.storage.shard import PartialShard, shard_of
+from vmr.storage.shard import PartialShard
+from vmr.video_ids import shard_of
 
 
 def put(shard, video_id, value, fingerprint="1"):

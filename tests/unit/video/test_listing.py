@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from vmr.errors import VideoError
-from vmr.storage.shard import shard_of
 from vmr.video.listing import changed_shards, folder_fingerprints, write_listing
+from vmr.video_ids import shard_of
 
 
 def test_an_added_video_changes_its_own_shard_only(tmp_path):

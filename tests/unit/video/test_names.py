@@ -119,7 +119,7 @@ def test_a_shard_is_made_anew_when_one_of_two_files_of_a_stem_changes(tmp_path):
     folder = files(tmp_path / "v", "clip.mp4", "clip.mkv")
     before = folder_fingerprints(folder, shards=16)
     (folder / "clip.mkv").write_bytes(b"another")
-    from vmr.storage.shard import shard_of
+    from vmr.video_ids import shard_of
 
     changed = {n for n, (a, b) in enumerate(zip(before, folder_fingerprints(folder, shards=16), strict=True)) if a != b}
     assert changed == {shard_of("clip", 16), shard_of("clip.mkv", 16)}

@@ -14,13 +14,13 @@ from vmr.annotations.moments import MOMENT_COLUMNS, write_moments
 from vmr.config.sections import VideoSettings
 from vmr.errors import AnnotationError, ShardError, VideoError
 from vmr.names import VIDEO_EXTENSIONS
-from vmr.storage.shard import shard_of
 from vmr.video import containers, ffprobe, probe
 from vmr.video.ffprobe import choose_stream, display_rotation, rate, rotation_doubt, seconds, timeline_origin
 from vmr.video.ffprobe import probe as ask
 from vmr.video.manifest import read_manifest
 from vmr.video.probe import probe_video, probe_videos
 from vmr.video.processes import child_environment
+from vmr.video_ids import shard_of
 
 
 def probe_all(tmp_path, folder, video_ids, *, shards=1, outputs=None):
