@@ -1,4 +1,3 @@
-import gc
 import threading
 import time
 from typing import ClassVar
@@ -414,12 +413,6 @@ def test_the_file_is_the_documented_one(module, manifest):
         assert sorted(file) == ["end_sec", "features", "rows", "start_sec"]
         assert file["features/b"].dtype == np.float32 and file["features/b"].shape == (14, 3)
         assert file["start_sec/b"].dtype == np.float64
-
-
-def test_a_stopped_reader_leaves_no_thread(module, manifest):
-    run(manifest).close()
-    gc.collect()
-    assert not [thread for thread in threading.enumerate() if thread.name == "frame-reader"]
 
 
 def test_bytes_become_minus_one_to_one():

@@ -22,10 +22,15 @@ def feed(stream, video, chunk):
         )
 
 
+def whole_pass(model, video, positions=8):
+    """Features of every window of so many positions, from the network over the whole video."""
+    with torch.inference_mode():
+        return pool_time(pool_space(model.trunk(video)), window_positions=positions)[0]
+
+
 @pytest.fixture(scope="module")
 def one_pass(random_i3d, video) -> torch.Tensor:
-    with torch.inference_mode():
-        return pool_time(pool_space(random_i3d.trunk(video)), window_positions=8)[0]
+    return whole_pass(random_i3d, video)
 
 
 @pytest.mark.parametrize("chunk", [8, 24, 72, 120])
@@ -53,9 +58,7 @@ def test_repeated_frames_are_computed_once_and_change_nothing(random_i3d, video,
     stage = first.stage
     first.stage = lambda x, time: seen.append(x.shape[2]) or stage(x, time=time)
     features = feed(stream, whole, chunk)
-    with torch.inference_mode():
-        expected = pool_time(pool_space(random_i3d.trunk(whole)), window_positions=8)[0]
-    torch.testing.assert_close(features, expected, rtol=1e-6, atol=1e-7)
+    torch.testing.assert_close(features, whole_pass(random_i3d, whole), rtol=1e-6, atol=1e-7)
     if chunk == 136:
         # Of 29 equal frames the first convolution sees 7 (2 outputs, the second of which stands for 12), then the 5
         # of them that reach into the 67 that follow, and 7 of the 40 behind; last, the 6 up to the padded end.
@@ -77,18 +80,14 @@ def test_what_is_repeated_at_the_ends_of_a_piece():
 
 def test_a_wider_stride_picks_steps(random_i3d, video, one_pass):
     features = feed(StreamingFeatures(random_i3d, window=64, stride=24), video[:, :, :112], 16)
-    with torch.inference_mode():
-        expected = pool_time(pool_space(random_i3d.trunk(video[:, :, :112])), window_positions=8)[0][::3]
-    torch.testing.assert_close(features, expected, rtol=1e-6, atol=1e-7)
+    torch.testing.assert_close(features, whole_pass(random_i3d, video[:, :, :112])[::3], rtol=1e-6, atol=1e-7)
 
 
 def test_windows_far_apart(random_i3d, video):
     # Of 40 frames from one window of 16 to the next 24 lie in none: three positions, one more than a piece has.
     features = feed(StreamingFeatures(random_i3d, window=16, stride=40), video, 16)
-    with torch.inference_mode():
-        every = pool_time(pool_space(random_i3d.trunk(video)), window_positions=2)[0]
     assert len(features) == 3
-    torch.testing.assert_close(features, every[::5], rtol=1e-6, atol=1e-7)
+    torch.testing.assert_close(features, whole_pass(random_i3d, video, 2)[::5], rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.parametrize("stride", [64, 72, 128])

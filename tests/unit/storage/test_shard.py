@@ -25,6 +25,15 @@ def put(shard, video_id, value, fingerprint="1"):
     )
 
 
+def finish(path, *, settings=None, **values):
+    """A shard that was finished without a failure."""
+    with PartialShard(path, settings=settings or {}) as shard:
+        for video_id, value in values.items():
+            put(shard, video_id, value)
+        shard.finish(values, attributes={}, fingerprints=dict.fromkeys(values, "1"))
+        shard.clear()
+
+
 def test_videos_keep_their_shard_when_others_come():
     assert [shard_of(video, 1) for video in ("a", "b")] == [0, 0]
     # `printf 3MSZA | sha256sum` begins with dca2e58fe234196b: that number modulo 32 and 7.
@@ -82,10 +91,7 @@ def test_altered_parts_and_an_altered_final_file_do_not_count(tmp_path):
 
 
 def test_a_finished_shard_of_other_settings_does_not_count(tmp_path):
-    with PartialShard(tmp_path / "s.h5", settings={}) as shard:
-        shard.add("a", fingerprint="1", row={"video_id": "a"})
-        shard.finish(["a"], attributes={}, fingerprints={"a": "1"})
-        shard.clear()
+    finish(tmp_path / "s.h5", a=1.0)
     assert PartialShard(tmp_path / "s.h5", settings={"other": 1}).finished({"a": "1"}) is None
 
 
@@ -97,10 +103,7 @@ def test_parts_of_other_settings_are_thrown_away(tmp_path):
 def test_a_deleted_final_file_comes_back_as_it_was(tmp_path):
     """Snakemake deletes it before it starts a job again."""
     path = tmp_path / "s.h5"
-    shard = PartialShard(path, settings={"stride": 8})
-    put(shard, "a", 1.0)
-    shard.finish(["a"], attributes={"kind": "x"}, fingerprints={"a": "1"})
-    shard.clear()
+    finish(path, settings={"stride": 8}, a=1.0)
     written = path.read_bytes()
     os.utime(path, (1, 1))
     path.unlink()
@@ -142,10 +145,7 @@ def test_only_new_and_changed_videos_of_a_deleted_final_file_are_done(tmp_path):
 
 def test_a_damaged_kept_file_does_not_count(tmp_path):
     path = tmp_path / "s.h5"
-    with PartialShard(path, settings={}) as shard:
-        put(shard, "a", 1.0)
-        shard.finish(["a"], attributes={}, fingerprints={"a": "1"})
-        shard.clear()
+    finish(path, a=1.0)
     with h5py.File(path, "r+") as file:
         file["features/a"][0] = 2.0
     path.unlink()
@@ -158,19 +158,13 @@ def test_without_hard_links_nothing_is_kept(tmp_path, monkeypatch):
         raise OSError(95, "Operation not supported")
 
     monkeypatch.setattr("os.link", unsupported)
-    with PartialShard(tmp_path / "s.h5", settings={}) as shard:
-        put(shard, "a", 1.0)
-        shard.finish(["a"], attributes={}, fingerprints={"a": "1"})
-        shard.clear()
+    finish(tmp_path / "s.h5", a=1.0)
     assert [path.name for path in tmp_path.iterdir()] == ["s.h5"]
 
 
 def test_same_videos_in_another_order_give_the_same_features(tmp_path):
     for name, order in (("one", "abc"), ("two", "cab")):
-        shard = PartialShard(tmp_path / f"{name}.h5", settings={})
-        for video in order:
-            put(shard, video, float(ord(video)))
-        shard.finish(order, attributes={})
+        finish(tmp_path / f"{name}.h5", **{video: float(ord(video)) for video in order})
     with h5py.File(tmp_path / "one.h5") as one, h5py.File(tmp_path / "two.h5") as two:
         assert list(one["features"]) == list(two["features"])
         assert all((one["features"][v][:] == two["features"][v][:]).all() for v in "abc")
