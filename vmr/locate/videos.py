@@ -108,6 +108,9 @@ class VideoAnswers(ABC):
         content = _told(self._cache.content, path)
         if (found := self._kept(content)) is None:
             found = self._make(path, progress)
+            if path.exists() and _told(self._cache.content, path) != content:
+                # Else features of the new file would be kept as those of the old one.
+                raise VideoError(f"{path}: the file changed while it was looked at. Ask again when it is complete.")
             self._cache.put(content, found)
             self._hold(content, found)
         return found

@@ -209,6 +209,24 @@ def test_a_second_question_extracts_nothing(made, tmp_path: Path, monkeypatch: p
         one.locate(tmp_path / "none.mp4", "we see the wave")
 
 
+def test_a_video_that_is_replaced_while_it_is_looked_at_is_not_kept(made, tmp_path, monkeypatch) -> None:
+    video = tmp_path / "video.mp4"
+    writing = [b"the old film", b"another film", b"another film"]
+
+    def make(path: Path, progress: object) -> VideoFeatures:
+        path.write_bytes(writing.pop(1))  # in the end the same bytes at another time
+        return _features()
+
+    monkeypatch.setattr(locator_module, "VideoFeaturizer", lambda *_, **__: make)
+    monkeypatch.setattr(locator_module, "recipe", lambda info: {"any": 1})
+    video.write_bytes(writing[0])
+    one = Locator.load(made[1] / "model.safetensors", cache=tmp_path / "cache", device="cpu")
+    with pytest.raises(VideoError, match=r"video\.mp4: the file changed while it was looked at"):
+        one.locate(video, "we see the wave")
+    assert not list((tmp_path / "cache").rglob("features/**/*.safetensors"))
+    assert one.locate(video, "we see the wave").moments
+
+
 def test_a_long_video_is_looked_at_in_stretches(made, tmp_path: Path) -> None:
     _, folder = made
     long = tmp_path / "long.h5"
