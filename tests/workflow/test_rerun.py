@@ -391,7 +391,7 @@ CODE = {
     "decoding": ("vmr/video/decord_server.py", "\nimport", "\nCHANGED = 1\nimport", DECODE),
     "sentences and spans": ("vmr/annotations/parse.py", "\nimport", "\nCHANGED = 1\nimport", PARSE),
     "another method's network": ("vmr/methods/lgi.py", "\nimport", "\nCHANGED = 1\nimport", NOTHING),
-    "its own network": ("vmr/methods/ci_mha.py", "\nimport", "\nCHANGED = 1\nimport", TRAIN),
+    "its own network": ("vmr/methods/ci_mha.py", "\nfrom", "\nCHANGED = 1\nfrom", TRAIN),
     "another method": ("vmr/methods/catalogue.py", 'title="LGI (ours)"', 'title="LGI"', TABLE),
     "the help of an option": ("vmr/cli/groups.py", "Table of moments (moments.csv).", "What was said when.", NOTHING),
     "film strips": ("vmr/report/strips.py", "\nimport", "\nCHANGED = 1\nimport", CASES),
