@@ -17,9 +17,6 @@ def parse_charades_sta(path: Path | str) -> ParsedFile:
 
     Args:
         path: text in UTF-8, with or without byte order mark, lines ended in any way; blank lines do not count.
-
-    Raises:
-        AnnotationError: the file is missing or has no well-formed line.
     """
     path = Path(path)
     parsed = ParsedFile()

@@ -26,9 +26,6 @@ def write_moments(moments: pd.DataFrame, path: Path | str) -> None:
 
     Args:
         moments: a table with at least `MOMENT_COLUMNS`; spans in seconds, raw, with start < end.
-
-    Raises:
-        ShardError: the disk is full or the folder cannot be written.
     """
     write_table(path, moments[[*MOMENT_COLUMNS, *([WINDOWS] if WINDOWS in moments else [])]])
 
@@ -147,9 +144,6 @@ def validation_videos(video_ids: Iterable[str], *, fraction: float = 0.1) -> set
 
     Not in the paper: chosen because a fixed choice by hash does not depend on the order of the files or on a
     random generator, and because whole videos must be held out, not single queries.
-
-    Args:
-        fraction: share to hold out, in [0, 1).
 
     Returns:
         The ``ceil(fraction * n)`` smallest hashes; at least 1 when there are 2 videos, never all of them.

@@ -69,7 +69,6 @@ def download(
 
     Raises:
         AssetError: no address gave the file, or the content is not the expected one (it is removed).
-        ShardError: the disk is full.
     """
     destination = Path(destination)
     record = destination.with_name(destination.name + ".sha256")

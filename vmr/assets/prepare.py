@@ -34,7 +34,6 @@ def prepare_asset(name: str, *, output: Path | str, cache: Path | str) -> None:
 
     Raises:
         AssetError: the asset is unknown, cannot be obtained, or has unexpected content.
-        ShardError: the disk is full or the folder cannot be written.
     """
     asset = get_asset(name)
     output, cache = Path(output), Path(cache)
@@ -62,7 +61,6 @@ def fetch_videos(name: str, *, folder: Path | str, cache: Path | str) -> None:
 
     Raises:
         AssetError: there is no such archive, it cannot be obtained, or it is damaged or hostile.
-        ShardError: the folder cannot be renamed.
     """
     asset, folder = get_asset(name), Path(folder)
     if asset.preparation != "video_archive":
@@ -83,7 +81,6 @@ def fetch_asset(name: str, *, cache: Path | str) -> Path:
 
     Raises:
         AssetError: it cannot be obtained, or is not the expected file.
-        ShardError: the disk is full.
     """
     asset = get_asset(name)
     path = Path(cache) / asset.file_name

@@ -226,11 +226,7 @@ def _main(
 
 
 def refuse_inputs(output: Path | None, inputs: Iterable[Path | str | None]) -> None:
-    """Refuse to write over what is about to be read.
-
-    Raises:
-        ConfigError: the output is one of the inputs.
-    """
+    """Refuse to write over what is about to be read."""
     if output is None or not output.exists():
         return
     for given in inputs:

@@ -11,11 +11,7 @@ from vmr.settings.checks import validated
 
 
 def load_config(values: Mapping[str, Any], *, source: str = "config.yaml") -> Config:
-    """Check the content of `config.yaml`.
-
-    Raises:
-        ConfigError: names every wrong entry, with the nearest known key for unknown ones.
-    """
+    """Check the content of `config.yaml`."""
     config = validated(Config, dict(values), source)
     for name in config.datasets:
         config.for_dataset(name)
@@ -23,11 +19,7 @@ def load_config(values: Mapping[str, Any], *, source: str = "config.yaml") -> Co
 
 
 def read_config(path: Path) -> Config:
-    """Read and check a YAML file; tags that would build Python objects are refused.
-
-    Raises:
-        ConfigError: missing, unreadable, not YAML, or not a configuration.
-    """
+    """Read and check a YAML file; tags that would build Python objects are refused."""
     return load_config(read_mapping(path), source=str(path))
 
 

@@ -53,7 +53,6 @@ def compare(
 
     Raises:
         EvaluationError: predictions are missing or cannot be used, or there is no ground truth.
-        AnnotationError: an annotation file is missing or not in its format.
     """
     sides = [_files(path, split_name) for path in (first, second)]
     truth = _truth(sides, annotations, splits)

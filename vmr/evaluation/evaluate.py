@@ -145,11 +145,7 @@ def select_queries(table: pd.DataFrame, *, splits: list[str], manifests: list[Pa
 
 
 def read_run(path: Path) -> dict[str, Any]:
-    """The record of a training run.
-
-    Raises:
-        EvaluationError: it is missing or no such record.
-    """
+    """The record of a training run."""
     return read_record(path, what="record of a training run", again="Train again.", error=EvaluationError)
 
 

@@ -36,9 +36,6 @@ def refuse_other_count(
 
     Args:
         known: all queries of the annotations; `scored` and `answered` are ids of some.
-
-    Raises:
-        EvaluationError: it is so.
     """
     numbers = {query.query_id: int(query.key) for query in known if query.key.isascii() and query.key.isdigit()}
     if len(set(numbers.values())) < len(known) or any(query.is_named for query in known):
@@ -65,9 +62,6 @@ def refuse_other_unit(
     Args:
         queries: those that are scored, with `duration_sec` where it is known.
         ranked: the spans of each.
-
-    Raises:
-        EvaluationError: names the likely unit.
     """
     columns = ["start_sec", "end_sec", "duration_sec"]
     pairs = [

@@ -50,7 +50,6 @@ def evaluate_file(
 
     Raises:
         EvaluationError: a line of the predictions cannot be used, or the queries are not clear.
-        AnnotationError: an annotation file is missing or not in its format.
     """
     truth = load_ground_truth(annotations, annotation_format=annotation_format, durations=durations, splits=splits)
     given = parse_predictions(predictions, finder=truth.finder)

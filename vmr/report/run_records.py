@@ -13,11 +13,7 @@ _OWN = ("method", "seed")
 
 
 def read_history(folder: Path) -> pd.DataFrame:
-    """Loss and validation of every epoch of a run; an untrained run has none.
-
-    Raises:
-        EvaluationError: the file is missing or not such a table.
-    """
+    """Loss and validation of every epoch of a run; an untrained run has none."""
     path = folder / "history.csv"
     try:
         table = pd.read_csv(path)
