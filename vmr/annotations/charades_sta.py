@@ -53,7 +53,13 @@ def read_durations(paths: list[Path]) -> ParsedFile:
                     f"found {', '.join(columns)[:200]!r}. Correct the path or the header."
                 )
             for row in reader:
-                _take_duration(parsed, row, where=f"{path}:{reader.line_num}")
+                where = f"{path}:{reader.line_num}"
+                video_id, length = ((row[name] or "").strip() for name in ("id", "length"))
+                if video_id:
+                    seconds = float(length) if _NUMBER.fullmatch(length) else float("nan")
+                    parsed.take_duration(video_id, seconds, where=where, written=length)
+                else:
+                    parsed.malformed.append(Problem(where, "the id is empty"))
         except csv.Error as error:
             raise AnnotationError(f"{path}:{reader.line_num}: not a CSV ({error}). Correct the file.") from error
     return parsed
@@ -76,14 +82,3 @@ def _parse_line(raw: bytes, *, key: str, where: str) -> Query | str:
         if not _NUMBER.fullmatch(value):
             return f"the {name} {value!r} is not a number of seconds"
     return Query(key, where, video_id, float(start), float(end), clean_sentence(sentence))
-
-
-def _take_duration(parsed: ParsedFile, row: dict[str, str | None], *, where: str) -> None:
-    video_id, length = (row["id"] or "").strip(), (row["length"] or "").strip()
-    seconds = float(length) if _NUMBER.fullmatch(length) else float("nan")
-    if not video_id:
-        parsed.malformed.append(Problem(where, "the id is empty"))
-    elif not 0 < seconds < float("inf"):
-        parsed.malformed.append(Problem(where, f"the length {length!r} of {video_id} is not a number of seconds"))
-    else:
-        parsed.take_duration(video_id, seconds, where=where)

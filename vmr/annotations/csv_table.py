@@ -67,9 +67,8 @@ def read_table(path: Path) -> Table:
     """
     text = read_text(path)
     if VIA_HEADER in text[:10_000]:
-        columns = ("video", "start", "end", "sentence")
-        via = [Row(line, dict(zip(columns, values, strict=True)), fault) for line, values, fault in via_rows(text)]
-        return Table(path, {name: Column(name, 0) for name in columns}, via)
+        via = [Row(line, dict(zip(REQUIRED, values, strict=True)), fault) for line, values, fault in via_rows(text)]
+        return Table(path, {name: Column(name, 0) for name in REQUIRED}, via)
     first_line = 1
     if separator := _SEPARATOR.match(text):
         text, first_line = text[separator.end() :], 2

@@ -124,20 +124,15 @@ def _check_expected(expected: dict[str, dict[str, int]], *, splits: list[str]) -
 def _collect_durations(
     parsed: dict[str, list[ParsedFile]], files: list[Path]
 ) -> tuple[dict[str, float], list[Problem]]:
-    listed = read_durations([Path(file) for file in files])
-    seconds: dict[str, float] = {}
-    problems = list(listed.malformed)
+    listed, told = read_durations([Path(file) for file in files]), ParsedFile()
     for split, split_files in parsed.items():
         for file in split_files:
             for video_id, duration in file.durations.items():
-                kept = seconds.setdefault(video_id, duration)
-                if kept != duration:
-                    reason = f"lasts {duration} s here but {kept} s before; {kept} kept"
-                    problems.append(Problem(f"{split}: {video_id}", reason))
+                told.take_duration(video_id, duration, where=split)
     names = VideoNames({query.video_id for own in parsed.values() for file in own for query in file.queries})
     for name, duration in listed.durations.items():
-        seconds.setdefault(names.find(name) or name, duration)
-    return seconds, problems
+        told.durations.setdefault(names.find(name) or name, duration)
+    return told.durations, listed.malformed + told.malformed
 
 
 def _moments_table(parsed: dict[str, list[ParsedFile]], seconds: dict[str, float]) -> pd.DataFrame:

@@ -92,9 +92,12 @@ class ParsedFile:
         else:
             self.queries.append(query)
 
-    def take_duration(self, video_id: str, seconds: float, *, where: str) -> None:
-        """Take the duration of a video; where it contradicts an earlier one, it is a problem."""
-        if (kept := self.durations.setdefault(video_id, seconds)) != seconds:
+    def take_duration(self, video_id: str, seconds: float, *, where: str, written: str = "") -> None:
+        """Take the duration of a video; one that is none, or contradicts an earlier one, is a problem."""
+        if not 0 < seconds < math.inf:
+            reason = f"the length {written!r} of {video_id} is not a number of seconds above 0; taken as unknown"
+            self.malformed.append(Problem(where, reason))
+        elif (kept := self.durations.setdefault(video_id, seconds)) != seconds:
             self.malformed.append(Problem(where, f"{video_id} lasts {seconds} s here but {kept} s before; {kept} kept"))
 
     def refuse_nothing(self, path: Path, expected: str) -> None:

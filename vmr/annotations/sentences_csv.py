@@ -4,9 +4,8 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
-from vmr.annotations.csv_table import Row, Table, read_table
+from vmr.annotations.csv_table import Row, Table
 from vmr.annotations.moments import validation_videos
 from vmr.annotations.parsed import ParsedFile, Problem, Query, clean_sentence, faults_told, video_id_reason
 from vmr.annotations.units import are_lengths
@@ -18,13 +17,6 @@ logger = logging.getLogger(__name__)
 # Share of the videos that a CSV for two splits, without a column that says which, leaves to the test split.
 TEST_SHARE = 0.2
 _TESTED = ("test", "val", "dev", "eval")  # so begin names of splits that are not trained on
-
-
-def parse_sentences_csv(
-    path: Path | str, *, splits: Sequence[str], train_split: str = "train"
-) -> dict[str, ParsedFile]:
-    """Read one CSV, see `parse_table`."""
-    return parse_table(read_table(Path(path)), splits=splits, train_split=train_split)
 
 
 def parse_table(table: Table, *, splits: Sequence[str], train_split: str = "train") -> dict[str, ParsedFile]:
@@ -158,7 +150,10 @@ def _parse(table: Table, rows: list[Row]) -> ParsedFile:
         keys.add(found.key)
         parsed.add(found)
         if "duration" in table.columns and (text := row.values["duration"]):
-            _take_duration(parsed, row, text, where=where, table=table)
+            try:
+                parsed.take_duration(row.video_id, table.time(row, "duration"), where=where, written=text)
+            except ValueError as error:
+                parsed.malformed.append(Problem(where, f"the duration {error}; taken as unknown"))
     return parsed
 
 
@@ -177,15 +172,3 @@ def _query(table: Table, row: Row, where: str) -> Query | str:
     own = row.values.get("query_id", "")
     sentence = clean_sentence(row.values["sentence"])
     return Query(own or str(row.line), where, row.video_id, times[0], times[1], sentence, is_named=bool(own))
-
-
-def _take_duration(parsed: ParsedFile, row: Row, text: str, *, where: str, table: Table) -> None:
-    try:
-        seconds = table.time(row, "duration")
-    except ValueError as error:
-        parsed.malformed.append(Problem(where, f"the duration {error}; taken as unknown"))
-        return
-    if not 0 < seconds < float("inf"):
-        parsed.malformed.append(Problem(where, f"the duration {text!r} is not above 0; taken as unknown"))
-    else:
-        parsed.take_duration(row.video_id, seconds, where=where)

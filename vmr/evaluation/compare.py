@@ -14,7 +14,7 @@ from vmr.errors import EvaluationError
 from vmr.evaluation.bootstrap import intervals, sum_by_video
 from vmr.evaluation.ground_truth import GroundTruth, load_ground_truth
 from vmr.evaluation.metrics import METRICS, query_scores, truth_spans
-from vmr.evaluation.plausible import refuse_other_count, refuse_other_unit
+from vmr.evaluation.plausible import ranked_answers
 from vmr.evaluation.predictions import parse_predictions, refuse_bad_lines
 from vmr.storage.files import write_json
 from vmr.storage.records import read_record
@@ -155,11 +155,7 @@ def _truth(sides: Sequence[_Files], annotations: Sequence[str], splits: Sequence
 def _answers(path: Path, truth: GroundTruth) -> list[npt.NDArray[np.float64] | None]:
     given = parse_predictions(path, finder=truth.finder)
     refuse_bad_lines(given)
-    queries = truth.queries
-    refuse_other_count(truth.finder.queries, scored=set(queries["query_id"]), answered=given.answers, predictions=path)
-    ranked = [given.answers.get(query_id) for query_id in queries["query_id"]]
-    refuse_other_unit(queries, ranked, path)
-    return ranked
+    return ranked_answers(truth, given.answers, path)
 
 
 def _by_query(

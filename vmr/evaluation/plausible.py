@@ -1,6 +1,6 @@
 """Whether answers can be meant for the moments: ids that are counted otherwise, and times that are no seconds."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +9,7 @@ import pandas as pd
 
 from vmr.annotations.units import RATES
 from vmr.errors import EvaluationError
-from vmr.evaluation.query_finder import KnownQuery
+from vmr.evaluation.ground_truth import GroundTruth
 from vmr.model.spans import temporal_iou
 
 # So many answers, all so many times longer or shorter than the truth, are in another unit.
@@ -26,17 +26,27 @@ _COUNTS = (
 )
 
 
-def refuse_other_count(
-    known: Sequence[KnownQuery], *, scored: Collection[str], answered: Collection[str], predictions: Path
-) -> None:
+def ranked_answers(
+    truth: GroundTruth, answers: Mapping[str, npt.NDArray[np.float64]], predictions: Path
+) -> list[npt.NDArray[np.float64] | None]:
+    """The spans of each query that is scored, None where there is no answer.
+
+    Raises:
+        EvaluationError: answers cannot be meant for the moments; names the likely count of rows or unit.
+    """
+    _refuse_other_count(truth, answers, predictions)
+    ranked = [answers.get(query_id) for query_id in truth.queries["query_id"]]
+    _refuse_other_unit(truth.queries, ranked, predictions)
+    return ranked
+
+
+def _refuse_other_count(truth: GroundTruth, answered: Collection[str], predictions: Path) -> None:
     """Refuse numbers of rows where numbers of lines are meant: they answer the neighbours of what they are meant for.
 
     Only where one file holds further splits can it pass unseen; then some answers go to those, and all would go to the
     splits that are scored if the rows were counted otherwise.
-
-    Args:
-        known: all queries of the annotations; `scored` and `answered` are ids of some.
     """
+    known, scored = truth.finder.queries, set(truth.queries["query_id"])
     numbers = {query.query_id: int(query.key) for query in known if query.key.isascii() and query.key.isdigit()}
     if len(set(numbers.values())) < len(known) or any(query.is_named for query in known):
         return
@@ -54,15 +64,10 @@ def refuse_other_count(
         )
 
 
-def refuse_other_unit(
+def _refuse_other_unit(
     queries: pd.DataFrame, ranked: Sequence[npt.NDArray[np.float64] | None], predictions: Path
 ) -> None:
-    """Refuse times of another unit, which would all be scored as wrong.
-
-    Args:
-        queries: those that are scored, with `duration_sec` where it is known.
-        ranked: the spans of each.
-    """
+    """Refuse times of another unit, which would all be scored as wrong."""
     columns = ["start_sec", "end_sec", "duration_sec"]
     pairs = [
         (row, own[0], float(own[:, 1].max()))

@@ -13,7 +13,7 @@ from vmr.evaluation.average_precision import AP_METRICS, average_precisions
 from vmr.evaluation.bootstrap import RESAMPLES, confidence_by_video, sum_by_video
 from vmr.evaluation.ground_truth import load_ground_truth
 from vmr.evaluation.metrics import METRICS, TRUTHS, query_scores, score_sets, truth_spans
-from vmr.evaluation.plausible import refuse_other_count, refuse_other_unit
+from vmr.evaluation.plausible import ranked_answers
 from vmr.evaluation.predictions import KINDS, faults_of, parse_predictions, refuse_bad_lines
 from vmr.storage.code_digest import code_digest
 from vmr.storage.files import sha256_file, write_json
@@ -67,10 +67,7 @@ def evaluate_file(
     for problem in [*truth.malformed[:_SHOWN], *truth.bad_durations[:_SHOWN]]:
         _LOG.warning("%s: left out: %s", problem.where, problem.reason)
     queries = truth.queries
-    refuse_other_count(
-        truth.finder.queries, scored=set(queries["query_id"]), answered=given.answers, predictions=predictions
-    )
-    ranked = [given.answers.get(query_id) for query_id in queries["query_id"]]
+    ranked = ranked_answers(truth, given.answers, predictions)
     answered_mask = np.array([own is not None for own in ranked])
     by_score = [given.by_score.get(query_id, own) for query_id, own in zip(queries["query_id"], ranked, strict=True)]
     values: dict[str, npt.NDArray[np.float64]] = {}
@@ -83,7 +80,6 @@ def evaluate_file(
             if same
             else np.concatenate([query_scores(ranked, truth=spans), average_precisions(by_score, truth=spans)], axis=1)
         )
-    refuse_other_unit(queries, ranked, predictions)
     videos = sum_by_video(values, video_ids=queries["video_id"].tolist(), covered_mask=answered_mask)
     unknown = int(queries["duration_sec"].isna().sum())
     result: dict[str, Any] = {

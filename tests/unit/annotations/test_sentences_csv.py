@@ -8,7 +8,7 @@ from written import parsed
 from vmr.annotations.csv_table import read_table
 from vmr.annotations.moments import validation_videos
 from vmr.annotations.parsed import settle_video_ids
-from vmr.annotations.sentences_csv import TEST_SHARE, parse_sentences_csv, splits_of
+from vmr.annotations.sentences_csv import TEST_SHARE, parse_table, splits_of
 from vmr.errors import AnnotationError
 
 HEADER = "video,start,end,sentence\n"
@@ -22,7 +22,7 @@ def parse(tmp_path):
     def parse(content, **options):
         path = tmp_path / "mine.csv"
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        parts = parse_sentences_csv(path, **({"splits": ["train"]} | options))
+        parts = parse_table(read_table(path), **({"splits": ["train"]} | options))
         settle_video_ids(parts.values())
         return parts
 
@@ -246,4 +246,4 @@ def test_one_csv_becomes_the_table_of_moments(tmp_path):
 def test_a_csv_of_unusable_rows_says_what_is_wrong_with_the_first(tmp_path):
     (tmp_path / "a.csv").write_text("video,start,end,sentence\na,0,1,hello, there\nb,0,1,hi, you\n")
     with pytest.raises(AnnotationError, match=r"none of its 2 rows can be used; .*a\.csv:2: .* stands in quotes"):
-        parse_sentences_csv(tmp_path / "a.csv", splits=["train", "test"])
+        parse_table(read_table(tmp_path / "a.csv"), splits=["train", "test"])

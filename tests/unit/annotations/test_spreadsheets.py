@@ -3,8 +3,9 @@
 import pytest
 
 from vmr.annotations.columns import parse_time
+from vmr.annotations.csv_table import read_table
 from vmr.annotations.parsed import settle_video_ids
-from vmr.annotations.sentences_csv import parse_sentences_csv
+from vmr.annotations.sentences_csv import parse_table
 from vmr.errors import AnnotationError
 
 HEAD = "video,start,end,sentence\r\n"
@@ -12,7 +13,7 @@ HEAD = "video,start,end,sentence\r\n"
 
 def read(tmp_path, content):
     (tmp_path / "a.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
-    parts = parse_sentences_csv(tmp_path / "a.csv", splits=["train"])
+    parts = parse_table(read_table(tmp_path / "a.csv"), splits=["train"])
     settle_video_ids(parts.values())
     return parts["train"]
 

@@ -37,7 +37,7 @@ def _scored(folder, predictions, *annotations, **more):
 
 # Drawn moments lie anywhere, as times in another unit do, which are refused (tests/unit/annotations/test_units.py).
 @mock.patch("vmr.evaluation.ground_truth.wrong_unit", new=lambda *_: "")
-@mock.patch("vmr.evaluation.standalone.refuse_other_unit", new=lambda *_: None)
+@mock.patch("vmr.evaluation.plausible._refuse_other_unit", new=lambda *_: None)
 # Below the patches, which would hide it from hypothesis.
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
