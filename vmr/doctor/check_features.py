@@ -1,9 +1,11 @@
 """Checks of features: missing videos, odd values, lengths, and one video under two names."""
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -41,22 +43,6 @@ class HeldFeatures:
     durations: Mapping[str, float] = field(default_factory=dict)  # seconds that the numbers of steps are held against
 
 
-@dataclass
-class _Found:
-    missing: list[str] = field(default_factory=list)
-    unusable: list[str] = field(default_factory=list)
-    not_finite: list[str] = field(default_factory=list)
-    constant: list[str] = field(default_factory=list)
-    length: list[str] = field(default_factory=list)
-    rate: list[str] = field(default_factory=list)
-    rates_compared: int = 0
-    frozen: list[str] = field(default_factory=list)
-    numbers: dict[str, int] = field(default_factory=dict)  # length of the vectors of each video
-    same: list[str] = field(default_factory=list)
-    shapes: list[tuple[int, ...]] = field(default_factory=list)
-    steps: list[tuple[float, int]] = field(default_factory=list)  # with the duration of the video, where it is known
-
-
 def check_features(
     held: HeldFeatures,
     video_ids: Iterable[str],
@@ -71,7 +57,9 @@ def check_features(
         trained: the videos of them that are trained on; nothing comes of a run in which none has features.
         rates: frame rate and duration in seconds of the videos that have been probed.
     """
-    result = _Found()
+    faults: defaultdict[str, list[str]] = defaultdict(list)  # by check
+    shapes: dict[str, tuple[int, ...]] = {}
+    rated = 0
     first: dict[bytes, str] = {}
     wanted = sorted(set(video_ids))
     with held.open() as read:
@@ -79,95 +67,93 @@ def check_features(
             try:
                 features = read(video_id)
             except FeatureError as error:
-                result.unusable.append(f"{video_id}: {error}")
+                faults["unusable"].append(f"{video_id}: {error}")
                 continue
             if features is None:
-                few = len(result.missing) < EXAMPLES
+                few = len(faults["missing"]) < EXAMPLES
                 near = read.nearest(video_id) if isinstance(read, FeatureSource) and few else ""
-                result.missing.append(f"{video_id}{near}")
+                faults["missing"].append(f"{video_id}{near}")
                 continue
-            if (seconds := held.durations.get(video_id, 0.0)) > 0:
-                result.steps.append((seconds, len(features)))
-            result.numbers[video_id] = features.shape[1]
-            result.shapes.append(features.shape)
-            _check_values(features, video_id, result)
-            _check_times(features.shape, video_id, held, rates.get(video_id), result)
+            shapes[video_id] = features.shape
+            own = _odd_values(features)
+            try:
+                held.check_length(features.shape, video_id)
+            except FeatureError as error:
+                own["length against duration"] = str(error)
+            if video_id in rates and held.fps is not None and held.stride is not None:
+                rated += 1
+                own["frame rate"] = _odd_rate(len(features), rates[video_id], held)
+            for check, fault in own.items():
+                faults[check] += [f"{video_id}: {fault}"] if fault else []
             digest = hashlib.blake2b(np.ascontiguousarray(features).data, digest_size=16).digest()
             other = first.setdefault(digest, video_id)
             if other != video_id:
-                result.same.append(f"{video_id} is {other}")
-        told = read.told(wanted) if isinstance(read, FeatureSource) and len(result.missing) == len(wanted) else ""
-    prefix, there = f"features ({held.name}): ", len(wanted) - len(result.missing)
-    untrained = set(trained).issubset(result.missing)
+                faults["identical in two videos"].append(f"{video_id} is {other}")
+        missing = faults["missing"]
+        told = read.told(wanted) if isinstance(read, FeatureSource) and len(missing) == len(wanted) else ""
+    there = len(wanted) - len(missing)
+    untrained = set(trained).issubset(missing)
     whose = ", and none to train on has features" if untrained else ""
-    unrated = "" if result.rates_compared else "no video that has features has been probed"
+    unrated = "" if rated else "no video that has features has been probed"
     if held.fps is None or held.stride is None:
         unrated = "no rate is stated to compare with that of the videos"
+    steps = [(held.durations[name], shape[0]) for name, shape in shapes.items() if held.durations.get(name, 0.0) > 0]
+    faults["steps against durations"] = odd_steps(steps, held)
+    every = list(shapes.values())
+    if are_transposed(every) or (held.fps is None and may_be_transposed(every)):
+        faults["transposed arrays"] = [f"all have {every[0][0]:,} rows"]
+    others = of_another_length({name: shape[1] for name, shape in shapes.items()})
+    faults["vectors of another length"] = [f"{video_id}: {reason}" for video_id, reason in others.items()]
+
+    def judged(check: str, advice: str, **how: Any) -> Finding:
+        return found(f"features ({held.name}): {check}", faults[check], advice, **how)
+
     return [
-        found(
-            prefix + "missing",
-            result.missing,
+        judged(
+            "missing",
             f"{len(wanted):,} videos are annotated{whose}. {told or held.advice}",
             level="wrong" if untrained else "note",
         ),
-        found(
-            prefix + "unusable",
-            result.unusable,
-            "Expected an array of numbers, (steps, numbers). Make them again.",
-            of=there,
-        ),
-        found(
-            prefix + "length against duration",
-            result.length,
+        judged("unusable", "Expected an array of numbers, (steps, numbers). Make them again.", of=there),
+        judged(
+            "length against duration",
             "Are stride and frame rate right, and is it the same video? Such videos are left out.",
             of=there,
             skip="no video has been probed" if to_be_probed else "",
         ),
-        found(
-            prefix + "frame rate",
-            result.rate,
+        judged(
+            "frame rate",
             "The steps fit the video's own rate: extract from frames at a constant rate, or import without fps and "
             "stride, so that steps are spread over the duration.",
-            of=result.rates_compared,
+            of=rated,
             skip=unrated,
         ),
-        found(
-            prefix + "steps against durations",
-            odd_steps(result.steps, held),
+        judged(
+            "steps against durations",
             "Are the features those of these videos, and made at that rate?",
             level="note" if held.fps else "wrong",
         ),
-        found(prefix + "NaN or infinity", result.not_finite, "Make the features of these videos again."),
-        found(
-            prefix + "transposed arrays",
-            [f"all have {result.shapes[0][0]:,} rows"]
-            if are_transposed(result.shapes) or (held.fps is None and may_be_transposed(result.shapes))
-            else [],
-            f"As it seems, {TRANSPOSED}.",
-        ),
-        found(
-            prefix + "vectors of another length",
-            [f"{video_id}: {reason}" for video_id, reason in of_another_length(result.numbers).items()],
+        judged("NaN or infinity", "Make the features of these videos again."),
+        judged("transposed arrays", f"As it seems, {TRANSPOSED}."),
+        judged(
+            "vectors of another length",
             "The import leaves these videos out, and training takes vectors of one length: make their features as the "
             "others'.",
             of=there,
         ),
-        found(
-            prefix + "constant rows",
-            result.constant,
+        judged(
+            "constant rows",
             "Zeros or a still picture: black frames, a decoder that failed, or padding taken for features.",
             of=there,
         ),
-        found(
-            prefix + "frozen stretches",
-            result.frozen,
+        judged(
+            "frozen stretches",
             "A still picture, a decoder that hung, or padding by repetition: look at the videos there. Moments in such "
             "a stretch cannot be told apart.",
             level="note",
         ),
-        found(
-            prefix + "identical in two videos",
-            result.same,
+        judged(
+            "identical in two videos",
             "One video under two names, or a file copied by mistake: scores count it twice, or train on test.",
             of=there,
         ),
@@ -200,19 +186,21 @@ def odd_steps(steps: Sequence[tuple[float, int]], held: HeldFeatures) -> list[st
     return []
 
 
-def _check_values(features: Float[np.ndarray, "N D"], video_id: str, result: _Found) -> None:
+def _odd_values(features: Float[np.ndarray, "N D"]) -> dict[str, str]:
+    """What is odd about the values of a video, by check."""
+    odd = {}
     finite = np.isfinite(features).all(axis=1)
     if not finite.all():
-        result.not_finite.append(f"{video_id}: {int((~finite).sum())} of {len(features)} steps")
+        odd["NaN or infinity"] = f"{int((~finite).sum())} of {len(features)} steps"
     flat = finite & (features == features[:, :1]).all(axis=1)
     if features.shape[1] > 1 and flat.any():
-        result.constant.append(f"{video_id}: {int(flat.sum())} of {len(features)} steps have equal numbers")
+        odd["constant rows"] = f"{int(flat.sum())} of {len(features)} steps have equal numbers"
     elif len(features) > 1 and finite.all() and (features == features[:1]).all():
-        result.constant.append(f"{video_id}: its {len(features)} steps are all the same")
-        return
+        return {"constant rows": f"its {len(features)} steps are all the same"}
     first, rows = _longest_stretch((features[1:] == features[:-1]).all(axis=1) & ~flat[1:])
     if rows >= _FROZEN_ROWS:
-        result.frozen.append(f"{video_id}: steps {first + 1} to {first + rows} of {len(features)} are the same")
+        odd["frozen stretches"] = f"steps {first + 1} to {first + rows} of {len(features)} are the same"
+    return odd
 
 
 def _longest_stretch(repeats: Bool[np.ndarray, "_N"]) -> tuple[int, int]:
@@ -224,23 +212,16 @@ def _longest_stretch(repeats: Bool[np.ndarray, "_N"]) -> tuple[int, int]:
     return int(ends[longest]) + 1, int(ends[longest + 1] - ends[longest])
 
 
-def _check_times(
-    shape: tuple[int, ...], video_id: str, held: HeldFeatures, rate: tuple[float, float] | None, result: _Found
-) -> None:
-    try:
-        held.check_length(shape, video_id)
-    except FeatureError as error:
-        result.length.append(f"{video_id}: {error}")
-    if rate is None or held.fps is None or held.stride is None:
-        return
-    result.rates_compared += 1
+def _odd_rate(steps: int, rate: tuple[float, float], held: HeldFeatures) -> str:
+    """That so many steps fit the video's own rate and not the stated one; nothing where it is not so."""
+    assert held.fps is not None and held.stride is not None
     fps, duration_sec = rate
-    steps = shape[0]
     frames = (steps - 1) * held.stride + (held.window or held.stride)
     fits_own = abs(frames - fps * duration_sec) < _FITS * fps * duration_sec + held.stride
     fits_said = abs(frames - held.fps * duration_sec) < _FITS * held.fps * duration_sec + held.stride
-    if fits_own and not fits_said:
-        result.rate.append(
-            f"{video_id}: {steps} steps of {held.stride:g} frames are {duration_sec:.2f} s at its {fps:.2f} frames a "
-            f"second, not at {held.fps:g}"
-        )
+    if fits_said or not fits_own:
+        return ""
+    return (
+        f"{steps} steps of {held.stride:g} frames are {duration_sec:.2f} s at its {fps:.2f} frames a second, not at "
+        f"{held.fps:g}"
+    )
