@@ -24,6 +24,9 @@ logger = logging.getLogger(__name__)
 
 _CHUNK_BYTES = 1 << 20
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+_ATTEMPTS = 4  # for each address, counted anew after an attempt that received bytes
+_WAIT_SEC = 2.0  # before the second attempt; doubles each time
+_TIMEOUT_SEC = 60.0  # longest time without a byte from the server
 _FINAL_STATUSES = {400, 401, 403, 404, 405, 410, 451}
 
 
@@ -51,9 +54,6 @@ def download(
     destination: Path | str,
     sha256: str | None = None,
     size_bytes: int | None = None,
-    attempts: int = 4,
-    wait_sec: float = 2.0,
-    timeout_sec: float = 60.0,
 ) -> str:
     """Download a file and return its SHA-256; continue what an earlier call left in ``{destination}.part``.
 
@@ -63,9 +63,6 @@ def download(
 
     Args:
         addresses: https addresses of the same file, tried in order (plain http only to this machine).
-        attempts: for each address, counted anew after an attempt that received bytes.
-        wait_sec: before the second attempt; doubles each time.
-        timeout_sec: longest time without a byte from the server.
 
     Raises:
         AssetError: no address gave the file, or the content is not the expected one (it is removed).
@@ -79,7 +76,7 @@ def download(
             found = _check(destination, expected, remove=False)
         else:
             part = destination.with_name(destination.name + ".part")
-            found = _from_any(addresses, part, expected, attempts=attempts, wait_sec=wait_sec, timeout_sec=timeout_sec)
+            found = _from_any(addresses, part, expected)
             part.replace(destination)
             _resume_note(part).unlink(missing_ok=True)
         if sha256 is None and not record.exists():
@@ -88,29 +85,21 @@ def download(
     return found
 
 
-def _from_any(
-    addresses: Sequence[str],
-    part: Path,
-    expected: _Expectation,
-    *,
-    attempts: int,
-    wait_sec: float,
-    timeout_sec: float,
-) -> str:
+def _from_any(addresses: Sequence[str], part: Path, expected: _Expectation) -> str:
     failures: list[str] = []
     for address in addresses:
         _require_safe(address)
-        left, wait = attempts, wait_sec
+        left, wait = _ATTEMPTS, _WAIT_SEC
         while True:
             before = _size(part)
             try:
-                resumed = _transfer(address, part, expected, timeout_sec=timeout_sec)
+                resumed = _transfer(address, part, expected)
             except _RefusedError as error:
                 failures.append(f"{address}: {error}")
                 break
             except _CutError as error:
                 if _size(part) > before:
-                    left, wait = attempts, wait_sec
+                    left, wait = _ATTEMPTS, _WAIT_SEC
                 left = min(left, 2) - 1 if isinstance(error, _OutOfReachError) else left - 1
                 if left <= 0:
                     failures.append(f"{address}: {error}")
@@ -130,7 +119,7 @@ def _from_any(
     raise AssetError("; ".join(failures))
 
 
-def _transfer(address: str, part: Path, expected: _Expectation, *, timeout_sec: float) -> bool:
+def _transfer(address: str, part: Path, expected: _Expectation) -> bool:
     """Load what `part` does not have yet; returns whether it began with bytes of an earlier attempt."""
     have = _size(part)
     note = _read_note(part)
@@ -145,7 +134,7 @@ def _transfer(address: str, part: Path, expected: _Expectation, *, timeout_sec: 
             request.add_header("If-Range", str(validator))
     opener = urllib.request.build_opener(_SafeRedirects())
     try:
-        with opener.open(request, timeout=timeout_sec) as response:
+        with opener.open(request, timeout=_TIMEOUT_SEC) as response:
             start, total = _extent(response, have)
             if total is not None and expected.size_bytes not in (None, total):
                 raise _RefusedError(f"{total:,} bytes are announced, expected {expected.size_bytes:,}")

