@@ -44,7 +44,6 @@ def extract_files(archive: Path | str, folder: Path | str, *, suffixes: tuple[st
 
     Args:
         suffixes: such as ``.mp4``, lower case; other members are skipped.
-        limit_bytes: the largest size of one file that is accepted.
 
     Raises:
         AssetError: the archive is damaged, encrypted, or holds links or a path that leads out of a folder; two files

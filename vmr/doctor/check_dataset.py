@@ -34,12 +34,7 @@ def check_dataset(
     accept_wrong: bool,
     output: Path,
 ) -> None:
-    """Check what is given of a dataset, and stop before training where something is wrong.
-
-    Args:
-        vectors: word vectors, to look at the sentences; None leaves them out.
-        features: merged features, to look at them and at the videos; None leaves both out.
-    """
+    """Check what is given of a dataset, and stop before training where something is wrong."""
     table = read_moments(moments)
     manifest = read_manifest(manifests) if manifests else None
     durations = video_durations(table, manifest)

@@ -54,7 +54,6 @@ def add_dataset(
     Args:
         sentences: CSV, see `vmr.annotations.sentences_csv`; divided by its column `split`, which must then have
             `train`, else by videos into `train` and `test`.
-        quick: write the settings of the demo as overrides.
 
     Raises:
         ConfigError: the name cannot be used, or the file cannot be changed so.

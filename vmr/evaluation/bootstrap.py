@@ -18,8 +18,7 @@ from jaxtyping import Bool, Float, Int
 
 from vmr.errors import EvaluationError
 from vmr.evaluation.metrics import METRICS, TRUTHS, Scores
-from vmr.storage.files import atomic_path
-from vmr.storage.records import read_table
+from vmr.storage.records import read_table, write_table
 
 RESAMPLES = 1000
 LEVEL = 0.95
@@ -144,8 +143,7 @@ def write_video_scores(path: Path, rows: Sequence[VideoSums]) -> None:
         for truth, sums in videos.sums.items():
             columns |= {_column(truth, metric): sums[:, i] for i, metric in enumerate(METRICS)}
         tables.append(pd.DataFrame(columns))
-    with atomic_path(path) as temporary:
-        pd.concat(tables).to_csv(temporary, index=False, encoding="utf-8", lineterminator="\n")
+    write_table(path, pd.concat(tables))
 
 
 def read_video_scores(path: Path) -> list[VideoSums]:

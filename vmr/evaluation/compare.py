@@ -47,8 +47,6 @@ def compare(
     Args:
         first: a file of predictions, the folder of a run, or of a method with a run a seed.
         annotations: as `load_ground_truth` takes them; needless where a side is a folder of a run in ``work``.
-        split_name: of the table, where a run was scored on several.
-        changed: queries that changed most to show, so many each way.
         output: JSON to write: scores, differences, intervals, and every query's IoU on both sides.
 
     Raises:

@@ -106,7 +106,6 @@ def score_sets(
     """Averages over all queries and over the covered ones: ``{"raw": ..., "raw_covered": ...}`` and so on.
 
     Args:
-        values: what `query_scores` gave, by kind of ground truth.
         covered_mask: True where the video of the query has features; None when that means nothing (baselines).
     """
     sets = {name: average(own, metrics=metrics) for name, own in values.items()}

@@ -42,8 +42,6 @@ def evaluate_file(
     Needs the annotations and nothing else of the pipeline. A query that is not answered is wrong.
 
     Args:
-        durations: CSV files with columns `id` and `length` (seconds); only clamped ground truth needs durations.
-        splits: splits to score; may be empty, see `load_ground_truth`.
         skip_bad_lines: leave bad lines out, log and count them, instead of refusing the file. Lines that contradict
             the annotations still refuse it: then others most likely answer the wrong query.
         output: JSON to write: counts, scores, intervals, and what was read.

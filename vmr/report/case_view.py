@@ -13,11 +13,7 @@ CURVE_SCALE = 0.2  # flat curves look flat: P_start and P_end are drawn against 
 
 
 def case_views(study: Mapping[str, Any], *, group: str, number_of_group: int) -> list[dict[str, Any]]:
-    """The cases of one split and kind of features.
-
-    Args:
-        number_of_group: makes ids of elements unique.
-    """
+    """The cases of one split and kind of features; `number_of_group` makes ids of elements unique."""
     views = []
     for i, case in enumerate(study["cases"]):
         strip = study["strips"].get(case["video_id"])

@@ -55,7 +55,6 @@ def study_cases(
     The last method in the order of the table decides which queries are best, median and worst.
 
     Args:
-        runs: folders of evaluated runs, one a method.
         frames: frame stores for the pictures; empty, or gone, where there are none.
 
     Raises:

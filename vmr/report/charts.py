@@ -13,6 +13,7 @@ from vmr.report.run_answers import Group
 from vmr.report.statistics import (
     IOU_BINS,
     Bins,
+    BinScore,
     iou_shares,
     quantile_bins,
     recall_by_bin,
@@ -141,10 +142,7 @@ def _binned_chart(group: Group, name: str, bins: Bins) -> Chart:
     for i, (method, own) in enumerate(scores.items()):
         shift = (i - (methods - 1) / 2) * min(0.12, 0.7 / methods)
         points = [(at + shift, None if score is None else score.value) for at, score in enumerate(own)]
-        ranges = [
-            None if score is None or score.low is None or score.high is None else (score.low, score.high)
-            for score in own
-        ]
+        ranges = [None if score is None else score.limits for score in own]
         lines.append(Line(title_of(method), f"m-{method}", points, ranges, marked=True))
     counts = bins.counts()
     header = [bins.unit, "queries", *(title_of(method) for method in scores)]
@@ -173,11 +171,10 @@ def _binned_chart(group: Group, name: str, bins: Bins) -> Chart:
     )
 
 
-def _score_text(score: object) -> str:
+def _score_text(score: BinScore | None) -> str:
     if score is None:
         return "–"
-    value, low, high = (getattr(score, name) for name in ("value", "low", "high"))
-    return f"{value:.1f}" if low is None else f"{value:.1f} [{low:.1f}, {high:.1f}]"
+    return f"{score.value:.1f}" + (" [{:.1f}, {:.1f}]".format(*score.limits) if score.limits else "")
 
 
 def bias_charts(group: Group) -> list[Chart]:

@@ -64,10 +64,6 @@ def make_report(
         metrics: ``metrics_{split}.json`` of every run, with predictions, history and record of the run beside it.
         table_text: the readable table, whose notes are taken over.
         moments: table of moments by dataset; more than one where further datasets follow in the table.
-        coverage: ``{extractor}_coverage.csv`` by what the page calls it; may be empty.
-        cases: what `study_cases` wrote, for any of the splits; may be empty.
-        benchmarks: folders of benchmark files; missing ones hold nothing.
-        answers: CSV of every query's answers to write beside the page, if wanted.
 
     Raises:
         EvaluationError: a file cannot be used, files contradict each other, or the page would be too large.

@@ -65,7 +65,6 @@ def read_groups(metrics: Sequence[Path], *, moments: Mapping[str, Path], manifes
 
     Args:
         metrics: ``metrics_{split}.json`` of every run; ``predictions_{split}.jsonl`` lies beside each.
-        moments: table of moments by dataset.
 
     Raises:
         EvaluationError: a file cannot be used, or predictions are not those that were scored.

@@ -8,20 +8,15 @@ import pandas as pd
 
 from vmr.errors import EvaluationError
 from vmr.methods.catalogue import title_of
+from vmr.storage.records import read_table
 
 _OWN = ("method", "seed")
 
 
 def read_history(folder: Path) -> pd.DataFrame:
     """Loss and validation of every epoch of a run; an untrained run has none."""
-    path = folder / "history.csv"
-    try:
-        table = pd.read_csv(path)
-        if "epoch" not in table:
-            raise ValueError("the column epoch is missing")
-    except (OSError, ValueError) as error:
-        raise EvaluationError(f"{path}: the history cannot be read ({error}). Train again.") from error
-    return table
+    how: dict[str, Any] = {"what": "history", "columns": ["epoch"], "again": "Train again.", "error": EvaluationError}
+    return read_table(folder / "history.csv", **how).replace("", "nan")
 
 
 def settings_rows(records: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:

@@ -33,8 +33,7 @@ class BinScore:
     """Recall of one bin in percent, with a 95 % interval over videos where there are two videos or more."""
 
     value: float
-    low: float | None
-    high: float | None
+    limits: tuple[float, float] | None
 
 
 def recall_curve(iou: Float[np.ndarray, " Q"], thresholds: Float[np.ndarray, " T"]) -> Float[np.ndarray, " T"]:
@@ -103,13 +102,10 @@ def share_bins(values: Float[np.ndarray, " Q"], *, unit: str, count: int = 5) ->
 
 
 def recall_by_bin(hits: Float[np.ndarray, " Q"], bins: Bins, *, video_ids: Sequence[str]) -> list[BinScore | None]:
-    """Recall of every bin, and how far it would move with other videos.
+    """Recall of every bin, None of an empty one, and how far it would move with other videos.
 
     Args:
         hits: share of the seeds whose first span is right, for every query.
-
-    Returns:
-        A score for each bin, None for an empty one.
     """
     codes, _ = pd.factorize(np.asarray(video_ids, dtype=object))
     scores: list[BinScore | None] = []
@@ -120,13 +116,12 @@ def recall_by_bin(hits: Float[np.ndarray, " Q"], bins: Bins, *, video_ids: Seque
             continue
         _, own = np.unique(codes[inside], return_inverse=True)
         queries = np.bincount(own)
-        value = 100.0 * float(hits[inside].mean())
-        if len(queries) < 2:
-            scores.append(BinScore(value, None, None))
-            continue
-        sums = np.bincount(own, weights=hits[inside])[:, None]
-        low, high = 100.0 * np.quantile(resampled_means(sums, queries=queries), TAILS)
-        scores.append(BinScore(value, float(low), float(high)))
+        limits = None
+        if len(queries) > 1:
+            sums = np.bincount(own, weights=hits[inside])[:, None]
+            low, high = 100.0 * np.quantile(resampled_means(sums, queries=queries), TAILS)
+            limits = float(low), float(high)
+        scores.append(BinScore(100.0 * float(hits[inside].mean()), limits))
     return scores
 
 

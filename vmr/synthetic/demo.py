@@ -8,7 +8,7 @@ import random
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +65,6 @@ def render_demo(*, output: Path, settings: RenderSettings, workers: int) -> None
         ]
         for split, count in (("train", settings.train_videos), ("test", settings.test_videos))
     }
-    output = Path(output)
     with writing(output):
         output.mkdir(parents=True, exist_ok=True)
         listing, videos = output / "videos.sha256", output / "videos"
@@ -172,8 +171,7 @@ def _render(scene: Scene, path: Path) -> None:
         )
 
 
-def _write_annotations(scenes: Iterable[Scene], output: Path, *, split: str) -> None:
-    scenes = list(scenes)
+def _write_annotations(scenes: Sequence[Scene], output: Path, *, split: str) -> None:
     with atomic_path(output / f"demo_{split}.txt") as path:
         lines = (
             f"{scene.video_id} {start:.2f} {end:.2f}##{sentence}\n"

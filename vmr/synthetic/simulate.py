@@ -34,9 +34,6 @@ def simulate_features(
     Written are the annotations and durations of the videos chosen, in the layout of Charades-STA, and the features,
     one dataset a video in half precision, with the recipe in the attribute ``provenance``: what the import takes.
 
-    Args:
-        durations: CSV to write: id, length (seconds).
-
     Raises:
         AnnotationError: a split has no moments or fewer videos than are asked for, or a video's duration is unknown.
     """

@@ -72,8 +72,8 @@ def test_recall_by_bin_is_a_mean_with_an_interval_over_videos():
     first, last = scores[0], scores[-1]
     assert first.value == pytest.approx(50.0)
     # Two videos: drawn both times b gives 0, both times a 75.
-    assert (first.low, first.high) == (0.0, 75.0)
-    assert last.value == 100.0 and last.low is None  # a single video has no interval
+    assert first.limits == (0.0, 75.0)
+    assert last.value == 100.0 and last.limits is None  # a single video has no interval
     assert scores[1:4] == [None, None, None]
 
 
