@@ -56,14 +56,6 @@ def test_malformed_captions_are_reported_with_file_and_video(tmp_path, entry, ke
     assert sum(query.video_id == "v_1" for query in parsed.queries) == 2
 
 
-def test_undecodable_bytes_cost_one_sentence(tmp_path):
-    path = tmp_path / "train.json"
-    path.write_bytes(b"\xef\xbb\xbf" + json.dumps({"v_1": GOOD}).encode().replace(b"Two men", b"Two \xff men"))
-    parsed = parse_captions(path)
-    assert [query.sentence for query in parsed.queries] == ["One man"]
-    assert "undecodable" in parsed.malformed[0].reason
-
-
 def test_an_absent_duration_is_no_problem(tmp_path):
     entry = {name: value for name, value in GOOD.items() if name != "duration"}
     parsed = parse_captions(write(tmp_path / "train.json", {"v_1": entry}))
@@ -80,10 +72,7 @@ def test_a_repeated_video_is_reported(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "empty"),
-        ("3MSZA 24.3 30.4##person", "not JSON"),
         ("[" * 100_000, "nested more than 100 deep"),
-        ("[1, 2]", "a list of int was found"),
         ("{}", "not one sentence with a video and times"),
         ('{"version": "1.3", "database": {}}', "not one sentence"),
     ],
@@ -92,9 +81,3 @@ def test_a_file_in_another_format_is_refused(tmp_path, text, message):
     (tmp_path / "train.json").write_text(text)
     with pytest.raises(AnnotationError, match=message):
         parse_captions(tmp_path / "train.json")
-
-
-@pytest.mark.parametrize("video_id", ["", "..", "a\x00b"])
-def test_ids_that_name_no_video_cost_their_sentences(tmp_path, video_id):
-    parsed = parse_captions(write(tmp_path / "train.json", {"v_1": GOOD, video_id: GOOD}))
-    assert len(parsed.queries) == 2 and len(parsed.malformed) == 2 and "video" in parsed.malformed[0].reason

@@ -3,7 +3,6 @@
 import logging
 
 import pytest
-from written import parsed
 
 from vmr.annotations.csv_table import read_table
 from vmr.annotations.moments import validation_videos
@@ -31,23 +30,6 @@ def parse(tmp_path):
 
 def rows_of(parsed):
     return [(row.key, row.video_id, row.start_sec, row.end_sec, row.sentence) for row in parsed.queries]
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        HEADER + GOOD,
-        b"\xef\xbb\xbf" + (HEADER + GOOD).replace("\n", "\r\n").encode(),
-        "Video;Start;End;Sentence\nkitchen01;24,3;30,4;a person opens the fridge.\n",
-        "file name\tstart time\tend time\tquery\nkitchen01.MP4\t0:24.3\t0:00:30.4\ta person  opens the fridge.\n",
-        'note, text, to, from, clip\nx, "a person opens\nthe fridge.", 30.4, 24.3, kitchen01.mkv\n',
-        "video,start,end,sentence,\n" + GOOD.replace("\n", ",\n") + ",,,,\n",
-    ],
-    ids=["plain", "byte order mark", "semicolons", "tabs", "other order", "blank columns and rows"],
-)
-def test_a_row_becomes_a_query_however_it_is_written(parse, content):
-    expected = ("2", "kitchen01", 24.3, 30.4, "a person opens the fridge.")
-    assert rows_of(parse(content)["train"]) == [expected]
 
 
 def test_commas_quotes_and_line_numbers(parse):
@@ -144,30 +126,16 @@ def test_a_sentence_over_several_lines_may_hold_commas(parse):
     assert query.sentence == "One, two, three, four. Of, these, many, words 1, 2, 3"
 
 
-def test_undecodable_bytes_cost_one_sentence_where_the_rest_is_utf_8(parse):
-    parsed = parse((HEADER + GOOD + 3 * "a,1,2,é\n").encode() + b"a,1,2,caf\xe9\n")["train"]
-    parsed.queries = parsed.queries[:1]
-    assert len(parsed.queries) == 1 and "undecodable" in parsed.malformed[0].reason
-
-
-def test_spans_that_end_before_they_start_are_set_apart(parse):
-    parsed = parse(HEADER + GOOD + "a,8,7,One.\na,8,8,Two.\n")["train"]
-    assert [row.where.rpartition(":")[2] for row in parsed.degenerate] == ["3", "4"] and not parsed.malformed
-
-
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "empty"),
         (HEADER, "a header but no rows"),
         (GOOD, r"mine\.csv:1: a header with the columns video, start, end, sentence was expected"),
         ("video,start,end\na,1,2\n", r"sentence not found in 'video, start, end'. `sentence` may also be called query"),
         ("video,start,start_sec,end,text\n", "start and start_sec both mean start"),
         (HEADER + 'a,1,2,"open\nb,1,2\n', r"mine\.csv:2: not a row of a CSV .*quotes"),
-        (b"\x1f\x8b\x08", "cannot be unpacked as gzip"),
         (b"\xd0\xcf\x11\xe0\xa1", "workbook of Excel"),
         (HEADER + "a,x,2,One.\n", r"not one usable row for the split train; .*mine\.csv:2: the start 'x'"),
-        ((HEADER + GOOD).encode("utf-16")[:-1], "UTF-16"),
     ],
 )
 def test_a_file_that_is_no_such_csv_is_refused(parse, content, message):
@@ -233,14 +201,6 @@ def test_splits_of_the_column(tmp_path):
         (tmp_path / name).write_text(text)
     assert splits_of(read_table(tmp_path / "with")) == ["b", "a"]
     assert splits_of(read_table(tmp_path / "without")) == []
-
-
-def test_one_csv_becomes_the_table_of_moments(tmp_path):
-    (tmp_path / "mine.csv").write_text(HEADER + "".join(f"v{number},1,9.5,One.\n" for number in range(10)))
-    files = {split: [tmp_path / "mine.csv"] for split in ("train", "test")}
-    moments, _ = parsed(tmp_path, files, annotation_format="csv")
-    assert moments["split"].value_counts().to_dict() == {"train": 8, "test": 2}
-    assert moments["query_id"].str.startswith("test:").sum() == 2
 
 
 def test_a_csv_of_unusable_rows_says_what_is_wrong_with_the_first(tmp_path):

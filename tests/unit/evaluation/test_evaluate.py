@@ -120,14 +120,6 @@ def test_a_union_keeps_the_queries_of_a_video_in_both_splits(tmp_path):
     assert _evaluate(tmp_path, splits=("val_1",))["scores"]["raw"]["R@1,IoU=0.5"] == 100
 
 
-def test_nothing_answered_scores_nothing(tmp_path):
-    _write(tmp_path, [("q", "v", "test", (0, 1), 10)], {})
-    metrics = _evaluate(tmp_path)
-    assert metrics["coverage"] == 0
-    assert set(metrics["scores"]["raw"].values()) == {0}
-    assert metrics["scores"]["raw_covered"] is None
-
-
 def test_the_run_says_method_seed_and_whether_it_was_trained(tmp_path):
     _write(tmp_path, [("q", "v", "test", (0, 1), 10)], {"q": [(0, 1)]})
     run = tmp_path / "run.json"

@@ -1,4 +1,4 @@
-"""`vmr.evaluation.ground_truth` and the detection of formats: annotation files of every kind as queries to score."""
+"""`vmr.evaluation.ground_truth`: annotation files of every kind, told by their content, as queries to score."""
 
 import json
 
@@ -6,7 +6,6 @@ import pandas as pd
 import pytest
 
 from vmr.annotations.moments import MOMENT_COLUMNS, write_moments
-from vmr.annotations.read import detect_format
 from vmr.errors import AnnotationError, EvaluationError
 from vmr.evaluation.ground_truth import load_ground_truth
 
@@ -33,26 +32,6 @@ def files(tmp_path):
 
 def _load(folder, *names, **more):
     return load_ground_truth([str(folder / name) for name in names], **{"splits": []} | more)
-
-
-@pytest.mark.parametrize(
-    ("name", "kind"),
-    [
-        ("charades_test.txt", "charades_sta"),
-        ("val_1.json", "json"),
-        ("val_2.json", "json"),
-        ("moments.csv", "moments"),
-        ("own.csv", "csv"),
-    ],
-)
-def test_formats_are_told_by_content(files, name, kind):
-    assert detect_format(files / name) == kind
-
-
-def test_a_file_of_no_known_format_is_named(files):
-    (files / "odd.tsv").write_text("film\tstart\tscore\n")
-    with pytest.raises(AnnotationError, match=r"odd\.tsv: the format cannot be told.*begins with 'film"):
-        detect_format(files / "odd.tsv")
 
 
 def test_a_csv_with_splits_of_its_own(files):

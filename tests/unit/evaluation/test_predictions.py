@@ -162,8 +162,3 @@ def test_windows_of_other_systems_keep_their_order_and_are_ranked_for_the_precis
     given = parse_predictions(path, finder=finder_of_moments(moments))
     assert given.answers["test:1"][:, 0].tolist() == list(range(12))
     assert given.by_score["test:1"][:, 0].tolist() == [1, 2, 3, 4, 5, 6, 7, 8, 9, 0]  # of the first ten
-
-
-def test_a_missing_file_is_named(tmp_path, moments):
-    with pytest.raises(EvaluationError, match=r"gone\.jsonl"):
-        read_predictions(tmp_path / "gone.jsonl", moments=moments)

@@ -59,7 +59,7 @@ class _Page(HTMLParser):
         return re.sub(r"\s+", " ", " ".join(self.words))
 
 
-def _case_file(path, made, *, pictures=True, features="synthetic"):
+def _case_file(path, *, pictures=True):
     """A case study written by hand, whose query is hostile."""
     curves = {"start_sec": [0.0, 1.0], "end_sec": [1.0, 2.0], "start": [0.9, 0.1], "end": [0.2, 0.8], "inside": [1, 0]}
     methods = {
@@ -73,7 +73,7 @@ def _case_file(path, made, *, pictures=True, features="synthetic"):
     }  # fmt: skip
     strips = {video: {"duration_sec": 2.0, "times": [0.5, 1.5], "pictures": [_PICTURE] * 2}} if pictures else {}
     study = {
-        "dataset": "toy", "split": "test", "features": features, "decides": "ci_mha",
+        "dataset": "toy", "split": "test", "features": "synthetic", "decides": "ci_mha",
         "seeds": {"ci_mha": 0, "lgi": 0}, "queries": 30, "answered": 24, "draw_seed": 0, "strips": strips,
         "no_strips": "" if pictures else "No pictures: the features are simulated, no video was seen.", "cases": [case],
     }  # fmt: skip
@@ -104,7 +104,7 @@ def benchmarks(tmp_path_factory):
 @pytest.fixture(scope="module")
 def text(made, benchmarks, tmp_path_factory):
     folder = tmp_path_factory.mktemp("page")
-    return _make(made, folder, cases=[_case_file(folder / "cases.json", made)], benchmarks=[benchmarks])
+    return _make(made, folder, cases=[_case_file(folder / "cases.json")], benchmarks=[benchmarks])
 
 
 def test_the_page_is_well_formed_and_every_reference_stays_inside(text):
@@ -188,7 +188,7 @@ def test_six_methods_are_chosen_the_paper_s_own_and_the_best_of_each_block_first
 @contextmanager
 def _in_a_browser(made, folder):
     chromium = shutil.which("chromium") or pytest.skip("chromium is not installed")
-    _make(made, folder, cases=[_case_file(folder / "cases.json", made)])
+    _make(made, folder, cases=[_case_file(folder / "cases.json")])
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         shown = browser.new_page()
@@ -298,7 +298,7 @@ def test_settings_and_provenance_are_told(text):
 def test_missing_pieces_are_said_to_be_missing(made, tmp_path):
     shown = _Page(_make(made, tmp_path, coverage={})).text
     assert "No case studies" in shown and "No list of videos" in shown and "No benchmark files" in shown
-    study = _case_file(tmp_path / "cases.json", made, pictures=False)
+    study = _case_file(tmp_path / "cases.json", pictures=False)
     assert "no video was seen" in _Page(_make(made, tmp_path, cases=[study])).text
 
 
@@ -325,7 +325,7 @@ def test_the_same_again_gives_the_same_bytes(made, tmp_path):
 
 
 def test_too_many_pictures_are_left_out_and_said(made, tmp_path, monkeypatch):
-    study = json.loads(_case_file(tmp_path / "cases.json", made).read_text())
+    study = json.loads(_case_file(tmp_path / "cases.json").read_text())
     assert drop_pictures([study], limit=2 * len(_PICTURE)) == 0 and study["strips"]
     assert drop_pictures([study], limit=2 * len(_PICTURE) - 1) == 1
     assert study["strips"] == {} and "too large" in study["no_strips"]
