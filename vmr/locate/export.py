@@ -13,7 +13,7 @@ from vmr.errors import CheckpointError, VmrError
 from vmr.features.pca import read_pca
 from vmr.locate.model_file import write_model
 from vmr.locate.word_table import read_words
-from vmr.methods.catalogue import METHODS
+from vmr.methods.catalogue import METHODS, title_of
 from vmr.storage.files import sha256_file
 from vmr.storage.provenance import library_versions
 from vmr.storage.records import read_record
@@ -22,6 +22,7 @@ from vmr.training.run import CHECKPOINT_FILE, RUN_FILE
 
 log = logging.getLogger(__name__)
 
+_NAMED = 5  # runs in a refusal
 _COPIED = ("sizes", "feature_kind", "queries", "method", "seed", "trained", "chosen_epoch", "selection", "vocabulary")
 
 
@@ -35,10 +36,13 @@ def export_run(
     mean: Path | None = None,
     features: Path | None = None,
     most_words: int = 400_000,
-) -> None:
+) -> str:
     """Write a trained run as one file: network, normalisation, words, extractor with its weights, its settings.
 
     The file has no code, only tensors and bytes of files whose digests are known from training.
+
+    Returns:
+        What was written where, and what takes it, in words.
 
     Args:
         assets: folder of word vectors and weights, under the names that training recorded.
@@ -54,8 +58,10 @@ def export_run(
     if output.is_dir():
         raise CheckpointError(f"{output}: is a folder. Name the file to write, such as {output / 'model.safetensors'}.")
     checkpoint = run / CHECKPOINT_FILE
-    if not checkpoint.exists() and (seeds := sorted(run.glob("seed_*"))):
-        raise CheckpointError(f"{run}: is the folder of a method. Name the run of a seed, such as {seeds[0]}.")
+    if not checkpoint.exists() and (below := sorted(path.parent for path in run.rglob(CHECKPOINT_FILE))):
+        first = {path.parent: path for path in reversed(below)}  # of each method, with one of its seeds
+        named = ", ".join(map(str, sorted(first.values())[:_NAMED]))
+        raise CheckpointError(f"{run}: is no run; {len(below)} are below it. Name one of them, such as {named}.")
     network, info = load_checkpoint(checkpoint)
     again = "It says how the features were made: train again."
     record = read_record(
@@ -85,7 +91,8 @@ def export_run(
         files=_extractor_files(provenance, assets, weights, mean, run=run),
         pca=_pca(provenance, features, run=run),
     )
-    log.info("%s: %s, %.0f MB", output, info["method"], output.stat().st_size / 1e6)
+    size = f"{output.stat().st_size / 1e6:.0f} MB"
+    return f"{output}: {title_of(info['sizes']['method'])}, {size}, for `vmr locate` and `vmr serve` with --model."
 
 
 def _extractor_files(

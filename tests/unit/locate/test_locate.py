@@ -4,6 +4,7 @@ import gzip
 import itertools
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -78,10 +79,16 @@ def test_export_takes_only_the_vectors_of_training(made, tmp_path: Path) -> None
     assert not (tmp_path / "m.safetensors").exists()
 
 
-def test_the_folder_of_a_method_is_no_run(tmp_path):
-    (tmp_path / "mha" / "seed_0").mkdir(parents=True)
-    with pytest.raises(CheckpointError, match=r"is the folder of a method\. Name the run of a seed, such as .*seed_0"):
-        export_run(run=tmp_path / "mha", output=tmp_path / "m.safetensors")
+def test_a_folder_above_runs_names_one_run_of_each_method(tmp_path):
+    for name in ("ci_mha/seed_0", "mha/seed_0", "mha/seed_1"):
+        (tmp_path / "runs" / "i3d" / name).mkdir(parents=True)
+        (tmp_path / "runs" / "i3d" / name / "checkpoint.safetensors").touch()
+    for folder, told in {
+        "runs": r"is no run; 3 are below it\. Name one of them, such as \S*/ci_mha/seed_0, \S*/mha/seed_0\.$",
+        "runs/i3d/mha": r"is no run; 2 are below it\. Name one of them, such as \S*/mha/seed_0\.$",
+    }.items():
+        with pytest.raises(CheckpointError, match=told):
+            export_run(run=tmp_path / folder, output=tmp_path / "m.safetensors")
 
 
 def test_words_unknown_left_out_and_none() -> None:
@@ -289,7 +296,8 @@ def test_a_model_says_what_it_learned_from_and_which_words_it_never_saw(made, tm
     workflow = tmp_path / "work" / "toy" / "runs" / "i3d" / "ci_mha" / "seed_0"
     shutil.copytree(folder / "run", workflow)
     (tmp_path / "config.yaml").write_text("datasets: {toy: {title: Toy videos}}")
-    export_run(run=workflow, output=tmp_path / "m.safetensors", vectors=data.vectors)
+    told = export_run(run=workflow, output=tmp_path / "m.safetensors", vectors=data.vectors)
+    assert re.search(r"m\.safetensors: CI-MHA, \d+ MB, for `vmr locate` and `vmr serve` with --model\.$", told)
     locator = Locator.load(tmp_path / "m.safetensors", features=data.features, device="cpu")
     seen = locator.model.info["vocabulary"]
     locator.model.words.words.append("zebra")  # a word with a vector that no training sentence has
