@@ -55,11 +55,12 @@ def compare(
     sides = [_files(path, split_name) for path in (first, second)]
     truth = _truth(sides, annotations, splits)
     spans = truth_spans(truth.queries)["raw"]
-    values, answers = [], []
-    for side in sides:
+    values, answers, missing = [], [], []
+    for name, side in zip("AB", sides, strict=True):
         ranked = [_answers(path, truth) for path in side.predictions]
         values.append(np.mean([query_scores(own, truth=spans) for own in ranked], axis=0))
         answers.append(ranked[0])
+        missing.append(f"{max(sum(each is None for each in own) for own in ranked):,} in {name}")
     difference = values[1] - values[0]
     videos = sum_by_video({"raw": difference}, video_ids=truth.queries["video_id"].tolist())
     found = intervals(videos.sums["raw"], queries=videos.queries, seed=seed) or {}
@@ -85,7 +86,8 @@ def compare(
             f"{name}: {path}, {f'{len(side.predictions)} seeds' if len(side.predictions) > 1 else 'one run'}"
             for name, path, side in zip("AB", (first, second), sides, strict=True)
         ),
-        f"{len(difference):,} queries in {len(videos.video_ids):,} videos; one without an answer is wrong",
+        f"{len(difference):,} queries in {len(videos.video_ids):,} videos; without an answer, and so wrong: "
+        + ", ".join(missing),
         "",
         f"{'percent':12}{'A':>8}{'B':>8}{'B - A':>9}   95 % interval",
     ]
@@ -113,8 +115,9 @@ def _files(path: Path, split_name: str | None) -> _Files:
     records = sorted(path.glob(pattern)) or sorted(path.glob(f"seed_*/{pattern}"))
     named = {record.stem.removeprefix("metrics_") for record in records}
     if not records:
+        found = f"no {pattern} is there" if path.exists() else "there is no such file or folder"
         raise EvaluationError(
-            f"{path}: no {pattern} is there. Name a file of predictions, or the folder of an evaluated run such as "
+            f"{path}: {found}. Name a file of predictions, or the folder of an evaluated run such as "
             "work/demo/runs/i3d/ci_mha/seed_0, or of a method, for all of its seeds."
         )
     if len(named) > 1:
@@ -153,7 +156,13 @@ def _truth(sides: Sequence[_Files], annotations: Sequence[str], splits: Sequence
 def _answers(path: Path, truth: GroundTruth) -> list[npt.NDArray[np.float64] | None]:
     given = parse_predictions(path, finder=truth.finder)
     refuse_bad_lines(given)
-    return ranked_answers(truth, given.answers, path)
+    ranked = ranked_answers(truth, given.answers, path)
+    if given.answers and all(own is None for own in ranked):
+        raise EvaluationError(
+            f"{path}: answers none of the {len(ranked):,} queries that are scored, only some of other splits. Name its "
+            "split with --splits, or other predictions."
+        )
+    return ranked
 
 
 def _by_query(

@@ -40,6 +40,7 @@ def test_two_files_are_compared_query_by_query(tmp_path, annotations):
     row = next(line for line in text.splitlines() if line.startswith("R@1 IoU=0.5"))
     assert row.split()[2:5] == ["66.67", "66.67", "+0.00"]
     assert row.endswith("[-50.00, +100.00]")
+    assert "3 queries in 2 videos; without an answer, and so wrong: 1 in A, 0 in B" in text
     better, worse = text.split("better in B")[1].split("worse in B")
     assert (
         'IoU 0.00 -> 0.80  b "it rains." (0.0 to 10.0 s; answers none -> 0.0 to 8.0)' in better and "cat" not in better
@@ -77,3 +78,14 @@ def test_what_is_missing_is_told(tmp_path, annotations):
         compare(one, one)
     with pytest.raises(EvaluationError, match=r"no metrics_\*.json is there"):
         compare(one, tmp_path, annotations=[str(annotations)])
+    with pytest.raises(EvaluationError, match=r"none\.jsonl: there is no such file or folder\. Name a file"):
+        compare(one, tmp_path / "none.jsonl", annotations=[str(annotations)])
+
+
+def test_answers_to_another_split_only_are_refused(tmp_path):
+    rows = (f"{v},{s},{e},{q},{'test' if v == 'a' else 'val'}\n" for v, q, s, e in TRUTH)
+    (tmp_path / "all.csv").write_text("video,start,end,sentence,split\n" + "".join(rows))
+    one = predictions(tmp_path / "1.jsonl", [*FIRST[:2], None])
+    other = predictions(tmp_path / "2.jsonl", [None, None, SECOND[2]])
+    with pytest.raises(EvaluationError, match=r"2\.jsonl: answers none of the 2 queries that are scored, only some of"):
+        compare(one, other, annotations=[str(tmp_path / "all.csv")], splits=["test"])
