@@ -20,6 +20,7 @@ from vmr.storage.json_text import load_json
 SPAN_KEYS = ("spans", "pred_relevant_windows", "predicted_times")
 _LISTS = ("results", "predictions", "submission", "preds")  # under which a dictionary holds its answers
 _ONE_SPAN = ("timestamp", "segment")  # an answer with one span, as the evaluators of ActivityNet take it
+_MOMENT = ("start_sec", "end_sec", "score")  # of `vmr locate --json`
 _SCORES = ("score", "proposal_score")
 
 
@@ -59,6 +60,8 @@ def spans_of(record: Mapping[str, Any]) -> tuple[str, Any]:
     """The key and the value that hold the spans of an answer; one span may also stand alone, with its score."""
     if key := next((key for key in SPAN_KEYS if record.get(key) is not None), ""):
         return key, record[key]
+    if isinstance(found := record.get("moments"), list) and all(isinstance(own, dict) for own in found):
+        return SPAN_KEYS[0], [[own.get(name) for name in _MOMENT] for own in found]
     span = next((record[key] for key in _ONE_SPAN if isinstance(record.get(key), list)), None)
     if span is None and {"start", "end"} <= set(own := choose(record)):
         span = [record[own["start"][0]], record[own["end"][0]]]

@@ -3,12 +3,14 @@
 import gzip
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from vmr.errors import EvaluationError
 from vmr.evaluation.predictions import parse_predictions, read_predictions
 from vmr.evaluation.query_finder import finder_of_moments
+from vmr.locate.answers import Answer, Curve, Moment
 
 
 @pytest.fixture
@@ -124,6 +126,11 @@ ANSWERS = [{"query_id": "test:1", "spans": [[0, 1]]}, {"query_id": "test:2", "sp
         "\n".join(
             json.dumps({"qid": 5, "vid": v, "query": q, "pred_relevant_windows": [[*s, 0.1]]})
             for v, q, s in (("A", "a dog", (0, 1)), ("B", "a cat", (2, 3)))
+        ),
+        "".join(  # `vmr locate --json`
+            json.dumps(Answer(f"films/{v}.mp4", q, 9.0, [Moment(*s, 0.1)], Curve(*[np.zeros(0)] * 2, {})).plain())
+            + "\n"
+            for v, q, s in (("A", "a dog", (0.0, 1.0)), ("B", "a cat", (2.0, 3.0)))
         ),
     ],
 )
