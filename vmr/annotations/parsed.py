@@ -29,6 +29,7 @@ NO_TEXT = {
     b"<table": "a page in HTML (as some programs write .xls)",
     **{b"\x80" + bytes([version]): "a pickle of Python" for version in range(2, 6)},
 }
+_NO_SENTENCE = {"nan", "none", "null", "n/a", "na", "#n/a", "<na>"}
 Window = tuple[float, float]  # start and end in seconds
 
 
@@ -243,6 +244,8 @@ def _malformed_reason(query: Query) -> str:
             return f"negative time: {start} to {end} s"
     if not query.sentence:
         return "the sentence is empty"
+    if query.sentence.casefold() in _NO_SENTENCE:
+        return f"the sentence is {query.sentence!r}, as programs write a missing one"
     if not any(unicodedata.category(letter)[0] in "LNPSM" for letter in query.sentence):
         return "the sentence has invisible characters only"
     if _unprintable(query.sentence):

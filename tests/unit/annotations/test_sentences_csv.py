@@ -91,6 +91,7 @@ def test_ids_and_durations_where_there_are_columns_of_them(parse):
         ("a,1,1e999,Sentence.", "finite"),
         ("a,-1,2,Sentence.", "negative"),
         ("a,1,2, ", "the sentence is empty"),
+        ("a,1,2,NaN", "the sentence is 'NaN', as programs write a missing one"),
         (",1,2,Sentence.", "the video is empty"),
         ("a/..,1,2,Sentence.", "the video id 'a/..' cannot name a video"),
     ],
