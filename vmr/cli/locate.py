@@ -117,6 +117,7 @@ def locate(
     if clip is not None:
         for number, answer in enumerate(answers, start=1):
             named = clip if len(answers) == 1 else clip.with_stem(f"{clip.stem}-{number}")
+            check_outputs(clip=named, videos=videos)
             for best in itertools.islice(answer.rows(), 1):
                 cut_clip(Path(best.video), best.moment.start_sec, best.moment.end_sec, named)
     if clips is not None:

@@ -134,6 +134,13 @@ def test_a_clip_does_not_replace_a_video_that_is_asked(made, locate, tmp_path):
     result = locate(*films, "the wave appears", "--clip", films[1])
     assert result.exit_code == 1 and "another file than the video itself" in result.output
     assert films[1].read_bytes() == b"a film"
+    numbered = tmp_path / "clip-2.mp4"
+    numbered.write_bytes(b"a film")
+    result = locate(
+        made[1] / "test006.mp4", numbered, "the wave appears", "the noise appears", "--clip", tmp_path / "clip.mp4"
+    )
+    assert result.exit_code == 1 and "clip-2.mp4: expected another file than the video itself" in result.output
+    assert numbered.read_bytes() == b"a film"
 
 
 def test_a_clip_does_not_replace_its_video(made, tmp_path):
