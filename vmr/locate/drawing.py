@@ -122,7 +122,7 @@ def cut_clip(video: Path, start_sec: float, end_sec: float, path: Path) -> None:
         if choose_stream(probe(temporary, timeout_sec=_PROBE_TIMEOUT_SEC).get("streams", [])) is None:
             raise VideoError(
                 f"{video}: no picture between {start_sec:.1f} and {end_sec:.1f} s can be decoded for {path}. The file "
-                "may be cut off or damaged there; convert it with ffmpeg and ask again."
+                "may end before, or be damaged there."
             )
 
 

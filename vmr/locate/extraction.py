@@ -107,7 +107,7 @@ class VideoFeaturizer:
             require_program("ffprobe")
             row = {"video_id": _ID, **probe_video(video, timeout_sec=VideoSettings().probe_timeout_sec)}
             if row["status"] != "ok":
-                raise VideoError(f"{video}: {row['reason']}. Try another file, or convert it with ffmpeg.")
+                raise VideoError(f"{video}: {row['reason']}. Try another file.")
             self._folder.mkdir(parents=True, exist_ok=True)
             with scratch_folder(self._folder, purpose="decoding") as folder:
                 frames = self._decode(video, row, folder, progress)
@@ -131,7 +131,7 @@ class VideoFeaturizer:
         )
         decoded = read_manifest([folder / "decoded.csv"]).iloc[0]
         if decoded["status"] != "ok":
-            raise VideoError(f"{video}: {decoded['reason']}. Try another file, or convert it with ffmpeg.")
+            raise VideoError(f"{video}: {decoded['reason']}. Try another file.")
         if decoded["note"]:
             log.warning("%s: %s", video, decoded["note"])
         return folder / "frames.h5"

@@ -183,7 +183,7 @@ class Uploads:
         facts = self._probers.facts(part)
         if facts["status"] != "ok":
             reason = for_visitors(facts["reason"], part, name).rstrip(".")
-            raise RefusedError(422, f"{name} cannot be used: {reason}. Try another file, or convert it with ffmpeg.")
+            raise RefusedError(422, f"{name} cannot be used: {reason}. Try another file.")
         if facts["duration_sec"] > self._limits.max_minutes * 60:
             raise RefusedError(
                 422,

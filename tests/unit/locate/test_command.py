@@ -184,7 +184,7 @@ def test_a_clip_begins_with_the_frame_that_is_shown_then(tmp_path, name, options
 
 def test_a_clip_without_a_picture_is_refused(tmp_path):
     video = clips.render(tmp_path / "short.mp4", "-c:v", "libx264", "-an")
-    with pytest.raises(VideoError, match=r"short\.mp4: .*50\.0 and 51\.0 s"):
+    with pytest.raises(VideoError, match=r"short\.mp4: .*50\.0 and 51\.0 s .*The file may end before"):
         cut_clip(video, 50.0, 51.0, tmp_path / "clip.mp4")
     assert not (tmp_path / "clip.mp4").exists()
 

@@ -100,7 +100,7 @@ def test_hostile_names_are_only_shown(client, page, clip, name, shown):
         (b"text", "a.html", 415, "only video files are taken"),
         (b"text", "", 415, "only video files are taken"),
         (b"text", ".mp4", 415, "only video files are taken"),
-        (b"", "a.mp4", 422, "the file is empty"),
+        (b"", "a.mp4", 422, "the file is empty. Try another file."),
         (b"not a film" * 100, "a.mp4", 422, "a.mp4 cannot be used: ffprobe cannot read it"),
         (b"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nfile:///etc/passwd\n", "a.mp4", 422, "cannot be used"),
         (b"ffconcat version 1.0\nfile kitchen.mp4\n", "a.mp4", 422, "cannot be used"),
