@@ -13,10 +13,8 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infin
 
 
 def parse_charades_sta(path: Path | str) -> ParsedFile:
-    """Read one file in the format of Charades-STA (Gao et al., 2017); queries are keyed by line number from 1.
-
-    Args:
-        path: text in UTF-8, with or without byte order mark, lines ended in any way; blank lines do not count.
+    """Read one file in the format of Charades-STA (Gao et al., 2017); queries are keyed by line number from 1,
+    blank lines counted.
     """
     path = Path(path)
     parsed = ParsedFile()

@@ -22,11 +22,7 @@ _AGAIN = "Run parse_annotations, or name the file that it wrote."
 
 
 def write_moments(moments: pd.DataFrame, path: Path | str) -> None:
-    """Write the table atomically as CSV; `read_moments` gives back the same values bit for bit.
-
-    Args:
-        moments: a table with at least `MOMENT_COLUMNS`; spans in seconds, raw, with start < end.
-    """
+    """Write the table atomically as CSV; `read_moments` gives back the same values bit for bit."""
     write_table(path, moments[[*MOMENT_COLUMNS, *([WINDOWS] if WINDOWS in moments else [])]])
 
 

@@ -31,9 +31,6 @@ def prepare_asset(name: str, *, output: Path | str, cache: Path | str) -> None:
 
     Args:
         output: the file to write. Its name chooses among several files of an archive.
-
-    Raises:
-        AssetError: the asset is unknown, cannot be obtained, or has unexpected content.
     """
     asset = get_asset(name)
     output, cache = Path(output), Path(cache)
@@ -77,11 +74,7 @@ def fetch_videos(name: str, *, folder: Path | str, cache: Path | str) -> None:
 
 
 def fetch_asset(name: str, *, cache: Path | str) -> Path:
-    """Path of the checked original of an asset that is not embedded: from the cache, else downloaded.
-
-    Raises:
-        AssetError: it cannot be obtained, or is not the expected file.
-    """
+    """Path of the checked original of an asset that is not embedded: from the cache, else downloaded."""
     asset = get_asset(name)
     path = Path(cache) / asset.file_name
     try:

@@ -52,11 +52,7 @@ class Predictions:
 
 
 def read_predictions(path: Path | str, *, moments: pd.DataFrame) -> dict[str, Spans]:
-    """Spans in seconds by query id, best first, of a file of JSON lines; one bad line refuses the file.
-
-    Args:
-        moments: the table of moments; queries of any of its splits may be answered.
-    """
+    """Spans in seconds by query id, best first, of a file of JSON lines; one bad line refuses the file."""
     predictions = parse_predictions(path, finder=finder_of_moments(moments))
     refuse_bad_lines(predictions)
     return predictions.answers

@@ -1,11 +1,12 @@
 """Case studies as the page shows them: lanes over time, one a method."""
 
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Any
 
 from vmr.methods.catalogue import place_of, title_of
 from vmr.report.answers_view import span_text
-from vmr.report.svg import escape, nice_ticks, number
+from vmr.report.svg import nice_ticks, number
 
 _HEIGHT = 60  # of a lane; its width is 1000 whatever the screen
 _CURVE_TOP, _CURVE_BOTTOM = 4.0, 46.0

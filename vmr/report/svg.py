@@ -4,9 +4,9 @@ Written here instead of by matplotlib: colours follow the page into the dark and
 readers of screens, and twenty charts weigh little.
 """
 
-import html
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from html import escape
 
 import numpy as np
 
@@ -93,11 +93,6 @@ class Plot:
                 f'<text class="label mid" transform="translate(11 {up:g})rotate(-90)">{escape(self.y.label)}</text>'
             )
         return "".join(parts)
-
-
-def escape(text: object) -> str:
-    """Text that may stand in an element or an attribute."""
-    return html.escape(str(text), quote=True)
 
 
 def number(value: float) -> str:
