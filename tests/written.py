@@ -58,6 +58,13 @@ def parsed(folder: Path, annotations: dict, *, durations=(), annotation_format="
     return read_moments(files["output"]), json.loads(files["report"].read_text())
 
 
+def parsed_charades(shared_data: Path, folder: Path, **options) -> tuple:
+    """The same of Charades-STA itself."""
+    own, splits = shared_data / "charades_sta", ("train", "test")
+    files = {split: [own / f"charades_sta_{split}.txt"] for split in splits}
+    return parsed(folder, files, durations=[own / f"Charades_v1_{split}.csv" for split in splits], **options)
+
+
 def imported(folder: Path, source: str | Path, layout: str, **settings: object) -> tuple[FeatureStore, pd.DataFrame]:
     """Features made elsewhere, for the moments of a folder, and their coverage by video; both are left there."""
     told = {"fps": 24.0, "stride": 8.0, "source": str(source), "layout": layout}

@@ -3,6 +3,7 @@ import logging
 
 import pytest
 from written import parsed as parse
+from written import parsed_charades
 
 from vmr.annotations.parse import parse_annotations
 from vmr.errors import AnnotationError, ShardError
@@ -29,13 +30,7 @@ def differences(report):
 
 
 def test_charades_sta_has_its_known_counts(shared_data, tmp_path):
-    folder = shared_data / "charades_sta"
-    moments, report = parse(
-        tmp_path,
-        annotations={split: [folder / f"charades_sta_{split}.txt"] for split in ("train", "test")},
-        durations=[folder / f"Charades_v1_{split}.csv" for split in ("train", "test")],
-        expected=CHARADES_COUNTS,
-    )
+    moments, report = parsed_charades(shared_data, tmp_path, expected=CHARADES_COUNTS)
     assert differences(report) == []
     assert [int(row["where"].rsplit(":", 1)[1]) for row in report["splits"]["train"]["degenerate"]] == [
         8252,

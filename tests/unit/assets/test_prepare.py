@@ -322,11 +322,6 @@ def test_c3d_names_of_mmaction_and_plain_ones_give_the_same():
         assert mapped[f"{layer}.bias"][0] == plain[f"{layer}.bias"][0] == marker
 
 
-def test_prefixes_of_wrapped_models_are_removed(tmp_path):
-    torch.save({"module.backbone.conv1a.conv.bias": torch.ones(2)}, tmp_path / "w.pth")
-    assert list(load_torch_checkpoint(tmp_path / "w.pth")) == ["conv1a.conv.bias"]
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [

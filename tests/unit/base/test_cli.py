@@ -207,24 +207,6 @@ def test_an_assignment_without_a_value_is_named(tmp_path):
     assert "--annotations train=: expected NAME=VALUE" in result.output
 
 
-def test_annotations_become_a_table_through_the_command_line(tmp_path):
-    (tmp_path / "train.txt").write_text("AAAAA 1.0 2.5##a dog runs.\n")
-    result = run(
-        *("-q", "parse-annotations", "--annotation-format", "charades_sta"),
-        *("--annotations", f"train={tmp_path / 'train.txt'}"),
-        *("--output", tmp_path / "m.csv", "--report", tmp_path / "r.json"),
-    )
-    assert result.exit_code == 0, result.output
-    assert (tmp_path / "m.csv").read_text().splitlines()[1].startswith("train:1,AAAAA,train,1.0,2.5")
-
-
-def test_every_asset_is_listed():
-    result = run("assets", "list")
-    assert result.exit_code == 0
-    for name in ("i3d_kinetics400_rgb", "c3d_sports1m", "glove_840b_300d", "activitynet_captions"):
-        assert name in result.output
-
-
 def test_settings_of_a_dataset_are_shown():
     result = run("config", "show", "--dataset", "demo")
     assert "hidden: 128" in result.output
@@ -259,3 +241,4 @@ def test_what_goes_on_inside_is_told_when_asked_for(tmp_path, options, told):
     ]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert ("INFO vmr.annotations" in result.stderr) == told
+    assert (tmp_path / "m.csv").read_text().splitlines()[1].startswith("train:1,AAAAA,train,1.0,2.5")

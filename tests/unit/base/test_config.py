@@ -65,7 +65,6 @@ def test_a_dataset_of_other_videos_takes_their_settings(values):
         (["methods", "ci_mha"], {"alignmnt": "pad"}, r"methods\.ci_mha\.alignmnt: .*did you mean `alignment`"),
         (["training", "methods"], ["ci_mah"], r"training\.methods\.0: .*did you mean `ci_mha`"),
         (["methods", "excl"], {"learning_rate": 0}, r"methods\.excl\.learning_rate: .*greater than 0"),
-        (["datasets", "../evil"], {}, r"\.\./evil"),
         (["datasets", "charades", "further"], ["charades_dc"], r"no dataset `charades_dc`; did you mean `charades_cd`"),
         (["datasets", "charades", "further"], ["demo"], r"two splits of one name"),
         (
@@ -84,7 +83,6 @@ def test_a_dataset_of_other_videos_takes_their_settings(values):
         (OVERRIDES, {"import": {"source": "x.h5", "layout": "csv"}}, r"features\.import\.layout: .*'npy_folder'"),
         (OVERRIDES, {"import": {"source": "x", "layout": "hdf5", "fps": 24}}, r"both or neither"),
         (OVERRIDES, {"import": {"source": "x", "layout": "hdf5", "window": 64}}, r"window needs fps and stride"),
-        (OVERRIDES, {"import": {"source": "x", "layout": "hdf5", "kind": "a/b"}}, r"features\.import\.kind"),
         (["features", "i3d", "weights"], "i3d_kinetic", r"i3d\.weights.*no asset.*did you mean `i3d_kinetics400_rgb`"),
         (["features", "i3d", "weights"], "glove_6b_50d", r"i3d\.weights.*no asset for this is called `glove_6b_50d`"),
         (

@@ -1,6 +1,5 @@
 """`vmr.evaluation.baselines` by hand, against drawn spans, and against the published blind figures."""
 
-import csv
 import json
 
 import numpy as np
@@ -9,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import evaluation_reference as reference
+from written import parsed, parsed_charades
 
 from vmr.annotations.moments import MOMENT_COLUMNS, clamp_spans, write_moments
 from vmr.evaluation.baselines import (
@@ -20,32 +20,6 @@ from vmr.evaluation.baselines import (
 )
 from vmr.evaluation.bootstrap import read_video_scores
 from vmr.evaluation.metrics import METRICS, average, truth_spans
-
-
-def _charades(shared_data):
-    rows = []
-    for split in ("train", "test"):
-        with (shared_data / f"charades_sta/Charades_v1_{split}.csv").open(newline="") as file:
-            length = {row["id"]: float(row["length"]) for row in csv.DictReader(file)}
-        lines = (shared_data / f"charades_sta/charades_sta_{split}.txt").read_text().splitlines()
-        for number, line in enumerate(lines, start=1):
-            head, sentence = line.split("##", 1)
-            video_id, start, end = head.split()
-            if float(start) < float(end):
-                row = (f"{split}:{number}", video_id, split, float(start), float(end), length[video_id], sentence)
-                rows.append(row)
-    return pd.DataFrame(rows, columns=MOMENT_COLUMNS)
-
-
-def _activitynet(shared_data, splits):
-    rows = []
-    for split in splits:
-        content = json.loads((shared_data / f"activitynet_captions/{split}.json").read_text())
-        for video_id, entry in content.items():
-            for i, (start, end) in enumerate(entry["timestamps"]):
-                if start < end:
-                    rows.append((f"{split}:{video_id}:{i}", video_id, split, start, end, entry["duration"], "x"))
-    return pd.DataFrame(rows, columns=MOMENT_COLUMNS)
 
 
 def _baselines(folder, table, **more):
@@ -62,7 +36,7 @@ def _printed(scores):
 
 
 def test_charades_window_gives_the_published_figures(shared_data, tmp_path):
-    record, windows = _baselines(tmp_path, _charades(shared_data))
+    record, windows = _baselines(tmp_path, parsed_charades(shared_data, tmp_path)[0])
     # ../shared/reference/published.md: Charades-STA test, constant window [0, 0.30].
     assert _printed(windows[0.0, 0.3]["scores"]["raw"]) == [40.30, 30.65, 15.16, 28.07]
     assert _printed(windows[0.0, 0.3]["scores"]["clamped"]) == [40.30, 30.65, 15.16, 28.07]
@@ -86,7 +60,8 @@ def test_of_equally_good_windows_the_earlier_and_shorter_is_chosen():
 
 
 def test_activitynet_whole_video_gives_the_published_figures(shared_data, tmp_path):
-    table = _activitynet(shared_data, ("train", "val_1", "val_2"))
+    files = {split: [shared_data / f"activitynet_captions/{split}.json"] for split in ("train", "val_1", "val_2")}
+    table, _ = parsed(tmp_path, files, annotation_format="json")
     table = clamp_spans(table, dict(zip(table["video_id"], table["duration_sec"], strict=True)))
     assert choose_windows(table[table["split"] == "train"])["mIoU"] == (0.0, 1.0)
     # ../shared/reference/published.md: the whole video.
@@ -147,10 +122,9 @@ def test_random_scores_by_hand():
 
 
 def test_random_row_on_charades(shared_data, tmp_path):
-    record, _ = _baselines(tmp_path, _charades(shared_data))
-    random = record["rows"][0]
+    table, _ = parsed_charades(shared_data, tmp_path)
+    random = _baselines(tmp_path, table)[0]["rows"][0]
     # 200 drawn spans a query, seeded: standard error about 0.04 at 0.5.
-    table = _charades(shared_data)
     table = table[table["split"] == "test"]
     truth, duration = table[["start_sec", "end_sec"]].to_numpy(), table["duration_sec"].to_numpy()
     rng, totals = np.random.default_rng(5), []

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
-from written import imported, parsed
+from written import imported, parsed, parsed_charades
 
 from vmr.annotations.moments import MOMENT_COLUMNS, read_moments, write_moments
 from vmr.cli import app
@@ -86,9 +86,7 @@ def test_what_cannot_be_simulated_is_an_error(moments, tmp_path):
 
 
 def test_the_part_of_charades_sta(shared_data, tmp_path):
-    folder = shared_data / "charades_sta"
-    files = {split: [folder / f"charades_sta_{split}.txt"] for split in ("train", "test")}
-    table, _ = parsed(tmp_path, files, durations=[folder / f"Charades_v1_{split}.csv" for split in ("train", "test")])
+    table, _ = parsed_charades(shared_data, tmp_path)
     chosen = {
         split: choose_videos(table, split=split, number=number, source=tmp_path)
         for split, number in (("train", 1200), ("test", 400))
