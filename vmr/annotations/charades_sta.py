@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from vmr.annotations.parsed import ParsedFile, Problem, Query, clean_sentence, read_bytes
@@ -12,11 +13,10 @@ from vmr.errors import AnnotationError
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.ASCII | re.IGNORECASE)
 
 
-def parse_charades_sta(path: Path | str) -> ParsedFile:
+def parse_charades_sta(path: Path) -> ParsedFile:
     """Read one file in the format of Charades-STA (Gao et al., 2017); queries are keyed by line number from 1,
     blank lines counted.
     """
-    path = Path(path)
     parsed = ParsedFile()
     for number, raw in enumerate(read_bytes(path).splitlines(), start=1):
         if not raw.strip():
@@ -32,7 +32,7 @@ def parse_charades_sta(path: Path | str) -> ParsedFile:
     return parsed
 
 
-def read_durations(paths: list[Path]) -> ParsedFile:
+def read_durations(paths: Sequence[Path]) -> ParsedFile:
     """Read durations from CSV files with columns `id` and `length` (seconds), such as Charades_v1_train.csv; other
     columns are ignored, and there are no queries. The first duration of a video counts.
 
@@ -41,7 +41,7 @@ def read_durations(paths: list[Path]) -> ParsedFile:
     """
     parsed = ParsedFile()
     for path in paths:
-        text = read_bytes(Path(path)).decode("utf-8", errors="surrogateescape")
+        text = read_bytes(path).decode("utf-8", errors="surrogateescape")
         reader = csv.DictReader(io.StringIO(text, newline=""))
         try:
             columns = reader.fieldnames or []

@@ -8,7 +8,7 @@ from vmr.annotations.parsed import ParsedFile, Problem, Query, clean_sentence, r
 from vmr.errors import AnnotationError
 
 
-def parse_eaf(path: Path | str) -> ParsedFile:
+def parse_eaf(path: Path) -> ParsedFile:
     """Read every annotation of every tier; one without times of its own has those of the one that it refers to.
 
     Args:
@@ -17,7 +17,6 @@ def parse_eaf(path: Path | str) -> ParsedFile:
     Raises:
         AnnotationError: the file is missing, no such document, or has nothing usable.
     """
-    path = Path(path)
     try:
         root = ElementTree.fromstring(read_bytes(path))
     except ElementTree.ParseError as error:

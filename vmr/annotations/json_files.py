@@ -51,7 +51,7 @@ class _Record:
     index: int | None = None  # place among the sentences of its video
 
 
-def parse_json(path: Path | str, *, splits: Sequence[str] = (), name: str = "") -> dict[str, ParsedFile]:
+def parse_json(path: Path, *, splits: Sequence[str] = (), name: str = "") -> dict[str, ParsedFile]:
     """Read one file, and divide it where it says which sentence belongs to which split; see `vmr.annotations.read`.
 
     Returns:
@@ -61,7 +61,6 @@ def parse_json(path: Path | str, *, splits: Sequence[str] = (), name: str = "") 
     Raises:
         AnnotationError: the file is missing, in none of these layouts, lacks a split, or has nothing usable.
     """
-    path = Path(path)
     problems: list[Problem] = []
     records = list(_records(_load(path, problems), path, problems))
     held = list(dict.fromkeys(record.split for record in records if record.split))

@@ -21,12 +21,12 @@ _NUMBER_COLUMNS = ["start_sec", "end_sec", "duration_sec"]
 _AGAIN = "Run parse_annotations, or name the file that it wrote."
 
 
-def write_moments(moments: pd.DataFrame, path: Path | str) -> None:
+def write_moments(moments: pd.DataFrame, path: Path) -> None:
     """Write the table atomically as CSV; `read_moments` gives back the same values bit for bit."""
     write_table(path, moments[[*MOMENT_COLUMNS, *([WINDOWS] if WINDOWS in moments else [])]])
 
 
-def read_moments(path: Path | str) -> pd.DataFrame:
+def read_moments(path: Path) -> pd.DataFrame:
     """Read a table of moments.
 
     Returns:

@@ -124,7 +124,7 @@ def _check_expected(expected: dict[str, dict[str, int]], *, splits: list[str]) -
 def _collect_durations(
     parsed: dict[str, list[ParsedFile]], files: list[Path]
 ) -> tuple[dict[str, float], list[Problem]]:
-    listed, told = read_durations([Path(file) for file in files]), ParsedFile()
+    listed, told = read_durations(files), ParsedFile()
     for split, split_files in parsed.items():
         for file in split_files:
             for video_id, duration in file.durations.items():

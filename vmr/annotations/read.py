@@ -26,12 +26,12 @@ def read_annotations(
     sharing: dict[Path, tuple[Path, list[str]]] = {}  # by where it lies, since one file may be named in two ways
     for split, files in annotations.items():
         for file in files:
-            sharing.setdefault(Path(file).resolve(), (Path(file), []))[1].append(split)
+            sharing.setdefault(file.resolve(), (file, []))[1].append(split)
     parts = {
         place: read_file(file, annotation_format=annotation_format, splits=splits, train_split=train_split)
         for place, (file, splits) in sharing.items()
     }
-    parsed = {split: [parts[Path(file).resolve()][split] for file in files] for split, files in annotations.items()}
+    parsed = {split: [parts[file.resolve()][split] for file in files] for split, files in annotations.items()}
     settle_video_ids({id(part): part for files in parsed.values() for part in files}.values())
     return parsed
 

@@ -20,7 +20,7 @@ _LARGEST_RATIO = 2
 _DAMAGED = (zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError, NotImplementedError)
 
 
-def extract_member(archive: Path | str, member: str, *, output: Path | str, limit_bytes: int) -> None:
+def extract_member(archive: Path, member: str, *, output: Path, limit_bytes: int) -> None:
     """Unpack one file of a zip archive to `output`, atomically; nothing else of it touches the disk.
 
     Args:
@@ -31,13 +31,12 @@ def extract_member(archive: Path | str, member: str, *, output: Path | str, limi
         AssetError: the archive is damaged, encrypted, or holds a path that leads out of a folder; the member is
             missing, ambiguous, a link or too large; or the output cannot be written.
     """
-    archive = Path(archive)
     with _opened(archive, output) as file:
         info = file.getinfo(_find(archive, file.namelist(), member))
-        _extract(file, info, Path(output), limit_bytes=limit_bytes)
+        _extract(file, info, output, limit_bytes=limit_bytes)
 
 
-def extract_files(archive: Path | str, folder: Path | str, *, suffixes: tuple[str, ...], limit_bytes: int) -> int:
+def extract_files(archive: Path, folder: Path, *, suffixes: tuple[str, ...], limit_bytes: int) -> int:
     """Unpack the files of a zip archive of videos with one of some suffixes into one folder, and count them.
 
     Files that are there with the declared size are left alone, so that an interrupted call goes on.
@@ -50,7 +49,6 @@ def extract_files(archive: Path | str, folder: Path | str, *, suffixes: tuple[st
             have the same name, or no file has one of the suffixes; the files are suspiciously large; or the folder
             cannot be written.
     """
-    archive, folder = Path(archive), Path(folder)
     with _opened(archive, folder) as file:
         folder.mkdir(parents=True, exist_ok=True)
         _refuse_hostile(archive, file.namelist())
@@ -78,7 +76,7 @@ def extract_files(archive: Path | str, folder: Path | str, *, suffixes: tuple[st
 
 
 @contextmanager
-def _opened(archive: Path, output: Path | str) -> Iterator[zipfile.ZipFile]:
+def _opened(archive: Path, output: Path) -> Iterator[zipfile.ZipFile]:
     try:
         if archive.is_file() and not zipfile.is_zipfile(archive):
             raise AssetError(f"{archive}: expected a zip archive, found something else. Remove it and try again.")

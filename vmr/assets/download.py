@@ -51,7 +51,7 @@ class _Expectation:
 def download(
     addresses: Sequence[str],
     *,
-    destination: Path | str,
+    destination: Path,
     sha256: str | None = None,
     size_bytes: int | None = None,
 ) -> str:
@@ -67,7 +67,6 @@ def download(
     Raises:
         AssetError: no address gave the file, or the content is not the expected one (it is removed).
     """
-    destination = Path(destination)
     record = destination.with_name(destination.name + ".sha256")
     expected = _Expectation(sha256 or _recorded(record), size_bytes)
     destination.parent.mkdir(parents=True, exist_ok=True)

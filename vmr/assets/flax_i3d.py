@@ -44,14 +44,14 @@ class _ArraysOnly(pickle.Unpickler):
             raise pickle.UnpicklingError(f"it refers to {module}.{name}, which is not an array") from None
 
 
-def load_flax_pickle(path: Path | str) -> dict[str, Any]:
+def load_flax_pickle(path: Path) -> dict[str, Any]:
     """Read a pickle of nested dictionaries of NumPy arrays; no code in the file is run.
 
     Raises:
         AssetError: the file is missing, damaged, or refers to anything but dictionaries and arrays.
     """
     try:
-        with Path(path).open("rb") as file:
+        with path.open("rb") as file:
             tree = _ArraysOnly(file).load()
         if not isinstance(tree, dict):
             raise AssetError(f"{path}: expected a pickled dictionary, found {type(tree).__name__}.")

@@ -13,7 +13,7 @@ from vmr.storage.files import atomic_path, sha256_file, writing
 _ROWS_AT_ONCE = 10_000
 
 
-def write_glove_text(vectors: Path, words: Path, *, output: Path | str, sha256: str | None = None) -> None:
+def write_glove_text(vectors: Path, words: Path, *, output: Path, sha256: str | None = None) -> None:
     """Write ``word v1 v2 ...`` lines, one a word, in the order of the package (most frequent first).
 
     Args:

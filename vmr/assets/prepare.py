@@ -23,7 +23,7 @@ VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".avi")
 logger = logging.getLogger(__name__)
 
 
-def prepare_asset(name: str, *, output: Path | str, cache: Path | str) -> None:
+def prepare_asset(name: str, *, output: Path, cache: Path) -> None:
     """Write an asset in the form that the stages read.
 
     Weights become safetensors (metadata: name, source, sha256 of the source), GloVe vectors a text file, annotations
@@ -33,7 +33,6 @@ def prepare_asset(name: str, *, output: Path | str, cache: Path | str) -> None:
         output: the file to write. Its name chooses among several files of an archive.
     """
     asset = get_asset(name)
-    output, cache = Path(output), Path(cache)
     if asset.preparation == "video_archive":
         raise AssetError(
             f"asset {name}: expected one file, found an archive of videos. Use `vmr assets videos` instead."
@@ -51,7 +50,7 @@ def prepare_asset(name: str, *, output: Path | str, cache: Path | str) -> None:
     logger.info("%s: written to %s", name, output)
 
 
-def fetch_videos(name: str, *, folder: Path | str, cache: Path | str) -> None:
+def fetch_videos(name: str, *, folder: Path, cache: Path) -> None:
     """Download an archive of videos and unpack it into a new folder; a second call continues an interrupted one.
 
     The folder gets its name when all videos are there. An existing folder belongs to the user and is refused.
@@ -59,7 +58,7 @@ def fetch_videos(name: str, *, folder: Path | str, cache: Path | str) -> None:
     Raises:
         AssetError: there is no such archive, it cannot be obtained, or it is damaged or hostile.
     """
-    asset, folder = get_asset(name), Path(folder)
+    asset = get_asset(name)
     if asset.preparation != "video_archive":
         names = ", ".join(other.name for other in ASSETS.values() if other.preparation == "video_archive")
         raise AssetError(f"asset {name}: expected an archive of videos, found another asset. Choose from: {names}.")
@@ -73,10 +72,10 @@ def fetch_videos(name: str, *, folder: Path | str, cache: Path | str) -> None:
     logger.info("%s: %d videos in %s; %s is needed no more and may be deleted", name, count, folder, source)
 
 
-def fetch_asset(name: str, *, cache: Path | str) -> Path:
+def fetch_asset(name: str, *, cache: Path) -> Path:
     """Path of the checked original of an asset that is not embedded: from the cache, else downloaded."""
     asset = get_asset(name)
-    path = Path(cache) / asset.file_name
+    path = cache / asset.file_name
     try:
         download(asset.addresses, destination=path, sha256=asset.sha256, size_bytes=asset.size_bytes)
     except AssetError as error:
@@ -88,14 +87,14 @@ def fetch_asset(name: str, *, cache: Path | str) -> Path:
     return path
 
 
-def describe_assets(*, cache: Path | str) -> str:
+def describe_assets(*, cache: Path) -> str:
     """A table of all assets for people: what, status, size, licence, where from."""
     blocks = []
     for name, asset in ASSETS.items():
         origin = f"package {asset.requirement}" if asset.embedded else "\n    or ".join(asset.addresses)
         size = f"{asset.size_bytes / 1e6:,.1f} MB" if asset.size_bytes else "size not known"
         facts = [
-            asset_status(asset, Path(cache)),
+            asset_status(asset, cache),
             *([] if asset.embedded else [size, f"sha256 {asset.sha256 or 'not known'}"]),
         ]
         blocks.append(f"{name}\n    {asset.description}\n    {', '.join(facts)}\n    {origin}\n    {asset.licence}")

@@ -37,7 +37,7 @@ _I3D_SHAPES = {
 }
 
 
-def load_torch_checkpoint(path: Path | str) -> dict[str, Tensor]:
+def load_torch_checkpoint(path: Path) -> dict[str, Tensor]:
     """Tensors of a checkpoint by key, on the CPU, without the prefixes ``module.`` and ``backbone.``.
 
     Args:
@@ -85,7 +85,7 @@ def plain_key(key: str) -> str:
     return key
 
 
-def i3d_weights(tensors: Mapping[str, Tensor], *, path: Path | str) -> dict[str, Tensor]:
+def i3d_weights(tensors: Mapping[str, Tensor], *, path: Path) -> dict[str, Tensor]:
     """Weights of I3D under the keys of the widely used PyTorch port, as float32, without the batch counters."""
     weights = {key: _float32(value) for key, value in tensors.items() if not key.endswith("num_batches_tracked")}
     _require_shapes(weights, _I3D_SHAPES, path=path, what="I3D for RGB with the keys of the PyTorch port")
@@ -95,7 +95,7 @@ def i3d_weights(tensors: Mapping[str, Tensor], *, path: Path | str) -> dict[str,
     return weights
 
 
-def c3d_weights(tensors: Mapping[str, Tensor], *, path: Path | str) -> dict[str, Tensor]:
+def c3d_weights(tensors: Mapping[str, Tensor], *, path: Path) -> dict[str, Tensor]:
     """Weights of C3D as float32, under plain names (``conv1.weight`` to ``fc7.bias``, ``fc8`` if it is there).
 
     Args:
@@ -128,7 +128,7 @@ def c3d_key(key: str) -> str:
 
 
 def _require_shapes(
-    weights: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]], *, path: Path | str, what: str
+    weights: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]], *, path: Path, what: str
 ) -> None:
     for key, shape in shapes.items():
         found: Any = tuple(weights[key].shape) if key in weights else "nothing"

@@ -55,7 +55,7 @@ def load_ground_truth(
     Raises:
         EvaluationError: two files have the same split, the splits to score are not clear, or no query is left.
     """
-    listed = read_durations([Path(file) for file in durations])
+    listed = read_durations(durations)
     tables, known, facts = [], [], []
     malformed: list[Problem] = []
     named = [_split_and_path(entry) for entry in annotations]

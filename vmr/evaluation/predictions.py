@@ -51,14 +51,14 @@ class Predictions:
         return {kind: found[kind] for kind in KINDS}
 
 
-def read_predictions(path: Path | str, *, moments: pd.DataFrame) -> dict[str, Spans]:
+def read_predictions(path: Path, *, moments: pd.DataFrame) -> dict[str, Spans]:
     """Spans in seconds by query id, best first, of a file of JSON lines; one bad line refuses the file."""
     predictions = parse_predictions(path, finder=finder_of_moments(moments))
     refuse_bad_lines(predictions)
     return predictions.answers
 
 
-def parse_predictions(path: Path | str, *, finder: QueryFinder) -> Predictions:
+def parse_predictions(path: Path, *, finder: QueryFinder) -> Predictions:
     """Read ranked spans, one record a query, and note every record that cannot be used.
 
     Of `spans`, those with scores are ranked by them, equal ones in the order of the file; spans without keep their
@@ -70,7 +70,7 @@ def parse_predictions(path: Path | str, *, finder: QueryFinder) -> Predictions:
     """
     first: dict[str, str] = {}
     result = Predictions()
-    for entry in read_entries(Path(path)):
+    for entry in read_entries(path):
         result.lines += 1
         try:
             if entry.reason:
