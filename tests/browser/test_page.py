@@ -162,6 +162,14 @@ def test_names_and_sentences_are_text_whatever_they_say(page, tmp_path):
     expect(page.get_by_role("status")).to_contain_text(f"{name} is removed")
 
 
+def test_a_clock_that_begins_late_is_told_since_players_count_by_it(page, tmp_path):
+    film = clips.render(tmp_path / "late.mp4", "-output_ts_offset", 5, frames=28)
+    page.get_by_label("Upload a video").set_input_files(film)
+    expect(page.get_by_role("note")).to_contain_text("The clock of this file begins at 0:05.0")
+    choose(page, "kitchen.mp4")
+    expect(page.get_by_role("note")).to_be_hidden()
+
+
 def test_a_video_that_the_browser_cannot_play_still_has_moments(page):
     choose(page, "old.avi")
     expect(page.get_by_text("This browser cannot play files of this kind (mpeg4)")).to_be_visible()

@@ -33,7 +33,7 @@ from vmr.storage.json_text import load_json
 _STATIC = Path(__file__).parent / "static"
 _LISTED = 200
 _BODY_BYTES = 1 << 16
-_FACTS = ("duration_sec", "width", "height", "codec", "reason")
+_FACTS = ("duration_sec", "start_sec", "width", "height", "codec", "reason")
 
 
 class Page:

@@ -94,6 +94,17 @@ function open(video) {
   markVideo(video.id);
   clearStrip();
   player.show(`/media/${video.id}`, video.name);
+  void warn(video);
+}
+
+// Chromium, but not every browser, counts from where the clock of the file does; moments count from its first picture.
+async function warn(video) {
+  element("late").hidden = true;
+  const { start_sec: late = 0 } = await request(`/api/videos/${video.id}`).catch(() => ({}));
+  if (chosen?.id !== video.id || !(late > 0.2)) return;
+  const words = "so that this player may show each moment too early by as much. What is downloaded is right.";
+  element("late").textContent = `The clock of this file begins at ${clock(late)}, ${words}`;
+  element("late").hidden = false;
 }
 
 function choose(video) {
@@ -111,6 +122,7 @@ async function remove(video) {
       leave();
       chosen = null;
       player.clear();
+      element("late").hidden = true;
       remember({});
     }
     say(`${video.name} is removed.`);
