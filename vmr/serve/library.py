@@ -94,7 +94,8 @@ class FolderVideos:
     def __init__(self, folders: Sequence[Path]) -> None:
         for folder in folders:
             if not folder.is_dir():
-                raise ConfigError(f"--videos {folder}: there is no such folder. Name an existing one.")
+                found = "is a file" if folder.exists() else "there is no such folder"
+                raise ConfigError(f"--videos {folder}: {found}. Name the folder of the videos.")
         names = [folder.resolve().name for folder in folders]
         for name in names:
             if names.count(name) > 1:

@@ -25,6 +25,7 @@ from vmr.video_ids import plain_name
 log = logging.getLogger(__name__)
 
 _PART = "part-"
+_KINDS_TOLD = 9  # of sixty
 _STALE_SEC = 3600.0
 _WRITE_BYTES = 1 << 20
 _NAME_CHARS = 200
@@ -84,8 +85,8 @@ class Uploads:
         name = shown_name(plain_name(name)[-_NAME_CHARS:]) or "video"
         suffix = PurePosixPath(name).suffix.lower()
         if suffix not in MEDIA_TYPES:
-            kinds = ", ".join(MEDIA_TYPES)
-            raise RefusedError(415, f"{name}: only video files are taken, whose names end in {kinds}.")
+            kinds = ", ".join([*MEDIA_TYPES][:_KINDS_TOLD])
+            raise RefusedError(415, f"{name}: only video files are taken, whose names end in {kinds} and the like.")
         if size is None:
             raise RefusedError(411, f"{name}: the request does not give the size of the file (Content-Length).")
         if size > self._limits.upload_bytes:

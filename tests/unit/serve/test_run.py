@@ -32,6 +32,7 @@ def test_a_port_that_is_taken_is_named(model):
         (["--token", "short"], "at least 16"),
         (["--max-upload-mb", 20, "--max-uploads-mb", 10], "--max-upload-mb 20: one upload may not be larger"),
         (["--videos", "nowhere"], "no such folder"),
+        (["--videos", __file__], "is a file. Name the folder of the videos."),
         (["--host", "no.such.host.invalid"], "no.such.host.invalid: expected an address of this machine"),
         (
             ["--host", "192.0.2.1"],

@@ -96,7 +96,12 @@ def test_hostile_names_are_only_shown(client, page, clip, name, shown):
 @pytest.mark.parametrize(
     ("content", "name", "status", "words"),
     [
-        (b"text", "a.txt", 415, "only video files are taken"),
+        (
+            b"text",
+            "a.txt",
+            415,
+            "whose names end in .mp4, .m4v, .mov, .webm, .ogv, .mkv, .avi, .flv, .wmv and the like.",
+        ),
         (b"text", "a.html", 415, "only video files are taken"),
         (b"text", "", 415, "only video files are taken"),
         (b"text", ".mp4", 415, "only video files are taken"),

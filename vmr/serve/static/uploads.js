@@ -13,7 +13,8 @@ element("cancel").addEventListener("click", () => sending?.abort());
 export async function send(file, { endings, upload_bytes: most }) {
   const ending = file.name.includes(".") ? file.name.slice(file.name.lastIndexOf(".")).toLowerCase() : "";
   if (!endings.includes(ending)) {
-    throw new Error(`${file.name}: only video files are taken, whose names end in ${endings.join(", ")}.`);
+    const kinds = endings.slice(0, 9).join(", ");
+    throw new Error(`${file.name}: only video files are taken, whose names end in ${kinds} and the like.`);
   }
   if (file.size > most) {
     const size = megabytes(file.size);
