@@ -113,8 +113,6 @@ def _clamped(rows: Sequence[Row]) -> str:
         row for row in rows if row.kind == "published" and any(row.scores.get(metric) is not None for metric in _R5)
     ]
     shown = [row for row in rows if row.headline and row.kind != "published"]
-    if not shown:
-        return ""
     lines = [
         [
             f"{row.method}, published" if row.kind == "published" else row.method,
@@ -123,14 +121,14 @@ def _clamped(rows: Sequence[Row]) -> str:
             *_set(row, "raw", _R5),
             *_set(row, "clamped", [*_METRICS, *_R5]),
         ]
-        for row in [*printed, *shown]
+        for row in ([*printed, *shown] if shown else [])
     ]
     header = ["Method", "Features", "Split", *_R5_NAMES, *(f"{name} clamped" for name in [*_NAMES, *_R5_NAMES])]
-    return (
-        "## R@5, and clamped ground truth\n\nSome annotations end after their video does. Clamped: the ground truth is "
-        "cut to the video first. R5@m: one of the first five spans reaches m; a constant window is a single span.\n\n"
-        + markdown_table(header, lines, numbers_from=3)
+    text = (
+        "Some annotations end after their video does. Clamped: the ground truth is cut to the video first. R5@m: one "
+        "of the first five spans reaches m; a constant window is a single span."
     )
+    return _section("R@5, and clamped ground truth", text, header, lines)
 
 
 def _covered(rows: Sequence[Row]) -> str:
@@ -148,13 +146,9 @@ def _covered(rows: Sequence[Row]) -> str:
             ]
             for row in own
         ]
-    if not lines:
-        return ""
     header = ["Method", "Features", "Split", "Queries", *_NAMES, *(f"{name} clamped" for name in _NAMES)]
-    return (
-        "## Only the queries whose video has features\n\nAn easier or harder part of the split: not comparable with "
-        "published figures.\n\n" + markdown_table(header, lines, numbers_from=3)
-    )
+    text = "An easier or harder part of the split: not comparable with published figures."
+    return _section("Only the queries whose video has features", text, header, lines)
 
 
 def _blind_line(row: Row, *, like: Row) -> list[str]:
@@ -184,12 +178,12 @@ def _windows(rows: Sequence[Row]) -> str:
             f"the {row.members[0]['training_queries']:,} moments of {row.members[0]['train_split']}" for row in windows
         )
     )
-    return (
-        "## Constant windows\n\nThe same share of every video, whatever the query: what the distribution of the "
-        f"moments gives away. Each was chosen on {train} by one measure, among the windows on a grid of "
-        f"{windows[0].members[0]['grid_step']:g} of the duration.\n\n"
-        + markdown_table(["Window", "Split", "Chosen by", *_NAMES], lines, numbers_from=3)
+    text = (
+        "The same share of every video, whatever the query: what the distribution of the moments gives away. Each was "
+        f"chosen on {train} by one measure, among the windows on a grid of {windows[0].members[0]['grid_step']:g} of "
+        "the duration."
     )
+    return _section("Constant windows", text, ["Window", "Split", "Chosen by", *_NAMES], lines)
 
 
 def _epochs(rows: Sequence[Row]) -> str:
@@ -224,13 +218,16 @@ def _intervals(rows: Sequence[Row]) -> str:
                 for metric in _METRICS
             ]
             lines.append([row.method, row.features, row.split, *cells])
-    if not lines:
-        return ""
-    return (
-        "## Confidence over test videos\n\nIn brackets the 95 % bootstrap interval with whole videos drawn again, of "
-        "the mean over seeds: how far a score would move with other test videos. The spread over seeds stands in the "
-        "table above.\n\n" + markdown_table(["Method", "Features", "Split", *_NAMES], lines, numbers_from=3)
+    text = (
+        "In brackets the 95 % bootstrap interval with whole videos drawn again, of the mean over seeds: how far a "
+        "score would move with other test videos. The spread over seeds stands in the table above."
     )
+    return _section("Confidence over test videos", text, ["Method", "Features", "Split", *_NAMES], lines)
+
+
+def _section(title: str, text: str, header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A table under its title and a text; nothing where it has no lines."""
+    return f"## {title}\n\n{text}\n\n{markdown_table(header, lines, numbers_from=3)}" if lines else ""
 
 
 def _set(row: Row, name: str, metrics: Sequence[str]) -> list[str]:

@@ -7,7 +7,7 @@ import pytest
 from vmr.annotations.csv_table import read_table
 from vmr.annotations.moments import validation_videos
 from vmr.annotations.parsed import settle_video_ids
-from vmr.annotations.sentences_csv import TEST_SHARE, parse_table, splits_of
+from vmr.annotations.sentences_csv import TEST_SHARE, parse_table
 from vmr.errors import AnnotationError
 
 HEADER = "video,start,end,sentence\n"
@@ -195,13 +195,6 @@ def test_without_the_column_a_fifth_of_the_videos_is_tested(parse, caplog):
 def test_what_cannot_be_divided_is_said(parse, text, splits, message):
     with pytest.raises(AnnotationError, match=message):
         parse(text, splits=splits)
-
-
-def test_splits_of_the_column(tmp_path):
-    for name, text in (("with", "split," + HEADER + "b,x,1,2,s\na,x,1,2,s\nb,x,1,2,s\n"), ("without", HEADER + GOOD)):
-        (tmp_path / name).write_text(text)
-    assert splits_of(read_table(tmp_path / "with")) == ["b", "a"]
-    assert splits_of(read_table(tmp_path / "without")) == []
 
 
 def test_a_csv_of_unusable_rows_says_what_is_wrong_with_the_first(tmp_path):

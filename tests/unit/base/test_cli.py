@@ -125,28 +125,15 @@ def test_wrong_choices_are_refused_at_the_door(arguments, message):
     assert message in result.output
 
 
-_FILES = {
-    "render-demo": ["--output", "o"],
-    "probe-videos": ["--moments", "m", "--videos", "v", "--output", "o"],
-    "decode-frames": ["--manifest", "m", "--output", "o", "--decoded-manifest", "d"],
-    "train": ["--moments", "m", "--features", "f", "--queries", "q", "--output-dir", "o"],
-    "embed-queries": ["--moments", "m", "--vectors", "v", "--output", "o", "--report", "r"],
-    "evaluate-run": [
-        *("--run", "r", "--moments", "m", "--features", "f", "--queries", "q", "--splits", "test"),
-        *("--split-name", "test", "--dataset", "d", "--features-label", "i3d", "--predictions", "p"),
-        *("--video-scores", "v", "--output", "o"),
-    ],
-    "extract": [
-        *("--frames", "f", "--manifest", "m", "--weights", "w", "--window=9", "--stride=8", "--output", "o"),
-        *("--statuses", "s"),
-    ],
-    "merge-features": [
-        *("--shards", "f", "--statuses", "s", "--moments", "m", "--pca", "p", "--output", "o", "--coverage", "c"),
-    ],
-    "features import": [
-        *("s", "--layout", "hdf5", "--moments", "m", "--stride", 8, "--output", "o", "--coverage", "c"),
-    ],
-}  # fmt: skip
+def needed(command):
+    """The options that a command cannot do without, with values: 9 is a number, a name of a file, and a text."""
+    own = typer.main.get_command(app)
+    for word in command.split():
+        own = own.commands[word]
+    for option in own.get_params(typer.Context(own)):
+        if option.required:
+            value = {"layout": "hdf5"}.get(option.name, "9")
+            yield from [value] if option.param_type_name == "argument" else [option.opts[0], value]
 
 
 @pytest.mark.parametrize(
@@ -164,7 +151,7 @@ _FILES = {
     ],
 )
 def test_numbers_that_cannot_be_are_refused_before_a_file_is_read(command, option, value, message):
-    result = run(*command.split(), *_FILES[command], f"--{option}={value}")
+    result = run(*command.split(), *needed(command), f"--{option}={value}")
     assert result.exit_code == 1
     assert result.output.startswith(f"error: vmr {command}: an entry is wrong:\n  {message}"), result.output
 
@@ -179,13 +166,13 @@ def test_numbers_that_cannot_be_are_refused_before_a_file_is_read(command, optio
     ],
 )
 def test_numbers_that_are_no_settings_are_refused(command, option):
-    result = run(command, *_FILES[command], option)
+    result = run(command, *needed(command), option)
     assert result.exit_code == 2
     assert option.partition("=")[0] in result.output and "than or equal to" in result.output
 
 
 def test_a_shard_beyond_the_last_is_refused():
-    result = run("probe-videos", *_FILES["probe-videos"], "--shard=5", "--shards=2")
+    result = run("probe-videos", *needed("probe-videos"), "--shard=5", "--shards=2")
     assert result.exit_code == 1
     assert result.output == "error: --shard 5: shards are counted from 0; of 2 the last one is 1.\n"
 
