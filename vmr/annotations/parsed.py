@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from vmr.errors import AnnotationError
+from vmr.errors import AnnotationError, VmrError
 from vmr.video_ids import plain_name, settle
 
 _SHOWN = 5  # faults that an error lists
@@ -171,11 +171,7 @@ def read_bytes(path: Path) -> bytes:
         ) from error
     except OSError as error:
         raise AnnotationError(f"{path}: cannot be read ({error}). An annotation file was expected.") from error
-    if content.startswith(b"\x1f\x8b"):
-        try:
-            content = gzip.decompress(content)
-        except (OSError, EOFError, zlib.error) as error:
-            raise AnnotationError(f"{path}: cannot be unpacked as gzip ({error}). Copy it again.") from error
+    content = unpacked(content, path, AnnotationError)
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):  # as Excel saves "Unicode text"
         try:
             content = content.decode("utf-16").encode("utf-8", "surrogatepass")
@@ -190,6 +186,16 @@ def read_bytes(path: Path) -> bytes:
     if not content.strip():
         raise AnnotationError(f"{path}: is empty; annotations were expected. Make or copy it again.")
     return content
+
+
+def unpacked(content: bytes, path: Path, refusal: type[VmrError]) -> bytes:
+    """Content of a file, also where it is packed by gzip."""
+    if not content.startswith(b"\x1f\x8b"):
+        return content
+    try:
+        return gzip.decompress(content)
+    except (OSError, EOFError, zlib.error) as error:
+        raise refusal(f"{path}: cannot be unpacked as gzip ({error}). Copy it again.") from error
 
 
 def clean_sentence(text: str) -> str:

@@ -3,8 +3,6 @@
 Read are JSON lines, one JSON list, and JSON dictionaries by query id or by video, plain or packed by gzip.
 """
 
-import gzip
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import Any
 
 from vmr.annotations.columns import choose
 from vmr.annotations.csv_table import names_columns
-from vmr.annotations.parsed import NO_TEXT
+from vmr.annotations.parsed import NO_TEXT, unpacked
 from vmr.errors import EvaluationError
 from vmr.storage.json_text import load_json
 
@@ -84,16 +82,9 @@ def _refuse_other_kinds(path: Path, content: bytes, first: bytes) -> None:
 
 def _content(path: Path) -> bytes:
     try:
-        content = path.read_bytes()
+        content = unpacked(path.read_bytes(), path, EvaluationError)
     except OSError as error:
         raise EvaluationError(f"{path}: the predictions cannot be read ({error.strerror}). Give their file.") from error
-    if content.startswith(b"\x1f\x8b"):
-        try:
-            content = gzip.decompress(content)
-        except (OSError, EOFError, zlib.error) as error:
-            raise EvaluationError(
-                f"{path}: expected predictions packed by gzip, which cannot be unpacked ({error}). Copy the file again."
-            ) from error
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise EvaluationError(f"{path}: the predictions are in UTF-16; UTF-8 was expected. Save them as UTF-8.")
     return content.removeprefix(b"\xef\xbb\xbf")

@@ -25,16 +25,9 @@ def told_by(provenance: object) -> bool:
     >>> told_by({"extractor": "my_i3d", "source_provenance": {"simulated": True}}), told_by({"extractor": "i3d"})
     (True, False)
     """
-    pending = [provenance]
-    while pending:
-        value = pending.pop()
-        if isinstance(value, Mapping):
-            if value.get("simulated") is True:
-                return True
-            pending.extend(value.values())
-        elif isinstance(value, list):
-            pending.extend(value)
-    return False
+    if isinstance(provenance, Mapping):
+        return provenance.get("simulated") is True or any(map(told_by, provenance.values()))
+    return isinstance(provenance, list) and any(map(told_by, provenance))
 
 
 def features_title(record: Mapping[str, Any]) -> str:
