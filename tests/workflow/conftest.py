@@ -1,9 +1,12 @@
 """A working folder with the shipped configuration, and Snakemake run in it as a user would."""
 
+import functools
+import json
 import os
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,6 +30,59 @@ python() {
     done
 }
 """
+
+
+# Half of the time of a dry run goes into the imports of Snakemake: here each is a fork of a process that has made them.
+# Of our package nothing is imported before, since some tests plan with edited copies of it.
+SERVER = """
+import json, os, sys
+import snakemake.cli, snakemake.api
+
+for line in sys.stdin:
+    call = json.loads(line)
+    if child := os.fork():
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+        continue
+    for number, name in enumerate([os.devnull, *call["files"]]):
+        os.dup2(os.open(name, os.O_RDWR | os.O_CREAT), number)
+    os.chdir(call["folder"])
+    os.environ.clear()
+    os.environ.update(call["environment"])
+    sys.argv[1:] = call["arguments"]
+    sys.exit(snakemake.cli.main())
+"""
+
+
+@functools.cache
+def server() -> subprocess.Popen:
+    """It ends with the process of the tests, which has the other end of its pipe."""
+    command = [sys.executable, "-c", SERVER]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def run_snakemake(
+    *arguments: object, checkout: Path = ROOT, folder: Path | None = None, **environment: str
+) -> subprocess.CompletedProcess:
+    """What `python -m snakemake` of a checkout gives in a folder, by default the one of the tests.
+
+    Args:
+        environment: variables beside those of the tests. There is no card, whatever this machine has: what is planned
+            must not depend on it.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        printed = [Path(scratch, name) for name in ("stdout", "stderr")]
+        call = {
+            "arguments": list(map(str, ("--snakefile", checkout / "Snakefile", "--nocolor", *arguments))),
+            "environment": os.environ | {"CUDA_VISIBLE_DEVICES": ""} | environment,
+            "folder": str(folder or Path.cwd()),
+            "files": list(map(str, printed)),
+        }
+        process = server()
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write(json.dumps(call) + "\n")
+        process.stdin.flush()
+        code = int(process.stdout.readline())
+        return subprocess.CompletedProcess(call["arguments"], code, *(file.read_text() for file in printed))
 
 
 @pytest.fixture(scope="session")
@@ -61,16 +117,13 @@ def snakemake(workdir: Path) -> Callable[..., subprocess.CompletedProcess]:
     ) -> subprocess.CompletedProcess:
         extra = workdir / "overrides.yaml"
         extra.write_text(yaml.safe_dump(overrides or {}))
-        command = [
-            *(sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", workdir),
-            *("--configfile", ROOT / "config.yaml", extra, "--nocolor"),
+        result = run_snakemake(
+            *("--directory", workdir, "--configfile", ROOT / "config.yaml", extra),
             # Profiles of clusters have `jobs` instead.
             *(() if "--workflow-profile" in arguments else ("--cores", "2")),
             *arguments,
-        ]
-        # Without a card, whatever this machine has: what is planned must not depend on it.
-        environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "VMR_SNAKEMAKE_WORDS": "" if plain else "1"}
-        result = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=environment)
+            VMR_SNAKEMAKE_WORDS="" if plain else "1",
+        )
         if check and result.returncode:
             pytest.fail(f"snakemake {' '.join(arguments)} failed:\n{result.stdout}\n{result.stderr}")
         return result

@@ -9,15 +9,13 @@ import datetime
 import os
 import re
 import shutil
-import subprocess
-import sys
 from collections import defaultdict
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import get_args
 
 import pytest
 import yaml
+from workflow.conftest import run_snakemake
 
 from vmr.config.datasets import DatasetSettings
 from vmr.config.sections import Settings
@@ -240,16 +238,15 @@ def plan(folder, *arguments, changed=False, checkout=ROOT, tables=DATASETS, resu
     """Run Snakemake for the tables and reports of datasets; what it prints."""
     config = folder / f"config_{len(tables)}_{checkout.name}.yaml"
     config.write_text(yaml.safe_dump(configuration(tables, changed=changed)))
-    command = [sys.executable, "-m", "snakemake", "--snakefile", checkout / "Snakefile", "--directory", folder]
-    command += ["--configfile", config, "--cores", "8", "--nocolor", "--nolock", *arguments, "--"]
-    command += [f"results/{name}_{what}" for name in tables for what in results]
-    environment = os.environ | {
-        "CUDA_VISIBLE_DEVICES": "",
-        "VMR_SNAKEMAKE_WORDS": "1",
-        "PYTHONPATH": str(checkout),
-        "BASH_ENV": str(folder / "stages.sh"),
-    }
-    result = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=environment, cwd=folder)
+    result = run_snakemake(
+        *("--directory", folder, "--configfile", config, "--cores", "8", "--nolock", *arguments, "--"),
+        *(f"results/{name}_{what}" for name in tables for what in results),
+        checkout=checkout,
+        folder=folder,
+        VMR_SNAKEMAKE_WORDS="1",
+        PYTHONPATH=str(checkout),
+        BASH_ENV=str(folder / "stages.sh"),
+    )
     if result.returncode:
         pytest.fail(f"snakemake failed:\n{result.stdout[-3000:]}\n{result.stderr[-3000:]}")
     return result.stdout + result.stderr
@@ -415,8 +412,7 @@ def after_edits(finished, tmp_path_factory):
         (checkout / path).write_text(text.replace(old, new, 1))
         return jobs(plan(finished, "--dry-run", checkout=checkout, tables=["base"]))["base"]
 
-    with ThreadPoolExecutor(2) as pool:
-        return dict(zip(CODE, pool.map(planned, CODE), strict=True))
+    return {edit: planned(edit) for edit in CODE}
 
 
 def matrix(after_changes, after_edits):
