@@ -6,6 +6,9 @@ The shard is cut out of one video. The common way: decord, every window read and
 window at a time. Ours: the stages probe, decode and extract as the workflow runs them, in one process, in both modes;
 loading the network is counted for all. Ways are measured in turns; medians are reported, with the share of the time
 that the network waited for frames, as the stage logs it.
+
+What the frame store costs is the difference to our network fed by decord itself, a thread ahead of it: nothing is
+probed, written, compared or kept then.
 """
 
 import argparse
@@ -18,6 +21,9 @@ import statistics
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import decord
@@ -31,13 +37,18 @@ from vmr.assets.flax_i3d import i3d_state_dict_from_flax, load_flax_pickle
 from vmr.config.feature_sections import ExtractorSettings
 from vmr.config.sections import VideoSettings
 from vmr.features.extract import extract_shard
+from vmr.features.extractors import build_extractor
 from vmr.features.i3d import InceptionI3d
 from vmr.features.store import FeatureStore
 from vmr.features.weights import load_into
+from vmr.machine.memory import keep_freed_memory
 from vmr.storage.files import write_json
 from vmr.storage.provenance import library_versions
 from vmr.video.decode import decode_frames
 from vmr.video.probe import probe_videos
+from vmr.video.reader import kept_size
+
+MODES, NO_STORE = ("windows", "continuous"), " without a store"
 
 
 def write_i3d_weights(folder: Path) -> Path:
@@ -60,6 +71,13 @@ def cut_clips(video: Path, folder: Path, *, clips: int, clip_sec: float) -> list
     return paths
 
 
+def frames_at_24(reader: decord.VideoReader) -> np.ndarray:
+    """Numbers of the frames that are shown at 24 a second."""
+    stamps = reader.get_frame_timestamp(np.arange(len(reader)))[:, 0]
+    wanted = np.arange(int(len(reader) / reader.get_avg_fps() * 24)) / 24 + stamps[0]
+    return np.searchsorted(stamps, wanted + 1e-6, side="right") - 1
+
+
 def common_way(paths: list[Path], weights: Path, device: str) -> int:
     """Windows of all clips, read and computed one by one; their number."""
     model = InceptionI3d().eval()
@@ -68,14 +86,42 @@ def common_way(paths: list[Path], weights: Path, device: str) -> int:
     windows = 0
     for path in paths:
         reader = decord.VideoReader(str(path))
-        stamps = reader.get_frame_timestamp(np.arange(len(reader)))[:, 0]
-        wanted = np.arange(int(len(reader) / reader.get_avg_fps() * 24)) / 24 + stamps[0]
-        chosen = np.searchsorted(stamps, wanted + 1e-6, side="right") - 1
+        chosen = frames_at_24(reader)
         for begin in range(STRIDE // 2 - WINDOW // 2, len(chosen) - WINDOW // 2, STRIDE):
             seen = chosen[np.clip(np.arange(begin, begin + WINDOW), 0, len(chosen) - 1)]
             plain_window(model, reader.get_batch(seen).asnumpy(), 0)
             windows += 1
     return windows
+
+
+def without_store(paths: list[Path], settings: ExtractorSettings, folder: Path) -> int:
+    """Our network on frames that decord decodes and resizes as they are needed; the number of steps."""
+    extractor = build_extractor("i3d", settings, device=torch.device(settings.device))
+    if extractor.device.type == "cpu":
+        keep_freed_memory()
+    steps = 0
+    for path in paths:
+        probe = decord.VideoReader(str(path))
+        height, width = probe[0].shape[:2]
+        kept = kept_size(width, height, short_side=VideoSettings().short_side)
+        reader = decord.VideoReader(str(path), width=kept[0], height=kept[1])
+        chosen = frames_at_24(reader)
+        plan = extractor.plan(len(chosen))
+        encoder = extractor.encoder(plan)
+        with ThreadPoolExecutor(1) as ahead:
+            pieces = extractor.pieces(
+                (extractor.cropped(reader.get_batch(chosen[i : i + 32]).asnumpy()) for i in range(0, len(chosen), 32)),
+                plan,
+                cropped=True,
+            )
+            piece, coming = next(pieces), ahead.submit(next, pieces, None)
+            while piece is not None:
+                following = coming.result()
+                coming = ahead.submit(next, pieces, None)
+                slab = torch.from_numpy(piece).to(extractor.device)
+                steps += len(encoder.push(slab, last=following is None))
+                piece = following
+    return steps
 
 
 class Waits(logging.Handler):
@@ -94,7 +140,7 @@ class Waits(logging.Handler):
             self.percent.append(float(found[2]))
 
 
-def our_way(paths: list[Path], weights: Path, folder: Path, mode: str, device: str) -> int:
+def our_way(paths: list[Path], settings: ExtractorSettings, folder: Path) -> int:
     """The workflow's stages; the number of steps."""
     moments = folder / "moments.csv"
     pd.DataFrame(
@@ -118,10 +164,7 @@ def our_way(paths: list[Path], weights: Path, folder: Path, mode: str, device: s
     )  # fmt: skip
     extract_shard(
         frames=folder / "f.h5", manifest=folder / "f.csv", output=folder / "x.h5", statuses=folder / "x.csv",
-        extractor="i3d", code_digest="benchmark",
-        settings=ExtractorSettings(
-            weights=str(weights), window=WINDOW, stride=STRIDE, mode=mode, device=device, max_failed_share=0.0
-        ),
+        extractor="i3d", code_digest="benchmark", settings=settings,
     )  # fmt: skip
     with FeatureStore(folder / "x.h5") as store:
         return sum(store.steps(video_id) for video_id in store.video_ids)
@@ -147,17 +190,22 @@ def main() -> None:
         weights = write_i3d_weights(folder)
         (folder / "videos").mkdir()
         paths = cut_clips(options.video, folder / "videos", clips=options.clips, clip_sec=options.clip_sec)
-        seconds: dict[str, list[float]] = {"common": [], "windows": [], "continuous": []}
+        ways: dict[str, Callable[[Path], int]] = {"common": lambda run: common_way(paths, weights, options.device)}
+        for mode in MODES:
+            settings = ExtractorSettings(
+                weights=str(weights), window=WINDOW, stride=STRIDE, mode=mode,
+                device=options.device, max_failed_share=0.0,
+            )  # fmt: skip
+            ways[mode] = partial(our_way, paths, settings)
+            ways[f"{mode}{NO_STORE}"] = partial(without_store, paths, settings)
+        seconds: dict[str, list[float]] = {way: [] for way in ways}
         steps = {}
         for turn in range(options.rounds):
-            for way in seconds:
+            for way, measured in ways.items():
                 run = folder / f"{way}{turn}"
                 run.mkdir()
                 begin = time.perf_counter()
-                if way == "common":
-                    steps[way] = common_way(paths, weights, options.device)
-                else:
-                    steps[way] = our_way(paths, weights, run, way, options.device)
+                steps[way] = measured(run)
                 seconds[way].append(time.perf_counter() - begin)
                 if heard.percent:
                     waits.setdefault(way, []).append(heard.percent.pop())
@@ -176,13 +224,14 @@ def main() -> None:
         "rounds": options.rounds,
         "steps": steps,
         "seconds": {way: {"median": medians[way], "best": min(times)} for way, times in seconds.items()},
-        "share_of_common": {way: medians[way] / medians["common"] for way in ("windows", "continuous")},
+        "share_of_common": {way: medians[way] / medians["common"] for way in MODES},
+        "store_costs": {mode: medians[mode] / medians[f"{mode}{NO_STORE}"] - 1 for mode in MODES},
         "percent_of_extraction_that_the_network_waited": waits,
     }
     write_json(options.output, result)
     for way, median in medians.items():
         print(
-            f"{way:12s} {median:7.1f} s a shard, {median / steps[way]:.3f} s a step, {median / medians['common']:.2f}"
+            f"{way:26s} {median:7.1f} s a shard, {median / steps[way]:.3f} s a step, {median / medians['common']:.2f}"
             + (f", the network waited {max(waits[way]):.1f} % of it at most" if way in waits else "")
         )
     print(f"written to {options.output}")
