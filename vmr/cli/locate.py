@@ -56,6 +56,10 @@ def locate(
     """Find the moments of videos that sentences mean; of a folder one list over all its videos."""
     form = "json" if as_json else form
     videos, asked, whole_folder = _videos_and_queries(things, any_name=opened.features is not None)
+    if whole_folder and (plot or curve):
+        raise ConfigError(
+            f"--{'plot' if plot else 'curve'}: a search of a folder has no curves. Name its videos instead."
+        )
 
     from vmr.locate.answers import Answer
     from vmr.locate.drawing import check_outputs, cut_clip, plot_answers
@@ -179,7 +183,7 @@ def _videos_and_queries(things: list[str], *, any_name: bool) -> tuple[list[Path
         raise ConfigError(f"{things[0]}: there is no such video. Videos come first, then sentences in quotes.")
     if count == len(things):
         raise ConfigError('no query was given. Videos come first, then sentences: vmr locate VIDEO "a sentence".')
-    return videos, things[count:], whole_folder
+    return list(dict.fromkeys(videos)), things[count:], whole_folder  # a folder and a film in it give the film once
 
 
 def _bar() -> Any:

@@ -189,6 +189,15 @@ def test_a_clip_without_a_picture_is_refused(tmp_path):
     assert not (tmp_path / "clip.mp4").exists()
 
 
+def test_a_film_beside_its_folder_is_searched_once_and_a_search_has_no_curves(locate, tmp_path):
+    film = tmp_path / "test006.mp4"
+    film.touch()
+    assert json.loads(locate(tmp_path, film, "the wave appears", "--json").stdout)["videos"] == 1
+    for option in (["--plot", tmp_path / "out.png"], ["--curve", "--json"]):
+        result = locate(tmp_path, "the wave appears", *option)
+        assert result.exit_code == 1 and f"{option[0]}: a search of a folder has no curves" in result.output
+
+
 def test_folders_behind_links_are_searched_once(tmp_path):
     disk, folder = tmp_path / "disk", tmp_path / "films"
     for path in (disk / "far.mp4", folder / "near.mp4"):
