@@ -1,5 +1,6 @@
 """Makes an asset ready: from an installed package, or downloaded, checked and converted."""
 
+import json
 import logging
 import shutil
 import tempfile
@@ -143,7 +144,12 @@ def _write_weights(
     origin = asset.requirement or asset.addresses[0]
     metadata = {"name": asset.name, "source": origin, "sha256": sha256_file(source), "licence": asset.licence, **told}
     # Not written by safetensors, whose errors do not tell a full disk from tensors that it does not take.
-    content = save(dict(sorted(weights.items())), metadata=metadata)
+    content = save(dict(weights), metadata=metadata)
+    # The library writes metadata in another order each time, and weights are known by the SHA-256 of their file.
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8:end]), sort_keys=True).encode()
+    header += b" " * (-len(header) % 8)
+    content = len(header).to_bytes(8, "little") + header + content[end:]
     with writing(output), atomic_path(output) as temporary:
         temporary.write_bytes(content)
 

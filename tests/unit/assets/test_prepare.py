@@ -142,6 +142,19 @@ def test_embedded_i3d_becomes_safetensors(tmp_path):
     assert not (tmp_path / "cache").exists()
 
 
+def test_weights_are_the_same_bytes_each_time_since_their_digest_names_them(tmp_path):
+    (tmp_path / "source").touch()
+    weights, written = {"b": np.arange(3.0), "a": np.ones((2, 2), np.float32)}, set()
+    for _ in range(8):
+        asset = ASSETS["i3d_kinetics400_rgb"]
+        prepare._write_weights(weights, tmp_path / "w", asset=asset, source=tmp_path / "source", told={"is": "ß\n"})
+        written.add((tmp_path / "w").read_bytes())
+    assert len(written) == 1
+    with safe_open(tmp_path / "w", framework="np") as file:
+        assert file.metadata()["is"] == "ß\n" and file.metadata()["name"] == "i3d_kinetics400_rgb"
+        assert all(np.array_equal(file.get_tensor(name), array) for name, array in weights.items())
+
+
 @pytest.mark.slow
 @needs_package("glove_6b_50d")
 def test_embedded_glove_is_the_published_text(tmp_path):
