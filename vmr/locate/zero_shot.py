@@ -136,6 +136,6 @@ def _check_features(store: FeatureStore, digest: str) -> None:
     if made.get("pca") or not isinstance(weights, dict) or weights.get("sha256") != digest:
         raise FeatureError(
             f"{store.path}: expected I3D features of the weights {_WEIGHTS}, which {TITLE} reads, found "
-            f"{made.get('extractor')} {'reduced by a PCA' if made.get('pca') else 'of others'}. Name other features, or "
+            f"{made.get('extractor')} {'reduced by a PCA' if made.get('pca') else 'of others'}. Name other features or "
             "a model that was trained on these with --model."
         )
