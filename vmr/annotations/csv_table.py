@@ -50,7 +50,11 @@ class Table:
     unused: Mapping[str, frozenset[str]] = field(default_factory=dict)  # the first values of columns of other names
 
     def time(self, row: Row, name: str) -> float:
-        """Seconds of a cell, see `parse_time`."""
+        """Seconds of a cell, see `parse_time`.
+
+        Raises:
+            ValueError: it is no time.
+        """
         try:
             fps = parse_time(row.values["fps"]) if row.values.get("fps") else None
         except ValueError:

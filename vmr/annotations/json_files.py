@@ -54,6 +54,9 @@ class _Record:
 def parse_json(path: Path, *, splits: Sequence[str] = (), name: str = "") -> dict[str, ParsedFile]:
     """Read one file, and divide it where it says which sentence belongs to which split; see `vmr.annotations.read`.
 
+    Args:
+        path: JSON or JSON lines in UTF-8, with or without byte order mark.
+
     Returns:
         The queries of each split; spans in seconds. Keyed ``video:index`` where sentences stand below their video,
         else by the id of the record, or its number from 1. A video whose duration is unusable keeps its queries.

@@ -22,7 +22,14 @@ _AGAIN = "Run parse_annotations, or name the file that it wrote."
 
 
 def write_moments(moments: pd.DataFrame, path: Path) -> None:
-    """Write the table atomically as CSV; `read_moments` gives back the same values bit for bit."""
+    """Write the table atomically as CSV; `read_moments` gives back the same values bit for bit.
+
+    Args:
+        moments: a table with at least `MOMENT_COLUMNS`; spans in seconds, raw, with start < end.
+
+    Raises:
+        ShardError: the disk is full or the folder cannot be written.
+    """
     write_table(path, moments[[*MOMENT_COLUMNS, *([WINDOWS] if WINDOWS in moments else [])]])
 
 
@@ -140,6 +147,9 @@ def validation_videos(video_ids: Iterable[str], *, fraction: float = 0.1) -> set
 
     Not in the paper: chosen because a fixed choice by hash does not depend on the order of the files or on a
     random generator, and because whole videos must be held out, not single queries.
+
+    Args:
+        fraction: share to hold out, in [0, 1).
 
     Returns:
         The ``ceil(fraction * n)`` smallest hashes; at least 1 when there are 2 videos, never all of them.

@@ -54,6 +54,7 @@ def parse_annotations(
     Raises:
         AnnotationError: a file is missing or not in the format, nothing usable is left, most moments of a split begin
             after their video ends, or the options are wrong.
+        ShardError: the table or the report cannot be written.
     """
     if annotation_format not in FORMATS:
         raise AnnotationError(f"annotation_format is {annotation_format!r}; one of {', '.join(FORMATS)} was expected.")
@@ -91,6 +92,9 @@ def parsed_of(dataset: DatasetSettings) -> tuple[pd.DataFrame, dict[str, Any]]:
     """The table of moments and the report of a dataset's annotation files, whatever their unit.
 
     Nothing is left behind or warned of: the report says it, or the job that parses them.
+
+    Raises:
+        AnnotationError: as `parse_annotations`.
     """
     logger = logging.getLogger("vmr.annotations")
     before = logger.level

@@ -102,7 +102,11 @@ class ParsedFile:
             self.malformed.append(Problem(where, f"{video_id} lasts {seconds} s here but {kept} s before; {kept} kept"))
 
     def refuse_nothing(self, path: Path, expected: str) -> None:
-        """Refuse a file of which nothing can be used, with the faults found, one line a kind."""
+        """Refuse a file of which nothing can be used, with the faults found, one line a kind.
+
+        Raises:
+            AnnotationError: there is neither a usable query nor a degenerate one.
+        """
         if self.queries or self.degenerate:
             return
         raise AnnotationError(

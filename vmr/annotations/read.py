@@ -22,7 +22,11 @@ FORMATS = ("auto", "charades_sta", "activitynet_captions", "json", "csv", "eaf")
 def read_annotations(
     annotations: Mapping[str, Sequence[Path]], *, annotation_format: str, train_split: str = "train"
 ) -> dict[str, list[ParsedFile]]:
-    """Read the files of a dataset, by split; a file that several splits name is read once and divided."""
+    """Read the files of a dataset, by split; a file that several splits name is read once and divided.
+
+    Raises:
+        AnnotationError: a file is missing or not in the format, or two videos have one name.
+    """
     sharing: dict[Path, tuple[Path, list[str]]] = {}  # by where it lies, since one file may be named in two ways
     for split, files in annotations.items():
         for file in files:
@@ -50,6 +54,9 @@ def read_file(
         splits: the splits that it is named for; none: those that it holds, or `name`.
         name: of the split of a file that holds none; empty: the file's own name.
         train_split: of these, the one that is trained on.
+
+    Raises:
+        AnnotationError: the file is missing or not in the format.
     """
     kind = detect_format(path) if annotation_format == "auto" else annotation_format
     if kind == "csv":

@@ -66,6 +66,7 @@ def download(
 
     Raises:
         AssetError: no address gave the file, or the content is not the expected one (it is removed).
+        ShardError: the disk is full.
     """
     record = destination.with_name(destination.name + ".sha256")
     expected = _Expectation(sha256 or _recorded(record), size_bytes)

@@ -24,6 +24,7 @@ def write_glove_text(vectors: Path, words: Path, *, output: Path, sha256: str | 
 
     Raises:
         AssetError: a file cannot be read, the two do not fit each other, or the text is not the expected one.
+        ShardError: the disk is full or the folder cannot be written.
     """
     listed = read_words(words)
     try:

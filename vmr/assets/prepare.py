@@ -32,6 +32,10 @@ def prepare_asset(name: str, *, output: Path, cache: Path) -> None:
 
     Args:
         output: the file to write. Its name chooses among several files of an archive.
+
+    Raises:
+        AssetError: the asset is unknown, cannot be obtained, or has unexpected content.
+        ShardError: the disk is full or the folder cannot be written.
     """
     asset = get_asset(name)
     if asset.preparation == "video_archive":
@@ -58,6 +62,7 @@ def fetch_videos(name: str, *, folder: Path, cache: Path) -> None:
 
     Raises:
         AssetError: there is no such archive, it cannot be obtained, or it is damaged or hostile.
+        ShardError: the folder cannot be renamed.
     """
     asset = get_asset(name)
     if asset.preparation != "video_archive":
@@ -74,7 +79,12 @@ def fetch_videos(name: str, *, folder: Path, cache: Path) -> None:
 
 
 def fetch_asset(name: str, *, cache: Path) -> Path:
-    """Path of the checked original of an asset that is not embedded: from the cache, else downloaded."""
+    """Path of the checked original of an asset that is not embedded: from the cache, else downloaded.
+
+    Raises:
+        AssetError: it cannot be obtained, or is not the expected file.
+        ShardError: the disk is full.
+    """
     asset = get_asset(name)
     path = cache / asset.file_name
     try:

@@ -247,7 +247,11 @@ def asset_or_path(value: str) -> str:
 
 
 def get_asset(name: str) -> Asset:
-    """The declared asset of that name."""
+    """The declared asset of that name.
+
+    Raises:
+        AssetError: the name is unknown; the message lists the names.
+    """
     try:
         return ASSETS[name]
     except KeyError:

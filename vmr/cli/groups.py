@@ -226,7 +226,11 @@ def _main(
 
 
 def refuse_inputs(output: Path | None, inputs: Iterable[Path | str | None]) -> None:
-    """Refuse to write over what is about to be read."""
+    """Refuse to write over what is about to be read.
+
+    Raises:
+        ConfigError: the output is one of the inputs.
+    """
     if output is None or not output.exists():
         return
     for given in inputs:

@@ -68,7 +68,11 @@ def _method(name: str) -> str:
 
 
 def own_settings(method: str, entries: list[str]) -> MethodSettings:
-    """A method's own settings, of the option `--set`: values are JSON, or text that is none."""
+    """A method's own settings, of the option `--set`: values are JSON, or text that is none.
+
+    Raises:
+        ConfigError: an entry is no setting of the method, or has no value that it may have.
+    """
     from vmr.methods.catalogue import method_named
     from vmr.settings.checks import validated
 

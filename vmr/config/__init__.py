@@ -11,7 +11,11 @@ from vmr.settings.checks import validated
 
 
 def load_config(values: Mapping[str, Any], *, source: str = "config.yaml") -> Config:
-    """Check the content of `config.yaml`."""
+    """Check the content of `config.yaml`.
+
+    Raises:
+        ConfigError: names every wrong entry, with the nearest known key for unknown ones.
+    """
     config = validated(Config, dict(values), source)
     for name in config.datasets:
         config.for_dataset(name)
@@ -19,7 +23,11 @@ def load_config(values: Mapping[str, Any], *, source: str = "config.yaml") -> Co
 
 
 def read_config(path: Path) -> Config:
-    """Read and check a YAML file; tags that would build Python objects are refused."""
+    """Read and check a YAML file; tags that would build Python objects are refused.
+
+    Raises:
+        ConfigError: missing, unreadable, not YAML, or not a configuration.
+    """
     return load_config(read_mapping(path), source=str(path))
 
 

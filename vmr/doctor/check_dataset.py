@@ -34,7 +34,16 @@ def check_dataset(
     accept_wrong: bool,
     output: Path,
 ) -> None:
-    """Check what is given of a dataset, and stop before training where something is wrong."""
+    """Check what is given of a dataset, and stop before training where something is wrong.
+
+    Args:
+        report: what `parse_annotations` wrote beside the moments.
+        vectors: word vectors, to look at the sentences; None leaves them out.
+        features: merged features, to look at them and at the videos; None leaves both out.
+
+    Raises:
+        DatasetError: something is wrong.
+    """
     table = read_moments(moments)
     manifest = read_manifest(manifests) if manifests else None
     durations = video_durations(table, manifest)

@@ -28,6 +28,11 @@ def examine(config: Config, name: str, *, work: Path = Path("work")) -> list[Fin
 
     Annotations are read anew from the files; videos, manifests and features as far as they are there. Features that
     are imported are read at their source, before or after the import.
+
+    Raises:
+        ConfigError: there is no such dataset.
+        AnnotationError: its annotations are missing or cannot be read.
+        FeatureError: a file of features cannot be opened at all.
     """
     settings, dataset = config.for_dataset(name), config.datasets[name]
     moments, report = _read_annotations(dataset, name, work)

@@ -51,6 +51,9 @@ def compute_baselines(
     Args:
         video_scores: CSV of sums by video to write, in the order of the JSON's rows. The table takes intervals from it,
             and scores on the videos that a trained method covers.
+
+    Raises:
+        EvaluationError: a split has no queries.
     """
     table = read_moments(moments)
     training = select_queries(table, splits=[train_split], manifests=manifests, moments=moments)

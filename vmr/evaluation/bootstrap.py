@@ -147,7 +147,11 @@ def write_video_scores(path: Path, rows: Sequence[VideoSums]) -> None:
 
 
 def read_video_scores(path: Path) -> list[VideoSums]:
-    """Read what `write_video_scores` wrote."""
+    """Read what `write_video_scores` wrote.
+
+    Raises:
+        EvaluationError: the file is missing or not such a table.
+    """
     needed = ["row", "video_id", "queries", "covered", *(_column(truth, name) for truth in TRUTHS for name in METRICS)]
     again = "Evaluate again."
     table = read_table(path, what="table of scores by video", columns=needed, again=again, error=EvaluationError)

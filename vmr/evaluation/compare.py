@@ -48,6 +48,10 @@ def compare(
         first: a file of predictions, the folder of a run, or of a method with a run a seed.
         annotations: as `load_ground_truth` takes them; needless where a side is a folder of a run in ``work``.
         output: JSON to write: scores, differences, intervals, and every query's IoU on both sides.
+
+    Raises:
+        EvaluationError: predictions are missing or cannot be used, or there is no ground truth.
+        AnnotationError: an annotation file is missing or not in its format.
     """
     sides = [_files(path, split_name) for path in (first, second)]
     truth = _truth(sides, annotations, splits)

@@ -144,7 +144,11 @@ def select_queries(table: pd.DataFrame, *, splits: list[str], manifests: list[Pa
 
 
 def read_run(path: Path) -> dict[str, Any]:
-    """The record of a training run."""
+    """The record of a training run.
+
+    Raises:
+        EvaluationError: it is missing or no such record.
+    """
     return read_record(path, what="record of a training run", again="Train again.", error=EvaluationError)
 
 

@@ -54,6 +54,7 @@ def load_ground_truth(
 
     Raises:
         EvaluationError: two files have the same split, the splits to score are not clear, or no query is left.
+        AnnotationError: a file is missing or not in its format.
     """
     listed = read_durations(durations)
     tables, known, facts = [], [], []

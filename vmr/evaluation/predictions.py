@@ -52,7 +52,14 @@ class Predictions:
 
 
 def read_predictions(path: Path, *, moments: pd.DataFrame) -> dict[str, Spans]:
-    """Spans in seconds by query id, best first, of a file of JSON lines; one bad line refuses the file."""
+    """Spans in seconds by query id, best first, of a file of JSON lines; one bad line refuses the file.
+
+    Args:
+        moments: the table of moments; queries of any of its splits may be answered.
+
+    Raises:
+        EvaluationError: the file is missing or has a bad line, see `parse_predictions`.
+    """
     predictions = parse_predictions(path, finder=finder_of_moments(moments))
     refuse_bad_lines(predictions)
     return predictions.answers
@@ -67,6 +74,9 @@ def parse_predictions(path: Path, *, finder: QueryFinder) -> Predictions:
     A record is bad when it is no object, does not name one query, contradicts itself about it, or answers a query again
     (the first counts). It is bad, too, when a span is not finite or ends before it starts, or when only some spans have
     scores.
+
+    Raises:
+        EvaluationError: the file cannot be read.
     """
     first: dict[str, str] = {}
     result = Predictions()
@@ -101,7 +111,11 @@ def parse_predictions(path: Path, *, finder: QueryFinder) -> Predictions:
 
 
 def refuse_bad_lines(predictions: Predictions, *, kinds: Collection[str] | None = None) -> None:
-    """Refuse bad lines, of these kinds where they are named."""
+    """Refuse bad lines, of these kinds where they are named.
+
+    Raises:
+        EvaluationError: names each fault once, with the first line that has it.
+    """
     faults = [fault for fault in faults_of(predictions.bad) if kinds is None or fault.first.kind in kinds]
     if not faults:
         return

@@ -45,6 +45,10 @@ def evaluate_file(
         skip_bad_lines: leave bad lines out, log and count them, instead of refusing the file. Lines that contradict
             the annotations still refuse it: then others most likely answer the wrong query.
         output: JSON to write: counts, scores, intervals, and what was read.
+
+    Raises:
+        EvaluationError: a line of the predictions cannot be used, or the queries are not clear.
+        AnnotationError: an annotation file is missing or not in its format.
     """
     truth = load_ground_truth(annotations, annotation_format=annotation_format, durations=durations, splits=splits)
     given = parse_predictions(predictions, finder=truth.finder)

@@ -59,6 +59,7 @@ def study_cases(
 
     Raises:
         EvaluationError: two runs are of one method, or predictions cannot be read.
+        CheckpointError: a checkpoint does not fit features or queries.
     """
     table = read_moments(files.moments)
     chosen_from = select_queries(table, splits=list(splits), manifests=files.manifests, moments=files.moments)

@@ -16,6 +16,12 @@ def read_coverage(paths: Mapping[str, Path]) -> list[dict[str, Any]]:
     """Read the coverage of each kind of features; failures with the same reason together, most videos first.
 
     Of these not all videos are named; `more` says how many are only counted.
+
+    Args:
+        paths: ``{extractor}_coverage.csv`` by what the page calls it.
+
+    Raises:
+        EvaluationError: a file is missing or is not such a table.
     """
     return [_one(name, path) for name, path in paths.items()]
 

@@ -14,7 +14,11 @@ _OWN = ("method", "seed")
 
 
 def read_history(folder: Path) -> pd.DataFrame:
-    """Loss and validation of every epoch of a run; an untrained run has none."""
+    """Loss and validation of every epoch of a run; an untrained run has none.
+
+    Raises:
+        EvaluationError: the file is missing or not such a table.
+    """
     how: dict[str, Any] = {"what": "history", "columns": ["epoch"], "again": "Train again.", "error": EvaluationError}
     return read_table(folder / "history.csv", **how).replace("", "nan")
 

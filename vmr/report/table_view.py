@@ -51,7 +51,11 @@ def windows_of(rows: Sequence[Row]) -> dict[str, Window]:
 
 
 def text_of_table(path: Path) -> str:
-    """The sections of the readable table below its rows, as HTML; text that looks like HTML stays text."""
+    """The sections of the readable table below its rows, as HTML; text that looks like HTML stays text.
+
+    Raises:
+        EvaluationError: the file cannot be read.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

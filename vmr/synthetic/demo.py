@@ -57,6 +57,7 @@ def render_demo(*, output: Path, settings: RenderSettings, workers: int) -> None
 
     Raises:
         VideoError: ffmpeg is missing or cannot render a video.
+        ShardError: the disk is full or the folder cannot be written.
     """
     splits = {
         split: [

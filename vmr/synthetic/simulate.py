@@ -36,6 +36,7 @@ def simulate_features(
 
     Raises:
         AnnotationError: a split has no moments or fewer videos than are asked for, or a video's duration is unknown.
+        ShardError: the disk is full or a folder cannot be written.
     """
     table = read_moments(moments)
     seconds = video_durations(table)

@@ -50,7 +50,12 @@ def make_table(
     where the records point to none.
 
     Args:
+        metrics: metrics.json of every method, seed and split.
+        baselines: JSON of `compute_baselines`, one a split.
+        published: CSV of published figures; None for a dataset without any.
         further: datasets whose splits are in the table too, such as out-of-distribution splits of the same videos.
+        output_tex: LaTeX of the same rows to write, if wanted.
+        title: what the Markdown calls it; by default its name.
     """
     rows = gather_rows(metrics=metrics, baselines=baselines, published=published, datasets=[dataset, *further])
     write_text(output_csv, table_csv(rows))

@@ -168,7 +168,11 @@ def published_rows(path: Path) -> list[Row]:
 
 
 def baseline_rows(paths: Sequence[Path]) -> list[Row]:
-    """The random row and the constant windows of each split, as `compute_baselines` wrote them."""
+    """The random row and the constant windows of each split, as `compute_baselines` wrote them.
+
+    Raises:
+        EvaluationError: a file is missing or no such record.
+    """
     rows = []
     for path in paths:
         record = read_record(path, needed=("split", "train_split", "training_queries", "grid_step", "queries", "rows"))
@@ -223,7 +227,11 @@ def _is_baseline(entry: Any) -> bool:
 
 
 def check_queries(rows: Iterable[Row]) -> None:
-    """Refuse rows of one split that were scored on different numbers of queries."""
+    """Refuse rows of one split that were scored on different numbers of queries.
+
+    Raises:
+        EvaluationError: names the two rows, and their files where there are any.
+    """
     first: dict[str, Row] = {}
     for row in rows:
         if row.queries is None:
@@ -242,7 +250,11 @@ def _origin(row: Row) -> str:
 
 
 def read_record(path: Path, *, needed: Sequence[str]) -> dict[str, Any]:
-    """Read a JSON of scores, and add its own path as `path`."""
+    """Read a JSON of scores, and add its own path as `path`.
+
+    Raises:
+        EvaluationError: the file is missing or no such record.
+    """
     record = records.read_record(
         path, what="record of scores", needed=needed, again="Evaluate again.", error=EvaluationError
     )
@@ -254,6 +266,7 @@ def check_scores(scores: object, *, where: str) -> None:
 
     Args:
         scores: by kind of ground truth (`raw` and maybe more), None where there are none; of each, every metric.
+        where: the file, and the place in it, for the error.
 
     Raises:
         EvaluationError: `raw` is missing, or a metric of a kind is missing or no percentage.
@@ -271,7 +284,11 @@ def check_scores(scores: object, *, where: str) -> None:
 
 
 def videos_of(record: dict[str, Any]) -> list[VideoSums]:
-    """The sums by video that a record of scores points to; nothing where it points to none."""
+    """The sums by video that a record of scores points to; nothing where it points to none.
+
+    Raises:
+        EvaluationError: the file is missing or not such a table.
+    """
     name = record.get("video_scores")
     return read_video_scores(Path(record["path"]).parent / name) if name else []
 
