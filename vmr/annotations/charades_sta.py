@@ -14,10 +14,11 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infin
 
 
 def parse_charades_sta(path: Path) -> ParsedFile:
-    """Read one file in the format of Charades-STA (Gao et al., 2017); queries are keyed by line number from 1.
+    """Read one file in the format of Charades-STA (Gao et al., 2017); queries are keyed by line number from 1,
+    blank lines counted.
 
     Args:
-        path: text in UTF-8, with or without byte order mark, lines ended in any way; blank lines do not count.
+        path: text in UTF-8, with or without byte order mark, lines ended in any way.
 
     Raises:
         AnnotationError: the file is missing or has no well-formed line.
