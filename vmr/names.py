@@ -1,9 +1,11 @@
 """Names that the configuration, the command line and the stages share."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
 AnnotationFormat = Literal["auto", "charades_sta", "activitynet_captions", "json", "csv", "eaf"]
+TruthFormat = Literal[AnnotationFormat, "moments"]
 ImportLayout = Literal["hdf5", "npy_folder"]
 Alignment = Literal["swap", "attention", "cross", "pad"]
 Mode = Literal["windows", "continuous"]
@@ -18,6 +20,8 @@ WIDE = 256
 
 # How kinds of features that are no features of videos begin; tables are labelled by it.
 SIMULATED = "simulated"
+
+SPLIT_NAME = re.compile(r"[A-Za-z0-9_+-]+")
 
 # Formats whose files say how long each video is.
 FORMATS_WITH_DURATIONS: tuple[AnnotationFormat, ...] = ("activitynet_captions",)

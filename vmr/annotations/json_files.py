@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from vmr.annotations.columns import choose, parse_time
+from vmr.annotations.csv_table import REQUIRED
 from vmr.annotations.parsed import (
     ParsedFile,
     Problem,
@@ -142,13 +143,12 @@ def _records(content: Any, path: Path, problems: list[Problem]) -> Iterator[_Rec
     if isinstance(content, dict) and isinstance(content.get("database"), dict):
         content = content["database"]
     if isinstance(content, dict) and {"metadata", "file", "view"} <= set(content):
-        names = ("video", "start", "end", "sentence")
         for number, values, fault in via_project(content):
             where = f"{path}: segment {number}"
             if fault:
                 problems.append(Problem(where, fault))
             else:
-                yield _Record(where, str(number), dict(zip(names, values, strict=True)), {})
+                yield _Record(where, str(number), dict(zip(REQUIRED, values, strict=True)), {})
         return
     if isinstance(content, dict) and isinstance(content.get("videos"), list):
         if any(isinstance(entry, dict) and "clips" in entry for entry in content["videos"]):

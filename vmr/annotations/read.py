@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import get_args
 
 from vmr.annotations.charades_sta import parse_charades_sta
 from vmr.annotations.csv_table import DELIMITERS, REQUIRED, cells_of, lines_above_header, names_columns, read_table
@@ -13,10 +14,11 @@ from vmr.annotations.parsed import ParsedFile, read_bytes, settle_video_ids
 from vmr.annotations.sentences_csv import parse_table, splits_of
 from vmr.annotations.via import VIA_HEADER
 from vmr.errors import AnnotationError
+from vmr.names import AnnotationFormat
 
-# `activitynet_captions` is an older name for JSON of any layout.
 _SUBRIP = re.compile(rb"\d+\r?\n\d+:\d\d:\d\d,\d+ -->")
-FORMATS = ("auto", "charades_sta", "activitynet_captions", "json", "csv", "eaf")
+# `activitynet_captions` is an older name for JSON of any layout.
+FORMATS = get_args(AnnotationFormat)
 
 
 def read_annotations(

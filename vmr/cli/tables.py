@@ -1,7 +1,7 @@
 """Commands that score and gather: anybody's predictions, baselines and the table."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -19,6 +19,7 @@ from vmr.cli.groups import (
     app,
     hands_to,
 )
+from vmr.names import TruthFormat
 
 
 @app.command(rich_help_panel=STAGES)
@@ -51,10 +52,7 @@ def evaluate(
     predictions: Annotated[Path, typer.Argument(help="JSON lines, one a query; docs/predictions.md has the format.")],
     *,
     annotations: Annotated[list[str], typer.Option(help="FILE or split=FILE; repeat it for several files.")],
-    annotation_format: Annotated[
-        Literal["auto", "moments", "charades_sta", "activitynet_captions", "json", "csv", "eaf"],
-        typer.Option(help="auto: told by the content of each file."),
-    ] = "auto",
+    annotation_format: Annotated[TruthFormat, typer.Option(help="auto: told by the content of each file.")] = "auto",
     durations: Annotated[list[Path], typer.Option(help="CSV with id and length (s), for clamped truth.")] = [],  # noqa: B006
     splits: Annotated[list[str], typer.Option(help="Splits to score, where the files hold more.")] = [],  # noqa: B006
     skip_bad_lines: Annotated[bool, typer.Option(help="Leave bad lines out and count them, not refuse.")] = False,

@@ -1,6 +1,5 @@
 """The section of `config.yaml` that says what a dataset consists of."""
 
-import re
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal, Self
@@ -10,10 +9,8 @@ from pydantic import Field, field_validator, model_validator
 from vmr.config.extractors import ExtractorName
 from vmr.config.feature_sections import SimulateSettings, of_assets
 from vmr.config.moved import moved
-from vmr.names import FORMATS_WITH_DURATIONS, SIMULATED, AnnotationFormat
+from vmr.names import FORMATS_WITH_DURATIONS, SIMULATED, SPLIT_NAME, AnnotationFormat
 from vmr.settings.section import Section, Seed
-
-SPLIT_NAME = re.compile(r"[A-Za-z0-9_+-]+")
 
 
 class RenderSettings(Section):

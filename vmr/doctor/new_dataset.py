@@ -15,11 +15,11 @@ from vmr.annotations.parsed import ParsedFile, settle_video_ids
 from vmr.annotations.sentences_csv import parse_table, splits_of
 from vmr.annotations.units import odd_times
 from vmr.config import load_config, read_mapping
-from vmr.config.datasets import SPLIT_NAME
 from vmr.config.whole import DATASET_NAME
 from vmr.doctor.check_annotations import PAST_END_SEC
 from vmr.errors import AnnotationError, ConfigError, VideoError
 from vmr.methods.catalogue import family
+from vmr.names import SPLIT_NAME
 from vmr.storage.files import write_text
 from vmr.video.ffprobe import require_program
 from vmr.video.listing import files_below

@@ -1,6 +1,5 @@
 """Ground truth for predictions of any system, from annotation files alone: no videos, features or runs."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,15 +10,12 @@ import pandas as pd
 from vmr.annotations.charades_sta import read_durations
 from vmr.annotations.moments import clamp_spans, moments_table, read_moments, video_durations
 from vmr.annotations.parsed import ParsedFile, Problem, Query, settle_video_ids
-from vmr.annotations.read import FORMATS as ANNOTATION_FORMATS
 from vmr.annotations.read import detect_format, read_file
 from vmr.annotations.units import wrong_unit
 from vmr.errors import EvaluationError
 from vmr.evaluation.query_finder import KnownQuery, QueryFinder, finder_of_moments
+from vmr.names import SPLIT_NAME
 from vmr.video_ids import VideoNames
-
-FORMATS = ("moments", *ANNOTATION_FORMATS)
-_NAME = re.compile(r"[A-Za-z0-9_+-]+")
 
 
 @dataclass(frozen=True)
@@ -106,7 +102,7 @@ def load_ground_truth(
 
 def _split_and_path(entry: str) -> tuple[str, Path]:
     name, separator, path = entry.partition("=")
-    if separator and path and _NAME.fullmatch(name) and not Path(entry).exists():
+    if separator and path and SPLIT_NAME.fullmatch(name) and not Path(entry).exists():
         return name, Path(path)
     return Path(entry).stem, Path(entry)
 
