@@ -102,9 +102,8 @@ def compare(
         "a difference that other test videos would show, too.",
     ]
     order = sorted(rows, key=lambda row: row["iou"][1] - row["iou"][0])
-    for title, part in (("better in B", order[::-1]), ("worse in B", order)):
-        most = [row for row in part if (row["iou"][1] > row["iou"][0]) == (title == "better in B")][:changed]
-        most = [row for row in most if row["iou"][0] != row["iou"][1]]
+    for title, part, sign in (("better in B", order[::-1], 1), ("worse in B", order, -1)):
+        most = [row for row in part if sign * (row["iou"][1] - row["iou"][0]) > 0][:changed]
         lines += ["", f"{title}, most first:", *map(_line, most)] if most else []
     return "\n".join(lines) + "\n"
 
