@@ -1,5 +1,6 @@
 """Features as the checks see them: those of a file of ours, and those of others at their source."""
 
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -13,12 +14,9 @@ from vmr.config.feature_sections import ImportSettings
 from vmr.doctor.check_features import HeldFeatures
 from vmr.errors import DamageError, FeatureError
 from vmr.features.foreign_sources import open_source
-from vmr.features.importers import times_of_shape
+from vmr.features.importers import refuse_other_length, times_of_shape
 from vmr.features.store import FeatureStore
 from vmr.storage.hdf5 import reading
-
-# What is made lies within a step and a tenth of the duration of the video's end, as the import demands.
-_LENGTH_SHARE = 0.1
 
 
 def frame_rates(manifest: pd.DataFrame | None) -> dict[str, tuple[float, float]]:
@@ -31,7 +29,12 @@ def frame_rates(manifest: pd.DataFrame | None) -> dict[str, tuple[float, float]]
 
 
 def imported(held: ImportSettings, durations: Mapping[str, float]) -> HeldFeatures:
-    """Features of others at their source, as the checks see them."""
+    """Features at the source of an import, as the checks see them."""
+    with open_source(held) as read:
+        ours = read.made is not None
+    if ours:
+        advice = f"They are not in {held.source} under their ids."
+        return dataclasses.replace(extracted(held.kind, Path(held.source), durations), advice=advice)
 
     def check_length(shape: tuple[int, ...], video_id: str) -> None:
         times_of_shape(shape, held, duration=durations.get(video_id, float("nan")))
@@ -50,7 +53,7 @@ def imported(held: ImportSettings, durations: Mapping[str, float]) -> HeldFeatur
 
 def extracted(kind: str, path: Path, durations: Mapping[str, float]) -> HeldFeatures:
     """Features of a file of ours, as the checks see them."""
-    ends: dict[str, tuple[float, float]] = {}
+    seconds: dict[str, tuple[Float[np.ndarray, ...], Float[np.ndarray, ...]]] = {}
 
     @contextmanager
     def opened() -> Iterator[Callable[[str], Float[np.ndarray, "..."] | None]]:
@@ -62,7 +65,7 @@ def extracted(kind: str, path: Path, durations: Mapping[str, float]) -> HeldFeat
                 try:
                     with reading(path, f"what it holds of {video_id}"):
                         features, start_sec, end_sec = map(np.asarray, store.arrays(video_id))
-                        ends[video_id] = float(end_sec[-1]), float(end_sec[0] - start_sec[0])
+                        seconds[video_id] = start_sec, end_sec
                 except DamageError as error:  # of one video: the others are looked at all the same
                     raise FeatureError(str(error)) from error
                 return features
@@ -70,10 +73,7 @@ def extracted(kind: str, path: Path, durations: Mapping[str, float]) -> HeldFeat
             yield read
 
     def check_length(shape: tuple[int, ...], video_id: str) -> None:
-        end, step = ends[video_id]
-        duration = durations.get(video_id)
-        if duration is not None and abs(end - duration) > max(step, _LENGTH_SHARE * duration):
-            raise FeatureError(f"its {shape[0]} steps end at {end:.2f} s, its duration is {duration:.2f} s")
+        refuse_other_length(*seconds[video_id], duration=durations.get(video_id, float("nan")))
 
     advice = f"{path.with_name(kind + '_coverage.csv')} has the reasons."
     return HeldFeatures(name=kind, open=opened, check_length=check_length, advice=advice)

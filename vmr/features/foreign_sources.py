@@ -2,9 +2,11 @@
 
 import functools
 import itertools
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -22,7 +24,9 @@ from vmr.features.foreign_files import (
     two_dimensional,
 )
 from vmr.features.foreign_names import HeldNames, Pattern, joined_source, name_one, what_is_held
+from vmr.features.store import GROUPS, FeatureStore, VideoFeatures
 from vmr.names import ImportLayout
+from vmr.storage.checksums import UNREADABLE, links_of
 
 _LENGTHS_DIFFER = 0.05  # of joined sources, at most; or two steps
 _FEW_GROUPS = 8  # at the root of a file whose videos lie in groups of kinds
@@ -51,6 +55,15 @@ class FeatureSource:
             FeatureError: what is there is no array of that form.
         """
         raise NotImplementedError
+
+    @property
+    def made(self) -> dict[str, Any] | None:
+        """The provenance of a file of ours, which its videos keep; None for those of others."""
+        return None
+
+    def seconds(self, video_id: str) -> tuple[Float[np.ndarray, "N"], Float[np.ndarray, "N"]] | None:
+        """Starts and ends of the steps of the video that was read last, where a file of ours has them."""
+        return None
 
     def files_of(self, video_id: str) -> list[Path]:
         """Files of folders that hold a video."""
@@ -98,7 +111,17 @@ def _opened(path: Path, layout: ImportLayout, pattern: str | None, stack: ExitSt
         raise FeatureError(
             f"{path}: not a readable HDF5 file ({error}). One file of all videos may also be {', '.join(ONE_FILE)}."
         ) from error
+    if not pattern and is_ours(file):
+        return _Ours(path, stack.enter_context(FeatureStore(path)), links_of(file))
     return _Hdf5(path, pattern, file)
+
+
+def is_ours(file: h5py.File) -> bool:
+    """Whether an HDF5 file is one that extraction, merge or import of this package wrote."""
+    try:
+        return set(GROUPS) <= set(file) and "extractor" in json.loads(file.attrs["provenance"])
+    except UNREADABLE:
+        return False
 
 
 class _Joined(FeatureSource):
@@ -130,6 +153,13 @@ class _Joined(FeatureSource):
 
     def files_of(self, video_id: str) -> list[Path]:
         return [path for source in self._sources for path in source.files_of(video_id)]
+
+    @property
+    def made(self) -> dict[str, Any] | None:
+        return self._sources[0].made if len(self._sources) == 1 and not self._transposed else None
+
+    def seconds(self, video_id: str) -> tuple[Float[np.ndarray, "N"], Float[np.ndarray, "N"]] | None:
+        return self._sources[0].seconds(video_id) if self.made is not None else None
 
     def told(self, video_ids: Sequence[str]) -> str:
         return self._sources[0].told(video_ids)
@@ -276,6 +306,38 @@ class _Hdf5(FeatureSource):
 
     def nearest(self, video_id: str) -> str:
         return self._held[0][1].nearest(video_id)
+
+
+class _Ours(FeatureSource):
+    """A feature file of ours: a merged one with the shards beside it that it links to, or a shard."""
+
+    def __init__(self, path: Path, store: FeatureStore, links: set[str]) -> None:
+        super().__init__(path)
+        for link in links:  # they could lead to any HDF5 file of the machine
+            if Path(link).is_absolute() or ".." in Path(link).parts:
+                raise FeatureError(
+                    f"{path}: links to {link}, which does not lie beside it. Merge the shards again there."
+                )
+        self._store, self._names = store, HeldNames(((name, name) for name in store.video_ids), by_pattern=False)
+        self._read: VideoFeatures | None = None
+
+    @property
+    def made(self) -> dict[str, Any] | None:
+        return self._store.provenance
+
+    def __call__(self, video_id: str) -> Float[np.ndarray, "N D"] | None:
+        names = self._names.find(video_id)
+        if len(names) > 1:
+            raise FeatureError(f"several videos of it may be meant ({', '.join(names)}); rename one")
+        self._read = self._store.get(names[0]) if names else None
+        return None if self._read is None else self._read.features
+
+    def seconds(self, video_id: str) -> tuple[Float[np.ndarray, "N"], Float[np.ndarray, "N"]] | None:
+        assert self._read is not None
+        return self._read.start_sec, self._read.end_sec
+
+    def told(self, video_ids: Sequence[str]) -> str:
+        return what_is_held(self._store.video_ids[:_MOST_LISTED], video_ids, read=lambda _: True)
 
 
 def _is_group(group: h5py.Group, name: str) -> bool:

@@ -31,6 +31,7 @@ from vmr.video.manifest import known_durations
 log = logging.getLogger(__name__)
 
 _REASONS_SHOWN = 5
+_LENGTH_SHARE = 0.1  # of a duration, by which steps that have seconds may end elsewhere
 _MANY_MISSING = 0.1  # of the videos: names that are written otherwise, perhaps
 # How the seconds of steps were found, by whether fps and window are known.
 _TIMES = {
@@ -73,6 +74,8 @@ def import_features(
         atomic_path(output) as temporary,
         new_hdf5(temporary) as file,
     ):
+        if read.made is not None:
+            _refuse_other_rate(settings, read.made)
         for group in GROUPS:
             file.create_group(group)
         for video_id in tqdm(sorted(table["video_id"].unique()), desc="import", unit="video", disable=None):
@@ -86,7 +89,11 @@ def import_features(
                     continue
                 duration = durations.get(video_id, float("nan"))
                 shapes.append(features.shape)
-                start, end = times_of_shape(features.shape, settings, duration=duration)
+                if (own := read.seconds(video_id)) is not None:
+                    start, end = own
+                    refuse_other_length(start, end, duration=duration)
+                else:
+                    start, end = times_of_shape(features.shape, settings, duration=duration)
                 read_steps, features = len(features), features[: len(start)]
                 video = VideoFeatures(features.astype(np.float32), start, end)
             except FeatureError as error:
@@ -118,32 +125,33 @@ def import_features(
         _check(report, source, settings.max_failed_share, read.told)
         # Before the features get their name, whose presence then says that all is done.
         write_table(coverage, report)
-        file.attrs["provenance"] = json.dumps(
-            {
-                "extractor": settings.kind,
-                "dim": next((length for video_id, length in numbers.items() if video_id not in others), None),
-                "mode": "imported",
-                "source": source.name,
-                "source_sha256": of_files.hexdigest() if settings.layout == "npy_folder" else sha256_file(source),
-                "source_provenance": _told_by(source) if settings.layout == "hdf5" else None,
-                "layout": settings.layout,
-                "pattern": settings.pattern,
-                "join": settings.join,
-                "join_sha256": [
-                    sha256_file(path) for path, kind, _ in map(joined_source, settings.join) if kind == "hdf5"
-                ],
-                "transposed": settings.transposed,
-                "notes": sorted(set(read.notes.values())),
-                "fps": fps,
-                "stride": stride,
-                "window": window,
-                "step_times": _TIMES[fps is not None, window is not None],
-                "pca": None,
-                "code_digest": code_digest,
-                "versions": library_versions(["vmr", "numpy", "h5py"]),
-            },
-            sort_keys=True,
-        )
+        imported = {
+            "source": source.name,
+            "source_sha256": of_files.hexdigest() if settings.layout == "npy_folder" else sha256_file(source),
+            "code_digest": code_digest,
+            "versions": library_versions(["vmr", "numpy", "h5py"]),
+        }
+        provenance = {
+            "extractor": settings.kind,
+            "dim": next((length for video_id, length in numbers.items() if video_id not in others), None),
+            "mode": "imported",
+            "source_provenance": _told_by(source) if settings.layout == "hdf5" else None,
+            "layout": settings.layout,
+            "pattern": settings.pattern,
+            "join": settings.join,
+            "join_sha256": [sha256_file(path) for path, kind, _ in map(joined_source, settings.join) if kind == "hdf5"],
+            "transposed": settings.transposed,
+            "notes": sorted(set(read.notes.values())),
+            "fps": fps,
+            "stride": stride,
+            "window": window,
+            "step_times": _TIMES[fps is not None, window is not None],
+            "pca": None,
+            **imported,
+        }
+        # Those of ours stay what they are, so that what is trained on them can be asked about videos, too.
+        kept: dict[str, Any] = provenance if read.made is None else {**read.made, "imported": imported}
+        file.attrs["provenance"] = json.dumps(kept, sort_keys=True)
         seal_file(file)
     for note, videos in Counter(read.notes.values()).most_common(_REASONS_SHOWN):
         log.warning("%s: of %d videos, %s", source, videos, note)
@@ -152,6 +160,29 @@ def import_features(
             "%s: steps of %d videos lie beyond their ends and were left out, see %s", source, shortened, coverage
         )
     log.info("%s: %s", source, report["status"].value_counts().to_dict())
+
+
+def refuse_other_length(
+    start_sec: Float64[np.ndarray, "N"], end_sec: Float64[np.ndarray, "N"], *, duration: float
+) -> None:
+    """Refuse steps that end a step and a tenth away from their video's end, where its duration is known.
+
+    Raises:
+        FeatureError: they do.
+    """
+    end, step = float(end_sec[-1]), float(end_sec[0] - start_sec[0])
+    if abs(end - duration) > max(step, _LENGTH_SHARE * duration):
+        raise FeatureError(f"its {len(end_sec)} steps end at {end:.2f} s, its duration is {duration:.2f} s")
+
+
+def _refuse_other_rate(settings: ImportSettings, made: Mapping[str, Any]) -> None:
+    for name in ("fps", "stride"):
+        stated, told = getattr(settings, name), made.get(name)
+        if stated is not None and told is not None and stated != told:
+            raise FeatureError(
+                f"{settings.source}: says that it was made with {name} {told:g}, not {stated:g}. Leave out fps and "
+                "stride: the file has the seconds of its steps."
+            )
 
 
 def of_another_length(numbers: Mapping[str, int]) -> dict[str, str]:

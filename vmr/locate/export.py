@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from vmr.assets.registry import ASSETS_FOLDER
+from vmr.assets.registry import ASSETS, ASSETS_FOLDER
 from vmr.config import read_mapping
 from vmr.errors import CheckpointError, VmrError
 from vmr.features.pca import read_pca
@@ -164,7 +164,10 @@ def _check_digest(path: Path, digest: str, *, run: Path, option: str) -> None:
     try:
         found = sha256_file(path)
     except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror}). Name the file with {option}.") from error
+        way = "Name"
+        if path.stem in ASSETS:
+            way = f"Make it by `vmr assets prepare {path.stem} --output {path}`, or name"
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror}). {way} the file with {option}.") from error
     if found != digest:
         raise CheckpointError(
             f"{path}: expected the file that {run} was trained with (sha256 {digest[:12]}), found {found[:12]}. Name "

@@ -219,6 +219,18 @@ def test_imported_features_are_read_at_their_source(dataset):
     }
 
 
+def test_features_of_ours_that_are_imported_have_their_own_seconds(dataset, monkeypatch):
+    monkeypatch.setitem(globals(), "HELD", {"source": "work/mine/features/i3d.h5", "layout": "hdf5"})
+    spoil(dataset.features)
+    dataset.write_store()
+    dataset.write_held()
+    assert dataset.wrong() == {
+        "features (imported): NaN or infinity": ("a: 2 of 30 steps",),
+        "features (imported): constant rows": ("b: 3 of 30 steps have equal numbers",),
+        "features (imported): length against duration": ("c: its 20 steps end at 6.67 s, its duration is 10.00 s",),
+    }
+
+
 def test_lengths_of_imported_features_wait_for_durations(dataset, monkeypatch):
     monkeypatch.setitem(globals(), "HELD", {"source": "held", "layout": "npy_folder"})  # spread over the durations
     dataset.section["durations"] = []

@@ -1,4 +1,6 @@
 import hashlib
+import json
+import shutil
 
 import h5py
 import numpy as np
@@ -6,13 +8,14 @@ import pandas as pd
 import pytest
 import torch
 from typer.testing import CliRunner
-from written import imported, write_first_seconds
+from written import imported, write_features, write_first_seconds
 
 from vmr.cli import app
 from vmr.errors import FeatureError
 from vmr.features.clips import plan_windows, step_seconds
 from vmr.features.importers import step_times
 from vmr.features.store import FeatureStore
+from vmr.locate.extraction import Making, VideoFeaturizer
 from vmr.pipeline.stages import STAGES
 from vmr.storage.files import sha256_file
 
@@ -230,3 +233,66 @@ def test_vectors_of_another_length_are_a_row_wherever_the_video_stands(folder):
         ]  # fmt: skip
     with pytest.raises(FeatureError, match=r"1 of 3 videos found are unusable.*two: vectors of 5 numbers"):
         run(folder, folder / "npy", "npy_folder", max_failed_share=0.3)
+
+
+MADE = {
+    "extractor": "i3d",
+    "mode": "windows",
+    "fps": 24.0,
+    "stride": 16,
+    "weights": {"sha256": "ab"},
+    "frames": {"fps": 24},
+}
+
+
+@pytest.fixture
+def ours(folder):
+    """A merged file of another machine, and the shard that it links to: 20 s of one video, and an odd step of 10 s."""
+    starts = np.append(np.arange(0, 10, 2 / 3), 9.9)
+    videos = {"v_one": (features(16), starts, np.append(starts[1:], 10.0)), "two": features(60)}
+    (folder / "theirs" / "i3d").mkdir(parents=True)
+    write_features(folder / "theirs" / "i3d" / "shard_0.h5", videos, **MADE)
+    with h5py.File(folder / "theirs" / "i3d.h5", "w") as file:
+        for name in ("features", "start_sec", "end_sec"):
+            for video_id in videos:
+                file[f"{name}/{video_id}"] = h5py.ExternalLink("i3d/shard_0.h5", f"{name}/{video_id}")
+        file.attrs["provenance"] = json.dumps(MADE | {"dim": 4})
+    return folder / "theirs" / "i3d.h5"
+
+
+@pytest.mark.parametrize("stated", [{"fps": None, "stride": None}, {"fps": 24.0, "stride": 16.0}])
+def test_features_of_ours_keep_their_seconds_and_what_made_them(folder, ours, stated):
+    with run(folder, ours, "hdf5", kind="theirs", **stated) as store, FeatureStore(ours) as theirs:
+        for video_id in ("v_one", "two"):
+            for name in ("features", "start_sec", "end_sec"):
+                expected = getattr(theirs.get(video_id), name)
+                np.testing.assert_array_equal(getattr(store.get(video_id), name), expected)
+        told = store.provenance
+        assert {name: told[name] for name in theirs.provenance} == theirs.provenance
+        assert told["imported"]["source"] == "i3d.h5" and told["imported"]["source_sha256"] == sha256_file(ours)
+        assert VideoFeaturizer(Making(told, {}), folder=folder)  # and refuses no video, as for others' features
+    shutil.rmtree(folder / "theirs")
+    with FeatureStore(folder / "out.h5") as store:  # of its own
+        assert store.get("two").features.shape == (60, 4)
+
+
+def test_features_of_ours_that_do_not_fit_are_refused(folder, ours):
+    with pytest.raises(FeatureError, match=r"i3d\.h5: says that it was made with stride 16, not 8\. Leave out"):
+        run(folder, ours, "hdf5", fps=24.0, stride=8.0)
+    whole = {"fps": None, "stride": None}
+    write_first_seconds(folder / "moments.csv", train={"v_one": 14.0, "two": 20.0})
+    run(folder, ours, "hdf5", **whole).close()
+    row = pd.read_csv(folder / "coverage.csv").set_index("video_id").loc["v_one"]
+    assert (row["status"], row["reason"]) == ("bad", "its 16 steps end at 10.00 s, its duration is 14.00 s")
+    ours.with_suffix("").rename(folder / "elsewhere")
+    with pytest.raises(FeatureError, match=r"lie in .*i3d/shard_0\.h5, which is missing or damaged\. Keep it beside"):
+        run(folder, ours, "hdf5", **whole)
+
+
+@pytest.mark.parametrize("link", ["../secret.h5", "/etc/secret.h5"])
+def test_links_of_a_file_that_lead_elsewhere_are_not_followed(folder, ours, link):
+    with h5py.File(ours, "a") as file:
+        del file["features/two"]
+        file["features/two"] = h5py.ExternalLink(link, "features/two")
+    with pytest.raises(FeatureError, match=rf"links to {link}, which does not lie beside it"):
+        run(folder, ours, "hdf5", fps=None, stride=None)

@@ -76,6 +76,11 @@ def test_export_takes_only_the_vectors_of_training(made, tmp_path: Path) -> None
     other.write_text(data.vectors.read_text() + "more " + "0.5 " * 11 + "0.5\n")
     with pytest.raises(CheckpointError, match="--vectors"):
         export_run(run=folder / "run", output=tmp_path / "m.safetensors", vectors=other)
+    absent = tmp_path / "glove_6b_50d.txt"
+    with pytest.raises(
+        CheckpointError, match=rf"`vmr assets prepare glove_6b_50d --output {absent}`, or name .* --vectors"
+    ):
+        export_run(run=folder / "run", output=tmp_path / "m.safetensors", vectors=absent)
     assert not (tmp_path / "m.safetensors").exists()
 
 
