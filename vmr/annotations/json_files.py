@@ -49,7 +49,6 @@ class _Record:
     values: Mapping[str, Any]  # by the names of `COLUMNS`
     units: Mapping[str, str]
     split: str = ""
-    index: int | None = None  # place among the sentences of its video
 
 
 def parse_json(path: Path, *, splits: Sequence[str] = (), name: str = "") -> dict[str, ParsedFile]:
@@ -66,7 +65,9 @@ def parse_json(path: Path, *, splits: Sequence[str] = (), name: str = "") -> dic
         AnnotationError: the file is missing, in none of these layouts, lacks a split, or has nothing usable.
     """
     problems: list[Problem] = []
-    records = list(_records(_load(path, problems), path, problems))
+    found = list(_records(_load(path, problems), path))
+    records = [one for one in found if isinstance(one, _Record)]
+    problems += [one for one in found if isinstance(one, Problem)]
     held = list(dict.fromkeys(record.split for record in records if record.split))
     wanted = list(dict.fromkeys(splits)) or held or [name or path.stem]
     divided = len(wanted) > 1 or wanted[0] in held or len(held) > 1
@@ -135,24 +136,22 @@ class _Lines(list[tuple[int, Any]]):
     """Entries of JSON lines, with the numbers of their lines."""
 
 
-def _records(content: Any, path: Path, problems: list[Problem]) -> Iterator[_Record]:
-    """The sentences of a file, whichever layout it has."""
+def _records(content: Any, path: Path) -> Iterator[_Record | Problem]:
+    """The sentences of a file, whichever layout it has, and what is none."""
     if isinstance(content, _Lines):
-        yield from _listed([(f"{path}:{number}", str(number), entry) for number, entry in content], problems)
+        yield from _listed([(f"{path}:{number}", str(number), entry) for number, entry in content])
         return
     if isinstance(content, dict) and isinstance(content.get("database"), dict):
         content = content["database"]
     if isinstance(content, dict) and {"metadata", "file", "view"} <= set(content):
         for number, values, fault in via_project(content):
             where = f"{path}: segment {number}"
-            if fault:
-                problems.append(Problem(where, fault))
-            else:
-                yield _Record(where, str(number), dict(zip(REQUIRED, values, strict=True)), {})
+            own = _Record(where, str(number), dict(zip(REQUIRED, values, strict=True)), {})
+            yield Problem(where, fault) if fault else own
         return
     if isinstance(content, dict) and isinstance(content.get("videos"), list):
         if any(isinstance(entry, dict) and "clips" in entry for entry in content["videos"]):
-            yield from _ego4d(content["videos"], path, problems)
+            yield from _ego4d(content["videos"], path)
             return
         raise AnnotationError(
             f"{path}: has the lists {', '.join(content)}, as files after COCO's. Convert it to a CSV: a row for each "
@@ -167,56 +166,51 @@ def _records(content: Any, path: Path, problems: list[Problem]) -> Iterator[_Rec
                 f"{path}: a list of {type(content[0]).__name__} was found; expected were {_LAYOUTS}. Convert it to a "
                 "CSV."
             )
-        yield from _listed(entries, problems)
+        yield from _listed(entries)
     elif isinstance(content, dict):
-        yield from _of_object(content, path, problems, split="")
+        yield from _of_object(content, path, split="")
     else:
         raise AnnotationError(
             f"{path}: found {type(content).__name__}; expected were {_LAYOUTS}. Check annotation_format and the file."
         )
 
 
-def _of_object(content: Mapping[str, Any], path: Path, problems: list[Problem], *, split: str) -> Iterator[_Record]:
+def _of_object(content: Mapping[str, Any], path: Path, *, split: str) -> Iterator[_Record | Problem]:
     for name, entry in content.items():
         where = f"{path}: {name}"
         if _is_record(entry):
-            yield from _listed([(where, name, entry)], problems, split=split)
+            yield from _listed([(where, name, entry)], split=split)
         elif isinstance(entry, dict) and ("timestamps" in entry or "sentences" in entry):
-            yield from _captions(name, entry, where, problems, split)
+            yield from _captions(name, entry, where, split)
         elif isinstance(entry, dict) and isinstance(entry.get("annotations"), list):
             own = {key: value for key, value in entry.items() if key != "annotations"}
             for index, one in enumerate(entry["annotations"]):
-                if isinstance(one, dict):
-                    values = {**own, "video": name, **one}
-                    for record in _listed([(f"{where}[{index}]", f"{name}:{index}", values)], problems, split=split):
-                        record.index = index
-                        yield record
-                else:
-                    problems.append(Problem(f"{where}[{index}]", f"an object was expected, found {one!r:.80}"))
+                values = {**own, "video": name, **one} if isinstance(one, dict) else one
+                yield from _listed([(f"{where}[{index}]", f"{name}:{index}", values)], split=split)
         elif isinstance(entry, list) and any(map(_is_record, entry)):  # a split, or a video, with its records
             entries = [(f"{where}[{index}]", f"{name}:{index}", one) for index, one in enumerate(entry)]
-            named = [(there, key, one if _names_video(one) else {**one, "video": name}) for there, key, one in entries]
-            yield from _listed(named, problems, split=split or (name if _names_video(entry[0]) else ""))
+            named = [
+                (there, key, {**one, "video": name} if isinstance(one, dict) and not _names_video(one) else one)
+                for there, key, one in entries
+            ]
+            yield from _listed(named, split=split or (name if _names_video(entry[0]) else ""))
         elif isinstance(entry, dict) and not split and entry and all(isinstance(one, dict) for one in entry.values()):
-            yield from _of_object(entry, path, problems, split=name)
+            yield from _of_object(entry, path, split=name)
         elif isinstance(entry, dict):
-            problems.append(Problem(where, "the lists `timestamps` and `sentences` were expected"))
+            yield Problem(where, "the lists `timestamps` and `sentences` were expected")
         else:
-            problems.append(Problem(where, f"an object was expected, found {type(entry).__name__}"))
+            yield Problem(where, f"an object was expected, found {type(entry).__name__}")
 
 
-def _captions(
-    video: str, entry: Mapping[str, Any], where: str, problems: list[Problem], split: str
-) -> Iterator[_Record]:
+def _captions(video: str, entry: Mapping[str, Any], where: str, split: str) -> Iterator[_Record | Problem]:
     """The sentences of a video in the layout of ActivityNet Captions."""
     timestamps, sentences = entry.get("timestamps"), entry.get("sentences")
     if not isinstance(timestamps, list) or not isinstance(sentences, list):
-        problems.append(Problem(where, "the lists `timestamps` and `sentences` were expected"))
+        yield Problem(where, "the lists `timestamps` and `sentences` were expected")
         return
     if len(timestamps) != len(sentences):
         # Which sentence lacks its span cannot be known: pairing them up anyway would teach wrong moments.
-        reason = f"{len(timestamps)} timestamps but {len(sentences)} sentences; the video is left out"
-        problems.append(Problem(where, reason))
+        yield Problem(where, f"{len(timestamps)} timestamps but {len(sentences)} sentences; the video is left out")
         return
     chosen = choose(entry)
     own = {
@@ -227,10 +221,10 @@ def _captions(
     for index, (span, sentence) in enumerate(zip(timestamps, sentences, strict=True)):
         values = {**own, "video": video, "windows": span, "sentence": sentence}
         place, units = f"{printable(where)}[{index}]", {"windows": "frames" if frames else "s"}
-        yield _Record(place, f"{video}:{index}", values, units, split or str(own.get("split") or ""), index)
+        yield _Record(place, f"{video}:{index}", values, units, split or str(own.get("split") or ""))
 
 
-def _ego4d(videos: list[Any], path: Path, problems: list[Problem]) -> Iterator[_Record]:
+def _ego4d(videos: list[Any], path: Path) -> Iterator[_Record | Problem]:
     """The queries of Ego4D's NLQ: each clip is a video of its own, with times on its own clock."""
     for video in _objects(videos):
         for clip in _objects(video.get("clips")):
@@ -238,7 +232,7 @@ def _ego4d(videos: list[Any], path: Path, problems: list[Problem]) -> Iterator[_
             for annotation in _objects(clip.get("annotations")):
                 if not isinstance(annotation.get("language_queries"), list):
                     where = f"{path}: clip {clip.get('clip_uid')}"
-                    problems.append(Problem(where, "`language_queries` were expected: of Ego4D, NLQ alone is read"))
+                    yield Problem(where, "`language_queries` were expected: of Ego4D, NLQ alone is read")
                 for index, query in enumerate(_objects(annotation.get("language_queries"))):
                     # By these two the submissions of its challenge name a query.
                     key = f"{annotation.get('annotation_uid')}_{index}"
@@ -254,12 +248,12 @@ def _objects(value: Any) -> list[dict[str, Any]]:
     return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
 
 
-def _listed(entries: Sequence[tuple[str, str, Any]], problems: list[Problem], *, split: str = "") -> Iterator[_Record]:
+def _listed(entries: Sequence[tuple[str, str, Any]], *, split: str = "") -> Iterator[_Record | Problem]:
     for where, number, entry in entries:
         if isinstance(entry, list) and len(entry) == 4 and isinstance(entry[3], str):  # VSLNet
             entry = dict(zip(("video", "duration", "timestamp", "sentence"), entry, strict=True))
         if not isinstance(entry, dict):
-            problems.append(Problem(where, f"an object was expected, found {type(entry).__name__}"))
+            yield Problem(where, f"an object was expected, found {type(entry).__name__}")
             continue
         chosen = choose(entry)
         values = {name: entry[written] for name, (written, _) in chosen.items()}
@@ -416,6 +410,8 @@ def _frames_by_values(records: Sequence[_Record]) -> bool:
         if not (seconds := count / fps if count else _seconds_or_none(values.get("duration"))):
             continue
         windows = values.get("windows", [values.get("start"), values.get("end")])
+        if not isinstance(windows, list):
+            continue
         listed = windows if windows and all(isinstance(one, list) for one in windows) else [windows]
         if not _whole_numbers(listed):
             return False

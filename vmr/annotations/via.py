@@ -63,11 +63,12 @@ def _row(number: int, values: Mapping[str, str], options: Mapping[str, Any]) -> 
             times = [float(values["temporal_segment_start"]), float(values["temporal_segment_end"])]
         told = load_json(values["metadata"])
         words = [_words(key, value, options) for key, value in told.items()]
+        videos, ends = len(names), len(times)
     except (LookupError, ValueError, TypeError, AttributeError) as error:
         return number, _EMPTY, _fault(error)
-    if len(names) != 1:
-        return number, _EMPTY, f"one video was expected, found {len(names)}"
-    if len(times) != 2:
+    if videos != 1:
+        return number, _EMPTY, f"one video was expected, found {videos}"
+    if ends != 2:
         return number, _EMPTY, "a segment with start and end was expected; this one marks a single picture"
     sentence = " ".join(word for word in words if word and word != "_DEFAULT")
     return number, (str(names[0]), str(times[0]), str(times[1]), sentence), ""

@@ -115,6 +115,12 @@ def test_durations_of_frames_and_faults_of_exports(tmp_path):
         ("version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
         ("\n<!DOCTYPE html><html></html>", "a page in HTML"),
         ("#film.mp4\nBegin Time - msec\tEnd Time - msec\tdefault\n1\t2\tA.\n", ":2: .*export of ELAN lacks the video"),
+        (
+            json.dumps(
+                {"file": {}, "view": {"1": {"fid_list": []}}, "metadata": {"1": {"vid": 1, "z": None, "av": {}}}}
+            ),
+            "not a row of VIA's export",
+        ),
         (json.dumps(["a", "b"]), "a list of str.*Convert"),
         ('{"a": 1', "not JSON .*Make or copy it again"),
         (b"PK\x03\x04workbook", "workbook of Excel"),
@@ -196,3 +202,10 @@ def test_formats_are_told(tmp_path):
     ):
         (tmp_path / name).write_text(content)
         assert detect_format(tmp_path / name) == kind
+
+
+@pytest.mark.parametrize("other", [None, {"video": "a", "timestamps": 1.5, "fps": 30, "num_frames": 60, "text": "Two."}])
+def test_what_is_no_sentence_costs_itself_alone(tmp_path, other):
+    good = {"video": "b", "start": 0, "end": 1, "sentence": "One."}
+    (part,) = read(tmp_path, json.dumps({"test": [good, other]})).values()
+    assert len(part.queries) == len(part.malformed) == 1
