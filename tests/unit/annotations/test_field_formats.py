@@ -204,7 +204,7 @@ def test_formats_are_told(tmp_path):
         assert detect_format(tmp_path / name) == kind
 
 
-@pytest.mark.parametrize("other", [None, {"video": "a", "timestamps": 1.5, "fps": 30, "num_frames": 60, "text": "Two."}])
+@pytest.mark.parametrize("other", [None, {"video": "a", "timestamps": 1.5, "fps": 30, "frame_count": 6, "text": "Two"}])
 def test_what_is_no_sentence_costs_itself_alone(tmp_path, other):
     good = {"video": "b", "start": 0, "end": 1, "sentence": "One."}
     (part,) = read(tmp_path, json.dumps({"test": [good, other]})).values()
