@@ -20,6 +20,7 @@ from vmr.cli.groups import (
     hands_to,
     per_shard,
 )
+from vmr.names import ImportLayout
 
 if TYPE_CHECKING:
     from vmr.cli.sections import ExtractorName, ExtractorSettings, Fields, ImportSettings, ReductionSettings
@@ -64,6 +65,17 @@ def merge_features(
 @hands_to("vmr.features.inspect:features_info")
 def features_info(path: Annotated[Path, typer.Argument(help="Feature file.")]) -> None:
     """Print what made a feature file and what is in it."""
+
+
+@features_app.command("export")
+@hands_to("vmr.features.hand_out:hand_out_features", reads=lambda features, **_: [features])
+def export(
+    features: Annotated[Path, typer.Argument(help="Feature file.")],
+    *,
+    layout: Annotated[ImportLayout, typer.Option(help="npy_folder: a file a video; hdf5: one, a dataset a video.")],
+    output: Output,
+) -> None:
+    """Write features for programs of other people: ID.npy a video, or one HDF5 file without links."""
 
 
 @features_app.command("diff")

@@ -6,8 +6,10 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
-from written import write_features
+from typer.testing import CliRunner
+from written import imported, write_features, write_first_seconds
 
+from vmr.cli import app
 from vmr.errors import DamageError, FeatureError
 from vmr.features.inspect import features_diff, features_info
 from vmr.features.store import VideoFeatures, write_video
@@ -126,3 +128,34 @@ def test_diff_shows_where_two_files_part(tmp_path):
     assert table.loc["turned", ["cosine_mean", "cosine_min"]].tolist() == [0.5, 0.0]
     assert table.loc["longer", ["steps_a", "steps_b", "seconds_a", "seconds_b"]].tolist() == [3, 2, 1.0, 2 / 3]
     assert pd.isna(table.loc["left", "steps_b"]) and pd.isna(table.loc["zero", "cosine_mean"])
+
+
+@pytest.mark.parametrize("layout", ["npy_folder", "hdf5"])
+def test_features_that_are_handed_out_are_read_by_anyone_and_taken_in_again(tmp_path, layout):
+    videos = {"one": np.arange(120, dtype=np.float32).reshape(30, 4), "v_two": np.ones((60, 4), np.float32)}
+    write_features(tmp_path / "shard.h5", videos, extractor="i3d", fps=24.0, stride=8)
+    with h5py.File(tmp_path / "a.h5", "w") as file:  # a merged file
+        for name in ("features", "start_sec", "end_sec"):
+            for video_id in videos:
+                file[f"{name}/{video_id}"] = h5py.ExternalLink("shard.h5", f"{name}/{video_id}")
+        file.attrs["provenance"] = json.dumps({"extractor": "i3d", "dim": 4, "fps": 24.0, "stride": 8})
+    output = tmp_path / "given" / "i3d"
+    command = ["features", "export", str(tmp_path / "a.h5"), "--layout", layout, "--output", str(output)]
+    told = CliRunner().invoke(app, command)
+    assert told.stdout == f"{output}: 2 videos, steps of 4 numbers, every 8 of 24 frames a second\n"
+    if layout == "hdf5":
+        with h5py.File(output) as file:
+            found = {name: file[name][()] for name in file}
+            assert json.loads(file.attrs["provenance"])["extractor"] == "i3d"
+    else:
+        found = {path.stem: np.load(path) for path in output.glob("*.npy")}
+        assert json.loads((output / "provenance.json").read_text())["extractor"] == "i3d"
+        again = CliRunner().invoke(app, command)
+        assert again.exit_code and "expected a folder that is new or empty" in again.output
+    assert set(found) == set(videos)
+    for name, array in videos.items():
+        np.testing.assert_array_equal(found[name], array)
+    write_first_seconds(tmp_path / "moments.csv", train={"one": 10.0, "v_two": 20.0})
+    store, coverage = imported(tmp_path, output, layout)
+    assert (coverage["status"] == "ok").all()
+    np.testing.assert_array_equal(store.get("one").features, videos["one"])
