@@ -22,7 +22,6 @@ def case_views(study: Mapping[str, Any], *, group: str, number_of_group: int) ->
         views.append(
             {
                 "anchor": f"case-{number_of_group}-{i}",
-                "query_id": case["query_id"],
                 "video_id": case["video_id"],
                 "sentence": case["sentence"],
                 "kinds": case["kinds"],
@@ -35,7 +34,6 @@ def case_views(study: Mapping[str, Any], *, group: str, number_of_group: int) ->
                 ],
                 "ticks": [(100 * tick / end, number(tick)) for tick in nice_ticks(0, end, count=6)],
                 "strip": strip,
-                "no_strip": study["no_strips"],
             }
         )
     return views

@@ -77,7 +77,7 @@ def make_report(
         read_record(path, what="record of case studies", needed=needed, again=again, error=EvaluationError)
         for path in cases
     ]
-    left_out = drop_pictures(studies, limit=_PICTURE_BYTES)
+    drop_pictures(studies, limit=_PICTURE_BYTES)
     study_names = [_name(study["split"], study["features"], groups) for study in studies]
     views = [
         view
@@ -87,7 +87,6 @@ def make_report(
     names = [_name(group.split, group.features, groups) for group in groups]
     chosen = chosen_methods(groups)
     content = {
-        "dataset": dataset,
         "title": title,
         "simulated": any(is_simulated(run.metrics) for group in groups for run in _runs(group)),
         "no_result": no_result_note(rows).replace("**", "").replace("`", ""),
@@ -123,7 +122,6 @@ def make_report(
         "deciders": [title_of(study["decides"]) for study in studies],
         "cases": views,
         "curve_scale": f"{CURVE_SCALE:g}",
-        "left_out_pictures": left_out,
         "provenance": [_provenance(group) for group in groups],
         "made_by": {
             "code": code_digest(["vmr.report.page"]),
@@ -167,11 +165,9 @@ def _by_block(groups: Sequence[Group]) -> dict[str, list[str]]:
     return found
 
 
-def drop_pictures(studies: Sequence[dict[str, Any]], *, limit: int) -> int:
-    """Take film strips out of the last case studies until the pictures of all have at most `limit` bytes; number of
-    strips taken out.
-    """
-    dropped, total = 0, 0
+def drop_pictures(studies: Sequence[dict[str, Any]], *, limit: int) -> None:
+    """Take film strips out of the last case studies until the pictures of all have at most `limit` bytes."""
+    total = 0
     for study in studies:
         kept = {}
         for video_id, strip in study["strips"].items():
@@ -179,11 +175,9 @@ def drop_pictures(studies: Sequence[dict[str, Any]], *, limit: int) -> int:
             if total + size <= limit:
                 kept[video_id] = strip
                 total += size
-        dropped += len(study["strips"]) - len(kept)
         if len(kept) < len(study["strips"]):
             study["no_strips"] = "No pictures: the page would be too large."
         study["strips"] = kept
-    return dropped
 
 
 def _render(content: Mapping[str, Any]) -> str:
@@ -245,14 +239,11 @@ def _charts(group: Group, window: Any) -> dict[str, Any]:
         history = (run.seed, read_history(run.folder), read_run(run.folder / "run.json").get("chosen_epoch"))
         histories.setdefault(run.method, []).append(history)
     return {
-        "split": group.split,
-        "features": group.features,
         "history": history_charts(histories),
         "recall": recall_chart(group, window),
         "iou": iou_charts(group),
         "by": recall_charts(group, words=words),
         "bias": bias_charts(group),
-        "window": window.name if window is not None else "",
     }
 
 

@@ -326,8 +326,9 @@ def test_the_same_again_gives_the_same_bytes(made, tmp_path):
 
 def test_too_many_pictures_are_left_out_and_said(made, tmp_path, monkeypatch):
     study = json.loads(_case_file(tmp_path / "cases.json").read_text())
-    assert drop_pictures([study], limit=2 * len(_PICTURE)) == 0 and study["strips"]
-    assert drop_pictures([study], limit=2 * len(_PICTURE) - 1) == 1
+    drop_pictures([study], limit=2 * len(_PICTURE))
+    assert study["strips"]
+    drop_pictures([study], limit=2 * len(_PICTURE) - 1)
     assert study["strips"] == {} and "too large" in study["no_strips"]
     monkeypatch.setattr(page, "MAX_BYTES", 1000)
     with pytest.raises(EvaluationError, match=r"report would have .* MB.*report\.cases"):
