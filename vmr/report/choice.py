@@ -5,8 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float
 
-KINDS = ("best", "median", "worst", "random")
-
 
 def choose_cases(
     iou: Float[np.ndarray, " Q"],

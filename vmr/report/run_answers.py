@@ -37,7 +37,6 @@ class RunAnswers:
 class Group:
     """All runs of one kind of features on one split."""
 
-    dataset: str
     split: str
     features: str  # kind of features, as tables call it
     queries: pd.DataFrame  # the table of moments of the split, with clamped spans and durations
@@ -79,7 +78,7 @@ def read_groups(metrics: Sequence[Path], *, moments: Mapping[str, Path], manifes
             queries = select_queries(
                 tables[name], splits=list(record["splits"]), manifests=list(manifests), moments=moments[name]
             )
-            groups[key] = Group(*key, queries)
+            groups[key] = Group(*key[1:], queries)
         group = groups[key]
         if len(group.queries) != record["queries"]:
             raise EvaluationError(
