@@ -4,11 +4,12 @@ import errno
 import logging
 import queue
 import tempfile
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,12 @@ class _Task:
     settings: VideoSettings
     shard: PartialShard
     progress: Callable[[int, int], None]
+    ended: threading.Event = field(default_factory=threading.Event)
+
+    def told(self, done: int, total: int) -> None:
+        if self.ended.is_set():
+            raise KeyboardInterrupt
+        self.progress(done, total)
 
 
 def _plain(row: dict[Any, Any]) -> dict[str, Any]:
@@ -144,6 +151,9 @@ def _decode_all(rows: list[dict[str, Any]], *, task: _Task, workers: int) -> Ite
                 # What is finished is handed on before a failure of the shard ends the loop.
                 for future in sorted(finished, key=lambda done: done.exception() is not None):
                     yield future.result()
+        except KeyboardInterrupt:
+            task.ended.set()  # a film of an hour would be decoded to its end first
+            raise
         finally:
             for future in running:
                 future.cancel()
@@ -214,7 +224,7 @@ def _decode(row: dict[str, Any], task: _Task, decord: DecordServer, target: Path
             frame_choice=task.settings.frame_choice,
             short_side=task.settings.short_side,
             timeout_sec=task.settings.decode_timeout_sec,
-            progress=task.progress,
+            progress=task.told,
         )
     except SURPRISES as error:
         if isinstance(error, OSError) and error.errno in _DISK_ERRORS:

@@ -1,4 +1,5 @@
 import shutil
+import threading
 import time
 
 import clips
@@ -89,6 +90,27 @@ def test_a_killed_run_goes_on_where_it_was(shard, monkeypatch):
     resumed = True
     assert run(shard, workers=1)["decoded_frames"].sum() == 36
     assert sorted(decoded) == ["a.mp4", "b.mp4", "c.mp4"]
+
+
+def test_an_interrupt_ends_the_videos_at_work(shard, monkeypatch):
+    begun, whole = threading.Event(), []
+
+    def long_film(decord, picture, *, progress, **options):
+        for frame in range(300):
+            progress(frame, 300)
+            begun.set()
+            time.sleep(0.01)
+        whole.append(picture.path.name)
+
+    def interrupted(*futures, **options):
+        begun.wait()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(decode, "decode_video", long_film)
+    monkeypatch.setattr(decode, "wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(shard)
+    assert whole == []
 
 
 def test_what_snakemake_deleted_comes_back_and_only_a_new_video_is_decoded(shard, monkeypatch):
