@@ -62,8 +62,8 @@ class Table:
         return parse_time(row.values[name], unit=self.columns[name].unit, fps=fps)
 
 
-def read_table(path: Path) -> Table:
-    """Read a CSV with a header in which the columns of `REQUIRED` are named; commas, semicolons, tabs or bars.
+def read_table(path: Path, *, required: Sequence[str] = REQUIRED) -> Table:
+    """Read a CSV whose header names the required columns; commas, semicolons, tabs or bars.
 
     Raises:
         AnnotationError: the file is missing, no CSV, in another encoding, has no rows, or its header lacks a column or
@@ -86,18 +86,19 @@ def read_table(path: Path) -> Table:
 
     def is_row(line: str) -> bool:
         cells = _without_surplus(cells_of(line, delimiter), len(names))
-        return bool(place) and len(cells) == len(names) and all(_is_time(cells[place[own]]) for own in ("start", "end"))
+        times = [cells[place[own]] for own in ("start", "end") if own in place] if len(cells) == len(names) else []
+        return bool(times) and all(map(_is_time, times))
 
     records = _records(text, delimiter, first_line, is_row)
     line, names, fault = next(records, (1, [], ""))
     if fault:
         raise AnnotationError(
-            f"{path}: a CSV with a header of the columns {', '.join(REQUIRED)} was expected; its first line cannot be "
+            f"{path}: a CSV with a header of the columns {', '.join(required)} was expected; its first line cannot be "
             f"read ({fault}).{_other_format(text)}"
         )
     names = _without_surplus(names, 0)
     chosen = choose(names)
-    _check_header(f"{path}:{line}", names, chosen, hint=_other_format(text))
+    _check_header(f"{path}:{line}", names, chosen, required, hint=_other_format(text))
     place = {name: names.index(written) for name, (written, _) in chosen.items()}
     others = {name: names.index(name) for name in names if name.strip() and names.index(name) not in place.values()}
     unused: dict[str, set[str]] = {name: set() for name in others}
@@ -254,17 +255,24 @@ def _records(
             yield first_line + begin, cells, fault
 
 
-def _check_header(where: str, names: Sequence[str], chosen: Mapping[str, tuple[str, Column]], *, hint: str) -> None:
-    missing = [name for name in REQUIRED if name not in chosen]
+def _check_header(
+    where: str,
+    names: Sequence[str],
+    chosen: Mapping[str, tuple[str, Column]],
+    required: Sequence[str],
+    *,
+    hint: str,
+) -> None:
+    missing = [name for name in required if name not in chosen]
     if missing:
         if not hint and "video" in missing and any(name.lower().startswith("begin time -") for name in names):
             hint = " An export of ELAN lacks the video: export with the column of file names, or give the .eaf files."
         raise AnnotationError(
-            f"{where}: a header with the columns {', '.join(REQUIRED)} was expected; {', '.join(missing)} not found in "
+            f"{where}: a header with the columns {', '.join(required)} was expected; {', '.join(missing)} not found in "
             f"{', '.join(names)[:200]!r}. `{missing[0]}` may also be called {', '.join(COLUMNS[missing[0]][1:])}."
             f"{hint}"
         )
-    for name in REQUIRED:
+    for name in required:
         # ELAN writes one time in several notations, each behind a dash.
         same = [
             (found.rank, written)

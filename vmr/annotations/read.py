@@ -9,8 +9,8 @@ from vmr.annotations.charades_sta import parse_charades_sta
 from vmr.annotations.csv_table import DELIMITERS, REQUIRED, cells_of, lines_above_header, names_columns, read_table
 from vmr.annotations.eaf import parse_eaf
 from vmr.annotations.json_files import parse_json
-from vmr.annotations.moments import MOMENT_COLUMNS
-from vmr.annotations.parsed import ParsedFile, read_bytes, settle_video_ids
+from vmr.annotations.moments import MOMENT_COLUMNS, read_moments
+from vmr.annotations.parsed import ParsedFile, Problem, Query, clean_sentence, read_bytes, settle_video_ids
 from vmr.annotations.sentences_csv import parse_table, splits_of
 from vmr.annotations.via import VIA_HEADER
 from vmr.errors import AnnotationError
@@ -71,6 +71,40 @@ def read_file(
         raise AnnotationError(f"{path}: is a table of moments already, no annotation file.")
     read = parse_eaf if kind == "eaf" else parse_charades_sta
     return {split: read(path) for split in dict.fromkeys(splits or [name or path.stem])}
+
+
+def read_sentences(path: Path) -> tuple[dict[str, list[str]], list[Problem]]:
+    """The sentences that a file asks of each video, each once, and what is wrong with its other rows.
+
+    Args:
+        path: an annotation file of any format, whose times do not count; a CSV needs the columns video and sentence
+            only. Or a table of moments.
+
+    Raises:
+        AnnotationError: the file is missing, of no known format, or has nothing usable.
+    """
+    asked, kind = ParsedFile(), detect_format(path)
+    if kind == "moments":
+        table = read_moments(path)
+        for key, video_id, sentence in table[["query_id", "video_id", "sentence"]].astype(str).to_numpy().tolist():
+            asked.add(Query(key, f"{path}: {key}", video_id, 0.0, 1.0, sentence))
+    elif kind == "csv":
+        for line in read_table(path, required=("video", "sentence")).rows:
+            where = f"{path}:{line.line}"
+            if line.fault:
+                asked.malformed.append(Problem(where, line.fault))
+            else:
+                sentence = clean_sentence(line.values["sentence"])
+                asked.add(Query(str(line.line), where, line.video_id, 0.0, 1.0, sentence))
+    else:
+        for part in read_file(path).values():
+            asked.queries += part.queries + part.degenerate
+            asked.malformed += part.malformed
+    asked.refuse_nothing(path, "one usable sentence")
+    sentences: dict[str, list[str]] = {}
+    for query in asked.queries:
+        sentences.setdefault(query.video_id, []).append(query.sentence)
+    return {video_id: list(dict.fromkeys(own)) for video_id, own in sentences.items()}, asked.malformed
 
 
 def detect_format(path: Path) -> str:

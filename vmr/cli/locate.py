@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vmr.cli.groups import USE, Output, app, command_from_sections, hands_to, is_file, is_folder
-from vmr.errors import ConfigError, FeatureError, QueryError, VideoError, without_controls
+from vmr.errors import AnnotationError, ConfigError, FeatureError, QueryError, VideoError, without_controls
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from vmr.cli.sections import Format, LocatorSettings
     from vmr.locate.answers import Answer, Search
     from vmr.locate.extraction import Progress
@@ -41,10 +43,11 @@ def export(
 @command_from_sections(app, rich_help_panel=USE)
 def locate(
     things: Annotated[
-        list[str], typer.Argument(metavar="VIDEO... QUERY...", help="Video files or folders, then sentences.")
-    ],
+        list[str] | None, typer.Argument(metavar="VIDEO... QUERY...", help="Video files or folders, then sentences.")
+    ] = None,
     *,
     opened: LocatorSettings,
+    queries: Annotated[Path | None, typer.Option(help="Sentences of a file, each asked of its own video.")] = None,
     top: Annotated[int, typer.Option(help="Most moments of each answer.", min=1, max=100)] = 3,
     form: Annotated[Format, typer.Option("--format", help="text, or what other programs take.")] = "text",
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json: an object a line.")] = False,
@@ -55,7 +58,9 @@ def locate(
 ) -> None:
     """Find the moments of videos that sentences mean; of a folder one list over all its videos."""
     form = "json" if as_json else form
-    videos, asked, whole_folder = _videos_and_queries(things, any_name=opened.features is not None)
+    videos, asked, whole_folder = _videos_and_queries(
+        things or [], any_name=opened.features is not None, given=queries is not None
+    )
     if whole_folder and (plot or curve):
         raise ConfigError(
             f"--{'plot' if plot else 'curve'}: a search of a folder has no curves. Name its videos instead."
@@ -75,14 +80,18 @@ def locate(
         typer.secho(f"error: {without_controls(str(error))}", fg="red", err=True)
         failures.append(error)
 
-    queries = []
+    pairs = dict.fromkeys(videos, asked)
+    if queries is not None:
+        pairs = _pairs(queries, videos, any_name=opened.features is not None, failed=failed)
+        asked = list(dict.fromkeys(query for own in pairs.values() for query in own))
+    usable: dict[str, None] = {}
     for query in asked:
         try:
             locator.check(query)
-            queries.append(query)
+            usable[query] = None
         except QueryError as error:
             failed(error)
-    if not queries:
+    if not usable:
         raise typer.Exit(1)
     answers: list[Answer | Search] = []
     if whole_folder:
@@ -90,22 +99,24 @@ def locate(
             answers += search(
                 locator,
                 videos,
-                queries,
+                list(usable),
                 top=top,
                 progress=lambda video, number: _shown(bar, f"{number + 1} of {len(videos)}, {video.name}"),
                 failed=failed,
             )
-    for video in [] if whole_folder else videos:
+    for video, sentences in {} if whole_folder else pairs.items():
+        if not (own := [query for query in sentences if query in usable]):
+            continue
         try:
             with _bar() as bar:
-                found = locator.locate_all(video, queries, top=top, progress=_shown(bar, video.name))
+                found = locator.locate_all(video, own, top=top, progress=_shown(bar, video.name))
         except (VideoError, FeatureError) as error:
             failed(error)
             continue
         answers += found
         if form == "text":
-            for own in found:
-                _tell(own)
+            for each in found:
+                _tell(each)
     if form != "text":
         typer.echo(written(answers, form, curve=curve), nl=False)
         if form != "json":  # which has a place for refusals
@@ -163,8 +174,12 @@ def _title(answer: Answer | Search) -> str:
     return one_line(f"{answer.video}: {answer.query}" if isinstance(answer, Answer) else answer.query)
 
 
-def _videos_and_queries(things: list[str], *, any_name: bool) -> tuple[list[Path], list[str], bool]:
-    """Videos of the leading arguments, the sentences after them, and whether an argument was a folder of videos."""
+def _videos_and_queries(things: list[str], *, any_name: bool, given: bool) -> tuple[list[Path], list[str], bool]:
+    """Videos of the leading arguments, the sentences after them, and whether a folder of videos is to be searched.
+
+    Args:
+        given: sentences come from a file instead.
+    """
     from vmr.locate.folders import videos_in
     from vmr.names import VIDEO_EXTENSIONS
 
@@ -179,11 +194,47 @@ def _videos_and_queries(things: list[str], *, any_name: bool) -> tuple[list[Path
         else:
             break
         count += 1
-    if not count:
-        raise ConfigError(f"{things[0]}: there is no such video. Videos come first, then sentences in quotes.")
-    if count == len(things):
+    if given and count < len(things):
+        raise ConfigError(f"{things[count]}: there is no such video; with --queries sentences come from its file.")
+    if not count and not (given and any_name):
+        named = f"{things[0]}: there is no such video" if things else "no video was given"
+        raise ConfigError(f"{named}. Videos come first, then sentences in quotes.")
+    if count == len(things) and not given:
         raise ConfigError('no query was given. Videos come first, then sentences: vmr locate VIDEO "a sentence".')
-    return list(dict.fromkeys(videos)), things[count:], whole_folder  # a folder and a film in it give the film once
+    # A folder and a film in it give the film once.
+    return list(dict.fromkeys(videos)), things[count:], whole_folder and not given
+
+
+def _pairs(
+    queries: Path, videos: list[Path], *, any_name: bool, failed: Callable[[Exception], None]
+) -> dict[Path, list[str]]:
+    """The sentences that a file asks of each video; without videos, of features by the names in the file."""
+    from vmr.annotations.read import read_sentences
+    from vmr.video_ids import VideoNames
+
+    sentences, problems = read_sentences(queries)
+    for problem in problems:
+        failed(AnnotationError(f"{problem.where}: {problem.reason}"))
+    if any_name and not videos:
+        return {Path(written): own for written, own in sentences.items()}
+    named: dict[str, list[Path]] = {}
+    for video in videos:
+        named.setdefault(video.name, []).append(video)
+    names = VideoNames(named)
+    pairs: dict[Path, list[str]] = {}
+    for written, own in sentences.items():
+        found = [video for name in names.find_all(written) for video in named[name]]
+        if len(found) == 1:
+            pairs.setdefault(found[0], []).extend(own)
+        elif found:
+            failed(VideoError(f"{written}: {', '.join(map(str, found))} may be meant. Give one of them another name."))
+        else:
+            failed(
+                VideoError(
+                    f"{written}: no file of this name is among the {len(videos)} videos{names.nearest(written)}."
+                )
+            )
+    return pairs
 
 
 def _bar() -> Any:

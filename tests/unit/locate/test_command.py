@@ -40,6 +40,35 @@ def test_every_sentence_is_asked_of_every_video(made, locate):
         assert sum(answer["curve"]["start"]) == pytest.approx(1, abs=0.01)
 
 
+@pytest.mark.parametrize("videos", [["test006.mp4", "test007.mp4"], []])
+def test_a_file_asks_each_video_its_own_sentences(locate, tmp_path, videos):
+    rows = [
+        "test007,we see the noise",
+        "test006.mp4,the wave appears",
+        "test007,the wave",
+        "test007,the wave",
+        "no,the wave",
+    ]
+    (tmp_path / "asked.csv").write_text("\n".join(["video,sentence", *rows, "test006,nan"]) + "\n")
+    result = locate(*videos, "--queries", tmp_path / "asked.csv", "--json", "--top", 1)
+    answers = [json.loads(line) for line in result.stdout.splitlines()]
+    asked = [(answer["video"].removesuffix(".mp4"), answer["query"]) for answer in answers]
+    assert asked == [("test007", "we see the noise"), ("test007", "the wave"), ("test006", "the wave appears")]
+    alone = json.loads(locate("test006.mp4", "the wave appears", "--json").stdout)
+    assert answers[2]["moments"] == alone["moments"][:1]
+    assert result.exit_code == 1  # of what could not be asked
+    missing = "no: no file of this name is among the 2 videos" if videos else "no features for the video no"
+    assert missing in result.stderr and "asked.csv:7: the sentence is 'nan'" in result.stderr
+
+
+def test_annotations_of_any_format_may_be_asked_and_their_times_do_not_count(locate, tmp_path):
+    (tmp_path / "test.txt").write_text("test006 9.0 2.0##the wave appears\n")
+    result = locate("--queries", tmp_path / "test.txt", "--format", "csv", "--top", 1)
+    assert result.exit_code == 0 and result.stdout.splitlines()[1].startswith("test006,the wave appears,1,")
+    refused = locate("test006.mp4", "the wave", "--queries", tmp_path / "test.txt")
+    assert "the wave: there is no such video; with --queries sentences come from its file" in refused.stderr
+
+
 def test_text_for_people(locate):
     assert locate("test006.mp4", "the wave appears " * 30).exit_code == 0  # no name of a file is that long
     result = locate("test006.mp4", "the xyzzy wave appears", "--top", 1)
