@@ -1,6 +1,8 @@
 """Fixtures shared by all tests."""
 
 import os
+import resource
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,22 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("the folder ../shared/data with real annotations and videos is not beside this checkout")
     return SHARED_DATA
+
+
+@pytest.fixture
+def full_disk():
+    """A context in which no file can grow beyond 1 kB."""
+
+    @contextmanager
+    def limited():
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1024, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return limited
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -105,7 +105,8 @@ class FeatureCache:
         def write() -> None:
             with atomic_path(self.path(content)) as temporary:
                 metadata = {"vmr": json.dumps(self.recipe, sort_keys=True), _SHA256: _digest_of(arrays)}
-                safetensors.numpy.save_file(arrays, temporary, metadata=metadata)
+                # Not written by safetensors, whose errors are not those of the system.
+                temporary.write_bytes(safetensors.numpy.save(arrays, metadata=metadata))
 
         self._keep(write)
 

@@ -25,7 +25,7 @@ from vmr.machine.devices import choose_device
 from vmr.names import frame_choice_of
 from vmr.pipeline.stages import STAGES
 from vmr.storage.code_digest import code_digest
-from vmr.storage.files import atomic_path, sha256_file
+from vmr.storage.files import atomic_path, sha256_file, writing
 from vmr.video.decode import decode_frames
 from vmr.video.ffprobe import require_program
 from vmr.video.manifest import MANIFEST_COLUMNS, read_manifest, write_manifest
@@ -184,6 +184,6 @@ def unpacked(content: bytes, suffix: str, cache: Path) -> Path:
     digest = hashlib.sha256(content).hexdigest()
     path = cache / "weights" / f"{digest}{suffix}"
     if not path.is_file() or sha256_file(path) != digest:
-        with atomic_path(path) as temporary:
+        with writing(path), atomic_path(path) as temporary:
             temporary.write_bytes(content)
     return path

@@ -14,7 +14,7 @@ from vmr.errors import CheckpointError
 from vmr.locate.word_table import Words, as_bytes, words_of
 from vmr.methods.build import network_with_weights
 from vmr.model.network import MomentNetwork
-from vmr.storage.files import atomic_path
+from vmr.storage.files import atomic_path, writing
 
 FORMAT = "vmr-model-1"
 _NETWORK = "network/"
@@ -52,15 +52,20 @@ def write_model(
     files: Mapping[str, bytes],
     pca: Mapping[str, Tensor],
 ) -> None:
-    """Write an exported model atomically; the arguments are those of `ModelFile`."""
+    """Write an exported model atomically; the arguments are those of `ModelFile`.
+
+    Raises:
+        ShardError: the disk is full, or the folder cannot be written.
+    """
     tensors: dict[str, Tensor] = {f"{_NETWORK}{name}": value for name, value in network.state_dict().items()}
     tensors |= {f"{_WORDS}{name}": value for name, value in words.tensors().items()}
     tensors |= {f"{_EXTRACTOR}{role}": as_bytes(content) for role, content in files.items()}
     tensors |= {f"{_PCA}{name}": value for name, value in pca.items()}
     description = json.dumps({"format": FORMAT, **info}, sort_keys=True, ensure_ascii=False)
-    with atomic_path(path) as temporary:
-        contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        safetensors.torch.save_file(contiguous, temporary, metadata={"vmr": description})
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    content = safetensors.torch.save(contiguous, metadata={"vmr": description})
+    with writing(path), atomic_path(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def read_model(path: Path) -> ModelFile:

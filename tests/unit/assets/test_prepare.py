@@ -2,9 +2,8 @@ import dataclasses
 import hashlib
 import io
 import re
-import resource
 import zipfile
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from functools import partial
 
 import numpy as np
@@ -281,22 +280,6 @@ def test_i3d_checkpoint_becomes_safetensors(tmp_path, declared):
         assert file.metadata()["source"].endswith("/rgb_charades.pt")
         assert file.metadata()["sha256"] == sha256_file(cache / "rgb_charades.pt")
     assert sha256_file(cache / "rgb_charades.pt") in (cache / "rgb_charades.pt.sha256").read_text()
-
-
-@pytest.fixture
-def full_disk():
-    """A context in which no file can grow beyond 1 kB."""
-
-    @contextmanager
-    def limited():
-        before = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1024, before[1]))
-        try:
-            yield
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-    return limited
 
 
 @pytest.mark.parametrize("trouble", ["full", "no folder"])

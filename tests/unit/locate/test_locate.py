@@ -17,7 +17,7 @@ from written import write_features
 
 import vmr.locate.videos as locator_module
 from vmr.annotations.moments import read_moments
-from vmr.errors import CheckpointError, ConfigError, FeatureError, QueryError, VideoError
+from vmr.errors import CheckpointError, ConfigError, FeatureError, QueryError, ShardError, VideoError
 from vmr.features.store import VideoFeatures
 from vmr.locate.cache import FeatureCache
 from vmr.locate.export import export_run
@@ -195,6 +195,18 @@ def test_weights_in_the_cache_are_known_by_content(tmp_path: Path) -> None:
     path.write_bytes(b"WEIGHTS")
     assert unpacked(b"weights", ".safetensors", tmp_path) == path
     assert path.read_bytes() == b"weights"
+
+
+def test_a_full_disk_costs_what_is_kept_and_no_answer(made, tmp_path: Path, full_disk, caplog) -> None:
+    data, folder = made
+    cache, long = FeatureCache(tmp_path, {}), np.arange(1001.0)
+    with full_disk():
+        cache.put("ab", VideoFeatures(np.ones((1000, 2), np.float32), long[:-1], long[1:]))
+        with pytest.raises(ShardError, match=r"m\.safetensors: cannot be written \(File too large\)\. Free some space"):
+            export_run(run=folder / "run", output=tmp_path / "m.safetensors", vectors=data.vectors)
+        with pytest.raises(ShardError, match="cannot be written"):
+            unpacked(b"weights" * 1000, ".safetensors", tmp_path)
+    assert "nothing can be kept there" in caplog.text and cache.get("ab") is None
 
 
 def test_a_second_question_extracts_nothing(made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
