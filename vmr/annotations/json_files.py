@@ -157,6 +157,12 @@ def _records(content: Any, path: Path) -> Iterator[_Record | Problem]:
             f"{path}: has the lists {', '.join(content)}, as files after COCO's. Convert it to a CSV: a row for each "
             "sentence with video, start, end and sentence."
         )
+    spoken = content.get("segments") if isinstance(content, dict) else None
+    if isinstance(spoken, list) and not any(map(_names_video, spoken)):
+        raise AnnotationError(
+            f"{path}: its `segments` name no video, as transcripts of Whisper do not. Convert it to a CSV: a row for "
+            "each sentence with video, start, end and sentence."
+        )
     if isinstance(content, dict) and _is_record(content):
         content = [content]
     if isinstance(content, list):

@@ -128,6 +128,10 @@ def test_durations_of_frames_and_faults_of_exports(tmp_path):
             json.dumps({"videos": [{"id": 1}], "annotations": []}),
             "the lists videos, annotations, .*Convert",
         ),
+        (
+            json.dumps({"text": "A man.", "segments": [{"start": 0.0, "end": 2.0, "text": "A man."}]}),
+            "`segments` name no video, as transcripts of Whisper do not.*Convert",
+        ),
         (gzip.compress(b"{}", mtime=0)[:-1], "cannot be unpacked as gzip"),
         (b"<html></html>", "a page in HTML"),
         (b'<?xml version="1.0"?><annotations/>', "format cannot be told.*XML is read of ELAN only"),
