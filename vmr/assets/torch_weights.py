@@ -86,7 +86,11 @@ def plain_key(key: str) -> str:
 
 
 def i3d_weights(tensors: Mapping[str, Tensor], *, path: Path) -> dict[str, Tensor]:
-    """Weights of I3D under the keys of the widely used PyTorch port, as float32, without the batch counters."""
+    """Weights of I3D under the keys of the widely used PyTorch port, as float32, without the batch counters.
+
+    Raises:
+        AssetError: these are not weights of I3D for RGB.
+    """
     weights = {key: _float32(value) for key, value in tensors.items() if not key.endswith("num_batches_tracked")}
     _require_shapes(weights, _I3D_SHAPES, path=path, what="I3D for RGB with the keys of the PyTorch port")
     logits = weights.get("logits.conv3d.weight")

@@ -56,7 +56,8 @@ def evaluate_predictions(
         candidates: by video id the spans in seconds among which the method chooses; without any there is no oracle.
 
     Raises:
-        EvaluationError: `labels` and `run` contradict each other.
+        EvaluationError: the predictions are not usable (see `read_predictions`), a split has no queries, or
+            `labels` and `run` contradict each other.
     """
     table = read_moments(moments)
     answered = read_predictions(predictions, moments=table)

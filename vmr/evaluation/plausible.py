@@ -45,9 +45,6 @@ def _refuse_other_count(truth: GroundTruth, answered: Collection[str], predictio
 
     Only where one file holds further splits can it pass unseen; then some answers go to those, and all would go to the
     splits that are scored if the rows were counted otherwise.
-
-    Raises:
-        EvaluationError: it is so.
     """
     known, scored = truth.finder.queries, set(truth.queries["query_id"])
     numbers = {query.query_id: int(query.key) for query in known if query.key.isascii() and query.key.isdigit()}

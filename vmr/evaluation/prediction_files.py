@@ -32,7 +32,11 @@ class Entry:
 
 
 def read_entries(path: Path) -> Iterator[Entry]:
-    """The answers of a file, in its order; lines of nothing but blanks are skipped."""
+    """The answers of a file, in its order; lines of nothing but blanks are skipped.
+
+    Raises:
+        EvaluationError: the file cannot be read or unpacked, or is of another kind.
+    """
     content = _content(path)
     # Bytes split at b"\n" only: str.splitlines would also cut at U+2028, which JSON allows.
     lines = [(number, line) for number, line in enumerate(content.split(b"\n"), start=1) if line.strip()]
