@@ -20,6 +20,7 @@ from vmr.annotations.csv_table import REQUIRED
 from vmr.annotations.parsed import (
     ParsedFile,
     Problem,
+    Query,
     Window,
     clean_sentence,
     finite_or_none,
@@ -64,10 +65,7 @@ def parse_json(path: Path, *, splits: Sequence[str] = (), name: str = "") -> dic
     Raises:
         AnnotationError: the file is missing, in none of these layouts, lacks a split, or has nothing usable.
     """
-    problems: list[Problem] = []
-    found = list(_records(_load(path, problems), path))
-    records = [one for one in found if isinstance(one, _Record)]
-    problems += [one for one in found if isinstance(one, Problem)]
+    records, problems = _read(path)
     held = list(dict.fromkeys(record.split for record in records if record.split))
     wanted = list(dict.fromkeys(splits)) or held or [name or path.stem]
     divided = len(wanted) > 1 or wanted[0] in held or len(held) > 1
@@ -87,6 +85,30 @@ def parse_json(path: Path, *, splits: Sequence[str] = (), name: str = "") -> dic
     for part in parts.values():
         part.refuse_nothing(path, "one sentence with a video and times, as in " + _LAYOUTS)
     return parts
+
+
+def sentences_without_times(path: Path) -> ParsedFile:
+    """The sentences of a file about the first second of their videos, as of test sets whose times nobody hands out.
+
+    Raises:
+        AnnotationError: the file is missing, or in none of the layouts.
+    """
+    records, problems = _read(path)
+    parsed = ParsedFile(malformed=problems)
+    for record in records:
+        video, sentence = record.values.get("video"), record.values.get("sentence")
+        if isinstance(video, str) and isinstance(sentence, str):
+            parsed.add(Query(record.key, record.where, video, 0.0, 1.0, clean_sentence(sentence)))
+        else:
+            parsed.malformed.append(Problem(record.where, "a video and a sentence were expected, as texts"))
+    return parsed
+
+
+def _read(path: Path) -> tuple[list[_Record], list[Problem]]:
+    problems: list[Problem] = []
+    found = list(_records(_load(path, problems), path))
+    problems += [one for one in found if isinstance(one, Problem)]
+    return [one for one in found if isinstance(one, _Record)], problems
 
 
 def _load(path: Path, problems: list[Problem]) -> Any:

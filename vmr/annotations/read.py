@@ -8,7 +8,7 @@ from typing import get_args
 from vmr.annotations.charades_sta import parse_charades_sta
 from vmr.annotations.csv_table import DELIMITERS, REQUIRED, cells_of, lines_above_header, names_columns, read_table
 from vmr.annotations.eaf import parse_eaf
-from vmr.annotations.json_files import parse_json
+from vmr.annotations.json_files import parse_json, sentences_without_times
 from vmr.annotations.moments import MOMENT_COLUMNS, read_moments
 from vmr.annotations.parsed import ParsedFile, Problem, Query, clean_sentence, read_bytes, settle_video_ids
 from vmr.annotations.sentences_csv import parse_table, splits_of
@@ -77,8 +77,8 @@ def read_sentences(path: Path) -> tuple[dict[str, list[str]], list[Problem]]:
     """The sentences that a file asks of each video, each once, and what is wrong with its other rows.
 
     Args:
-        path: an annotation file of any format, whose times do not count; a CSV needs the columns video and sentence
-            only. Or a table of moments.
+        path: an annotation file of any format, whose times do not count, and which CSV and JSON may leave out; or a
+            table of moments.
 
     Raises:
         AnnotationError: the file is missing, of no known format, or has nothing usable.
@@ -96,6 +96,8 @@ def read_sentences(path: Path) -> tuple[dict[str, list[str]], list[Problem]]:
             else:
                 sentence = clean_sentence(line.values["sentence"])
                 asked.add(Query(str(line.line), where, line.video_id, 0.0, 1.0, sentence))
+    elif kind == "json":
+        asked = sentences_without_times(path)
     else:
         for part in read_file(path).values():
             asked.queries += part.queries + part.degenerate

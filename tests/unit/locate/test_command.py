@@ -61,8 +61,12 @@ def test_a_file_asks_each_video_its_own_sentences(locate, tmp_path, videos):
     assert missing in result.stderr and "asked.csv:7: the sentence is 'nan'" in result.stderr
 
 
-def test_annotations_of_any_format_may_be_asked_and_their_times_do_not_count(locate, tmp_path):
-    (tmp_path / "test.txt").write_text("test006 9.0 2.0##the wave appears\n")
+QVHIGHLIGHTS = {"qid": 7, "query": "the wave appears", "vid": "test006", "duration": 150}  # as its test split
+
+
+@pytest.mark.parametrize("content", ["test006 9.0 2.0##the wave appears", json.dumps(QVHIGHLIGHTS)])
+def test_annotations_of_any_format_may_be_asked_and_their_times_do_not_count(locate, tmp_path, content):
+    (tmp_path / "test.txt").write_text(f"{content}\n")
     result = locate("--queries", tmp_path / "test.txt", "--format", "csv", "--top", 1)
     assert result.exit_code == 0 and result.stdout.splitlines()[1].startswith("test006,the wave appears,1,")
     refused = locate("test006.mp4", "the wave", "--queries", tmp_path / "test.txt")
