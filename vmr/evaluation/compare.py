@@ -12,12 +12,12 @@ from jaxtyping import Float
 
 from vmr.errors import EvaluationError
 from vmr.evaluation.bootstrap import intervals, sum_by_video
+from vmr.evaluation.evaluate import read_scores
 from vmr.evaluation.ground_truth import GroundTruth, load_ground_truth
 from vmr.evaluation.metrics import METRICS, query_scores, truth_spans
 from vmr.evaluation.plausible import ranked_answers
 from vmr.evaluation.predictions import parse_predictions, refuse_bad_lines
 from vmr.storage.files import write_json
-from vmr.storage.records import read_record
 
 _MIOU = METRICS.index("mIoU")
 
@@ -122,13 +122,7 @@ def _files(path: Path, split_name: str | None) -> _Files:
         )
     if len(named) > 1:
         raise EvaluationError(f"{path}: was scored on {', '.join(sorted(named))}. Name one with --split-name.")
-    record = read_record(
-        records[0],
-        what="record of scores",
-        needed=("dataset", "splits"),
-        again="Evaluate again.",
-        error=EvaluationError,
-    )
+    record = read_scores(records[0], needed=("dataset", "splits"))
     folder = next((above for above in records[0].resolve().parents if above.name == record["dataset"]), None)
     moments = folder / "annotations" / "moments.csv" if folder is not None else None
     (split,) = named

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +142,16 @@ def select_queries(table: pd.DataFrame, *, splits: list[str], manifests: list[Pa
     durations = known_durations(queries, manifests)
     queries = clamp_spans(queries, durations)
     return queries.assign(duration_sec=queries["video_id"].map(durations).astype(np.float64))
+
+
+def read_scores(path: Path, *, needed: Sequence[str]) -> dict[str, Any]:
+    """Read a JSON of scores, and add its own path as `path`.
+
+    Raises:
+        EvaluationError: the file is missing or no such record.
+    """
+    record = read_record(path, what="record of scores", needed=needed, again="Evaluate again.", error=EvaluationError)
+    return {**record, "path": str(path)}
 
 
 def read_run(path: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from vmr.annotations.moments import read_moments
 from vmr.config.sections import ReportSettings
 from vmr.data.dataset import DatasetFiles
 from vmr.errors import EvaluationError
-from vmr.evaluation.evaluate import select_queries
+from vmr.evaluation.evaluate import read_scores, select_queries
 from vmr.evaluation.predictions import read_predictions
 from vmr.evaluation.simulated import features_title, is_simulated, told_by
 from vmr.features.store import FeatureStore
@@ -28,7 +28,6 @@ from vmr.report.run_answers import first_spans
 from vmr.report.strips import film_strips
 from vmr.storage.code_digest import code_digest
 from vmr.storage.files import write_json
-from vmr.tables.rows import read_record
 from vmr.training.inference import predict_batch
 from vmr.training.predict import OpenRun, open_run
 
@@ -63,7 +62,7 @@ def study_cases(
     """
     table = read_moments(files.moments)
     chosen_from = select_queries(table, splits=list(splits), manifests=files.manifests, moments=files.moments)
-    records = [read_record(run / f"metrics_{split_name}.json", needed=("method", "seed")) for run in runs]
+    records = [read_scores(run / f"metrics_{split_name}.json", needed=("method", "seed")) for run in runs]
     answers, seeds = {}, {}
     for record in sorted(records, key=lambda record: place_of(record["method"])):
         method, run = record["method"], Path(record["path"]).parent

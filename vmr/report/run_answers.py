@@ -11,12 +11,11 @@ from jaxtyping import Bool, Float
 
 from vmr.annotations.moments import read_moments
 from vmr.errors import EvaluationError
-from vmr.evaluation.evaluate import select_queries
+from vmr.evaluation.evaluate import read_scores, select_queries
 from vmr.evaluation.predictions import read_predictions
 from vmr.evaluation.simulated import features_title
 from vmr.methods.catalogue import place_of
 from vmr.model.spans import temporal_iou
-from vmr.tables.rows import read_record
 
 _NEEDED = ("dataset", "method", "features", "split", "splits", "seed", "queries", "scores")
 
@@ -71,7 +70,7 @@ def read_groups(metrics: Sequence[Path], *, moments: Mapping[str, Path], manifes
     tables = {name: read_moments(path) for name, path in moments.items()}
     groups: dict[tuple[str, str, str], Group] = {}
     for path in metrics:
-        record = read_record(path, needed=_NEEDED)
+        record = read_scores(path, needed=_NEEDED)
         name, split = str(record["dataset"]), str(record["split"])
         key = (name, split, features_title(record))
         if key not in groups:

@@ -10,11 +10,11 @@ from typing import Any
 from vmr.annotations.few import LEAST_SENTENCES
 from vmr.errors import EvaluationError
 from vmr.evaluation.bootstrap import VideoSums, read_video_scores
+from vmr.evaluation.evaluate import read_scores
 from vmr.evaluation.metrics import METRICS, THRESHOLDS, recall_name
 from vmr.evaluation.simulated import is_simulated
 from vmr.methods.catalogue import block_of, with_rows
 from vmr.methods.entry import BLOCKS, Method
-from vmr.storage import records
 
 SCORE_COLUMNS = {
     "R1@0.7": recall_name(1, 0.7),
@@ -175,7 +175,7 @@ def baseline_rows(paths: Sequence[Path]) -> list[Row]:
     """
     rows = []
     for path in paths:
-        record = read_record(path, needed=("split", "train_split", "training_queries", "grid_step", "queries", "rows"))
+        record = read_scores(path, needed=("split", "train_split", "training_queries", "grid_step", "queries", "rows"))
         videos = videos_of(record)
         if not isinstance(record["rows"], list):
             raise EvaluationError(f"{path}: `rows` is no list. Compute the baselines again.")
@@ -247,18 +247,6 @@ def check_queries(rows: Iterable[Row]) -> None:
 def _origin(row: Row) -> str:
     path = row.members[0].get("path") if row.members else None
     return f"{row.method} ({path})" if path else row.method
-
-
-def read_record(path: Path, *, needed: Sequence[str]) -> dict[str, Any]:
-    """Read a JSON of scores, and add its own path as `path`.
-
-    Raises:
-        EvaluationError: the file is missing or no such record.
-    """
-    record = records.read_record(
-        path, what="record of scores", needed=needed, again="Evaluate again.", error=EvaluationError
-    )
-    return {**record, "path": str(path)}
 
 
 def check_scores(scores: object, *, where: str) -> None:

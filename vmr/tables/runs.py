@@ -10,10 +10,11 @@ from typing import Any
 
 from vmr.errors import EvaluationError
 from vmr.evaluation.bootstrap import VideoSums, mean_sums, same_videos
+from vmr.evaluation.evaluate import read_scores
 from vmr.evaluation.metrics import METRICS
 from vmr.evaluation.simulated import features_title, is_simulated
 from vmr.methods.catalogue import ZERO_SHOT, title_of
-from vmr.tables.rows import Row, check_scores, read_record, videos_of
+from vmr.tables.rows import Row, check_scores, videos_of
 
 _SETTINGS = ("features", "simulated", "alignment", "selection", "trained")
 _MUST_AGREE = ("queries", "covered")
@@ -30,7 +31,7 @@ def trained_rows(paths: Sequence[Path], *, datasets: Sequence[str]) -> list[Row]
     """
     records = []
     for path in paths:
-        record = read_record(
+        record = read_scores(
             path,
             needed=(
                 *("dataset", "method", "features", "split", "seed"),
