@@ -158,10 +158,6 @@ class Page:
         body, query, top = await self._question(request)
         if self.alone:
             raise RefusedError(422, f"{self.alone} Ask a video at a time.")
-        try:
-            self.locator.check(query)
-        except VmrError as error:
-            raise RefusedError(422, str(error)) from error
         videos = await run_in_threadpool(self._matching, str(body.get("names", "")))
         if not videos:
             raise RefusedError(404, "No video has such a name. Search for other words.")
@@ -173,6 +169,10 @@ class Page:
         query, top = _query(body.get("query"), most=self.limits.query_chars), body.get("top", 5)
         if not isinstance(top, int) or not 1 <= top <= self.limits.moments:
             raise RefusedError(422, f"top: expected a number from 1 to {self.limits.moments}.")
+        try:
+            self.locator.check(query)  # before minutes are spent on the features of a new video
+        except VmrError as error:
+            raise RefusedError(422, str(error)) from error
         return body, query, top
 
     def _jobs(self, id: str) -> Searches | Preparation:

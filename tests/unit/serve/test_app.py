@@ -116,6 +116,12 @@ def test_bad_questions_get_a_sentence(client, ids, body, status, words):
     assert words in response.json()["error"]
 
 
+def test_a_question_that_nobody_can_answer_makes_no_features(client, page, ids):
+    response = client.post("/api/ask", json={"video": ids["kitchen.mp4"], "query": "zyx qwv"})
+    assert response.status_code == 422 and "no word of the query" in response.json()["error"]
+    assert page.quick.made == []
+
+
 def test_a_broken_video_gives_its_reason_and_no_path(client, ids, folder):
     job = client.post("/api/ask", json={"video": ids["broken.mp4"], "query": "a door"}).json()["job"]
     state = served.ended(client, job["id"])
