@@ -122,7 +122,6 @@ async function remove(video) {
       leave();
       chosen = null;
       player.clear();
-      element("late").hidden = true;
       remember({});
     }
     say(`${video.name} is removed.`);
