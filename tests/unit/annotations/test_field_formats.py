@@ -213,3 +213,16 @@ def test_what_is_no_sentence_costs_itself_alone(tmp_path, other):
     good = {"video": "b", "start": 0, "end": 1, "sentence": "One."}
     (part,) = read(tmp_path, json.dumps({"test": [good, other]})).values()
     assert len(part.queries) == len(part.malformed) == 1
+
+
+@pytest.mark.timeout(60)
+def test_annotations_of_elan_that_refer_to_each_other_have_no_times(tmp_path):
+    circle = "".join(
+        f'<ANNOTATION><REF_ANNOTATION ANNOTATION_ID="{own}" ANNOTATION_REF="{other}"><ANNOTATION_VALUE>Round.'
+        "</ANNOTATION_VALUE></REF_ANNOTATION></ANNOTATION>"
+        for own, other in (("c1", "c2"), ("c2", "c1"))
+    )
+    parts = read(tmp_path, EAF.replace("</TIER>\n<", f"{circle}</TIER>\n<"), name="a.eaf")
+    assert [query.sentence for query in parts["test"].queries] == ["One.", "Two."]
+    told = [problem.where.rpartition(", ")[2] for problem in parts["test"].malformed]
+    assert told == ["a3", "c1", "c2"]
