@@ -1,8 +1,10 @@
 """Features of videos of earlier questions, found by the content of the file and the extractor's settings."""
 
+import errno
 import hashlib
 import json
 import logging
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -122,6 +124,8 @@ class FeatureCache:
 
 def _known_as(video: Path) -> list[Any]:
     facts = video.stat()
+    if not stat.S_ISREG(facts.st_mode):  # a pipe would be waited for
+        raise OSError(errno.EINVAL, "it is no regular file")
     # The time of change too, since tools that copy in place set the other one.
     return [str(video.resolve()), facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino]
 

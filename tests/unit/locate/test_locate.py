@@ -179,6 +179,13 @@ def test_features_are_found_by_content_and_settings(tmp_path: Path) -> None:
     assert cache.get(before) is not None
 
 
+@pytest.mark.timeout(60)
+def test_a_pipe_that_is_called_a_video_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.mp4")
+    with pytest.raises(OSError, match="it is no regular file"):
+        FeatureCache(tmp_path / "cache", {}).content(tmp_path / "pipe.mp4")
+
+
 def test_a_file_that_was_written_in_place_is_another_one(tmp_path: Path) -> None:
     video = tmp_path / "a.mp4"
     video.write_bytes(b"content")
