@@ -1,5 +1,6 @@
 """What the columns of a table and the keys of JSON records are called, their units, and times as people write them."""
 
+import functools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -66,6 +67,7 @@ class Column:
     unit: str = "s"  # s, ms, min or frames
 
 
+@functools.lru_cache(maxsize=1024)  # keys of JSON are the same in each record
 def column(written: str) -> Column | None:
     """What the name of a column means, or None.
 
