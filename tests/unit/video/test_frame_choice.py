@@ -65,9 +65,13 @@ def test_every_rate_with_time_stamps_rounded_to_milliseconds(decord, render_clip
 
 
 @pytest.mark.parametrize(
-    ("decoder", "earlier"), [("first", "mkv"), ("first", "flv"), ("ffmpeg", "mkv")], indirect=["decoder"]
+    ("decoder", "earlier", "fps"),
+    [
+        *((decoder, "mkv", fps) for decoder in ("first", "ffmpeg") for fps in RATES),
+        *(("first", "flv", fps) for fps in ("24", "30000/1001", "60")),
+    ],
+    indirect=["decoder"],
 )
-@pytest.mark.parametrize("fps", RATES)
 def test_milliseconds_of_an_earlier_container(decord, render_clip, run_ffmpeg, read_numbers, decoder, fps, earlier):
     """An MP4 made of a Matroska or Flash file without encoding has its rounded stamps, in ticks that are finer."""
     path = render_clip(f"clip.{earlier}", *X264, fps=fps).with_name("remuxed.mp4")
