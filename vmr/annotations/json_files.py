@@ -20,12 +20,12 @@ from vmr.annotations.csv_table import REQUIRED
 from vmr.annotations.parsed import (
     ParsedFile,
     Problem,
-    Query,
     Window,
     clean_sentence,
     finite_or_none,
     printable,
     query_of,
+    question,
     read_bytes,
 )
 from vmr.annotations.units import are_lengths
@@ -96,12 +96,18 @@ def sentences_without_times(path: Path) -> ParsedFile:
     records, problems = _read(path)
     parsed = ParsedFile(malformed=problems)
     for record in records:
-        video, sentence = record.values.get("video"), record.values.get("sentence")
+        video, sentence = _video_of(record), record.values.get("sentence")
         if isinstance(video, str) and isinstance(sentence, str):
-            parsed.add(Query(record.key, record.where, video, 0.0, 1.0, clean_sentence(sentence)))
+            parsed.add(question(record.key, record.where, video, sentence))
         else:
             parsed.malformed.append(Problem(record.where, "a video and a sentence were expected, as texts"))
     return parsed
+
+
+def _video_of(record: _Record) -> Any:
+    """The name of its video, which may be a number; whatever else stands there."""
+    video = record.values.get("video")
+    return str(video) if isinstance(video, int) and not isinstance(video, bool) else video
 
 
 def _read(path: Path) -> tuple[list[_Record], list[Problem]]:
@@ -314,10 +320,8 @@ def _parse(records: Sequence[_Record]) -> ParsedFile:
     for record in records:
         parsed.lines += 1
         values = record.values
-        video, sentence = values.get("video"), values.get("sentence")
+        video, sentence = _video_of(record), values.get("sentence")
         fps = _number(values.get("fps"))
-        if isinstance(video, int) and not isinstance(video, bool):
-            video = str(video)
         fault = ""
         windows: list[Window] = []
         if not isinstance(video, str) or not video:

@@ -52,6 +52,11 @@ class Query:
     is_named: bool = False  # whether the file itself gives the key
 
 
+def question(key: str, where: str, video_id: str, sentence: str) -> Query:
+    """A sentence whose times nobody needs to know: about the first second of its video."""
+    return Query(key, where, video_id, 0.0, 1.0, clean_sentence(sentence))
+
+
 def query_of(key: str, where: str, video_id: str, windows: Sequence[Window], sentence: str, *, is_named: bool) -> Query:
     """A query about one window or several; windows without length are left out where others have one."""
     usable = tuple(dict.fromkeys((start, end) for start, end in windows if start < end))

@@ -10,7 +10,7 @@ from vmr.annotations.csv_table import DELIMITERS, REQUIRED, cells_of, lines_abov
 from vmr.annotations.eaf import parse_eaf
 from vmr.annotations.json_files import parse_json, sentences_without_times
 from vmr.annotations.moments import MOMENT_COLUMNS, read_moments
-from vmr.annotations.parsed import ParsedFile, Problem, Query, clean_sentence, read_bytes, settle_video_ids
+from vmr.annotations.parsed import ParsedFile, Problem, question, read_bytes, settle_video_ids
 from vmr.annotations.sentences_csv import parse_table, splits_of
 from vmr.annotations.via import VIA_HEADER
 from vmr.errors import AnnotationError
@@ -87,15 +87,14 @@ def read_sentences(path: Path) -> tuple[dict[str, list[str]], list[Problem]]:
     if kind == "moments":
         table = read_moments(path)
         for key, video_id, sentence in table[["query_id", "video_id", "sentence"]].astype(str).to_numpy().tolist():
-            asked.add(Query(key, f"{path}: {key}", video_id, 0.0, 1.0, sentence))
+            asked.add(question(key, f"{path}: {key}", video_id, sentence))
     elif kind == "csv":
         for line in read_table(path, required=("video", "sentence")).rows:
             where = f"{path}:{line.line}"
             if line.fault:
                 asked.malformed.append(Problem(where, line.fault))
             else:
-                sentence = clean_sentence(line.values["sentence"])
-                asked.add(Query(str(line.line), where, line.video_id, 0.0, 1.0, sentence))
+                asked.add(question(str(line.line), where, line.video_id, line.values["sentence"]))
     elif kind == "json":
         asked = sentences_without_times(path)
     else:

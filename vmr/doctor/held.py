@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
@@ -30,9 +31,7 @@ def frame_rates(manifest: pd.DataFrame | None) -> dict[str, tuple[float, float]]
 
 def imported(held: ImportSettings, durations: Mapping[str, float]) -> HeldFeatures:
     """Features at the source of an import, as the checks see them."""
-    with open_source(held) as read:
-        ours = read.made is not None
-    if ours:
+    if _is_ours(held):
         advice = f"They are not in {held.source} under their ids."
         return dataclasses.replace(extracted(held.kind, Path(held.source), durations), advice=advice)
 
@@ -51,9 +50,16 @@ def imported(held: ImportSettings, durations: Mapping[str, float]) -> HeldFeatur
     )
 
 
+def _is_ours(held: ImportSettings) -> bool:
+    if not h5py.is_hdf5(held.source):  # a folder would be listed, and a dictionary of arrays read, for nothing
+        return False
+    with open_source(held) as read:
+        return read.made is not None
+
+
 def extracted(kind: str, path: Path, durations: Mapping[str, float]) -> HeldFeatures:
     """Features of a file of ours, as the checks see them."""
-    seconds: dict[str, tuple[Float[np.ndarray, ...], Float[np.ndarray, ...]]] = {}
+    ends: dict[str, tuple[float, float]] = {}
 
     @contextmanager
     def opened() -> Iterator[Callable[[str], Float[np.ndarray, "..."] | None]]:
@@ -65,7 +71,7 @@ def extracted(kind: str, path: Path, durations: Mapping[str, float]) -> HeldFeat
                 try:
                     with reading(path, f"what it holds of {video_id}"):
                         features, start_sec, end_sec = map(np.asarray, store.arrays(video_id))
-                        seconds[video_id] = start_sec, end_sec
+                        ends[video_id] = float(end_sec[-1]), float(end_sec[0] - start_sec[0])
                 except DamageError as error:  # of one video: the others are looked at all the same
                     raise FeatureError(str(error)) from error
                 return features
@@ -73,7 +79,7 @@ def extracted(kind: str, path: Path, durations: Mapping[str, float]) -> HeldFeat
             yield read
 
     def check_length(shape: tuple[int, ...], video_id: str) -> None:
-        refuse_other_length(*seconds[video_id], duration=durations.get(video_id, float("nan")))
+        refuse_other_length(shape[0], *ends[video_id], duration=durations.get(video_id, float("nan")))
 
     advice = f"{path.with_name(kind + '_coverage.csv')} has the reasons."
     return HeldFeatures(name=kind, open=opened, check_length=check_length, advice=advice)

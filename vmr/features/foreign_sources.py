@@ -111,17 +111,26 @@ def _opened(path: Path, layout: ImportLayout, pattern: str | None, stack: ExitSt
         raise FeatureError(
             f"{path}: not a readable HDF5 file ({error}). One file of all videos may also be {', '.join(ONE_FILE)}."
         ) from error
-    if not pattern and is_ours(file):
+    if not pattern and _is_ours(file):
         return _Ours(path, stack.enter_context(FeatureStore(path)), links_of(file))
     return _Hdf5(path, pattern, file)
 
 
-def is_ours(file: h5py.File) -> bool:
-    """Whether an HDF5 file is one that extraction, merge or import of this package wrote."""
+def _is_ours(file: h5py.File) -> bool:
+    """Whether extraction, merge or import of this package wrote a file."""
     try:
-        return set(GROUPS) <= set(file) and "extractor" in json.loads(file.attrs["provenance"])
-    except UNREADABLE:
+        return "extractor" in (told_by(file) or {}) and set(GROUPS) <= set(file)
+    except UNREADABLE:  # of a damaged file, which is told where it is read
         return False
+
+
+def told_by(file: h5py.File) -> dict[str, Any] | None:
+    """What an HDF5 file says of its making, where it does so as our own files do."""
+    try:
+        told = json.loads(file.attrs["provenance"])
+    except UNREADABLE:
+        return None
+    return told if isinstance(told, dict) else None
 
 
 class _Joined(FeatureSource):

@@ -19,9 +19,9 @@ from vmr.annotations.moments import read_moments
 from vmr.config.feature_sections import ImportSettings
 from vmr.errors import FeatureError
 from vmr.features.foreign_names import joined_source
-from vmr.features.foreign_sources import open_source
+from vmr.features.foreign_sources import open_source, told_by
 from vmr.features.store import COVERAGE_COLUMNS, END, FEATURES, GROUPS, START, VideoFeatures
-from vmr.storage.checksums import UNREADABLE, seal_file
+from vmr.storage.checksums import seal_file
 from vmr.storage.files import atomic_path, sha256_file, writing
 from vmr.storage.hdf5 import new_hdf5
 from vmr.storage.provenance import library_versions
@@ -91,7 +91,7 @@ def import_features(
                 shapes.append(features.shape)
                 if (own := read.seconds(video_id)) is not None:
                     start, end = own
-                    refuse_other_length(start, end, duration=duration)
+                    refuse_other_length(len(end), float(end[-1]), float(end[0] - start[0]), duration=duration)
                 else:
                     start, end = times_of_shape(features.shape, settings, duration=duration)
                 read_steps, features = len(features), features[: len(start)]
@@ -162,17 +162,18 @@ def import_features(
     log.info("%s: %s", source, report["status"].value_counts().to_dict())
 
 
-def refuse_other_length(
-    start_sec: Float64[np.ndarray, "N"], end_sec: Float64[np.ndarray, "N"], *, duration: float
-) -> None:
-    """Refuse steps that end a step and a tenth away from their video's end, where its duration is known.
+def refuse_other_length(steps: int, end_sec: float, step_sec: float, *, duration: float) -> None:
+    """Refuse steps that end a step and a tenth away from their video's end, where its duration in seconds is known.
+
+    Args:
+        end_sec: the end of the last step.
+        step_sec: how long the first one lasts.
 
     Raises:
         FeatureError: they do.
     """
-    end, step = float(end_sec[-1]), float(end_sec[0] - start_sec[0])
-    if abs(end - duration) > max(step, _LENGTH_SHARE * duration):
-        raise FeatureError(f"its {len(end_sec)} steps end at {end:.2f} s, its duration is {duration:.2f} s")
+    if abs(end_sec - duration) > max(step_sec, _LENGTH_SHARE * duration):
+        raise FeatureError(f"its {steps} steps end at {end_sec:.2f} s, its duration is {duration:.2f} s")
 
 
 def _refuse_other_rate(settings: ImportSettings, made: Mapping[str, Any]) -> None:
@@ -338,12 +339,7 @@ def _add_file(digest: "hashlib._Hash", path: Path) -> None:
 
 
 def _told_by(source: Path) -> dict[str, Any] | None:
-    """What an HDF5 file says of its making, where it does so as our own files do."""
     if not h5py.is_hdf5(source):
         return None
     with h5py.File(source, "r", locking=False) as file:
-        try:
-            told = json.loads(file.attrs["provenance"])
-        except UNREADABLE:
-            return None
-    return told if isinstance(told, dict) else None
+        return told_by(file)

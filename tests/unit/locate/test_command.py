@@ -73,6 +73,11 @@ def test_annotations_of_any_format_may_be_asked_and_their_times_do_not_count(loc
     assert "the wave: there is no such video; with --queries sentences come from its file" in refused.stderr
 
 
+def test_a_video_named_by_a_number_is_asked_as_annotations_name_it(locate, tmp_path):
+    (tmp_path / "test.json").write_text(json.dumps([{"vid": 6, "query": "the wave appears"}]))
+    assert "no features for the video 6 among" in locate("--queries", tmp_path / "test.json").stderr
+
+
 def test_text_for_people(locate):
     assert locate("test006.mp4", "the wave appears " * 30).exit_code == 0  # no name of a file is that long
     result = locate("test006.mp4", "the xyzzy wave appears", "--top", 1)
