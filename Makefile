@@ -13,7 +13,7 @@ help: ## this list
 setup: .venv/ready ## make .venv from the locks, see to ffmpeg
 	@command -v ffmpeg >/dev/null && command -v ffprobe >/dev/null || envs/setup.sh
 
-.venv/ready: envs/requirements.txt envs/assets.txt envs/uv.txt envs/setup.sh pyproject.toml
+.venv/ready: envs/requirements.txt envs/assets.txt envs/build.txt envs/uv.txt envs/setup.sh pyproject.toml
 	@envs/setup.sh
 
 demo: setup ## render a dataset and take it from raw videos to the table and the report
@@ -71,6 +71,7 @@ format: setup ## format Python and rules
 lock: setup ## compile the locks again (newest versions), write the schema and comments of config.yaml
 	@$(BIN)/python -m uv pip compile -q --upgrade --universal --python-version 3.11 --all-extras --generate-hashes pyproject.toml -o envs/requirements.txt
 	@$(BIN)/python -m uv pip compile -q --universal --python-version 3.11 --no-deps --generate-hashes envs/assets.in -o envs/assets.txt
+	@$(BIN)/python -m uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes envs/build.in -o envs/build.txt
 	@$(BIN)/python -m uv pip compile -q --universal --python-version 3.11 --generate-hashes envs/uv.in -o envs/uv.txt
 	@$(BIN)/python envs/licences.py
 	@$(BIN)/vmr config schema > workflow/schemas/config.schema.json

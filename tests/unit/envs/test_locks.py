@@ -13,7 +13,7 @@ def locked(name):
 
 
 def test_every_locked_package_has_a_hash_and_no_address():
-    for name in ("requirements.txt", "assets.txt", "uv.txt"):
+    for name in ("requirements.txt", "assets.txt", "build.txt", "uv.txt"):
         text = (ROOT / "envs" / name).read_text(encoding="utf-8")
         assert "://" not in text
         blocks = re.split(r"^(?=[a-z0-9-]+==)", text, flags=re.MULTILINE)[1:]
