@@ -49,7 +49,7 @@ def stored(frames: np.ndarray) -> np.ndarray:
     """The frames as the store's codec gives them back."""
     count, height, width = frames.shape[:3]
     source = input_node("pipe:0", format="rawvideo", pix_fmt="rgb24", s=f"{width}x{height}", framerate=FPS)
-    encoded = encoded_output(source.video, width=width, height=height, num_frames=count, fps=FPS)
+    encoded = encoded_output(source.video, width=width, height=height)
     command = command_line(encoded, "error")
     stream = subprocess.run(command, input=frames.tobytes(), stdout=subprocess.PIPE, check=True).stdout
     return np.concatenate(list(decoded_frames(lambda a, b: stream[a:b], size=len(stream), width=width, height=height)))

@@ -165,8 +165,8 @@ class _Job:
     size: tuple[int, int]
     progress: Callable[[int, int], None]
 
-    def encode(self, frames: Any, *, num_frames: int) -> Any:
-        return encoded_output(frames, width=self.size[0], height=self.size[1], num_frames=num_frames, fps=self.fps)
+    def encode(self, frames: Any) -> Any:
+        return encoded_output(frames, width=self.size[0], height=self.size[1])
 
     def source(self, *, checksum: bool) -> Any:
         """Node of ffmpeg's frames, each of which is a line of its log, with a checksum of the picture or without."""
@@ -253,7 +253,7 @@ def _decode_with_decord(job: _Job, decord: DecordServer, *, timeout_sec: float) 
     )
     steps = sum(plan["repeats"])
     source = {"format": "rawvideo", "pix_fmt": "rgb24", "s": f"{width}x{height}", "framerate": job.fps}
-    encode = job.encode(input_node("pipe:0", **source).video, num_frames=steps)
+    encode = job.encode(input_node("pipe:0", **source).video)
     with Pipeline(timeout_sec=timeout_sec) as pipeline:
         pipeline.add_decord(decord, plan)
         pipeline.add_command(command_line(encode, "error"))
@@ -285,14 +285,20 @@ def _decode_with_ffmpeg(job: _Job, *, timeout_sec: float) -> tuple[int, str]:
     counted = f"PTS-({origin})"
     if timeline.counted_frames:
         begin_us, frame_us = timeline.times_sec[0] * 1e6, timeline.frame_sec * 1e6
-        counted = f"if(lt(N,{timeline.counted_frames}),{begin_us:.0f}+N*{frame_us!r},{counted})"
+        by_count = f"{begin_us:.0f}+N*{frame_us!r}"
+        every = timeline.counted_frames == len(timeline.times_sec)
+        counted = by_count if every else f"if(lt(N,{timeline.counted_frames}),{by_count},{counted})"
     shifted = f"{counted}-({timeline.late_sec(job.fps, job.choice) * 1e6:.0f})"
-    frames = job.source(checksum=False).filter("settb", "1/1000000").filter("setpts", shifted)
+    frames = job.source(checksum=False).filter("settb", "1/1000000")
     # The filter ends with the shifted time of the last frame's end, or with its beginning where nothing says an end.
+    # Some versions of `setpts` forget the frame rate, by which `tpad` counts.
     lasting = timeline.last_duration_sec + (1 / job.fps if job.choice == "nearest" else 0)
     if lasting > 1 / job.fps:
         frames = frames.filter("tpad", stop_mode="clone", stop_duration=lasting)
-    frames = frames.filter("fps", job.fps, round="up", start_time=0)
+    steps = timeline.num_steps(job.fps)
+    frames = frames.filter("setpts", shifted).filter("fps", job.fps, round="up", start_time=0)
+    # What comes after the last step is decoded all the same, so that frames that are missing are noticed.
+    frames = frames.filter("select", f"lt(n,{steps})")
     for name, arguments in () if timeline.mirrored else _TURNS.get(job.picture.rotation, ()):
         frames = frames.filter(name, **arguments)
     # Through RGB, by the very conversion that decord does, whatever matrix and range the source declares; it is fast
@@ -300,10 +306,8 @@ def _decode_with_ffmpeg(job: _Job, *, timeout_sec: float) -> tuple[int, str]:
     if not hands_over_native(job.picture, job.size):
         frames = frames.filter("scale", *job.size, flags=RESIZING).filter("format", "yuv420p")
     frames = frames.filter("scale", flags=RESIZING).filter("format", "rgb24")
-    steps = timeline.num_steps(job.fps)
-    encode = job.encode(frames, num_frames=steps)
     with Pipeline(timeout_sec=timeout_sec) as pipeline:
-        pipeline.add_command(command_line(encode.global_args("-copyts"), "info"))
+        pipeline.add_command(command_line(job.encode(frames).global_args("-copyts"), "info"))
         kept, (_, log) = job.keep(pipeline)
     times = [float(found) for found in _FRAME_LINE.findall(log) if found != b"NOPTS"]
     if timeline.counted_frames == len(timeline.times_sec):

@@ -50,16 +50,14 @@ def command_line(output: Any, level: str) -> list[str]:
     return command if "pipe:0" in command else [*command, "-nostdin"]
 
 
-def encoded_output(frames: Any, *, width: int, height: int, num_frames: int, fps: float) -> Any:
+def encoded_output(frames: Any, *, width: int, height: int) -> Any:
     """Node of ffmpeg-python that resizes RGB frames and encodes them into the compact stream, on standard output.
 
     Args:
         width: of the kept frames, even.
-        num_frames: at most so many frames.
-        fps: their rate; only ffmpeg's bookkeeping uses it, the stream itself keeps no times.
     """
     kept = frames.filter("scale", width, height, out_color_matrix="bt601", out_range="tv", flags=SCALING)
-    options = {**ENCODER, "format": "h264", "r": fps, "frames:v": num_frames, "threads": 1, "map_metadata": -1}
+    options = {**ENCODER, "format": "h264", "fps_mode": "passthrough", "threads": 1, "map_metadata": -1}
     return kept.output("pipe:1", **options)
 
 
@@ -70,7 +68,7 @@ def check_encoder() -> None:
         ShardError: libx264 does not encode a test picture.
     """
     picture = ffmpeg.input("color=size=64x64:rate=25:duration=0.04", format="lavfi")
-    output = encoded_output(picture, width=64, height=64, num_frames=1, fps=25)
+    output = encoded_output(picture, width=64, height=64)
     trial = subprocess.run(command_line(output, "error"), capture_output=True, check=False)
     if trial.returncode:
         raise ShardError(
