@@ -9,7 +9,7 @@ from vmr.errors import VideoError
 from vmr.locate.answers import Answer, clock
 from vmr.storage.files import atomic_path
 from vmr.video.containers import SAFE_INPUT
-from vmr.video.ffprobe import choose_stream, probe, require_program, seconds, timeline_origin
+from vmr.video.ffprobe import choose_stream, probe, rate, require_program, seconds, timeline_origin
 from vmr.video.timeline import WITHOUT_INDEX
 
 # Okabe and Ito's colours, told apart by people with any kind of colour vision.
@@ -98,7 +98,10 @@ def cut_clip(video: Path, start_sec: float, end_sec: float, path: Path) -> None:
     except VideoError as error:
         raise VideoError(f"{video}: {error}") from error
     shift = f"PTS-{ahead_sec:.6f}/TB"
-    pictures = f"setpts={shift},fps=fps='min(source_fps,{_MOST_FPS})':start_time=0,pad=ceil(iw/2)*2:ceil(ih/2)*2"
+    # Some versions of ffmpeg's `setpts` forget the rate, which the filter `fps` could name else.
+    rates = (stream.get(name) for name in ("r_frame_rate", "avg_frame_rate"))
+    fps = next((text for text in rates if rate(text) <= _MOST_FPS), _MOST_FPS)
+    pictures = f"setpts={shift},fps=fps={fps}:start_time=0,pad=ceil(iw/2)*2:ceil(ih/2)*2"
     with atomic_path(path) as temporary:
         command = ["ffmpeg", "-v", "error", "-nostdin", "-y"]
         command += [part for name, value in SAFE_INPUT.items() for part in (f"-{name}", value)]

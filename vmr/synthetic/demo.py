@@ -119,7 +119,7 @@ def make_scene(index: int, *, split: str, seed: int, duration_sec: float) -> Sce
             ]
         number = len(parts)
         parts.append(
-            f"{graph},fps={canvas.rate},format=yuv420p,setsar=1,setpts=PTS-STARTPTS,trim=end_frame={length}[part{number}]"
+            f"{graph},setpts=PTS-STARTPTS,fps={canvas.rate},format=yuv420p,setsar=1,trim=end_frame={length}[part{number}]"
         )
         position += length
     joined = "".join(f"[part{number}]" for number in range(len(parts)))

@@ -221,7 +221,7 @@ def test_failed_rendering_leaves_no_listing_and_keeps_the_old_videos(tmp_path, m
     (tmp_path / "videos.sha256").write_text("old")
     broken = demo.Scene("broken", 3.0, "nosuchsource=1[video]", ())
     monkeypatch.setattr(demo, "make_scene", lambda *_, **__: broken)
-    with pytest.raises(VideoError, match=r"broken: ffmpeg cannot render .*nosuchsource"):
+    with pytest.raises(VideoError, match=r"(?s)broken: ffmpeg cannot render .*nosuchsource"):
         rendered(output=tmp_path, train_videos=1, test_videos=1)
     assert files_of(tmp_path) == {"videos/old.mp4": b"old"}
 
