@@ -47,7 +47,7 @@ def frames_of(path: Path, size: tuple[int, int], *options: str, filters: str = "
 
 def stored(frames: np.ndarray) -> np.ndarray:
     """The frames as the store's codec gives them back."""
-    count, height, width = frames.shape[:3]
+    height, width = frames.shape[1:3]
     source = input_node("pipe:0", format="rawvideo", pix_fmt="rgb24", s=f"{width}x{height}", framerate=FPS)
     encoded = encoded_output(source.video, width=width, height=height)
     command = command_line(encoded, "error")

