@@ -75,7 +75,7 @@ def video_codec(name: str, *, container: str, pix_fmt: str, **options: object) -
     def decode(parts: list[bytes], shape: tuple[int, ...]) -> np.ndarray:
         source = ffmpeg.input("pipe:", format=container, threads=1)
         source = source.filter("scale", in_color_matrix="bt601", in_range="tv", flags=SWS)
-        raw = run(source.output("pipe:", format="rawvideo", pix_fmt="rgb24", vsync="passthrough"), parts[0])
+        raw = run(source.output("pipe:", format="rawvideo", pix_fmt="rgb24", fps_mode="passthrough"), parts[0])
         return np.frombuffer(raw, np.uint8).reshape(shape)
 
     return Candidate(name, encode, decode)

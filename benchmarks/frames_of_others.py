@@ -79,7 +79,7 @@ def compared(ours: torch.Tensor, theirs: torch.Tensor) -> dict[str, float]:
 def ways(path: Path, size: tuple[int, int], reference: np.ndarray, folder: Path) -> dict[str, np.ndarray]:
     """Frames of each way by its name."""
     timeline = read_timeline(path, timeout_sec=60)
-    every = frames_of(path, size, "-vsync", "passthrough", scaling="bicubic")
+    every = frames_of(path, size, "-fps_mode", "passthrough", scaling="bicubic")
     return {
         "frame choice: nearest": every[timeline.frame_indices(FPS, "nearest")],
         "frame choice: shown": every[timeline.frame_indices(FPS, "shown")],

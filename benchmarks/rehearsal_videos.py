@@ -163,7 +163,7 @@ def render(video: Video, folder: Path) -> str | None:
         command += ["-map", "[sound]", "-c:a", "aac", "-b:a", "32k"]
     if rng.random() < ROTATED:
         command += ["-metadata:s:v", "rotate=90"]
-    command += ["-vsync", "vfr", "-c:v", codec, *options, "-threads", "1", "-pix_fmt", "yuv420p"]
+    command += ["-fps_mode", "vfr", "-c:v", codec, *options, "-threads", "1", "-pix_fmt", "yuv420p"]
     done = subprocess.run([*command, str(path)], capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{video.video_id}: ffmpeg failed: {done.stderr[-800:]}")

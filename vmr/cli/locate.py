@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from vmr.cli.sections import Format, LocatorSettings
     from vmr.locate.answers import Answer, Search
     from vmr.locate.extraction import Progress
+    from vmr.locate.videos import VideoAnswers
 
 
 def _read_by_export(run: Path, **options: Any) -> list[Path | None]:
@@ -67,9 +68,9 @@ def locate(
         )
 
     from vmr.locate.answers import Answer
-    from vmr.locate.drawing import check_outputs, cut_clip, plot_answers
+    from vmr.locate.drawing import check_outputs, plot_answers
     from vmr.locate.folders import search
-    from vmr.locate.written import cut_clips, written
+    from vmr.locate.written import cut_clips
 
     check_outputs(plot=plot, clip=clip, clips=clips, videos=videos)
     locator = opened.open()
@@ -84,13 +85,7 @@ def locate(
     if queries is not None:
         pairs = _pairs(queries, videos, any_name=opened.features is not None, failed=failed)
         asked = list(dict.fromkeys(query for own in pairs.values() for query in own))
-    usable: dict[str, None] = {}
-    for query in asked:
-        try:
-            locator.check(query)
-            usable[query] = None
-        except QueryError as error:
-            failed(error)
+    usable = _usable(locator, asked, failed=failed)
     if not usable:
         raise typer.Exit(1)
     answers: list[Answer | Search] = []
@@ -118,11 +113,7 @@ def locate(
             for each in found:
                 _tell(each)
     if form != "text":
-        typer.echo(written(answers, form, curve=curve), nl=False)
-        if form != "json":  # which has a place for refusals
-            for answer in answers:
-                if answer.refused:
-                    typer.echo(f"{_title(answer)}\n  refused: {answer.refused}", err=True)
+        _write(answers, form, curve=curve)
     elif whole_folder:
         for answer in answers:
             _tell(answer)
@@ -130,15 +121,45 @@ def locate(
     if plot is not None and whole:
         plot_answers(whole, plot)
     if clip is not None:
-        for number, answer in enumerate(answers, start=1):
-            named = clip if len(answers) == 1 else clip.with_stem(f"{clip.stem}-{number}")
-            check_outputs(clip=named, videos=videos)
-            for best in itertools.islice(answer.rows(), 1):
-                cut_clip(Path(best.video), best.moment.start_sec, best.moment.end_sec, named)
+        _cut_best(answers, clip, videos=videos)
     if clips is not None:
         cut_clips((hit for answer in answers for hit in answer.rows()), clips, queries=asked)
     if failures:
         raise typer.Exit(1)
+
+
+def _usable(locator: VideoAnswers, queries: list[str], *, failed: Callable[[Exception], None]) -> dict[str, None]:
+    """The sentences that the model can take."""
+    usable: dict[str, None] = {}
+    for query in queries:
+        try:
+            locator.check(query)
+            usable[query] = None
+        except QueryError as error:
+            failed(error)
+    return usable
+
+
+def _write(answers: list[Answer | Search], form: Format, *, curve: bool) -> None:
+    """Print answers for other programs."""
+    from vmr.locate.written import written
+
+    typer.echo(written(answers, form, curve=curve), nl=False)
+    if form != "json":  # which has a place for refusals
+        for answer in answers:
+            if answer.refused:
+                typer.echo(f"{_title(answer)}\n  refused: {answer.refused}", err=True)
+
+
+def _cut_best(answers: list[Answer | Search], clip: Path, *, videos: list[Path]) -> None:
+    """Write the best moment of each answer."""
+    from vmr.locate.drawing import check_outputs, cut_clip
+
+    for number, answer in enumerate(answers, start=1):
+        named = clip if len(answers) == 1 else clip.with_stem(f"{clip.stem}-{number}")
+        check_outputs(clip=named, videos=videos)
+        for best in itertools.islice(answer.rows(), 1):
+            cut_clip(Path(best.video), best.moment.start_sec, best.moment.end_sec, named)
 
 
 def _tell(answer: Answer | Search) -> None:

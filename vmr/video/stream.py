@@ -63,18 +63,19 @@ def encoded_output(frames: Any, *, width: int, height: int) -> Any:
 
 
 def check_encoder() -> None:
-    """Stop when this ffmpeg has no H.264 encoder, before every video fails for that reason.
+    """Stop when this ffmpeg is too old or has no H.264 encoder, before every video fails for that reason.
 
     Raises:
-        ShardError: libx264 does not encode a test picture.
+        ShardError: it does not encode a test picture.
     """
     picture = ffmpeg.input("color=size=64x64:rate=25:duration=0.04", format="lavfi")
     output = encoded_output(picture, width=64, height=64)
     trial = subprocess.run(command_line(output, "error"), capture_output=True, check=False)
     if trial.returncode:
+        said = trial.stderr.decode(errors="replace").strip()[:300]
         raise ShardError(
-            f"this ffmpeg cannot encode H.264 with libx264 ({trial.stderr.decode(errors='replace').strip()[:300]}). "
-            "Install one that can (`apt-get install ffmpeg`)."
+            f"ffmpeg {ffmpeg_version()} cannot encode kept frames ({said}). "
+            "Install 5.1 or newer, with libx264 (`apt-get install ffmpeg`)."
         )
 
 

@@ -208,7 +208,7 @@ def test_a_clip_shows_the_stream_that_players_and_features_do(tmp_path):
         ("long.ts", ["-g", "500", "-bf", "2"]),  # in mpegts ffmpeg seeks between key frames
         ("late.ts", ["-g", "500", "-output_ts_offset", "3600"]),
         ("bare.h264", []),  # has no times to seek by
-        ("still.mkv", ["-vf", "select=lt(n\\,30)+gt(n\\,100)", "-vsync", "vfr"]),  # as a recorded screen
+        ("still.mkv", ["-vf", "select=lt(n\\,30)+gt(n\\,100)", "-fps_mode", "vfr"]),  # as a recorded screen
         ("film.mp4", ["-bf", "2"]),
     ],
 )

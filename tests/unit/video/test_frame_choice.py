@@ -21,7 +21,7 @@ OPEN_X265 = ["-c:v", "libx265", "-x265-params", "open-gop=1:keyint=12:bframes=3:
 MPEG2 = ["-c:v", "mpeg2video", "-bf", 2, "-g", 12, "-q:v", 2]  # its groups are open
 MPEG4 = ["-c:v", "mpeg4", "-bf", 2, "-g", 12, "-q:v", 2]
 # Frame n at n * (n + 1) / 300 s: gaps grow from 6.7 ms on.
-VARIABLE = ["-vf", "settb=1/3000,setpts=N*(N+1)*10", "-vsync", "vfr", "-enc_time_base", "1/3000"]
+VARIABLE = ["-vf", "settb=1/3000,setpts=N*(N+1)*10", "-fps_mode", "vfr", "-enc_time_base", "1/3000"]
 
 
 @pytest.fixture(params=["first", "ffmpeg"])
@@ -83,7 +83,7 @@ def test_milliseconds_of_an_earlier_container(decord, render_clip, run_ffmpeg, r
 
 def test_milliseconds_on_both_sides(decord, render_clip, read_numbers, decoder):
     # The first frame is due at 30.4 ms and written at 30, the third at 113.7 and written at 114: 84 ms for 83.3.
-    later = ["-vf", "settb=1/120000,setpts=N*5000+3648", "-vsync", "vfr", "-enc_time_base", "1/120000"]
+    later = ["-vf", "settb=1/120000,setpts=N*5000+3648", "-fps_mode", "vfr", "-enc_time_base", "1/120000"]
     path = render_clip("clip.mkv", *later, "-c:v", "libx264", "-bf", 0)
     assert probe_video(path, timeout_sec=20)["start_sec"] == 0.03
     assert read_numbers(decode(decord, path)[1]) == list(range(48))
@@ -149,7 +149,7 @@ def test_variable_frame_rate(decord, render_clip, read_numbers, decoder):
 
 def test_a_gap_in_the_time_stamps(decord, render_clip, read_numbers, decoder):
     # A camera that stood still: after frame 19 nothing for a second.
-    gap = ["-vf", "settb=1/3000,setpts=N*100+gte(N\\,20)*3000", "-vsync", "vfr", "-enc_time_base", "1/3000"]
+    gap = ["-vf", "settb=1/3000,setpts=N*100+gte(N\\,20)*3000", "-fps_mode", "vfr", "-enc_time_base", "1/3000"]
     _, frames = decode(decord, render_clip("clip.mp4", *gap, *X264, frames=40))
     times = [Fraction(number, 30) + (number >= 20) for number in range(40)]
     assert read_numbers(frames) == shown(times, range(40), 56)
@@ -168,7 +168,9 @@ def test_the_nearest_frame_is_that_of_ffmpegs_filter(
     path = render_clip(
         f"clip.{container}", *(VARIABLE if variable else []), *X264, fps="24" if variable else fps, frames=24
     )
-    raw = run_ffmpeg("-i", path, "-vf", "fps=24", "-vsync", "passthrough", "-f", "rawvideo", "-pix_fmt", "rgb24", "-")
+    raw = run_ffmpeg(
+        "-i", path, "-vf", "fps=24", "-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", "rgb24", "-"
+    )
     theirs = read_numbers(np.frombuffer(raw, np.uint8).reshape(-1, HEIGHT, WIDTH, 3))
     decoded, frames = decode(decord, path, choice="nearest")
     ours = read_numbers(frames)
@@ -186,7 +188,7 @@ def test_the_nearest_frames_of_real_videos(shared_data, run_ffmpeg, name):
     path = shared_data / "videos" / name
 
     def checksums(*options):
-        said = run_ffmpeg("-i", path, "-map", "0:v:0", *options, "-vsync", "passthrough", "-f", "framemd5", "-")
+        said = run_ffmpeg("-i", path, "-map", "0:v:0", *options, "-fps_mode", "passthrough", "-f", "framemd5", "-")
         return [line.split(b",")[-1] for line in said.splitlines() if not line.startswith(b"#")]
 
     every, theirs = checksums(), checksums("-vf", "fps=24")
