@@ -125,7 +125,7 @@ def snakemake(workdir: Path) -> Callable[..., subprocess.CompletedProcess]:
             VMR_SNAKEMAKE_WORDS="" if plain else "1",
         )
         if check and result.returncode:
-            pytest.fail(f"snakemake {' '.join(arguments)} failed:\n{result.stdout}\n{result.stderr}")
+            pytest.fail(f"snakemake {' '.join(map(str, arguments))} failed:\n{result.stdout}\n{result.stderr}")
         return result
 
     return run

@@ -157,8 +157,8 @@ def test_each_attempt_of_every_job_asks_for_more(snakemake, charades_annotations
 def test_the_command_in_the_profile_of_slurm_gives_each_job_its_account(snakemake, workdir, charades_annotations):
     header = re.match(r"(#.*\n)+", (PROFILES / "slurm" / "config.yaml").read_text())[0].replace("\n#", "\n")
     command = re.search(r"^ +snakemake ((?:.*\\\n)*.*)$", header, re.MULTILINE)[1]
-    command = command.replace("workflow/profiles", str(PROFILES)).replace("\\\n", "")
-    asked = asked_for(snakemake("--dry-run", *shlex.split(command), overrides=ONE_SHARD))
+    words = [word.replace("workflow/profiles", str(PROFILES)) for word in shlex.split(command.replace("\\\n", ""))]
+    asked = asked_for(snakemake("--dry-run", *words, overrides=ONE_SHARD))
     assert asked["parse_annotations"]["slurm_account"] == asked["train"]["slurm_partition"] == "NAME"
     assert (asked["make_table"]["mem_mb"], asked["make_table"]["runtime"]) == ("2000", "60")
 

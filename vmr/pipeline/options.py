@@ -38,6 +38,23 @@ def repeated(option: str, values: Iterable[object]) -> str:
     return " ".join(f"{option} {shlex.quote(str(value))}" for value in values)
 
 
+def refusal_of_spaces(*paths: object) -> str:
+    """Why a scheduler or an image cannot start jobs from these paths, which Snakemake does not quote; empty: it can.
+
+    >>> refusal_of_spaces("/home/jo/vmr", "/home/jo/vmr/.venv/bin/python")
+    ''
+    >>> refusal_of_spaces("/home/jo doe/vmr").partition(":")[0]
+    '/home/jo doe/vmr'
+    """
+    for path in paths:
+        if re.search(r"\s", str(path)):
+            return (
+                f"{path}: schedulers and images cannot start jobs from a folder with a space in its path, since "
+                "Snakemake does not quote it. Move the checkout, and make .venv there."
+            )
+    return ""
+
+
 def of_all_shards(option: str, files: Iterable[object]) -> str:
     """An option for files of shards, short however many they are (see `vmr.storage.files.numbered_files`).
 

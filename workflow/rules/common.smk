@@ -29,7 +29,7 @@ from vmr.config.extractors import EXTRACTORS
 from vmr.errors import ConfigError, VmrError
 from vmr.methods.catalogue import METHODS, ZERO_SHOT, method_digest
 from vmr.pipeline.failures import options_of, outcomes, summary
-from vmr.pipeline.options import of_all_shards, options, repeated
+from vmr.pipeline.options import of_all_shards, options, refusal_of_spaces, repeated
 from vmr.pipeline.plan import DECODED, PROBED, RUN, Plan, listing_of
 from vmr.pipeline.resources import gpus, growing, lasting
 from vmr.pipeline.run_lock import note_owner, open_abandoned
@@ -151,6 +151,9 @@ def is_hopeless(failed):
 
 
 onstart:
+    if IN_IMAGE or not workflow.local_exec:
+        if refusal := refusal_of_spaces(BASE, sys.executable):
+            raise WorkflowError(refusal)
     note_owner(Path.cwd(), is_local=workflow.local_exec)
     logger.addHandler(StopAfterChecks(is_hopeless))
     if terminal:
