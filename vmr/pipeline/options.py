@@ -39,7 +39,7 @@ def repeated(option: str, values: Iterable[object]) -> str:
 
 
 def refusal_of_spaces(*paths: object) -> str:
-    """Why a scheduler or an image cannot start jobs from these paths, which Snakemake does not quote; empty: it can.
+    """Why a scheduler cannot start jobs from these paths, which Snakemake does not quote; empty: it can.
 
     >>> refusal_of_spaces("/home/jo/vmr", "/home/jo/vmr/.venv/bin/python")
     ''
@@ -49,7 +49,7 @@ def refusal_of_spaces(*paths: object) -> str:
     for path in paths:
         if re.search(r"\s", str(path)):
             return (
-                f"{path}: schedulers and images cannot start jobs from a folder with a space in its path, since "
+                f"{path}: schedulers cannot start jobs from a folder with a space in its path, since "
                 "Snakemake does not quote it. Move the checkout, and make .venv there."
             )
     return ""

@@ -151,7 +151,7 @@ def is_hopeless(failed):
 
 
 onstart:
-    if IN_IMAGE or not workflow.local_exec:
+    if not workflow.local_exec:
         if refusal := refusal_of_spaces(BASE, sys.executable):
             raise WorkflowError(refusal)
     note_owner(Path.cwd(), is_local=workflow.local_exec)
