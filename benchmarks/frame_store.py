@@ -125,6 +125,13 @@ def candidates() -> list[Candidate]:
                 ("veryfast", 14), ("veryfast", 18), ("medium", 12),
             ]
         ),
+        *(
+            video_codec(
+                f"h264 veryfast crf 12 subme {subme} cavlc", preset="veryfast", crf=12,
+                **(x264 | {"x264-params": f"subme={subme}:cabac=0"}),
+            )
+            for subme in (0, 1)
+        ),
         video_codec("h264 veryfast crf 12 4:4:4", preset="veryfast", crf=12, **(x264 | {"pix_fmt": "yuv444p"})),
         video_codec("h264 veryfast crf 14 4:4:4", preset="veryfast", crf=14, **(x264 | {"pix_fmt": "yuv444p"})),
         video_codec(

@@ -20,7 +20,7 @@ WAYS = {
     "windows_bfloat16": "windows that overlap",
     "continuous_bfloat16": "continuous",
 }
-STORE = "h264 veryfast crf 12"  # the frame store's codec
+STORE = "h264 veryfast crf 12 subme 1 cavlc"  # the frame store's codec
 
 
 def window_rows(result: dict[str, Any]) -> Iterator[Row]:

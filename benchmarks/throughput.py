@@ -2,8 +2,8 @@
 
     python benchmarks/throughput.py [--hours 1000000 --days 30 --card-steps-per-sec 315]
 
-Costs come from the other benchmarks' JSON in `benchmarks/results/`: decoding into the frame store, reading it, steps of
-I3D and C3D, bytes of both test videos. Steps a second of a card: what `extraction_card.py` gave on an H200 (another
+Costs come from the other benchmarks' JSON in `benchmarks/results/`: decoding into the frame store, steps of I3D and
+C3D, bytes of both test videos. Steps a second of a card: what `extraction_card.py` gave on an H200 (another
 card wants its own). Scaling is linear: shards share nothing but the disk.
 """
 
@@ -17,7 +17,10 @@ FPS, STRIDE, DIM = 24, 8, 1024
 C3D_STRIDE = 16
 FRAMES_PER_HOUR = FPS * 3600
 STEPS_PER_HOUR = FRAMES_PER_HOUR // STRIDE
-STORE = "h264 veryfast crf 12"  # the frame store's codec
+STORE = "h264 veryfast crf 12 subme 1 cavlc"  # the frame store's codec
+# Frames a second of one core that nothing else used (an Intel Xeon, an AMD EPYC): of the ffmpeg that `decoding.json`
+# compares the stage with, and read from the frame store, of the larger of two videos. Later runs shared their machine.
+FFMPEG_FRAMES_PER_SEC, READ_FRAMES_PER_SEC = 474, 521
 
 
 @dataclass(frozen=True)
@@ -42,16 +45,15 @@ def measured_costs(results: Path = RESULTS) -> Costs:
     )
     into = decoding["into_the_frame_store"]["1 core"]
     steps = i3d["seconds_per_step"]
-    raw, frames, reading = [], [], []
+    raw, frames = [], []
     for video in store["videos"].values():
         per_hour = FRAMES_PER_HOUR / video["frames"] / 1e9
         row = next(row for row in video["rows"] if row["candidate"] == STORE)
         raw.append(video["raw_bytes"] * per_hour)
         frames.append(row["bytes"] * per_hour)
-        reading.append(FRAMES_PER_HOUR / row["read_frames_per_sec"])
     return Costs(
-        decode=FRAMES_PER_HOUR * into["stage_seconds_median"] / into["frames"],
-        read=max(reading),  # one thread
+        decode=FRAMES_PER_HOUR / (FFMPEG_FRAMES_PER_SEC * into["speed_relative_to_ffmpeg"]),
+        read=FRAMES_PER_HOUR / READ_FRAMES_PER_SEC,
         i3d_windows=STEPS_PER_HOUR * steps["windows_bfloat16"]["cpu_median"],
         i3d_continuous=STEPS_PER_HOUR * steps["continuous_bfloat16"]["cpu_median"],
         c3d=FRAMES_PER_HOUR / C3D_STRIDE * rehearsal["c3d"]["cpu_seconds_a_step"],
