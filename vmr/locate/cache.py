@@ -58,21 +58,18 @@ class FeatureCache:
         entry = self._known.get(known_as[0])
         if entry is not None and entry[0] == known_as:
             return entry[1]
-        try:
-            noted = json.loads(self._note(known_as).read_text(encoding="utf-8"))
-            return str(noted["sha256"]) if noted["file"] == known_as else None
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
+        file, content = _noted(self._note(known_as))
+        return content if file == known_as else None
 
     def forget(self, video: Path) -> None:
-        """Delete everything kept of a file; call it before the file is deleted."""
+        """Delete everything kept of a file that no other file has; call it before the file is deleted."""
         try:
             known_as = _known_as(video)
             content = self.known_content(video)
-            if content is not None:
-                self.path(content).unlink(missing_ok=True)
             self._note(known_as).unlink(missing_ok=True)
             self._known.pop(known_as[0], None)
+            if content is not None and not self._has_other_file(content):
+                self.path(content).unlink(missing_ok=True)
         except OSError as error:
             log.warning("%s: features of %s could not be deleted (%s)", self.folder, video.name, error)
 
@@ -112,6 +109,10 @@ class FeatureCache:
 
         self._keep(write)
 
+    def _has_other_file(self, content: str) -> bool:
+        notes = map(_noted, (self.folder / "contents").glob("*.json"))
+        return any(noted == content and Path(file[0]).exists() for file, noted in notes)
+
     def _note(self, known_as: list[Any]) -> Path:
         return self.folder / "contents" / f"{sha256_json(known_as[0])[:32]}.json"
 
@@ -128,6 +129,15 @@ def _known_as(video: Path) -> list[Any]:
         raise OSError(errno.EINVAL, "it is no regular file")
     # The time of change too, since tools that copy in place set the other one.
     return [str(video.resolve()), facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino]
+
+
+def _noted(path: Path) -> tuple[list[Any], str]:
+    """The file that a note is of, as `_known_as` says it, and its content; both empty where nothing can be read."""
+    try:
+        noted = json.loads(path.read_text(encoding="utf-8"))
+        return list(noted["file"]), str(noted["sha256"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return [], ""
 
 
 def _digest_of(arrays: dict[str, np.ndarray]) -> str:

@@ -288,8 +288,11 @@ def test_at_hand_reads_no_video_and_forgetting_deletes(made, tmp_path: Path, mon
     assert one.at_hand(copy) is features
     again = Locator.load(folder / "model.safetensors", cache=tmp_path / "cache", device="cpu")
     np.testing.assert_array_equal(again.at_hand(video).features, features.features)
+    next((tmp_path / "cache" / "contents").glob("*.json")).with_name("damaged.json").write_bytes(b"{")
     one.forget(video)
     assert one.at_hand(video) is None
+    np.testing.assert_array_equal(one.at_hand(copy).features, features.features)  # the other file keeps them
+    one.forget(copy)
     assert not list((tmp_path / "cache" / "features").rglob("*.safetensors"))
     with pytest.raises(VideoError, match=r"none\.mp4"):
         one.at_hand(tmp_path / "none.mp4")
