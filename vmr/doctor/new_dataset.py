@@ -75,7 +75,8 @@ def add_dataset(
     if "train" not in splits or len(splits) < 2:
         raise AnnotationError(
             f"{sentences}: the column split holds {', '.join(splits)}; `train` and at least one other were expected. "
-            "Correct it, or remove the column to have a fifth of the videos tested."
+            "Correct it, or remove the column to have a fifth of the videos tested. A model that is trained already is "
+            "scored without a dataset: docs/locate.md, `vmr locate FOLDER --queries FILE`."
         )
     if odd := next((split for split in splits if not SPLIT_NAME.fullmatch(split)), ""):
         raise AnnotationError(
