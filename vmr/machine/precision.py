@@ -35,6 +35,17 @@ def resolve_precision(precision: names.Precision, device: torch.device, *, width
     return "bfloat16" if wide and has_native_bfloat16(device) else "float32"
 
 
+def lstm_precision(x: torch.Tensor) -> tuple[torch.Tensor, AbstractContextManager[object]]:
+    """The input of an LSTM, and the context in which it runs: in single precision where none runs in bfloat16.
+
+    oneDNN has no LSTM in bfloat16 for processors without AVX-512; torch asks for it and ends with an error.
+    """
+    cpu = x.device.type == "cpu" and torch.is_autocast_enabled("cpu")
+    if not cpu or torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return x, nullcontext()
+    return x.float(), torch.autocast("cpu", enabled=False)
+
+
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
     """The context in which the network runs."""
     if precision == "float32":

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vmr.machine.precision import lstm_precision
 from vmr.model.batch import Batch, PairTargets, Targets
 from vmr.model.dropout import Dropout
 from vmr.model.encoders import QueryEncoder, VideoEncoder, WordVectors, last_states
@@ -222,7 +223,9 @@ class Retrieval(nn.Module):
 
     def word_gates(self, words: Float[Tensor, "B L E"], unknown_mask: Bool[Tensor, "B L"]) -> Float[Tensor, "B L G"]:
         """What the first LSTM's state after each word says to the gates of the second one."""
-        states, _ = self.lstm(self.vectors.embed(words, unknown_mask))
+        vectors, precision = lstm_precision(self.vectors.embed(words, unknown_mask))
+        with precision:
+            states, _ = self.lstm(vectors)
         return at_least_single(self.of_word(self.lstm_dropout(states)))
 
     def score(

@@ -7,6 +7,7 @@ vector, H width.
 import torch
 from torch import nn
 
+from vmr.machine.precision import lstm_precision
 from vmr.methods.vslnet_layers import ContextQueryAttention, FeatureEncoder, WeightedPooling
 from vmr.model.batch import Batch, Targets
 from vmr.model.dropout import Dropout
@@ -71,8 +72,10 @@ class VslNet(MomentNetwork[BoundaryPrediction]):
         inside = at_least_single(self.highlight(fused).squeeze(-1))
         highlighted = inside.sigmoid().to(fused.dtype)[..., None] * fused
         # One direction only: padding comes after the steps that it could change.
-        start_states, _ = self.start_lstm(highlighted)
-        end_states, _ = self.end_lstm(start_states)
+        highlighted, precision = lstm_precision(highlighted)
+        with precision:
+            start_states, _ = self.start_lstm(highlighted)
+            end_states, _ = self.end_lstm(start_states)
         start = self.start_mlp(torch.cat([start_states, highlighted], dim=-1)).squeeze(-1)
         end = self.end_mlp(torch.cat([end_states, highlighted], dim=-1)).squeeze(-1)
         return BoundaryPrediction.of(start, end, step_mask, inside=inside)

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from vmr.machine.precision import lstm_precision
 from vmr.model.attention import MultiHeadAttention
 from vmr.model.dropout import Dropout
 
@@ -70,8 +71,10 @@ class BiLSTM(nn.Module):
 
     def _one_way(self, x: Float[Tensor, "T B D"], name: str) -> Float[Tensor, "T B H"]:
         weights = [getattr(self.lstm, kind + name) for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+        x, precision = lstm_precision(x)
         zeros = x.new_zeros(1, x.shape[1], self.lstm.hidden_size)
-        states: Tensor = torch.lstm(x, (zeros, zeros), weights, True, 1, 0.0, self.training, False, False)[0]
+        with precision:
+            states: Tensor = torch.lstm(x, (zeros, zeros), weights, True, 1, 0.0, self.training, False, False)[0]
         return states
 
 
