@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tabulate import tabulate
+from throughput import STORE
 
 HEADER = ("stage", "common way", "ours", "ratio", "limit", "of the limit", "more")
 Row = tuple[str, ...]
@@ -20,7 +21,6 @@ WAYS = {
     "windows_bfloat16": "windows that overlap",
     "continuous_bfloat16": "continuous",
 }
-STORE = "h264 veryfast crf 12 subme 1 cavlc"  # the frame store's codec
 
 
 def window_rows(result: dict[str, Any]) -> Iterator[Row]:

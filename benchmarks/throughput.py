@@ -19,7 +19,8 @@ FRAMES_PER_HOUR = FPS * 3600
 STEPS_PER_HOUR = FRAMES_PER_HOUR // STRIDE
 STORE = "h264 veryfast crf 12 subme 1 cavlc"  # the frame store's codec
 # Frames a second of one core that nothing else used (an Intel Xeon, an AMD EPYC): of the ffmpeg that `decoding.json`
-# compares the stage with, and read from the frame store, of the larger of two videos. Later runs shared their machine.
+# compares the stage with, and read from the frame store, of the larger of two videos, with the encoder before (the
+# present one's are read faster). Later runs shared their machine.
 FFMPEG_FRAMES_PER_SEC, READ_FRAMES_PER_SEC = 474, 521
 
 
